@@ -1,0 +1,309 @@
+"""The bundle: a folder that holds all the shards of one model.
+
+    bundle.json                  what is below, described; its sha256 is the bundle's digest
+    whole.pt2                    the whole model, uncut: the reference that `verify` compares with
+    stages/0/bundle.json         the same bytes again, so that a pod which gets only this folder can trust it
+    stages/0/stage.json          {"stage": 0}
+    stages/0/shard.pt2           the shard
+    stages/0/golden.safetensors  one input of this stage and what it gave: warms the server up and proves it
+    stages/1/…
+
+Trust goes one way: whoever names a bundle's digest (a manifest, a frame) fixes the bytes of bundle.json, which fixes the
+sha256 and size of every other file. `stage.json` is only a pointer: if it lies, the digests do not fit.
+
+docs/bundle.md is the normative page.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from wire.errors import BundleError
+from wire.limits import Limits
+
+SCHEMA_VERSION = 1
+BUNDLE_FILE = "bundle.json"
+STAGE_FILE = "stage.json"
+SHARD_FILE = "shard.pt2"
+GOLDEN_FILE = "golden.safetensors"
+WHOLE_FILE = "whole.pt2"
+
+NAME_PATTERN = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+_BATCH_DIM = re.compile(r"(?:(\d+)\*)?batch")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorSpec:
+    """One tensor at a cut.
+
+    `dtype` is safetensors' name (U8, F32, …). A dimension of `shape` is a number, "batch" or "64*batch".
+    `dim_order` lists the dimensions from the outermost to the innermost in memory, as `torch.Tensor.dim_order` does:
+    a frame carries the tensor in that order, so that the next shard sees the very strides that the whole model sees.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+    dim_order: tuple[int, ...]
+
+    def shape_for(self, batch: int) -> tuple[int, ...]:
+        """The shape at this batch size, in the model's own order of dimensions."""
+        return tuple(dim if isinstance(dim, int) else _multiple(dim) * batch for dim in self.shape)
+
+    def frame_shape_for(self, batch: int) -> tuple[int, ...]:
+        """The shape at this batch size as a frame carries it, in the order of memory."""
+        shape = self.shape_for(batch)
+        return tuple(shape[dim] for dim in self.dim_order)
+
+
+def _multiple(dim: str) -> int:
+    match = _BATCH_DIM.fullmatch(dim)
+    if match is None:
+        raise BundleError(f"bundle.json has the dimension {dim!r}; allowed are numbers, 'batch' and 'N*batch'")
+    return int(match[1] or 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureSpec:
+    """How a picture becomes `uint8 [3, height, width]`.
+
+    `fit` is "crop" (the shorter side to `resize` pixels, then the centre, as torchvision's presets do), "stretch" or
+    "letterbox". `interpolation` is Pillow's name: "bilinear" or "bicubic".
+    """
+
+    height: int
+    width: int
+    fit: str = "crop"
+    resize: int | None = None
+    interpolation: str = "bilinear"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What the last shard makes of its tensors: the name of a module in `tasks/` and its labels, if it has any."""
+
+    name: str
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileDigest:
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One shard's place in the chain. `cut` names the position after it, None for the last stage."""
+
+    index: int
+    cut: str | None
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    model_ms: float  # measured, one batch of `Bundle.batch`
+    weight_bytes: int
+    output_bytes: int  # of one instance, what crosses to the next stage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """bundle.json, parsed."""
+
+    name: str
+    model: str
+    weights: str
+    precision: str
+    torch_version: str
+    task: Task
+    picture: PictureSpec
+    limits: Limits
+    batch: int  # the largest batch that a stage runs
+    max_instances: int  # the most pictures in one request: what fits `limits.request_bytes` at every cut, and `batch`
+    threads: int  # torch threads when the costs were measured
+    stages: tuple[Stage, ...]
+    files: Mapping[str, FileDigest] = field(default_factory=dict)
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def digest(self) -> str:
+        """'sha256:…' of bundle.json's bytes."""
+        return digest_of(self.to_json())
+
+    def to_json(self) -> bytes:
+        """bundle.json's bytes: sorted keys, so that equal bundles have equal digests."""
+        return (json.dumps(asdict(self), indent=1, sort_keys=True) + "\n").encode()
+
+
+def parse_bundle(data: bytes) -> Bundle:
+    """bundle.json's bytes -> Bundle.
+
+    Raises:
+        BundleError: not JSON, another schema version, or fields missing or unknown.
+    """
+    try:
+        document = json.loads(data)
+        version = document["schema_version"]
+    except (ValueError, TypeError, KeyError) as exc:
+        raise BundleError("bundle.json is not a JSON object with a schema_version: build the bundle again") from exc
+    if version != SCHEMA_VERSION:
+        raise BundleError(
+            f"bundle.json has schema_version {version}; this Shardline reads {SCHEMA_VERSION}: build the bundle again"
+        )
+    try:
+        return Bundle(
+            **{
+                **document,
+                "task": Task(**_with_tuples(document["task"])),
+                "picture": PictureSpec(**document["picture"]),
+                "limits": Limits(**document["limits"]),
+                "stages": tuple(_parse_stage(stage) for stage in document["stages"]),
+                "files": {path: FileDigest(**entry) for path, entry in document["files"].items()},
+            }
+        )
+    except (TypeError, KeyError, AttributeError) as exc:
+        raise BundleError(f"bundle.json does not follow schema {SCHEMA_VERSION} ({exc}): build the bundle again") from exc
+
+
+def _parse_stage(document: dict[str, Any]) -> Stage:
+    return Stage(
+        **{
+            **document,
+            "inputs": tuple(TensorSpec(**_with_tuples(spec)) for spec in document["inputs"]),
+            "outputs": tuple(TensorSpec(**_with_tuples(spec)) for spec in document["outputs"]),
+        }
+    )
+
+
+def _with_tuples(document: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in document.items()}
+
+
+def digest_of(data: bytes) -> str:
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def file_digest(path: Path) -> FileDigest:
+    with path.open("rb") as file:
+        return FileDigest(sha256=hashlib.file_digest(file, "sha256").hexdigest(), size_bytes=path.stat().st_size)
+
+
+def stage_folder(index: int) -> str:
+    return f"stages/{index}"
+
+
+@contextmanager
+def writing_bundle(folder: Path) -> Iterator[tuple[Path, Callable[[Bundle], Bundle]]]:
+    """Build a bundle beside `folder`, then put it there in one step: it is never seen half written.
+
+    Yields an empty folder to put shards into and `seal(bundle) -> Bundle`, which digests every file there, writes
+    bundle.json and the stages' copies, and gives back the bundle with its files. What stood at `folder` is replaced.
+
+    Raises:
+        BundleError: `folder` holds something that is not a bundle.
+    """
+    if folder.exists() and not (folder / BUNDLE_FILE).is_file() and any(folder.iterdir()):
+        raise BundleError(f"{folder} exists and is not a bundle: choose another --out or remove it")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        yield draft, lambda bundle: _seal(draft, bundle)
+        if not (draft / BUNDLE_FILE).is_file():
+            raise BundleError("the bundle was not sealed")
+        draft.chmod(0o755)
+        _replace(draft, folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _seal(draft: Path, bundle: Bundle) -> Bundle:
+    files = {
+        path.relative_to(draft).as_posix(): file_digest(path) for path in sorted(draft.rglob("*")) if path.is_file()
+    }
+    sealed = Bundle(**{name: getattr(bundle, name) for name in Bundle.__slots__ if name != "files"}, files=files)
+    for stage in sealed.stages:
+        where = draft / stage_folder(stage.index)
+        (where / BUNDLE_FILE).write_bytes(sealed.to_json())
+        (where / STAGE_FILE).write_text(json.dumps({"stage": stage.index}) + "\n")
+    (draft / BUNDLE_FILE).write_bytes(sealed.to_json())
+    return sealed
+
+
+def _replace(draft: Path, folder: Path) -> None:
+    if not folder.exists():
+        os.rename(draft, folder)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
+    os.rename(folder, old)
+    os.rename(draft, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Read and check the bundle at `folder`: every file's size and sha256, and every stage's copy of bundle.json.
+
+    Raises:
+        BundleError: naming the first file that is missing or altered.
+    """
+    data = _read(folder, BUNDLE_FILE)
+    bundle = parse_bundle(data)
+    for path, expected in bundle.files.items():
+        _check_file(folder / path, path, expected)
+    for stage in bundle.stages:
+        where = stage_folder(stage.index)
+        if _read(folder, f"{where}/{BUNDLE_FILE}") != data:
+            raise BundleError(f"{where}/{BUNDLE_FILE} differs from {BUNDLE_FILE}: build the bundle again")
+    return bundle
+
+
+def read_stage(folder: Path, digest: str | None = None) -> tuple[Bundle, Stage]:
+    """Read and check one stage's folder, as a pod gets it: nothing but that stage's own files.
+
+    Args:
+        digest: the bundle's digest as the manifest names it; None trusts whatever bundle.json is there.
+
+    Raises:
+        BundleError: naming what is missing, altered or of another bundle.
+    """
+    data = _read(folder, BUNDLE_FILE)
+    if digest is not None and digest_of(data) != digest:
+        raise BundleError(
+            f"the shard belongs to bundle {digest_of(data)}, the manifest names {digest}: "
+            "render and push from the same bundle"
+        )
+    bundle = parse_bundle(data)
+    try:
+        index = json.loads(_read(folder, STAGE_FILE))["stage"]
+        stage = bundle.stages[index]
+    except (ValueError, KeyError, IndexError, TypeError) as exc:
+        raise BundleError(f"{STAGE_FILE} names no stage of this bundle: push the bundle again") from exc
+    prefix = stage_folder(stage.index) + "/"
+    for path, expected in bundle.files.items():
+        if path.startswith(prefix):
+            _check_file(folder / path.removeprefix(prefix), path, expected)
+    return bundle, stage
+
+
+def _read(folder: Path, name: str) -> bytes:
+    try:
+        return (folder / name).read_bytes()
+    except OSError as exc:
+        raise BundleError(f"{folder / name} cannot be read ({exc.strerror}): is it a bundle?") from exc
+
+
+def _check_file(path: Path, name: str, expected: FileDigest) -> None:
+    if not path.is_file():
+        raise BundleError(f"{name} is missing: the bundle lists it; push or build it again")
+    size = path.stat().st_size
+    if size != expected.size_bytes:
+        raise BundleError(f"{name} has {size} bytes, the bundle lists {expected.size_bytes}: push or build it again")
+    found = file_digest(path).sha256
+    if found != expected.sha256:
+        raise BundleError(f"{name} has sha256 {found}, the bundle lists {expected.sha256}: push or build it again")

@@ -1,0 +1,96 @@
+"""Every error that a user of Shardline can meet, with the HTTP status that a server answers.
+
+    ShardlineError                 500
+    ├── RequestError               400   the request is at fault
+    │   ├── PictureError           400   an instance is not a picture that can be decoded
+    │   ├── FrameError             400   a frame is corrupt or of the wrong dtype or shape
+    │   ├── ForeignFrameError      409   a frame of another bundle or for another stage
+    │   └── TooLargeError          413   more bytes, pixels or instances than allowed
+    ├── QueueFullError             503   Retry-After says when to come back
+    ├── PredictorError             any   the predictor behind a transformer failed; its own status is kept
+    ├── PredictorDownError         503   the predictor behind a transformer does not answer
+    ├── DeadlineError              504   the deadline passed; nothing was computed
+    ├── ModelError                       a model that cannot be built, captured or calibrated
+    ├── CutError                         a cut that does not exist or cannot be made
+    ├── PlanError                        no plan fits the limits
+    ├── BundleError                      a bundle or shard that is incomplete, altered or of another version
+    ├── StorageError                     a storage URI that cannot be read or written
+    └── ManifestError                    a Kubernetes document that cannot be rendered or run
+
+Messages are one line and give what was found, what is allowed and what to do. They reach the client, so they hold no
+secrets. Errors without a status of their own belong to the command line: it prints the message and exits with 1.
+"""
+
+
+class ShardlineError(Exception):
+    """Base of all; `status` is the HTTP status that a server answers with."""
+
+    status = 500
+    retry_after_s: int | None = None
+
+
+class RequestError(ShardlineError):
+    status = 400
+
+
+class PictureError(RequestError):
+    pass
+
+
+class FrameError(RequestError):
+    pass
+
+
+class ForeignFrameError(RequestError):
+    status = 409
+
+
+class TooLargeError(RequestError):
+    status = 413
+
+
+class QueueFullError(ShardlineError):
+    status = 503
+    retry_after_s = 1
+
+
+class PredictorError(ShardlineError):
+    """The predictor's own answer, passed on with its status."""
+
+    def __init__(self, message: str, status: int, retry_after_s: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after_s = retry_after_s
+
+
+class PredictorDownError(ShardlineError):
+    status = 503
+    retry_after_s = 1
+
+
+class DeadlineError(ShardlineError):
+    status = 504
+
+
+class ModelError(ShardlineError):
+    pass
+
+
+class CutError(ShardlineError):
+    pass
+
+
+class PlanError(ShardlineError):
+    pass
+
+
+class BundleError(ShardlineError):
+    pass
+
+
+class StorageError(ShardlineError):
+    pass
+
+
+class ManifestError(ShardlineError):
+    pass
