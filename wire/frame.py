@@ -3,7 +3,7 @@
 A frame is safetensors bytes with metadata, so that any language reads it and nothing in it is code:
 
     8 bytes            the header's length N, unsigned little endian, a multiple of 8
-    N bytes            the header, UTF-8 JSON, padded with spaces: each tensor's dtype, shape and place, and the metadata
+    N bytes            the header, UTF-8 JSON, padded with spaces: each tensor's dtype, shape and place; metadata
     all the rest       the tensors' bytes, little endian, C order, without holes
 
 Strategy: the header is small and checked to the last comma by this module; the data is large and never copied on the
@@ -94,6 +94,8 @@ class Frame:
         if self.deadline_ms is not None:
             _check_number("deadline_ms", self.deadline_ms)
         _check_timings(self.timings)
+        if not isinstance(self.parameters, Mapping):
+            raise _bad(f"parameters {reprlib.repr(self.parameters)}", "a JSON object")
         _check_tensors(self.tensors)
 
 
@@ -154,11 +156,11 @@ def encode(frame: Frame) -> bytes:
         name: {"dtype": dtype_name(array.dtype), "shape": array.shape, "data_offsets": places[name]}
         for name, array in frame.tensors.items()
     }
-    header = _dump({_METADATA: _write_metadata(frame), **tensors}).encode()
-    if len(header) > HEADER_BYTES - _ALIGNMENT:
-        raise _bad(f"a header of {len(header)} bytes", f"{HEADER_BYTES - _ALIGNMENT}")
+    header = _dump({_METADATA: _write_metadata(frame), **tensors})
     header += b" " * (-len(header) % _ALIGNMENT)
-    data = (array if array.flags.c_contiguous else array.copy(order="C") for _, array in by_width)
+    if len(header) > HEADER_BYTES:
+        raise _bad(f"a header of {len(header)} bytes", f"{HEADER_BYTES}")
+    data = ((array if array.flags.c_contiguous else array.copy(order="C")).data for _, array in by_width)
     return b"".join([len(header).to_bytes(_LENGTH_BYTES, "little"), header, *data])
 
 
@@ -258,9 +260,9 @@ def _write_metadata(frame: Frame) -> dict[str, str]:
     if frame.traceparent:
         metadata["traceparent"] = frame.traceparent
     if frame.timings:
-        metadata["timings"] = _dump(dict(frame.timings))
+        metadata["timings"] = _dump(dict(frame.timings)).decode()
     if frame.parameters:
-        metadata["parameters"] = _dump(dict(frame.parameters))
+        metadata["parameters"] = _dump(dict(frame.parameters)).decode()
     return metadata
 
 
@@ -299,7 +301,8 @@ def _check_timings(timings: object) -> None:
     if not isinstance(timings, Mapping):
         raise _bad(f"timings {reprlib.repr(timings)}", "an object of ms by stage")
     for name, ms in timings.items():
-        if not isinstance(name, str) or type(ms) not in (int, float) or not 0 <= ms <= _MAX_INT64:
+        number = isinstance(ms, int | float) and not isinstance(ms, bool)
+        if not isinstance(name, str) or not number or not 0 <= ms <= _MAX_INT64:
             raise _bad(f"the timing {reprlib.repr(ms)} for {reprlib.repr(name)}", "ms from 0, finite")
 
 
@@ -314,9 +317,9 @@ def _check_tensors(tensors: Mapping[str, Array]) -> None:
         dtype_name(array.dtype)
 
 
-def _dump(document: object) -> str:
+def _dump(document: object) -> bytes:
     try:
-        return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     except (ValueError, TypeError, RecursionError) as exc:
         raise _bad(f"something that is not JSON ({exc})", "str, int, finite float, bool, None, list and dict") from exc
 
