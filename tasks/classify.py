@@ -1,0 +1,91 @@
+"""Classification: logits -> the classes with the highest scores."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wire.errors import BundleError, RequestError, ShardlineError
+
+PARAMETERS = frozenset({"top"})
+TOP = 5  # classes in a reply when the request does not say
+
+
+class Labelled(Protocol):
+    """What a task reads of the bundle: storage.bundle.Task is one. Classes past the last label are 'class 17'."""
+
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+
+
+def reply(
+    outputs: Mapping[str, NDArray[Any]], task: Labelled, parameters: Mapping[str, object]
+) -> list[dict[str, object]]:
+    """The last shard's tensors -> one prediction an instance.
+
+    Args:
+        outputs: name -> array, in the model's order. The logits are the first that is floating point and of shape
+            [batch, classes]; all others (auxiliary heads, features) are left alone.
+        parameters: "top": how many classes each prediction lists, from 1; 5 if not given, never more than there are.
+
+    Returns:
+        [{"label": str, "index": int, "score": float, "top": [{"label", "index", "score"} × top]}]: softmax scores in
+        float64, the highest first; of equal logits the lower index comes first.
+
+    Raises:
+        RequestError: an unknown parameter, or a "top" that is no whole number from 1.
+        BundleError: the model has no such output.
+        ShardlineError: NaN or infinity among the logits.
+    """
+    count = _top(parameters)
+    logits = _logits(outputs).astype(np.float64)
+    _check_finite(logits)
+    return [_prediction(row, count, task.labels) for row in logits]
+
+
+def _top(parameters: Mapping[str, object]) -> int:
+    unknown = sorted(parameters.keys() - PARAMETERS)
+    if unknown:
+        raise RequestError(f"unknown parameters {', '.join(unknown)}; allowed: {', '.join(sorted(PARAMETERS))}")
+    top = parameters.get("top", TOP)
+    if not isinstance(top, int) or isinstance(top, bool) or top < 1:
+        raise RequestError(f"parameter top is {str(top)[:40]!r}; allowed: a whole number from 1")
+    return top
+
+
+def _logits(outputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+    for array in outputs.values():
+        if array.ndim == 2 and array.shape[1] > 0 and array.dtype.kind == "f":
+            return array
+    found = ", ".join(f"{name} {array.dtype}{list(array.shape)}" for name, array in outputs.items())
+    raise BundleError(
+        f"the model's outputs are {found or 'none'}; classify needs float [batch, classes]: build with another task"
+    )
+
+
+def _check_finite(logits: NDArray[np.float64]) -> None:
+    broken = np.flatnonzero(~np.isfinite(logits).all(axis=1))
+    if broken.size:
+        raise ShardlineError(
+            f"the model gave NaN or infinity for instance {broken[0]}: its weights or its precision are at fault"
+        )
+
+
+def _prediction(logits: NDArray[np.float64], count: int, labels: tuple[str, ...]) -> dict[str, object]:
+    scores = _softmax(logits)
+    # by logits, not by scores: far below the first, different logits have the same score of 0
+    order = np.argsort(-logits, kind="stable")[:count]
+    top = [{"label": _label(labels, index), "index": index, "score": float(scores[index])} for index in order.tolist()]
+    return {**top[0], "top": top}
+
+
+def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    with np.errstate(over="ignore"):  # logits 1e308 apart: exp(-inf) is the 0 that is meant
+        powers = np.exp(logits - logits.max())
+    result: NDArray[np.float64] = powers / powers.sum()
+    return result
+
+
+def _label(labels: tuple[str, ...], index: int) -> str:
+    return labels[index] if index < len(labels) else f"class {index}"
