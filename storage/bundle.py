@@ -8,28 +8,32 @@
     stages/0/golden.safetensors  one input of this stage and what it gave: warms the server up and proves it
     stages/1/…
 
-Trust goes one way: whoever names a bundle's digest (a manifest, a frame) fixes the bytes of bundle.json, which fixes the
-sha256 and size of every other file. `stage.json` is only a pointer: if it lies, the digests do not fit.
+Trust goes one way: whoever names a bundle's digest (a manifest, a frame) fixes the bytes of bundle.json, which fixes
+the sha256 and size of every other file. `stage.json` is only a pointer: if it lies, the digests do not fit.
 
 docs/bundle.md is the normative page.
 """
 
 import hashlib
 import json
-import os
 import re
+import reprlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from storage.store import is_inside
+from storage.typed import MismatchError, typed
 from wire.errors import BundleError
 from wire.limits import Limits
 
 SCHEMA_VERSION = 1
+BUNDLE_JSON_BYTES = 16 * 1024**2  # of bundle.json itself: thousands of labels and files need a few MB
 BUNDLE_FILE = "bundle.json"
 STAGE_FILE = "stage.json"
 SHARD_FILE = "shard.pt2"
@@ -37,7 +41,8 @@ GOLDEN_FILE = "golden.safetensors"
 WHOLE_FILE = "whole.pt2"
 
 NAME_PATTERN = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
-_BATCH_DIM = re.compile(r"(?:(\d+)\*)?batch")
+_BATCH_DIM = re.compile(r"(?:([1-9][0-9]{0,8})\*)?batch")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,44 +151,72 @@ def parse_bundle(data: bytes) -> Bundle:
     """bundle.json's bytes -> Bundle.
 
     Raises:
-        BundleError: not JSON, another schema version, or fields missing or unknown.
+        BundleError: not JSON, another schema version, fields missing, unknown or of the wrong type, values that make no
+            sense (files outside the bundle, stages out of order), or bytes that `to_json` would not write.
     """
+    document = _load(data, BUNDLE_FILE)
+    version = document.get("schema_version")
+    if type(version) is not int or version != SCHEMA_VERSION:
+        raise BundleError(
+            f"{BUNDLE_FILE} has schema_version {reprlib.repr(version)}; this Shardline reads {SCHEMA_VERSION}: "
+            "build the bundle again"
+        )
+    try:
+        bundle: Bundle = typed(Bundle, document)
+    except MismatchError as exc:
+        raise _off_schema(str(exc)) from exc
+    problems = list(islice(_problems(bundle), 5))
+    if problems:
+        raise _off_schema("; ".join(problems))
+    if bundle.to_json() != data:  # else the file's digest and `Bundle.digest` would differ
+        raise _off_schema("its bytes are not those that its content is written with")
+    return bundle
+
+
+def _off_schema(what: str) -> BundleError:
+    return BundleError(f"{BUNDLE_FILE} does not follow schema {SCHEMA_VERSION} ({what}): build the bundle again")
+
+
+def _load(data: bytes, name: str) -> dict[str, Any]:
+    if len(data) > BUNDLE_JSON_BYTES:
+        raise BundleError(f"{name} has {len(data)} bytes; allowed are {BUNDLE_JSON_BYTES}: build the bundle again")
     try:
         document = json.loads(data)
-        version = document["schema_version"]
-    except (ValueError, TypeError, KeyError) as exc:
-        raise BundleError("bundle.json is not a JSON object with a schema_version: build the bundle again") from exc
-    if version != SCHEMA_VERSION:
-        raise BundleError(
-            f"bundle.json has schema_version {version}; this Shardline reads {SCHEMA_VERSION}: build the bundle again"
-        )
-    try:
-        return Bundle(
-            **{
-                **document,
-                "task": Task(**_with_tuples(document["task"])),
-                "picture": PictureSpec(**document["picture"]),
-                "limits": Limits(**document["limits"]),
-                "stages": tuple(_parse_stage(stage) for stage in document["stages"]),
-                "files": {path: FileDigest(**entry) for path, entry in document["files"].items()},
-            }
-        )
-    except (TypeError, KeyError, AttributeError) as exc:
-        raise BundleError(f"bundle.json does not follow schema {SCHEMA_VERSION} ({exc}): build the bundle again") from exc
+    except (ValueError, RecursionError) as exc:
+        raise BundleError(f"{name} is not JSON ({exc}): build the bundle again") from exc
+    if not isinstance(document, dict):
+        raise BundleError(f"{name} is not a JSON object: build the bundle again")
+    return document
 
 
-def _parse_stage(document: dict[str, Any]) -> Stage:
-    return Stage(
-        **{
-            **document,
-            "inputs": tuple(TensorSpec(**_with_tuples(spec)) for spec in document["inputs"]),
-            "outputs": tuple(TensorSpec(**_with_tuples(spec)) for spec in document["outputs"]),
-        }
-    )
+def _problems(bundle: Bundle) -> Iterator[str]:
+    """What the types let through and no bundle has."""
+    if not NAME_PATTERN.fullmatch(bundle.name):
+        yield f"name is {reprlib.repr(bundle.name)}, not small letters, digits and '-'"
+    for field_name in ("batch", "max_instances", "threads"):
+        if getattr(bundle, field_name) < 1:
+            yield f"{field_name} is {getattr(bundle, field_name)}, not 1 or more"
+    indexes = [stage.index for stage in bundle.stages]
+    if not indexes or indexes != list(range(len(indexes))):
+        yield f"stages are {reprlib.repr(indexes)}, not 0, 1, … in order"
+    for stage in bundle.stages:
+        if not 0 <= stage.model_ms < float("inf"):
+            yield f"stages[{stage.index}].model_ms is {stage.model_ms}, not a time"
+        for spec in stage.inputs + stage.outputs:
+            yield from _spec_problems(spec, f"stages[{stage.index}]")
+    for path, entry in bundle.files.items():
+        if not is_inside(path):
+            yield f"files has {reprlib.repr(path)}, not a path inside the bundle"
+        if not _SHA256.fullmatch(entry.sha256) or entry.size_bytes < 0:
+            yield f"files[{reprlib.repr(path)}] has no sha256 and size"
 
 
-def _with_tuples(document: dict[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in document.items()}
+def _spec_problems(spec: TensorSpec, where: str) -> Iterator[str]:
+    if sorted(spec.dim_order) != list(range(len(spec.shape))):
+        yield f"{where} has the dim_order {reprlib.repr(spec.dim_order)} for {len(spec.shape)} dimensions"
+    for dim in spec.shape:
+        if dim < 0 if isinstance(dim, int) else not _BATCH_DIM.fullmatch(dim):
+            yield f"{where} has the dimension {reprlib.repr(dim)}, not a number, 'batch' or 'N*batch'"
 
 
 def digest_of(data: bytes) -> str:
@@ -207,12 +240,10 @@ def writing_bundle(folder: Path) -> Iterator[tuple[Path, Callable[[Bundle], Bund
     bundle.json and the stages' copies, and gives back the bundle with its files. What stood at `folder` is replaced.
 
     Raises:
-        BundleError: `folder` holds something that is not a bundle.
+        BundleError: `folder` is something that is not a bundle, or cannot be written.
     """
-    if folder.exists() and not (folder / BUNDLE_FILE).is_file() and any(folder.iterdir()):
-        raise BundleError(f"{folder} exists and is not a bundle: choose another --out or remove it")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    folder = folder.resolve()
+    draft = _draft_beside(folder)
     try:
         yield draft, lambda bundle: _seal(draft, bundle)
         if not (draft / BUNDLE_FILE).is_file():
@@ -221,6 +252,17 @@ def writing_bundle(folder: Path) -> Iterator[tuple[Path, Callable[[Bundle], Bund
         _replace(draft, folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _draft_beside(folder: Path) -> Path:
+    """A new folder on the same file system, so that a rename puts it in place."""
+    try:
+        if folder.exists() and not (folder / BUNDLE_FILE).is_file() and any(folder.iterdir()):
+            raise BundleError(f"{folder} exists and is not a bundle: choose another --out or remove it")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as exc:
+        raise BundleError(f"{folder} cannot be written ({exc.strerror}): choose another --out") from exc
 
 
 def _seal(draft: Path, bundle: Bundle) -> Bundle:
@@ -238,11 +280,15 @@ def _seal(draft: Path, bundle: Bundle) -> Bundle:
 
 def _replace(draft: Path, folder: Path) -> None:
     if not folder.exists():
-        os.rename(draft, folder)
+        draft.rename(folder)
         return
     old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
-    os.rename(folder, old)
-    os.rename(draft, folder)
+    folder.rename(old)
+    try:
+        draft.rename(folder)
+    except OSError:
+        old.rename(folder)
+        raise
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -256,8 +302,11 @@ def read_bundle(folder: Path) -> Bundle:
     bundle = parse_bundle(data)
     for path, expected in bundle.files.items():
         _check_file(folder / path, path, expected)
+    if (folder / WHOLE_FILE).exists():
+        _check_listed(bundle, WHOLE_FILE)
     for stage in bundle.stages:
         where = stage_folder(stage.index)
+        _check_listed(bundle, f"{where}/{SHARD_FILE}")
         if _read(folder, f"{where}/{BUNDLE_FILE}") != data:
             raise BundleError(f"{where}/{BUNDLE_FILE} differs from {BUNDLE_FILE}: build the bundle again")
     return bundle
@@ -279,31 +328,52 @@ def read_stage(folder: Path, digest: str | None = None) -> tuple[Bundle, Stage]:
             "render and push from the same bundle"
         )
     bundle = parse_bundle(data)
-    try:
-        index = json.loads(_read(folder, STAGE_FILE))["stage"]
-        stage = bundle.stages[index]
-    except (ValueError, KeyError, IndexError, TypeError) as exc:
-        raise BundleError(f"{STAGE_FILE} names no stage of this bundle: push the bundle again") from exc
+    stage = _stage_of(bundle, _load(_read(folder, STAGE_FILE), STAGE_FILE).get("stage"))
     prefix = stage_folder(stage.index) + "/"
+    _check_listed(bundle, prefix + SHARD_FILE)
     for path, expected in bundle.files.items():
         if path.startswith(prefix):
             _check_file(folder / path.removeprefix(prefix), path, expected)
     return bundle, stage
 
 
+def _stage_of(bundle: Bundle, index: object) -> Stage:
+    if type(index) is not int or not 0 <= index < len(bundle.stages):
+        raise BundleError(
+            f"{STAGE_FILE} names stage {reprlib.repr(index)}, the bundle has 0 to {len(bundle.stages) - 1}: "
+            "push the bundle again"
+        )
+    return bundle.stages[index]
+
+
+def _check_listed(bundle: Bundle, path: str) -> None:
+    """A program that the bundle does not list would be loaded unchecked."""
+    if path not in bundle.files:
+        raise BundleError(f"{BUNDLE_FILE} does not list {path}: build the bundle again")
+
+
 def _read(folder: Path, name: str) -> bytes:
-    try:
-        return (folder / name).read_bytes()
-    except OSError as exc:
-        raise BundleError(f"{folder / name} cannot be read ({exc.strerror}): is it a bundle?") from exc
+    with _as_bundle_error(f"{folder / name}"), (folder / name).open("rb") as file:
+        return file.read(BUNDLE_JSON_BYTES + 1)
 
 
 def _check_file(path: Path, name: str, expected: FileDigest) -> None:
     if not path.is_file():
         raise BundleError(f"{name} is missing: the bundle lists it; push or build it again")
-    size = path.stat().st_size
-    if size != expected.size_bytes:
-        raise BundleError(f"{name} has {size} bytes, the bundle lists {expected.size_bytes}: push or build it again")
-    found = file_digest(path).sha256
+    with _as_bundle_error(f"{path}"):
+        size = path.stat().st_size
+        if size != expected.size_bytes:
+            raise BundleError(
+                f"{name} has {size} bytes, the bundle lists {expected.size_bytes}: push or build it again"
+            )
+        found = file_digest(path).sha256
     if found != expected.sha256:
         raise BundleError(f"{name} has sha256 {found}, the bundle lists {expected.sha256}: push or build it again")
+
+
+@contextmanager
+def _as_bundle_error(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise BundleError(f"{what} cannot be read ({exc.strerror}): is it a bundle?") from exc
