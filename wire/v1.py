@@ -1,0 +1,212 @@
+"""KServe's v1 predict JSON, in all the shapes that users send, and a picture's own bytes in its place.
+
+A body is known by its first bytes and never by its Content-Type, which KServe's router rewrites and users get wrong:
+what starts like a picture is one picture, all else has to be JSON:
+
+    {"instances": [INSTANCE, …], "parameters": {…}}
+
+    INSTANCE = {"image_bytes": PICTURE} | {"image": PICTURE} | {"data": PICTURE} | {"b64": "…"} | "…"
+    PICTURE  = {"b64": "…"} | "…"
+
+"…" is base64, with or without line breaks and a `data:image/…;base64,` in front. Whether the bytes in it are a picture
+that can be decoded is not this module's business.
+"""
+
+import base64
+import binascii
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from wire.errors import PictureError, RequestError, TooLargeError
+
+PICTURE_FORMATS = ("JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF")
+PICTURE_KEYS = ("image_bytes", "image", "data")
+
+_SIGNATURES = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"GIF87a", "GIF"),
+    (b"GIF89a", "GIF"),
+    (b"BM", "BMP"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"II+\0", "TIFF"),  # BigTIFF
+    (b"MM\0+", "TIFF"),
+)
+_DATA_URL = re.compile(r"\s*data:image/[-+.\w]*(?:;[-\w]+=[-\w.]*)*;base64,", re.ASCII | re.IGNORECASE)
+_EXAMPLE = '{"instances": [{"image_bytes": {"b64": "…"}}]}'
+_ALLOWED = "allowed are a base64 string or an object with one of the keys image_bytes, image, data, b64"
+_REMEDY = 'send {"image_bytes": {"b64": "…"}}'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictRequest:
+    """The pictures of one request, encoded as they came, and what the caller asks besides."""
+
+    pictures: tuple[bytes, ...]
+    parameters: Mapping[str, object] = field(default_factory=dict)
+
+
+def picture_format(body: bytes) -> str | None:
+    """One of PICTURE_FORMATS by the first bytes, or None."""
+    if body[:4] == b"RIFF" and body[8:12] == b"WEBP":
+        return "WebP"
+    return next((name for signature, name in _SIGNATURES if body.startswith(signature)), None)
+
+
+def is_picture(body: bytes) -> bool:
+    return picture_format(body) is not None
+
+
+def parse_request(body: bytes) -> PredictRequest:
+    """The raw body of a predict request, whatever its Content-Type -> its pictures, at least one.
+
+    Raises:
+        PictureError: an instance's base64 is broken or holds nothing.
+        RequestError: the body is neither a picture nor v1 JSON.
+    """
+    if is_picture(body):
+        return PredictRequest(pictures=(body,))
+    document = _parse_json(body)
+    if not isinstance(document, dict):
+        raise RequestError(f"the body is {_found(document)}; allowed is an object: send {_EXAMPLE}")
+    _check_keys(document)
+    instances = document["instances"]
+    if not isinstance(instances, list) or not instances:
+        raise RequestError(f"instances is {_found(instances)}; allowed is a list of at least one: send {_EXAMPLE}")
+    return PredictRequest(
+        pictures=tuple(_picture(instance, index) for index, instance in enumerate(instances)),
+        parameters=_parameters(document.get("parameters", {})),
+    )
+
+
+def encode_request(pictures: Sequence[bytes], parameters: Mapping[str, object] | None = None) -> bytes:
+    """Pictures -> the body of a predict request, which `parse_request` turns back into the same."""
+    document: dict[str, object] = {
+        "instances": [{"image_bytes": {"b64": base64.b64encode(picture).decode()}} for picture in pictures]
+    }
+    if parameters:
+        document["parameters"] = dict(parameters)
+    return json.dumps(document, allow_nan=False).encode()
+
+
+def check_instances(count: int, allowed: int) -> None:
+    """Raises TooLargeError if one request holds more than `allowed` instances."""
+    if count > allowed:
+        raise TooLargeError(f"the request has {count} instances; allowed are {allowed}: send them in several requests")
+
+
+def _parse_json(body: bytes) -> object:
+    if not body.strip():
+        raise RequestError(f"the body is empty: send a picture's own bytes or {_EXAMPLE}")
+    try:
+        return json.loads(body, parse_constant=_refuse_number, parse_float=_finite, parse_int=_whole)
+    except RecursionError as exc:
+        raise RequestError(f"the body's JSON is nested too deeply: send {_EXAMPLE}") from exc
+    except ValueError as exc:  # both JSONDecodeError and UnicodeDecodeError
+        kinds = ", ".join(PICTURE_FORMATS)
+        raise RequestError(
+            f"the body is neither JSON ({exc}) nor a picture ({kinds}): send a picture's own bytes or {_EXAMPLE}"
+        ) from exc
+
+
+def _refuse_number(text: str) -> NoReturn:
+    shown = text if len(text) <= 20 else f"a number of {len(text)} characters"
+    raise RequestError(f"the body holds {shown}; allowed are finite numbers of a usual size: leave it out")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        _refuse_number(text)
+    return number
+
+
+def _whole(text: str) -> int:
+    # JSON's readers differ beyond 64 bits, and Python refuses to convert some thousands of digits
+    if len(text) > 20:
+        _refuse_number(text)
+    return int(text)
+
+
+def _check_keys(document: Mapping[str, object]) -> None:
+    unknown = [key for key in document if key not in ("instances", "parameters")]
+    if unknown:
+        raise RequestError(
+            f"the body has the unknown {_keys(unknown)}; allowed are instances and parameters: send {_EXAMPLE}"
+        )
+    if "instances" not in document:
+        raise RequestError(f"the body has no instances: send {_EXAMPLE}")
+
+
+def _parameters(parameters: object) -> Mapping[str, object]:
+    if not isinstance(parameters, dict):
+        raise RequestError(f"parameters is {_found(parameters)}; allowed is an object: leave it out or send {{}}")
+    try:
+        json.dumps(parameters, ensure_ascii=False).encode()
+    except (UnicodeEncodeError, RecursionError) as exc:
+        # such a value could be read here and break whoever has to write it again
+        raise RequestError("parameters cannot be written as UTF-8 JSON (half a surrogate pair?): correct it") from exc
+    return parameters
+
+
+def _picture(instance: object, index: int) -> bytes:
+    """One instance -> the bytes of its picture."""
+    if isinstance(instance, dict):
+        instance = _only_value(instance, index)
+    if isinstance(instance, dict) and list(instance) == ["b64"]:
+        instance = instance["b64"]
+    if not isinstance(instance, str):
+        raise RequestError(f"instance {index}: found {_found(instance)}; {_ALLOWED}: {_REMEDY}")
+    return _decode(instance, index)
+
+
+def _only_value(instance: Mapping[str, object], index: int) -> object:
+    keys = list(instance)
+    if len(keys) != 1 or keys[0] not in (*PICTURE_KEYS, "b64"):
+        raise RequestError(f"instance {index}: found {_found(instance)}; {_ALLOWED}: {_REMEDY}")
+    if keys == ["b64"] and not isinstance(instance["b64"], str):
+        raise RequestError(f"instance {index}: b64 is {_found(instance['b64'])}; allowed is a base64 string: {_REMEDY}")
+    return instance[keys[0]]
+
+
+def _decode(text: str, index: int) -> bytes:
+    prefix = _DATA_URL.match(text)
+    try:
+        # `base64` without -w0 breaks lines, and bytes.translate drops them faster than anything else
+        digits = text[prefix.end() if prefix else 0 :].encode("ascii").translate(None, b" \t\r\n")
+        picture = binascii.a2b_base64(digits, strict_mode=True)
+    except ValueError as exc:  # both binascii.Error and UnicodeEncodeError
+        why = "a character outside of ASCII" if isinstance(exc, UnicodeEncodeError) else exc
+        raise PictureError(f"instance {index}: broken base64 ({why}): encode the picture's bytes again") from exc
+    if not picture:
+        raise PictureError(f"instance {index}: the picture is empty: send its bytes as base64")
+    return picture
+
+
+def _found(value: object) -> str:
+    """What a message says of a wrong value: its kind, and no more of it than is safe to repeat."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case int() | float():
+            return "a number"
+        case str():
+            return "a string"
+        case list():
+            return f"a list of {len(value)}" if value else "an empty list"
+        case dict():
+            return f"an object with the {_keys(list(value))}" if value else "an empty object"
+    return type(value).__name__
+
+
+def _keys(keys: Sequence[str]) -> str:
+    """Keys as a message shows them: a few, cut short, and escaped by ascii() since they may hold anything."""
+    shown = ", ".join(ascii(key[:30]) for key in keys[:4]) + (", …" if len(keys) > 4 else "")
+    return f"key{'s' if len(keys) > 1 else ''} {shown}"
