@@ -1,0 +1,146 @@
+"""What a pod is given: CPU, memory and time, from what the plan measured.
+
+KServe fills in what a component leaves open (1 CPU, 2Gi: inference_service_defaults.go setResourceRequirementDefaults),
+which kills a large shard and wastes a small one. So every number is set here, and each rule says what it stands on.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from storage.bundle import Bundle, Stage
+
+MAX_QUEUE = 32  # requests that may wait at one stage; one more is answered 503
+
+MIB = 1024**2
+PROCESS_BYTES = 640 * MIB  # Python, torch and kserve, loaded, before any weight (resident, CPU)
+TRANSFORMER_PROCESS_BYTES = 192 * MIB  # Python, kserve, numpy and Pillow
+WEIGHT_COPIES = 2.5  # the archive's bytes and the tensors made of them while loading, and what the allocator keeps
+ACTIVATION_FACTOR = 16  # tensors inside a stage against the larger of its two ends: a ResNet's first layers have 11
+BODY_COPIES = 3  # as received, as decoded, as sent on
+PIXEL_BYTES = 3 * 2  # one decoded picture, and the one that Pillow makes of it
+LIMIT_FACTOR = 1.5  # the limit above the request: an out-of-memory kill costs more than idle memory
+MEMORY_STEP_MIB = 64
+
+TRANSFORMER_CPU_REQUEST_M = 250
+TRANSFORMER_CPU_LIMIT_M = 1000
+MIN_CPU_REQUEST_M = 100
+
+SLOWER = 4  # a pod's CPU against the machine that measured
+MIN_REQUEST_S = 30
+MAX_REQUEST_S = 600  # KServe's own --predictor_request_timeout_seconds
+READ_S = 60  # 32 MB at 4.5 Mbit/s
+IDLE_S = 180  # KServe's own
+MARGIN_S = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compute:
+    """Requests and limits of one container: thousandths of a CPU and mebibytes."""
+
+    cpu_request_m: int
+    cpu_limit_m: int
+    memory_request_mib: int
+    memory_limit_mib: int
+
+    def to_resources(self) -> dict[str, Any]:
+        return {
+            "requests": {"cpu": _cpu(self.cpu_request_m), "memory": f"{self.memory_request_mib}Mi"},
+            "limits": {"cpu": _cpu(self.cpu_limit_m), "memory": f"{self.memory_limit_mib}Mi"},
+        }
+
+
+# What KServe's router was seen to need: 52 MB idle, 189 MB at eight requests of 3 MB at once.
+ROUTER = Compute(cpu_request_m=100, cpu_limit_m=1000, memory_request_mib=256, memory_limit_mib=1024)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """How long each party waits: the stages' deadline first, then the router's client, then the router's server.
+
+    In that order, so that a late request gets a stage's 504, a stage that hangs gets the router's 500 with its address,
+    and the connection that the router's server closes without a word (TestServerTimeout) is the last resort.
+    """
+
+    request_ms: int
+    service_client_s: int
+    server_read_s: int
+    server_write_s: int
+    server_idle_s: int
+
+
+def stage_compute(bundle: Bundle, stage: Stage) -> Compute:
+    """CPU by the measured share of the time, memory by weights, activations and waiting bodies.
+
+    The limit is the number of threads that the costs were measured with: a shard runs as many threads as its limit has
+    CPUs, and only at that number are the plan's times, and bit equality with the whole, to be had. The requests of all
+    stages together are what the whole model would request: at one request at a time only one stage works.
+    """
+    threads_m = 1000 * max(1, bundle.threads)
+    total_ms = sum(each.model_ms for each in bundle.stages)
+    share = stage.model_ms / total_ms if total_ms > 0 else 1 / len(bundle.stages)
+    return _compute(
+        cpu_request_m=min(threads_m, max(MIN_CPU_REQUEST_M, math.ceil(threads_m * share / 10) * 10)),
+        cpu_limit_m=threads_m,
+        memory_bytes=PROCESS_BYTES
+        + stage.weight_bytes * WEIGHT_COPIES
+        + _activation_bytes(bundle, stage)
+        + _waiting_bytes(bundle),
+    )
+
+
+def transformer_compute(bundle: Bundle) -> Compute:
+    """One decoding at a time in full, and the bodies around it."""
+    return _compute(
+        cpu_request_m=TRANSFORMER_CPU_REQUEST_M,
+        cpu_limit_m=TRANSFORMER_CPU_LIMIT_M,
+        memory_bytes=TRANSFORMER_PROCESS_BYTES + bundle.limits.pixels * PIXEL_BYTES + _waiting_bytes(bundle) / 2,
+    )
+
+
+def timeouts(bundle: Bundle) -> Timeouts:
+    """Room for a request behind a full queue at the slowest stage, on a machine `SLOWER` times slower.
+
+    serverWrite counts from the end of the request's headers and covers reading the body and all steps (Go's
+    http.Server.WriteTimeout); the last step may start just before the deadline and then hang.
+    """
+    slowest_ms = max(stage.model_ms for stage in bundle.stages)
+    total_ms = sum(stage.model_ms for stage in bundle.stages)
+    needed_s = math.ceil(SLOWER * (total_ms + MAX_QUEUE * slowest_ms) / 1000)
+    request_s = min(MAX_REQUEST_S, max(MIN_REQUEST_S, needed_s))
+    client_s = request_s + math.ceil(SLOWER * slowest_ms / 1000) + MARGIN_S
+    return Timeouts(
+        request_ms=1000 * request_s,
+        service_client_s=client_s,
+        server_read_s=READ_S,
+        server_write_s=READ_S + request_s + client_s,
+        server_idle_s=IDLE_S,
+    )
+
+
+def _activation_bytes(bundle: Bundle, stage: Stage) -> int:
+    pixels_bytes = 3 * bundle.picture.height * bundle.picture.width
+    input_bytes = bundle.stages[stage.index - 1].output_bytes if stage.index else pixels_bytes * 4  # fp32 once inside
+    return ACTIVATION_FACTOR * bundle.batch * max(input_bytes, stage.output_bytes)
+
+
+def _waiting_bytes(bundle: Bundle) -> int:
+    return MAX_QUEUE * bundle.limits.request_bytes + BODY_COPIES * bundle.limits.body_bytes
+
+
+def _compute(*, cpu_request_m: int, cpu_limit_m: int, memory_bytes: float) -> Compute:
+    return Compute(
+        cpu_request_m=cpu_request_m,
+        cpu_limit_m=cpu_limit_m,
+        memory_request_mib=_mebibytes(memory_bytes),
+        memory_limit_mib=_mebibytes(memory_bytes * LIMIT_FACTOR),
+    )
+
+
+def _mebibytes(size_bytes: float) -> int:
+    return math.ceil(size_bytes / MIB / MEMORY_STEP_MIB) * MEMORY_STEP_MIB
+
+
+def _cpu(thousandths: int) -> str:
+    """1000 -> '1', 250 -> '250m': as Kubernetes itself prints quantities."""
+    return f"{thousandths}m" if thousandths % 1000 else str(thousandths // 1000)
