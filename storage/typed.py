@@ -4,6 +4,7 @@ A dataclass is the schema: no second description that could drift from it. Lists
 so that what is read can be written back byte for byte.
 """
 
+import reprlib
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from types import NoneType, UnionType
@@ -42,7 +43,7 @@ def _dataclass(kind: Any, value: object, where: str) -> Any:
     allowed = {field.name for field in fields(kind)}
     for problem, names in ("lacks", required - document.keys()), ("has the unknown", document.keys() - allowed):
         if names:
-            raise MismatchError(f"{where or 'it'} {problem} {', '.join(sorted(names))[:80]}")
+            raise MismatchError(f"{where or 'it'} {problem} {reprlib.repr(sorted(names))}")
     kinds = get_type_hints(kind)
     return kind(**{name: typed(kinds[name], item, f"{where}.{name}".strip(".")) for name, item in document.items()})
 
