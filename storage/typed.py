@@ -7,6 +7,7 @@ so that what is read can be written back byte for byte.
 import reprlib
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -39,13 +40,18 @@ def typed(kind: Any, value: object, where: str = "") -> Any:
 
 def _dataclass(kind: Any, value: object, where: str) -> Any:
     document = _plain((dict,), value, where)
-    required = {field.name for field in fields(kind) if field.default is MISSING and field.default_factory is MISSING}
-    allowed = {field.name for field in fields(kind)}
-    for problem, names in ("lacks", required - document.keys()), ("has the unknown", document.keys() - allowed):
+    kinds, required = _schema(kind)
+    for problem, names in ("lacks", required - document.keys()), ("has the unknown", document.keys() - kinds.keys()):
         if names:
             raise MismatchError(f"{where or 'it'} {problem} {reprlib.repr(sorted(names))}")
-    kinds = get_type_hints(kind)
     return kind(**{name: typed(kinds[name], item, f"{where}.{name}".strip(".")) for name, item in document.items()})
+
+
+@cache
+def _schema(kind: Any) -> tuple[dict[str, Any], frozenset[str]]:
+    """-> the annotation of every field, the names of those without a default."""
+    required = (field.name for field in fields(kind) if field.default is MISSING and field.default_factory is MISSING)
+    return get_type_hints(kind), frozenset(required)
 
 
 def _union(kinds: tuple[Any, ...], value: object, where: str) -> Any:

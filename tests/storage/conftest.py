@@ -1,0 +1,62 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from storage.bundle import (
+    GOLDEN_FILE,
+    SHARD_FILE,
+    WHOLE_FILE,
+    Bundle,
+    PictureSpec,
+    Stage,
+    Task,
+    TensorSpec,
+    stage_folder,
+    writing_bundle,
+)
+from wire.limits import Limits
+
+PIXELS = TensorSpec(name="pixels", dtype="U8", shape=("batch", 3, 8, 8), dim_order=(0, 1, 2, 3))
+FEATURES = TensorSpec(name="relu", dtype="F32", shape=("4*batch", 8, 2), dim_order=(0, 2, 1))
+LOGITS = TensorSpec(name="logits", dtype="F32", shape=("batch", 3), dim_order=(0, 1))
+
+
+@pytest.fixture
+def small() -> Bundle:
+    """Two stages, not sealed: its files are not listed yet."""
+    first = Stage(
+        index=0, cut="layer1", inputs=(PIXELS,), outputs=(FEATURES,), model_ms=1.5, weight_bytes=40, output_bytes=256
+    )
+    last = Stage(index=1, cut=None, inputs=(FEATURES,), outputs=(LOGITS,), model_ms=2, weight_bytes=80, output_bytes=12)
+    return Bundle(
+        name="small",
+        model="torchvision:small",
+        weights="random:0",
+        precision="fp32",
+        torch_version="2.14.1",
+        task=Task(name="classify", labels=("chat", "chien", "œuf")),
+        picture=PictureSpec(height=8, width=8, resize=9),
+        limits=Limits(),
+        batch=4,
+        max_instances=4,
+        threads=1,
+        stages=(first, last),
+    )
+
+
+@pytest.fixture
+def write(small: Bundle) -> Callable[..., Bundle]:
+    """write(folder, fill="a") -> the bundle that is there now; `fill` makes its shards differ from another's."""
+
+    def write_to(folder: Path, fill: str = "a") -> Bundle:
+        with writing_bundle(folder) as (draft, seal):
+            (draft / WHOLE_FILE).write_text(fill * 9)
+            for stage in small.stages:
+                where = draft / stage_folder(stage.index)
+                where.mkdir(parents=True)
+                (where / SHARD_FILE).write_text(fill * (stage.index + 1))
+                (where / GOLDEN_FILE).write_text("golden")
+            return seal(small)
+
+    return write_to
