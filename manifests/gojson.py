@@ -1,0 +1,98 @@
+"""Go's encoding/json, where the bytes that KServe's router sends depend on it.
+
+Go reads every number into a float64, prints it in its own way, sorts keys, escapes <, > and &, matches the fields of a
+struct without regard to case, and takes text that is not UTF-8. Python differs in each of these.
+"""
+
+import json
+import math
+import re
+from decimal import Decimal
+from typing import Any, NoReturn
+
+# No JSON holds these bytes, within strings or without: a frame or a picture is known as such within a few bytes.
+_BINARY = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+_HTML = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
+
+
+def is_json(body: bytes) -> bool:
+    """What Go's json.Valid says, without parsing megabytes that cannot be JSON."""
+    if _BINARY.search(body):
+        return False
+    try:
+        # A number may have any size and any length here: it is never converted.
+        json.loads(_text(body), parse_int=str, parse_float=str, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def map_predictions(body: bytes) -> bytes:
+    """`{"predictions": [..]}` -> `{"instances": [..]}`, as a step with mapPredictionsToInstances gets it.
+
+    All other keys are dropped. A body that is not such an object, or whose list is empty, comes back as it is
+    (cmd/router/main.go routeStep, sequenceReqRes).
+    """
+    if _BINARY.search(body):
+        return body
+    try:
+        document = json.loads(_text(body), parse_int=_number, parse_float=_number, parse_constant=_refuse)
+        predictions = _lists(document).get("predictions")
+        return _encode({"instances": predictions}).encode() if predictions else body
+    except (ValueError, RecursionError):
+        return body
+
+
+def _lists(document: Any) -> dict[str, list[Any] | None]:
+    """The fields that Go would fill, later ones over earlier ones. A wrong type anywhere is an error in Go, too."""
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise ValueError("not an object")
+    fields = {key.lower(): value for key, value in document.items() if key.lower() in ("predictions", "instances")}
+    if not all(isinstance(value, list | None) for value in fields.values()):
+        raise ValueError("not a list")
+    return fields
+
+
+def _text(body: bytes) -> str:
+    return body.decode(errors="replace")
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError("over a float64")
+    return value
+
+
+def _refuse(what: str) -> NoReturn:
+    raise ValueError(what)
+
+
+def _encode(value: Any) -> str:
+    match value:
+        case dict():
+            return "{" + ",".join(f"{_string(key)}:{_encode(value[key])}" for key in sorted(value)) + "}"
+        case list():
+            return "[" + ",".join(map(_encode, value)) + "]"
+        case str():
+            return _string(value)
+        case float():
+            return _print(value)
+        case _:
+            return json.dumps(value)
+
+
+def _string(value: str) -> str:
+    whole = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # a lone surrogate is U+FFFD in Go
+    return json.dumps(whole, ensure_ascii=False).translate(_HTML)
+
+
+def _print(value: float) -> str:
+    """1.0 -> '1', 1e-7 -> '1e-7', 1e21 -> '1e+21': Go's floatEncoder."""
+    if value == 0 or 1e-6 <= abs(value) < 1e21:
+        text = format(Decimal(repr(value)), "f")
+        return text.removesuffix(".0")
+    mantissa, exponent = repr(value).split("e")
+    return f"{mantissa}e{int(exponent):+d}"

@@ -1,0 +1,183 @@
+"""A stand-in for KServe's InferenceGraph router, for machines without its Go binary.
+
+    python -m manifests.router --graph-json '{"nodes": {"root": {"routerType": "Sequence", "steps": […]}}}' --port 8080
+
+It keeps to KServe v0.20 (cmd/router/main.go) for a Sequence, errors and oddities included, because what runs here must
+not behave better than the cluster: any path and method but /readyz runs the graph, steps are always POSTed to, only
+headers that match PROPAGATE_HEADERS go on, bodies pass byte for byte, a client that leaves does not stop the steps, and
+an answer that is later than serverWrite ends in a closed connection without a status. tests/manifests/test_router.py
+says all of this, and runs against KServe's binary as well.
+
+Not taken over: other router types and conditions (refused at the start), the look-out for an Istio sidecar, and all but
+the most common of the Content-Types that Go guesses for a reply which is not JSON.
+"""
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import re
+import signal
+import sys
+from collections.abc import Sequence as Many
+from contextlib import suppress
+
+from aiohttp import web
+
+from manifests.gojson import is_json, map_predictions
+from manifests.graph import Sequence, Step, parse_graph
+from manifests.headers import Headers, compile_patterns, propagated
+from manifests.transport import CallError, Client
+from wire.errors import ManifestError
+
+DRAIN_S = 30.0  # cmd/router/main.go drainSleepDuration
+_HEADER_BYTES = 1024**2  # Go's DefaultMaxHeaderBytes
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
+
+
+class Router:
+    """One graph behind HTTP; `draining` only turns /readyz."""
+
+    def __init__(self, graph: Sequence, client: Client, patterns: Many[re.Pattern[str]]) -> None:
+        self._graph = graph
+        self._client = client
+        self._patterns = patterns
+        self.draining = False
+
+    async def ready(self, request: web.Request) -> web.Response:  # noqa: ARG002 aiohttp's signature
+        return web.Response(status=503, text="shutting down\n") if self.draining else web.Response()
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Go's WriteTimeout counts from the end of the headers, and is noticed only when the answer is written."""
+        timeouts = self._graph.timeouts
+        loop = asyncio.get_running_loop()
+        late_at = None if timeouts.server_write_s is None else loop.time() + timeouts.server_write_s
+        body = await _read(request, timeouts.server_read_s)
+        response = await self._answer(body, propagated(request.raw_headers, self._patterns))
+        with suppress(TimeoutError, ConnectionError):
+            async with asyncio.timeout_at(late_at):
+                await asyncio.sleep(0)  # a deadline that has passed already strikes here, before the status is sent
+                await response.prepare(request)
+                await response.write_eof()
+                return response
+        _hang_up(request)
+        return response
+
+    async def _answer(self, body: bytes, headers: Headers) -> web.Response:
+        try:
+            status, answer = await self._run(body, headers)
+        except CallError as exc:
+            status, answer = 500, json.dumps({"error": "Failed to process request", "cause": str(exc)}).encode()
+        return web.Response(status=status, body=answer, headers=_content_type(answer))
+
+    async def _run(self, body: bytes, headers: Headers) -> tuple[int, bytes]:
+        """cmd/router/main.go routeStep: a failed soft step's answer goes on to the next step like any other."""
+        status, answer = 200, b""
+        for step in self._graph.steps:
+            status, answer = await self._client.post(step.url, _input(step, body, answer), headers)
+            if step.hard and not 200 <= status <= 299:
+                break
+        return status, answer
+
+
+def _input(step: Step, body: bytes, answer: bytes) -> bytes:
+    chosen = answer if step.use_response else body
+    return map_predictions(chosen) if step.map_predictions else chosen
+
+
+async def _read(request: web.Request, timeout_s: float | None) -> bytes:
+    """The body, whole. Go ignores an error here, so what has come until the timeout goes on to the steps."""
+    body = bytearray()
+    with suppress(TimeoutError, ConnectionError, web.RequestPayloadError):
+        async with asyncio.timeout(timeout_s):
+            async for part in request.content.iter_any():
+                body += part
+    return bytes(body)
+
+
+def _content_type(body: bytes) -> dict[str, str]:
+    """Go's http.DetectContentType, in short."""
+    if not body:
+        return {}
+    if is_json(body):
+        return {"Content-Type": "application/json"}
+    binary = _CONTROL.search(body[:512])
+    return {"Content-Type": "application/octet-stream" if binary else "text/plain; charset=utf-8"}
+
+
+def _hang_up(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.close()
+
+
+async def serve(graph: Sequence, *, port: int, patterns: Many[re.Pattern[str]], drain_s: float) -> None:
+    """Serve until SIGTERM or SIGINT; then turn /readyz, serve on for `drain_s` seconds, and finish what is running.
+
+    Raises:
+        ManifestError: the port is taken.
+    """
+    async with Client(graph.timeouts.service_client_s) as client:
+        router = Router(graph, client, patterns)
+        runner = _runner(router, graph)
+        await runner.setup()
+        try:
+            await _open(runner, port)
+            await _told_to_stop()
+            router.draining = True
+            await asyncio.sleep(drain_s)
+        finally:
+            await runner.cleanup()
+
+
+async def _open(runner: web.AppRunner, port: int) -> None:
+    try:
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+    except OSError as exc:
+        raise ManifestError(
+            f"port {port} cannot be opened ({os.strerror(exc.errno or 0)}): choose another --port"
+        ) from exc
+
+
+def _runner(router: Router, graph: Sequence) -> web.AppRunner:
+    app = web.Application(client_max_size=0)
+    app.router.add_route("*", "/readyz", router.ready)
+    app.router.add_route("*", "/{path:.*}", router.handle)
+    idle_s = graph.timeouts.server_idle_s or graph.timeouts.server_read_s
+    return web.AppRunner(
+        app,
+        access_log=None,
+        auto_decompress=False,
+        keepalive_timeout=365 * 86400 if idle_s is None else idle_s,
+        max_line_size=_HEADER_BYTES,
+        max_field_size=_HEADER_BYTES,
+        shutdown_timeout=365 * 86400,  # Go's Shutdown(context.Background()) waits for every request
+    )
+
+
+async def _told_to_stop() -> None:
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    await told.wait()
+
+
+def main(arguments: Many[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="manifests.router", description="A stand-in for KServe's graph router.")
+    parser.add_argument("--graph-json", required=True, help="an InferenceGraph's spec with serviceUrl set in each step")
+    parser.add_argument("--port", type=int, default=8080)
+    parser.add_argument("--drain-seconds", type=float, default=DRAIN_S, help="to go on serving after SIGTERM")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(format="%(message)s")
+    try:
+        graph = parse_graph(options.graph_json)
+        patterns = compile_patterns(os.environ.get("PROPAGATE_HEADERS"))
+        asyncio.run(serve(graph, port=options.port, patterns=patterns, drain_s=options.drain_seconds))
+    except ManifestError as exc:
+        print(exc, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
