@@ -1,0 +1,143 @@
+"""A model -> a bundle on disk: capture, plan, cut, save, and prove before it is put in place."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import sympy
+import torch
+from torch.export import ExportedProgram
+
+from partition.capture import capture
+from partition.costs import measure
+from partition.cut import Shard, cut
+from partition.liveness import Liveness, analyse
+from partition.models import Model
+from partition.plan import Plan, plan, plan_at
+from partition.runtime import Golden, LoadedShard
+from storage.bundle import (
+    SHARD_FILE,
+    WHOLE_FILE,
+    Bundle,
+    Stage,
+    Task,
+    stage_folder,
+    writing_bundle,
+)
+from wire.errors import CutError
+from wire.limits import Limits
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOptions:
+    """How to cut. `cuts` names positions; without them `stages` are planned. `batch` is what a stage runs at most."""
+
+    stages: int = 3
+    cuts: tuple[str, ...] = ()
+    batch: int = 1
+    limits: Limits = Limits()
+
+
+def make_plan(model: Model, pixels: torch.Tensor, options: BuildOptions, say: Progress) -> tuple[Liveness, Plan]:
+    """Capture the model, measure it on `pixels` (uint8 [n, 3, height, width]) and plan its stages.
+
+    Raises:
+        ModelError, CutError, PlanError: as `capture`, `Liveness.find_all` and `plan` say.
+    """
+    say(f"exporting {model.reference}")
+    liveness = analyse(capture(model))
+    positions = liveness.find_all(options.cuts)
+    say("measuring")
+    repeats = -(-options.batch // len(pixels))
+    costs = measure(liveness, pixels.repeat(repeats, 1, 1, 1)[: options.batch])
+    if positions:
+        return liveness, plan_at(liveness, costs, positions, options.limits)
+    return liveness, plan(liveness, costs, options.stages, options.limits)
+
+
+def build(
+    model: Model, name: str, pixels: torch.Tensor, options: BuildOptions, out: Path, say: Progress = lambda _: None
+) -> tuple[Bundle, Plan]:
+    """Build the bundle of `model` at the folder `out`.
+
+    Args:
+        name: the bundle's name, a DNS label: Kubernetes objects are named after it.
+        pixels: uint8 [n, 3, height, width], real pictures: costs are measured and golden outputs made with them.
+        say: told what is being done, one short line a step.
+
+    Raises:
+        ModelError, CutError, PlanError: the model or the cuts.
+        BundleError: `out` holds something else.
+    """
+    liveness, chosen = make_plan(model, pixels, options, say)
+    with writing_bundle(out) as (draft, seal):
+        shards = []
+        for shard in cut(liveness, chosen.cuts, pixels):
+            say(f"cutting shard {len(shards)} of {len(chosen.stages)}")
+            shards.append(shard)
+        description = describe(model, name, chosen, shards)
+        _save_program(liveness.program, draft / WHOLE_FILE)
+        _save_shards(draft, description, shards, pixels[:1].numpy())
+        say("writing")
+        return seal(description), chosen
+
+
+def describe(model: Model, name: str, chosen: Plan, shards: Sequence[Shard]) -> Bundle:
+    """What bundle.json says, but for the files."""
+    classes = shards[-1].outputs[0].shape[-1]
+    return Bundle(
+        name=name,
+        model=model.reference,
+        weights=model.weights,
+        precision="fp32",
+        torch_version=torch.__version__.partition("+")[0],
+        task=Task(name="classify", labels=model.labels if len(model.labels) == classes else ()),
+        picture=model.picture,
+        limits=chosen.limits,
+        batch=chosen.batch,
+        max_instances=chosen.max_instances,
+        threads=chosen.threads,
+        stages=tuple(
+            Stage(
+                index=planned.index,
+                cut=shard.cut,
+                inputs=shard.inputs,
+                outputs=shard.outputs,
+                model_ms=round(planned.model_ms, 3),
+                weight_bytes=planned.weight_bytes,
+                output_bytes=planned.output_bytes,
+            )
+            for planned, shard in zip(chosen.stages, shards, strict=True)
+        ),
+    )
+
+
+def _save_program(program: ExportedProgram, path: Path) -> None:
+    """Save the program and nothing else: example inputs would be pickled, symbols of earlier stages only confuse."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    used = {symbol for node in program.graph.nodes for symbol in _symbols(node.meta.get("val"))}
+    program._example_inputs = None
+    program._range_constraints = {key: value for key, value in program.range_constraints.items() if key in used}
+    torch.export.save(program, path)
+
+
+def _symbols(value: object) -> set[sympy.Symbol]:
+    """The symbols in a node's sizes."""
+    sizes = value.shape if isinstance(value, torch.Tensor) else [value]
+    return {symbol for size in sizes if isinstance(size, torch.SymInt) for symbol in size.node.expr.free_symbols}
+
+
+def _save_shards(draft: Path, bundle: Bundle, shards: Sequence[Shard], pixels: np.ndarray) -> None:
+    """Save each shard with its golden input and outputs: what it gives for the first picture, chained."""
+    tensors: Mapping[str, np.ndarray] = {shards[0].inputs[0].name: pixels}
+    for stage, shard in zip(bundle.stages, shards, strict=True):
+        folder = draft / stage_folder(stage.index)
+        _save_program(shard.program, folder / SHARD_FILE)
+        outputs = LoadedShard(bundle, stage, shard.program.module()).run(tensors)
+        if not all(np.isfinite(value).all() for value in outputs.values()):
+            raise CutError(f"shard {stage.index} gives values that are not finite for a real picture: check the weights")
+        Golden(tensors, outputs).save(folder)
+        tensors = outputs

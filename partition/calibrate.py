@@ -1,0 +1,84 @@
+"""Random weights whose answers differ from picture to picture.
+
+A freshly initialised network says nearly the same of every picture: its BatchNorm layers assume mean 0 and variance 1,
+and some heads start at zero. So the BatchNorm statistics are measured on real pictures, a head of zeros is drawn anew,
+and the head's bias is set so that no class is favoured on average. Nothing here is learned: it makes a stand-in for
+trained weights that is fair to every class and sensitive to the picture.
+"""
+
+import torch
+from torch import nn
+
+from partition.capture import whole_module
+from partition.models import Model
+from wire.errors import ModelError
+
+_HEAD_STD = 0.02  # as vision transformers initialise their other linear layers
+_CHUNK = 8  # pictures at a time, where statistics do not depend on it
+
+
+def calibrate(model: Model, pixels: torch.Tensor, seed: int = 0) -> None:
+    """Set the model's statistics and head in place.
+
+    Args:
+        pixels: uint8 [n, 3, height, width], real pictures, the more different the better; n ≥ 2.
+
+    Raises:
+        ModelError: fewer than two pictures.
+    """
+    if len(pixels) < 2:
+        raise ModelError(f"random weights are calibrated on at least 2 pictures; there are {len(pixels)}")
+    module = whole_module(model)
+    _draw_zero_heads(module, seed)
+    _measure_batch_norms(module, pixels)
+    _centre_head(module, pixels)
+
+
+def _draw_zero_heads(module: nn.Module, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear) and not layer.weight.any():
+            nn.init.trunc_normal_(layer.weight, std=_HEAD_STD, generator=generator)
+
+
+def _measure_batch_norms(module: nn.Module, pixels: torch.Tensor) -> None:
+    """One pass over all pictures at once: each layer sees what the layers before it, normalised, give."""
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
+    if not layers:
+        return
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # None: the plain average over batches
+        layer.train()
+    with torch.no_grad():
+        module(pixels)
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+        layer.eval()
+
+
+def _centre_head(module: nn.Module, pixels: torch.Tensor) -> None:
+    """Subtract each class's mean logit from the bias of the layer that makes the logits, if there is one."""
+    with torch.no_grad():
+        outputs = torch.cat([_logits(module, chunk) for chunk in pixels.split(_CHUNK)])
+    head = _head(module, outputs.shape[-1])
+    if head is not None and head.bias is not None:
+        with torch.no_grad():
+            head.bias -= outputs.mean(dim=0)
+
+
+def _logits(module: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
+    leaves = torch.utils._pytree.tree_leaves(module(pixels))
+    return leaves[0].flatten(1) if leaves[0].dim() > 1 else leaves[0]
+
+
+def _head(module: nn.Module, classes: int) -> nn.Linear | nn.Conv2d | None:
+    """The last layer that gives one value per class."""
+    found: nn.Linear | nn.Conv2d | None = None
+    for layer in module.modules():
+        if (isinstance(layer, nn.Linear) and layer.out_features == classes) or (
+            isinstance(layer, nn.Conv2d) and layer.out_channels == classes
+        ):
+            found = layer
+    return found

@@ -1,0 +1,132 @@
+"""nn.Module -> the whole as an exported program: uint8 pixels in, dynamic batch, functional ATen operations.
+
+`torch.export` is the one way into the system. The program is functionalised without decomposing anything
+(`run_decompositions({})`): no in-place operation aliases across a cut, and every kernel that eager PyTorch runs is run
+with the same arguments, so that the whole equals the user's module to the bit. That is checked here, not assumed.
+"""
+
+import warnings
+from collections.abc import Sequence
+
+import torch
+from torch.export import Dim, ExportedProgram
+
+from partition.models import Model
+from wire.errors import ModelError
+
+MAX_BATCH = 1024
+_EXAMPLE_BATCH = 2  # torch.export specialises on 0 and 1
+
+
+class Pixels(torch.nn.Module):
+    """`uint8 [batch, 3, height, width]` -> what `model` makes of (pixels / 255 - mean) / std."""
+
+    def __init__(self, model: torch.nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=True)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=True)
+
+    def forward(self, pixels: torch.Tensor) -> object:
+        return self.model((pixels.to(torch.float32) / 255 - self.mean) / self.std)
+
+
+def whole_module(model: Model) -> torch.nn.Module:
+    """The user's model with its normalisation in front: what the whole is compared with."""
+    return model.module if model.takes_pixels else Pixels(model.module, model.mean, model.std).eval()
+
+
+def random_pixels(model: Model, batch: int, seed: int = 0) -> torch.Tensor:
+    """uint8 [batch, 3, height, width], the same for the same seed."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = (batch, 3, model.picture.height, model.picture.width)
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+
+
+def capture(model: Model) -> ExportedProgram:
+    """Export the whole and check it against the module itself, to the bit, at batches 1 to 3.
+
+    Raises:
+        ModelError: torch.export refuses the model, the batch is not dynamic, an output is no tensor, or the program
+            does not give what the module gives.
+    """
+    module = whole_module(model)
+    program = _export(module, random_pixels(model, _EXAMPLE_BATCH), model.reference)
+    _remove_checks(program)
+    _pin_factories(program)
+    _check_outputs(program, model.reference)
+    _check_equal(module, program, model)
+    return program
+
+
+def _export(module: torch.nn.Module, pixels: torch.Tensor, reference: str) -> ExportedProgram:
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # torch warns about its own internals
+        try:
+            program = torch.export.export(
+                module, (pixels,), dynamic_shapes=({0: Dim("batch", min=1, max=MAX_BATCH)},), strict=False
+            )
+            return program.run_decompositions({})
+        except Exception as exc:  # whatever the user's own forward raises comes through here
+            reason = " ".join(str(exc).split())[:300]
+            raise ModelError(f"{reference}: torch.export does not take it with a dynamic batch: {reason}") from exc
+
+
+def _remove_checks(program: ExportedProgram) -> None:
+    """Drop operations that only assert: they hold no value that could cross a cut."""
+    for node in reversed(program.graph.nodes):
+        if node.op == "call_function" and not node.users and "_assert" in str(node.target):
+            program.graph.erase_node(node)
+
+
+_FACTORIES = {
+    torch.ops.aten.new_zeros.default: torch.ops.aten.zeros.default,
+    torch.ops.aten.new_ones.default: torch.ops.aten.ones.default,
+    torch.ops.aten.new_empty.default: torch.ops.aten.zeros.default,
+}
+
+
+def _pin_factories(program: ExportedProgram) -> None:
+    """`x.new_zeros(size)` -> `zeros(size)`: it needs x's dtype and device, not its data.
+
+    Attention masks are made so; freed of x they are constants that each shard makes for itself.
+    """
+    for node in list(program.graph.nodes):
+        factory = _FACTORIES.get(node.target) if node.op == "call_function" else None
+        if factory is None:
+            continue
+        value = node.meta["val"]
+        with program.graph.inserting_before(node):
+            pinned = program.graph.call_function(
+                factory, (node.args[1],), {"dtype": value.dtype, "device": value.device}
+            )
+        pinned.meta = dict(node.meta)
+        node.replace_all_uses_with(pinned)
+        program.graph.erase_node(node)
+    program.graph.lint()
+    program.graph_module.recompile()
+
+
+def _check_outputs(program: ExportedProgram, reference: str) -> None:
+    if program.graph_signature.buffers_to_mutate:
+        raise ModelError(f"{reference} changes its own buffers when it runs; a shard must be stateless: call .eval()")
+    output = next(node for node in program.graph.nodes if node.op == "output")
+    for value in output.args[0]:
+        if not isinstance(value, torch.fx.Node) or not isinstance(value.meta.get("val"), torch.Tensor):
+            raise ModelError(f"{reference} gives an output that is no tensor ({value}); return tensors only")
+
+
+def _check_equal(module: torch.nn.Module, program: ExportedProgram, model: Model) -> None:
+    exported = program.module()
+    for batch in (1, 2, 3):
+        pixels = random_pixels(model, batch, seed=batch)
+        with torch.inference_mode():
+            expected = torch.utils._pytree.tree_leaves(module(pixels))
+            found = torch.utils._pytree.tree_leaves(exported(pixels))
+        for left, right in zip(expected, found, strict=True):
+            if not torch.equal(left, right):
+                difference = (left.double() - right.double()).abs().max().item()
+                raise ModelError(
+                    f"{model.reference}: the exported program differs from the module by {difference} at batch {batch}; "
+                    "is its forward random, or does it depend on the batch?"
+                )

@@ -1,0 +1,233 @@
+"""Whole + positions -> shards, each an exported program of its own.
+
+A shard takes the tensors that are alive at the cut before it and gives those alive at the cut after it. Free nodes
+(constants, sizes) that it needs are made again inside it; the batch size is read off a tensor that it gets. Strides are
+kept: the shard is exported with inputs of the strides that the whole model's tensors have there, so that the same
+kernels run (`TensorSpec.dim_order` brings them back after the wire).
+"""
+
+import operator
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import sympy
+import torch
+from torch.export import Dim, ExportedProgram
+from torch.export.graph_signature import InputKind
+from torch.fx import Graph, GraphModule, Node
+
+from partition.capture import MAX_BATCH
+from partition.liveness import Liveness, Position, size_at
+from partition.program import node_values, safetensors_dtype
+from storage.bundle import TensorSpec
+from wire.errors import CutError
+
+_EXAMPLE_BATCH = 2  # torch.export specialises on 0 and 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """One stage's program with what crosses on both sides. `cut` names the position after it, None for the last."""
+
+    program: ExportedProgram
+    cut: str | None
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Edge:
+    """The tensors that cross at one place, under the names that they bear on the wire."""
+
+    names: tuple[str, ...]
+    nodes: tuple[Node, ...]
+
+
+def cut(liveness: Liveness, positions: Sequence[Position], pixels: torch.Tensor) -> Iterator[Shard]:
+    """Cut the whole at `positions` into len(positions) + 1 shards, first to last.
+
+    Args:
+        positions: from `liveness`, rising.
+        pixels: uint8 [n, 3, height, width], what the whole is run on to learn strides; two instances are taken.
+
+    Raises:
+        CutError: torch.export does not take a shard.
+    """
+    edges = [
+        _Edge((liveness.pixels.name,), (liveness.pixels,)),
+        *(_Edge(tuple(node.name for node in position.live), position.live) for position in positions),
+        _Edge(_output_names(liveness), liveness.outputs),
+    ]
+    wanted = {node for edge in edges for node in edge.nodes}
+    values = node_values(liveness.program, _example(pixels), {node.name for node in wanted})
+    for index, (before, after) in enumerate(pairwise(edges)):
+        program = _export(liveness, before, after, values, index)
+        yield Shard(
+            program=program,
+            cut=positions[index].name if index < len(positions) else None,
+            inputs=_specs(liveness, before, values),
+            outputs=_specs(liveness, after, values),
+        )
+
+
+def _example(pixels: torch.Tensor) -> torch.Tensor:
+    return pixels[:_EXAMPLE_BATCH] if len(pixels) >= _EXAMPLE_BATCH else pixels[:1].repeat(_EXAMPLE_BATCH, 1, 1, 1)
+
+
+def _output_names(liveness: Liveness) -> tuple[str, ...]:
+    """`output`, or `output_0`, `output_1`, … where the model has several."""
+    count = len(liveness.outputs)
+    return ("output",) if count == 1 else tuple(f"output_{index}" for index in range(count))
+
+
+def _specs(liveness: Liveness, edge: _Edge, values: Mapping[str, torch.Tensor]) -> tuple[TensorSpec, ...]:
+    return tuple(
+        TensorSpec(
+            name=name,
+            dtype=safetensors_dtype(values[node.name].dtype),
+            shape=tuple(_dimension(dim) for dim in node.meta["val"].shape),
+            dim_order=dim_order(values[node.name]),
+        )
+        for name, node in zip(edge.names, edge.nodes, strict=True)
+    )
+
+
+def _dimension(dim: int | torch.SymInt) -> int | str:
+    if isinstance(dim, int):
+        return dim
+    multiple = size_at(dim, 1)
+    return "batch" if multiple == 1 else f"{multiple}*batch"
+
+
+def dim_order(tensor: torch.Tensor) -> tuple[int, ...]:
+    """The dimensions from the outermost to the innermost in memory.
+
+    A tensor that leaves holes in memory (a slice) cannot be sent as it is: it goes in its own order, packed.
+    """
+    order = tuple(sorted(range(tensor.dim()), key=lambda dim: (-tensor.stride(dim), dim)))
+    return order if tensor.permute(order).is_contiguous() else tuple(range(tensor.dim()))
+
+
+def _export(
+    liveness: Liveness, before: _Edge, after: _Edge, values: Mapping[str, torch.Tensor], index: int
+) -> ExportedProgram:
+    module = _Extraction(liveness, before, after).module()
+    batch = Dim("batch", min=1, max=MAX_BATCH)
+    examples = tuple(_packed_like_wire(values[node.name]) for node in before.nodes)
+    shapes = {name: _dynamic(node, batch) for name, node in zip(before.names, before.nodes, strict=True)}
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # torch warns about its own internals
+        try:
+            program = torch.export.export(module, examples, dynamic_shapes=shapes, strict=False)
+            return program.run_decompositions({})
+        except Exception as exc:  # torch.export raises many kinds; for the user each is a shard that cannot be made
+            reason = " ".join(str(exc).split())[:300]
+            raise CutError(f"shard {index} cannot be exported, choose another cut: {reason}") from exc
+
+
+def _packed_like_wire(value: torch.Tensor) -> torch.Tensor:
+    """The value as the shard will get it: same strides if it is dense, packed otherwise."""
+    order = dim_order(value)
+    inverse = tuple(order.index(dim) for dim in range(value.dim()))
+    return value.permute(order).clone(memory_format=torch.contiguous_format).permute(inverse)
+
+
+def _dynamic(node: Node, batch: Any) -> dict[int, Any]:
+    multiples = {dim: size_at(size, 1) for dim, size in enumerate(node.meta["val"].shape) if not isinstance(size, int)}
+    return {dim: batch if multiple == 1 else multiple * batch for dim, multiple in multiples.items()}
+
+
+class _Extraction:
+    """Copies the nodes between two edges into a graph of their own."""
+
+    def __init__(self, liveness: Liveness, before: _Edge, after: _Edge) -> None:
+        self._liveness = liveness
+        self._after = after
+        self._graph = Graph()
+        self._attributes: dict[str, Any] = {}
+        self._inputs = {spec.arg.name: spec for spec in liveness.program.graph_signature.input_specs}
+        self._copies: dict[Node, Node] = {
+            node: self._graph.placeholder(name) for name, node in zip(before.names, before.nodes, strict=True)
+        }
+        self._batch_symbol = liveness.pixels.meta["val"].shape[0].node.expr
+        self._batch = self._batch_from(before.nodes)
+
+    def module(self) -> GraphModule:
+        outputs = tuple(self._copy(node) for node in self._after.nodes)
+        self._graph.output(outputs)
+        self._graph.eliminate_dead_code()
+        self._graph.lint()
+        return GraphModule(self._attributes, self._graph)
+
+    def _batch_from(self, nodes: Sequence[Node]) -> Node:
+        """The batch size, read off the first input that has it as a dimension, else as a multiple."""
+        dims = [
+            (size_at(size, 1), node, dim)
+            for node in nodes
+            for dim, size in enumerate(node.meta["val"].shape)
+            if not isinstance(size, int)
+        ]
+        if not dims:
+            raise CutError(f"no tensor that crosses at {nodes[0].name} has a batch dimension: choose another cut")
+        multiple, node, dim = min(dims, key=lambda entry: entry[0])
+        size = self._graph.call_function(torch.ops.aten.sym_size.int, (self._copies[node], dim))
+        return size if multiple == 1 else self._graph.call_function(operator.floordiv, (size, multiple))
+
+    def _copy(self, node: Node) -> Node:
+        """This node's copy; what it needs is copied first, in the whole's own order."""
+        for needed in self._missing(node):
+            self._copies[needed] = self._make(needed)
+        return self._copies[node]
+
+    def _missing(self, node: Node) -> list[Node]:
+        """The nodes that must be copied for `node`, in topological order (iterative: graphs are deep)."""
+        missing: dict[Node, None] = {}
+        waiting = [node]
+        while waiting:
+            current = waiting[-1]
+            todo = [] if self._is_batch_multiple(current) else [
+                arg for arg in current.all_input_nodes if arg not in self._copies and arg not in missing
+            ]
+            if current in self._copies or current in missing or not todo:
+                waiting.pop()
+                if current not in self._copies:
+                    missing[current] = None
+            else:
+                waiting.extend(reversed(todo))
+        return list(missing)
+
+    def _make(self, node: Node) -> Node:
+        if node.op == "placeholder":
+            return self._attribute(node)
+        if self._is_batch_multiple(node):
+            multiple = size_at(node.meta["val"], 1)
+            return (
+                self._batch
+                if multiple == 1
+                else self._graph.call_function(operator.mul, (self._batch, multiple))
+            )
+        copy = self._graph.node_copy(node, self._copies.__getitem__)
+        copy.meta = {key: value for key, value in node.meta.items() if key in {"nn_module_stack", "stack_trace"}}
+        return copy
+
+    def _is_batch_multiple(self, node: Node) -> bool:
+        """Is this a size of the form N * batch? Then it comes from the batch, whatever tensor the whole read it off."""
+        value = node.meta.get("val")
+        if not isinstance(value, torch.SymInt):
+            return False
+        ratio = sympy.simplify(value.node.expr / self._batch_symbol)
+        return bool(ratio.is_Integer)
+
+    def _attribute(self, node: Node) -> Node:
+        """A parameter, buffer or constant of the whole, as an attribute of the shard under the same name."""
+        spec = self._inputs[node.name]
+        program = self._liveness.program
+        if spec.kind is InputKind.USER_INPUT or spec.target is None:
+            raise CutError(f"{node.name} is needed after the cut but does not cross it")  # a fault of liveness
+        state = program.state_dict if spec.target in program.state_dict else program.constants
+        name = spec.target.removeprefix("model.").replace(".", "_") if "." not in spec.target else spec.target
+        self._attributes[name] = state[spec.target]
+        return self._graph.get_attr(name)

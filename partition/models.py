@@ -1,0 +1,240 @@
+"""A reference such as `torchvision:resnet50` -> the model, what its pictures look like, its labels.
+
+Three kinds of reference:
+    torchvision:NAME[?argument=value&…]   a model that torchvision registers, with arguments for its builder
+    package.module:factory                a callable without arguments that gives an nn.Module
+    path/to/program.pt2                   an exported program, dynamic in the batch
+
+and of weights:
+    (none)                  torchvision's best weights by name; for the other kinds, what the model came with
+    IMAGENET1K_V2           torchvision's weights of that name (downloaded by torchvision)
+    path.safetensors        a state dict; .pt and .pth files are read with `weights_only`
+    random:SEED             random, with statistics calibrated on pictures (`partition/calibrate.py`)
+"""
+
+import importlib
+import sys
+from ast import literal_eval
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+import torch
+import torchvision
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from partition.archive import check_archive
+from storage.bundle import PictureSpec
+from wire.errors import BundleError, ModelError
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+_DEFAULT_PICTURE = PictureSpec(height=224, width=224, fit="crop", resize=256, interpolation="bilinear")
+
+# Without pretrained weights these builders warn or add training heads that evaluation never runs.
+_BUILDER_ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
+    "googlenet": {"aux_logits": False, "init_weights": True},
+    "inception_v3": {"aux_logits": False, "init_weights": True},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A model that takes normalised `float32 [batch, 3, height, width]`, and what the outside must know of it.
+
+    `takes_pixels` is True where the model itself takes `uint8` pixels and normalises them (some .pt2 programs).
+    """
+
+    reference: str
+    weights: str
+    module: torch.nn.Module
+    picture: PictureSpec
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    labels: tuple[str, ...] = ()
+    random: bool = False
+    takes_pixels: bool = False
+
+
+def load_model(reference: str, weights: str | None = None, size: int | None = None) -> Model:
+    """Build the model that `reference` names, in evaluation mode, with its weights.
+
+    Args:
+        size: height and width in pixels in place of the model's own.
+
+    Raises:
+        ModelError: the reference, the weights or their fit.
+    """
+    kind, _, rest = reference.partition(":")
+    seed = _seed(weights)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed or 0)
+        if reference.endswith(".pt2"):
+            model = _from_program(Path(reference))
+        elif kind == "torchvision" and rest:
+            model = _from_torchvision(reference, rest, weights)
+        elif kind and rest:
+            model = _from_factory(reference, kind, rest)
+        else:
+            raise ModelError(
+                f"{reference!r} names no model; allowed are torchvision:NAME, package.module:factory and a .pt2 file"
+            )
+    if weights is not None and seed is None and not _is_torchvision_weights(kind, weights):
+        _load_state(model.module, Path(weights))
+    if size is not None:
+        model = replace(model, picture=_resized(model.picture, size))
+    return replace(model, module=model.module.eval() if not model.reference.endswith(".pt2") else model.module,
+                   weights=weights or model.weights, random=seed is not None)
+
+
+def _seed(weights: str | None) -> int | None:
+    if weights is None or not weights.startswith("random"):
+        return None
+    _, _, seed = weights.partition(":")
+    if not seed.isdecimal():
+        raise ModelError(f"--weights {weights} has no seed; write random:SEED with a whole number, e.g. random:0")
+    return int(seed)
+
+
+def _resized(picture: PictureSpec, size: int) -> PictureSpec:
+    resize = None if picture.resize is None else round(size * picture.resize / picture.height)
+    return replace(picture, height=size, width=size, resize=resize)
+
+
+def _is_torchvision_weights(kind: str, weights: str) -> bool:
+    return kind == "torchvision" and not Path(weights).suffix
+
+
+def _from_torchvision(reference: str, rest: str, weights: str | None) -> Model:
+    name, _, query = rest.partition("?")
+    if name not in torchvision.models.list_models(module=torchvision.models):
+        raise ModelError(f"torchvision has no classification model {name!r}; see torchvision.models.list_models()")
+    choices = torchvision.models.get_model_weights(name)
+    chosen = _torchvision_weights(name, weights)
+    arguments = {**_BUILDER_ARGUMENTS.get(name, {}), **_arguments(reference, query)}
+    if chosen is not None:
+        arguments.pop("init_weights", None)
+        arguments.pop("aux_logits", None)
+    try:
+        module = torchvision.models.get_model(name, weights=chosen, **arguments)
+    except (TypeError, ValueError) as exc:
+        raise ModelError(f"{reference}: torchvision does not build it: {exc}") from exc
+    except OSError as exc:
+        raise ModelError(
+            f"{reference}: the weights {chosen} could not be downloaded ({exc}); "
+            "give --weights FILE.safetensors or random:SEED"
+        ) from exc
+    meta = (chosen or choices.DEFAULT).meta
+    preset = (chosen or choices.DEFAULT).transforms()
+    picture = PictureSpec(
+        height=preset.crop_size[0],
+        width=preset.crop_size[0],
+        fit="crop",
+        resize=preset.resize_size[0],
+        interpolation=preset.interpolation.value,
+    )
+    return Model(
+        reference=reference,
+        weights=f"{chosen.name}" if chosen is not None else "as built",
+        module=module,
+        picture=picture,
+        mean=tuple(preset.mean),
+        std=tuple(preset.std),
+        labels=tuple(meta["categories"]),
+    )
+
+
+def _torchvision_weights(name: str, weights: str | None) -> Any:
+    """torchvision's weights of that name, None where the weights come from elsewhere."""
+    choices = torchvision.models.get_model_weights(name)
+    if weights is not None and (weights.startswith("random") or Path(weights).suffix):
+        return None
+    try:
+        return choices.DEFAULT if weights is None else choices[weights]
+    except KeyError as exc:
+        names = ", ".join(choice.name for choice in choices)
+        raise ModelError(
+            f"torchvision has no weights {weights!r} for {name}; it has {names}; a file or random:SEED is taken too"
+        ) from exc
+
+
+def _arguments(reference: str, query: str) -> dict[str, Any]:
+    try:
+        return {key: literal_eval(value) for key, value in parse_qsl(query, strict_parsing=bool(query))}
+    except (ValueError, SyntaxError) as exc:
+        raise ModelError(f"{reference}: write arguments as ?name=value&name=value with numbers or Python literals") from exc
+
+
+def _from_factory(reference: str, module_name: str, factory_name: str) -> Model:
+    # The command does not run from the user's folder's point of view: `python -m` would look there, a script does not.
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        factory = getattr(importlib.import_module(module_name), factory_name)
+        module = factory()
+    except (ImportError, AttributeError) as exc:
+        raise ModelError(f"{reference}: {exc}; is the package installed, or do you stand in its folder?") from exc
+    if not isinstance(module, torch.nn.Module):
+        raise ModelError(f"{reference} gave a {type(module).__name__}; it must give a torch.nn.Module")
+    return Model(
+        reference=reference,
+        weights="as built",
+        module=module,
+        picture=_DEFAULT_PICTURE,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+    )
+
+
+def _from_program(path: Path) -> Model:
+    try:
+        check_archive(path)
+        program = torch.export.load(path)
+    except (BundleError, RuntimeError, OSError) as exc:
+        raise ModelError(f"{path} is not an exported program that can be loaded: {exc}") from exc
+    inputs = [node for node in program.graph.nodes if node.name in program.graph_signature.user_inputs]
+    value = inputs[0].meta["val"] if len(inputs) == 1 else None
+    if not isinstance(value, torch.Tensor) or value.dim() != 4 or value.shape[1] != 3:
+        raise ModelError(f"{path} must take one tensor [batch, 3, height, width]")
+    if isinstance(value.shape[0], int):
+        raise ModelError(f"{path} has the fixed batch {value.shape[0]}; export it with a dynamic first dimension")
+    height, width = int(value.shape[2]), int(value.shape[3])
+    return Model(
+        reference=str(path),
+        weights="as built",
+        module=program.module(),
+        picture=PictureSpec(height=height, width=width, fit="crop", resize=round(min(height, width) * 256 / 224)),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        takes_pixels=value.dtype == torch.uint8,
+    )
+
+
+def _load_state(module: torch.nn.Module, path: Path) -> None:
+    state = _read_state(path)
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as exc:
+        first = str(exc).splitlines()
+        raise ModelError(f"{path} does not fit the model: {' '.join(line.strip() for line in first[:3])}") from exc
+
+
+def _read_state(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            return dict(load_file(path))
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as exc:
+        raise ModelError(f"--weights {path} does not exist; a file, a torchvision name or random:SEED is taken") from exc
+    except (SafetensorError, OSError, RuntimeError, ValueError) as exc:
+        raise ModelError(f"--weights {path} cannot be read: {exc}") from exc
+    except Exception as exc:  # torch raises pickle.UnpicklingError and others for what weights_only refuses
+        raise ModelError(
+            f"--weights {path} is not a plain state dict (it would run code): save it with safetensors"
+        ) from exc
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ModelError(f"--weights {path} is not a state dict of names to tensors: save model.state_dict()")
+    return state

@@ -1,0 +1,218 @@
+"""Load one shard and run it: numpy in, numpy out, as frames carry them.
+
+Inputs are copied into memory that torch allocates: kernels may round differently on unaligned memory, and a frame's
+bytes lie wherever the network left them.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from partition.archive import check_archive
+from storage.bundle import GOLDEN_FILE, SHARD_FILE, Bundle, Stage, TensorSpec, read_stage
+from wire.errors import BundleError, FrameError
+from wire.frame import dtype_name
+
+_GOLDEN_TOLERANCE = 1e-3  # of the largest golden value; another machine rounds otherwise, a wrong shard is far off
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """One input of a stage and what the stage gave for it when the bundle was built."""
+
+    inputs: Mapping[str, np.ndarray]
+    outputs: Mapping[str, np.ndarray]
+
+    def save(self, folder: Path) -> None:
+        tensors = {f"in.{name}": value for name, value in self.inputs.items()}
+        tensors |= {f"out.{name}": value for name, value in self.outputs.items()}
+        save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, folder / GOLDEN_FILE)
+
+    @classmethod
+    def load(cls, folder: Path) -> "Golden":
+        try:
+            tensors = load_file(folder / GOLDEN_FILE)
+        except (SafetensorError, OSError) as exc:
+            raise BundleError(f"{GOLDEN_FILE} cannot be read ({exc}): push or build the bundle again") from exc
+        return cls(
+            {name.removeprefix("in."): value for name, value in tensors.items() if name.startswith("in.")},
+            {name.removeprefix("out."): value for name, value in tensors.items() if name.startswith("out.")},
+        )
+
+
+class LoadedShard:
+    """One stage's program, ready to run."""
+
+    def __init__(self, bundle: Bundle, stage: Stage, module: torch.nn.Module) -> None:
+        self.bundle = bundle
+        self.digest = bundle.digest
+        self.stage = stage
+        self._module = module
+
+    @property
+    def is_last(self) -> bool:
+        return self.stage.index == len(self.bundle.stages) - 1
+
+    def run(self, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run the shard on one frame's tensors; shapes and dtypes are those of the stage's specs.
+
+        Raises:
+            FrameError: a tensor is missing, unknown, of another dtype or shape, or holds NaN.
+        """
+        check_tensors(tensors, self.stage.inputs)
+        inputs = [to_torch(tensors[spec.name], spec) for spec in self.stage.inputs]
+        with torch.inference_mode():
+            outputs = torch.utils._pytree.tree_leaves(self._module(*inputs))
+        return {spec.name: to_numpy(value, spec) for spec, value in zip(self.stage.outputs, outputs, strict=True)}
+
+    def warm_up(self, golden: Golden) -> None:
+        """Run the golden input and compare with what it gave when the bundle was built.
+
+        Raises:
+            BundleError: the outputs are far off: this machine or torch does not compute what the builder's did.
+        """
+        outputs = self.run(golden.inputs)
+        for name, expected in golden.outputs.items():
+            scale = float(np.abs(expected).max(initial=0.0)) or 1.0
+            difference = float(np.abs(outputs[name].astype(np.float64) - expected).max(initial=0.0))
+            if not difference <= _GOLDEN_TOLERANCE * scale:
+                raise BundleError(
+                    f"stage {self.stage.index} gives {name} off by {difference:.3g} from the golden output "
+                    f"(largest value {scale:.3g}): build the bundle with this torch ({torch.__version__})"
+                )
+
+
+def load_shard(folder: Path, digest: str | None = None) -> LoadedShard:
+    """Load the shard in a stage's folder, after checking every digest, and warm it up.
+
+    Args:
+        digest: the bundle's digest as the manifest names it.
+
+    Raises:
+        BundleError: naming what is missing, altered, of another bundle, of another torch version or unsafe to load.
+    """
+    bundle, stage = read_stage(folder, digest)
+    check_torch_version(bundle.torch_version)
+    shard = LoadedShard(bundle, stage, load_program(folder / SHARD_FILE).module())
+    shard.warm_up(Golden.load(folder))
+    return shard
+
+
+def load_program(path: Path) -> torch.export.ExportedProgram:
+    """Load an exported program that asks for no pickle.
+
+    Raises:
+        BundleError: it does, or cannot be loaded.
+    """
+    check_archive(path)
+    try:
+        return torch.export.load(path)
+    except Exception as exc:  # torch's loader raises whatever its many parsers raise
+        reason = " ".join(str(exc).split())[:200]
+        raise BundleError(f"{path.name} cannot be loaded by torch {torch.__version__}: {reason}") from exc
+
+
+def check_torch_version(built_with: str) -> None:
+    """A shard runs on the torch release (major.minor) that made it.
+
+    Raises:
+        BundleError: another release is installed.
+    """
+    if _release(built_with) != _release(torch.__version__):
+        raise BundleError(
+            f"the shard was built with torch {built_with}, here is {torch.__version__}; torch {_release(built_with)} is "
+            "allowed: use the image of that release or build the bundle again"
+        )
+
+
+def _release(version: str) -> str:
+    return ".".join(version.split(".")[:2])
+
+
+def check_tensors(tensors: Mapping[str, np.ndarray], specs: tuple[TensorSpec, ...]) -> None:
+    """Check a frame's tensors against a stage's specs.
+
+    Raises:
+        FrameError: listing every difference.
+    """
+    expected = {spec.name for spec in specs}
+    differences = [f"{name} is missing" for name in sorted(expected - tensors.keys())]
+    differences += [f"{name} is unknown" for name in sorted(tensors.keys() - expected)]
+    batch = _batch(tensors, specs)
+    for spec in specs:
+        if spec.name in tensors:
+            differences += _differences(tensors[spec.name], spec, batch)
+    if differences:
+        raise FrameError(f"the frame does not fit this stage: {'; '.join(differences)}")
+
+
+def _batch(tensors: Mapping[str, np.ndarray], specs: tuple[TensorSpec, ...]) -> int:
+    """The batch size as the first tensor of the frame shows it; 1 where none can show it."""
+    for spec in specs:
+        value = tensors.get(spec.name)
+        if value is None or value.ndim != len(spec.shape):
+            continue
+        for size, dim in zip(value.shape, spec.dim_order, strict=True):
+            multiple = spec.shape_for(1)[dim]
+            if isinstance(spec.shape[dim], str) and size >= multiple:
+                return size // multiple
+    return 1
+
+
+def _differences(value: np.ndarray, spec: TensorSpec, batch: int) -> list[str]:
+    shape = spec.frame_shape_for(batch)
+    if dtype_name(value.dtype) != spec.dtype:
+        return [f"{spec.name} has dtype {dtype_name(value.dtype)}, allowed is {spec.dtype}"]
+    if value.shape != shape:
+        return [f"{spec.name} has shape {list(value.shape)}, allowed is {list(shape)}"]
+    if value.dtype.kind == "f" and np.isnan(value).any():
+        return [f"{spec.name} holds NaN"]
+    return []
+
+
+def to_torch(value: np.ndarray, spec: TensorSpec) -> torch.Tensor:
+    """A frame's array -> a tensor with the strides that the whole model's has."""
+    copied = torch.empty(value.shape, dtype=_torch_dtype(value))
+    copied.numpy()[...] = value
+    return copied.permute(tuple(spec.dim_order.index(dim) for dim in range(len(spec.dim_order))))
+
+
+def to_numpy(value: torch.Tensor, spec: TensorSpec) -> np.ndarray:
+    """A tensor -> the array that a frame carries: dimensions in the order of memory, packed."""
+    return value.permute(spec.dim_order).contiguous().numpy()
+
+
+def _torch_dtype(value: np.ndarray) -> torch.dtype:
+    return torch.from_numpy(np.empty(0, dtype=value.dtype)).dtype
+
+
+def use_threads(count: int | None = None) -> int:
+    """Set torch's threads to `count`, else to the CPUs that this process may use; give back how many."""
+    torch.set_num_threads(count or available_cpus())
+    return torch.get_num_threads()
+
+
+def available_cpus() -> int:
+    """CPUs that the cgroup and the affinity mask leave to this process, at least 1 (cgroup v2 cpu.max, v1 cfs quota)."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _cgroup_cpus()
+    return max(1, min(cpus, int(quota)) if quota else cpus)
+
+
+def _cgroup_cpus() -> float | None:
+    root = Path("/sys/fs/cgroup")
+    try:
+        limit, period = (root / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            limit = (root / "cpu/cpu.cfs_quota_us").read_text().strip()
+            period = (root / "cpu/cpu.cfs_period_us").read_text().strip()
+        except OSError:
+            return None
+    return None if limit in {"max", "-1"} else float(limit) / float(period)

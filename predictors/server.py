@@ -1,0 +1,214 @@
+"""What every Shardline server adds to KServe's ModelServer.
+
+KServe decodes a body by its Content-Type, and its router labels every body `application/json` and drops headers. So
+here a body reaches the model as the bytes that were sent, whatever they are called, and the model knows them by their
+first bytes. Bodies over the hard limit are refused without being kept. Every exception becomes a JSON reply: one that
+KServe does not map makes uvicorn close the connection, and the router's next request on it fails.
+"""
+
+import asyncio
+import json
+import logging
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from fastapi import Request, Response
+from kserve import Model, ModelServer
+from kserve.model_server import app
+from kserve.model_server import parser as kserve_parser
+from kserve.protocol.dataplane import DataPlane
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from wire.errors import PredictorError, RequestError, ShardlineError, TooLargeError
+from wire.limits import BODY_BYTES, mebibytes
+
+logger = logging.getLogger(__name__)
+
+_DISCARD_FACTOR = 8  # of the limit: how much of a too large body is read away so that its sender hears the answer
+_DISCARD_SECONDS = 10.0
+_KEEP_ALIVE_SECONDS = 120  # longer than the 90 s that KServe's router keeps idle connections
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A reply's body and its Content-Type."""
+
+    body: bytes
+    content_type: str
+
+
+JSON_TYPE = "application/json"
+FRAME_TYPE = "application/x-shardline-frame"
+
+
+class BytesModel(Model):  # type: ignore[misc]  # kserve ships no types
+    """A KServe model that takes bytes and gives an `Answer`. A subclass writes `answer`.
+
+    `label` is what its errors begin with: the model's name, or what tells it from another server of that name.
+    """
+
+    def __init__(self, name: str, label: str | None = None) -> None:
+        super().__init__(name, return_response_headers=True)
+        self._label = label or name
+
+    async def close(self) -> None:
+        """Called once, when the last request is answered and the server goes."""
+
+    async def answer(self, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """
+        Raises:
+            ShardlineError: answered with its status and message.
+        """
+        raise NotImplementedError
+
+    async def predict(
+        self, payload: object, headers: dict[str, str] | None = None, response_headers: dict[str, str] | None = None
+    ) -> bytes:
+        if not isinstance(payload, bytes):
+            raise RequestError(f"{self.name}: only the v1 protocol is served: POST to /v1/models/{self.name}:predict")
+        answer = await self._answer_or_error(payload, headers or {})
+        if response_headers is not None:
+            response_headers["content-type"] = answer.content_type
+        return answer.body
+
+    async def postprocess(self, result: bytes, *_: object) -> bytes:
+        return result
+
+    async def _answer_or_error(self, body: bytes, headers: Mapping[str, str]) -> Answer:
+        try:
+            return await self.answer(body, headers)
+        except PredictorError:
+            raise  # names its own server already
+        except ShardlineError as exc:
+            exc.args = (f"{self._label}: {exc}",)
+            raise
+        except Exception as exc:
+            logger.exception("%s failed", self._label)
+            raise ShardlineError(f"{self._label}: internal error ({type(exc).__name__}); its log says more") from exc
+
+
+class BytesDataPlane(DataPlane):  # type: ignore[misc]  # kserve ships no types
+    """Hands v1 bodies on as they came."""
+
+    def decode(self, body: Any, headers: Any, *args: Any, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        if isinstance(body, bytes) and not args and not kwargs:
+            return body, {}
+        result: tuple[Any, dict[str, Any]] = super().decode(body, headers, *args, **kwargs)
+        return result
+
+
+class BodyLimit:
+    """ASGI middleware: a body over `limit_bytes` is answered 413, its bytes read away and never kept."""
+
+    def __init__(self, app: ASGIApp, limit_bytes: int) -> None:
+        self._app = app
+        self._limit_bytes = limit_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        declared = int(headers.get(b"content-length", b"0"))
+        if declared > self._limit_bytes:
+            if b"expect" not in headers:
+                await self._discard(receive)
+            await self._refuse(declared)(scope, receive, send)
+            return
+        counted = _Counted(receive, self._limit_bytes)
+        try:
+            await self._app(scope, counted, send)
+        except _Exceeded:
+            await self._discard(receive)
+            await self._refuse(counted.size_bytes)(scope, receive, send)
+
+    async def _discard(self, receive: Receive) -> None:
+        left = self._limit_bytes * _DISCARD_FACTOR
+        try:
+            async with asyncio.timeout(_DISCARD_SECONDS):
+                while left > 0:
+                    message = await receive()
+                    left -= len(message.get("body", b""))
+                    if not message.get("more_body"):
+                        return
+        except TimeoutError:
+            return
+
+    def _refuse(self, size_bytes: int) -> Response:
+        error = TooLargeError(
+            f"the body has {'at least ' if size_bytes <= self._limit_bytes else ''}{size_bytes} bytes, at most "
+            f"{self._limit_bytes} ({mebibytes(self._limit_bytes)}) are read: send a smaller picture or fewer instances"
+        )
+        return error_reply(error)
+
+
+class _Exceeded(Exception):  # noqa: N818  # not an error of the user's: it only unwinds to BodyLimit
+    pass
+
+
+class _Counted:
+    """Counts the bytes of a body as they come, and breaks off behind the limit."""
+
+    def __init__(self, receive: Receive, limit_bytes: int) -> None:
+        self._receive = receive
+        self._limit_bytes = limit_bytes
+        self.size_bytes = 0
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        self.size_bytes += len(message.get("body", b""))
+        if self.size_bytes > self._limit_bytes:
+            raise _Exceeded
+        return message
+
+
+def error_reply(error: ShardlineError) -> Response:
+    """The error's status, `{"error": "..."}`, and Retry-After where it has one."""
+    headers = {} if error.retry_after_s is None else {"retry-after": str(error.retry_after_s)}
+    return Response(json.dumps({"error": str(error)}), error.status, headers, JSON_TYPE)
+
+
+async def _reply_to_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ShardlineError)
+    level = logging.WARNING if error.status < 500 else logging.ERROR
+    logger.log(level, "%d: %s", error.status, error)
+    return error_reply(error)
+
+
+def arguments(description: str) -> ArgumentParser:
+    """A parser with KServe's own arguments and those that every Shardline server takes."""
+    parser = ArgumentParser(description=description, parents=[kserve_parser])
+    parser.add_argument("--bundle_digest", help="sha256:… of bundle.json; frames of other bundles are refused")
+    parser.add_argument("--max_queue", type=int, default=32, help="requests that may wait; more are answered 503")
+    parser.add_argument("--max_body_bytes", type=int, default=BODY_BYTES, help="bodies over it are answered 413")
+    return parser
+
+
+def serve(model: BytesModel, arguments: Namespace) -> None:
+    """Serve one loaded model until SIGTERM: running requests are finished, new connections refused."""
+    server = ModelServer(workers=1, timeout_keep_alive=max(arguments.timeout_keep_alive, _KEEP_ALIVE_SECONDS))
+    server.dataplane = BytesDataPlane(model_registry=server.registered_models)
+    app.add_exception_handler(ShardlineError, _reply_to_error)
+    app.add_middleware(BodyLimit, limit_bytes=arguments.max_body_bytes)
+    app.router.lifespan_context = lambda _: _closing(model)
+    server.start([model])
+
+
+@asynccontextmanager
+async def _closing(model: BytesModel) -> AsyncIterator[None]:
+    yield
+    await model.close()
+
+
+def run_main(main: Callable[[], None]) -> NoReturn:
+    """Run a server's main; a user's mistake ends the process with one line and exit code 1, before any port opens."""
+    try:
+        main()
+    except ShardlineError as exc:
+        print(f"error: {exc}", file=sys.stderr, flush=True)
+        sys.exit(1)
+    sys.exit(0)

@@ -1,0 +1,169 @@
+"""Serve the transformer: `python -m predictors.transformer --model_name NAME --predictor_host HOST …`.
+
+Pictures come in, in any form that v1 knows; uint8 pixels go on to stage 0 as a frame; its answer goes back untouched:
+the graph's router carries it to the next stage. No torch in this process: its image stays small.
+"""
+
+import json
+import time
+import uuid
+from argparse import Namespace
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import aiohttp
+
+from predictors.picture import pixel_batch
+from predictors.server import JSON_TYPE, Answer, BytesModel, arguments, run_main, serve
+from predictors.worker import Worker, check_deadline, now_ms
+from storage.bundle import PictureSpec
+from wire.errors import DeadlineError, PredictorDownError, PredictorError, RequestError, ShardlineError
+from wire.frame import Frame, encode, is_frame
+from wire.limits import PIXELS, REQUEST_BYTES, Limits
+from wire.v1 import check_instances, parse_request
+
+# Shorter than the 120 s that a stage keeps idle connections, so that none is used just as it closes.
+_KEEP_ALIVE_SECONDS = 60
+_DECODE_THREADS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransformerConfig:
+    """What the transformer knows of the bundle. `pixels_name` is stage 0's input."""
+
+    bundle: str
+    picture: PictureSpec
+    limits: Limits
+    max_instances: int
+    request_timeout_ms: int
+    max_queue: int
+    pixels_name: str = "pixels"
+
+
+class ImageTransformer(BytesModel):
+    """Pictures -> a frame for stage 0 -> its answer."""
+
+    def __init__(self, name: str, predictor_url: str, config: TransformerConfig) -> None:
+        super().__init__(name, label=f"transformer of {name}")
+        self._url = f"{predictor_url}/v1/models/{name}:predict"
+        self._config = config
+        self._worker = Worker(threads=_DECODE_THREADS, max_queue=config.max_queue)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def answer(self, body: bytes, headers: Mapping[str, str]) -> Answer:
+        deadline_ms = now_ms() + self._config.request_timeout_ms
+        request_id = headers.get("x-request-id") or uuid.uuid4().hex
+        traceparent = headers.get("traceparent", "")
+        frame = await self._worker.run(lambda: self._frame(body, request_id, traceparent, deadline_ms), deadline_ms)
+        return await self._ask_predictor(frame, deadline_ms)
+
+    def _frame(self, body: bytes, request_id: str, traceparent: str, deadline_ms: int) -> bytes:
+        start = time.perf_counter()
+        if is_frame(body):
+            raise RequestError("the transformer takes pictures or v1 JSON, not frames: send those to a stage")
+        request = parse_request(body)
+        check_instances(len(request.pictures), self._config.max_instances)
+        pixels = pixel_batch(request.pictures, self._config.picture, self._config.limits)
+        taken_ms = (time.perf_counter() - start) * 1000
+        return encode(
+            Frame(
+                tensors={self._config.pixels_name: pixels},
+                bundle=self._config.bundle,
+                stage=0,
+                request_id=request_id,
+                traceparent=traceparent,
+                deadline_ms=deadline_ms,
+                timings={"transformer": round(taken_ms, 3)},
+                parameters=request.parameters,
+            )
+        )
+
+    async def _ask_predictor(self, frame: bytes, deadline_ms: int) -> Answer:
+        check_deadline(deadline_ms)
+        timeout = aiohttp.ClientTimeout(total=(deadline_ms - now_ms()) / 1000)
+        try:
+            async with self._client().post(self._url, data=frame, timeout=timeout) as response:
+                body = await response.read()
+        except TimeoutError as exc:
+            raise DeadlineError(
+                f"the predictor {self._url} did not answer within {self._config.request_timeout_ms} ms: try again later"
+            ) from exc
+        except (aiohttp.ClientError, OSError) as exc:
+            raise PredictorDownError(f"the predictor {self._url} does not answer ({exc}): try again later") from exc
+        if response.status >= 400:
+            raise _predictor_error(response.status, response.headers.get("retry-after"), body)
+        return Answer(body, response.headers.get("content-type", JSON_TYPE))
+
+    def _client(self) -> aiohttp.ClientSession:
+        """One session for all requests, made on the server's own event loop."""
+        if self._session is None:
+            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_SECONDS)
+            self._session = aiohttp.ClientSession(connector=connector, auto_decompress=False)
+        return self._session
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+
+def _predictor_error(status: int, retry_after: str | None, body: bytes) -> ShardlineError:
+    """The predictor's own error, with its status and text."""
+    try:
+        text = str(json.loads(body)["error"])
+    except (ValueError, KeyError, TypeError):
+        text = body[:200].decode(errors="replace") or "no text"
+    return PredictorError(text, status, int(retry_after) if retry_after and retry_after.isdecimal() else None)
+
+
+def parse() -> Namespace:
+    parser = arguments("Serve the transformer that turns pictures into frames for stage 0.")
+    parser.add_argument("--input_size", required=True, help="HEIGHTxWIDTH in pixels that the model takes, e.g. 224x224")
+    parser.add_argument("--fit", choices=["crop", "stretch", "letterbox"], default="crop")
+    parser.add_argument("--resize", type=int, help="shorter side in pixels before the centre is cropped")
+    parser.add_argument("--interpolation", choices=["bilinear", "bicubic"], default="bilinear")
+    parser.add_argument("--max_instances", type=int, default=1, help="pictures in one request; more are answered 413")
+    parser.add_argument("--max_request_bytes", type=int, default=REQUEST_BYTES, help="most bytes that go on to a stage")
+    parser.add_argument("--max_pixels", type=int, default=PIXELS, help="larger pictures are refused before decoding")
+    parser.add_argument("--request_timeout_ms", type=int, default=60_000, help="the deadline of each request")
+    parsed = parser.parse_args()
+    if not parsed.predictor_host:
+        parser.error("--predictor_host is missing: KServe's controller injects it; give HOST:PORT of stage 0's predictor")
+    if not parsed.bundle_digest:
+        parser.error("--bundle_digest is missing: `shardline render` writes it")
+    return parsed
+
+
+def _picture(arguments: Namespace) -> PictureSpec:
+    height, _, width = arguments.input_size.partition("x")
+    if not (height.isdecimal() and width.isdecimal()):
+        raise RequestError(f"--input_size {arguments.input_size!r}: write HEIGHTxWIDTH, e.g. 224x224")
+    return PictureSpec(
+        height=int(height),
+        width=int(width),
+        fit=arguments.fit,
+        resize=arguments.resize,
+        interpolation=arguments.interpolation,
+    )
+
+
+def main() -> None:
+    arguments = parse()
+    scheme = "https" if arguments.predictor_use_ssl else "http"
+    limits = Limits(
+        request_bytes=arguments.max_request_bytes, body_bytes=arguments.max_body_bytes, pixels=arguments.max_pixels
+    )
+    config = TransformerConfig(
+        bundle=arguments.bundle_digest,
+        picture=_picture(arguments),
+        limits=limits,
+        max_instances=arguments.max_instances,
+        request_timeout_ms=arguments.request_timeout_ms,
+        max_queue=arguments.max_queue,
+    )
+    model = ImageTransformer(arguments.model_name, f"{scheme}://{arguments.predictor_host}", config)
+    model.load()
+    serve(model, arguments)
+
+
+if __name__ == "__main__":
+    run_main(main)

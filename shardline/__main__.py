@@ -1,0 +1,32 @@
+"""The command. `python -m shardline` and `shardline` are the same."""
+
+import sys
+
+import typer
+
+from shardline.commands import build, plan, render, request, up, verify
+from shardline.console import err
+from wire.errors import ShardlineError
+
+app = typer.Typer(
+    help="Cut a PyTorch vision model into shards and serve each as its own KServe InferenceService.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+for module in (build, plan, verify, render, up, request):
+    module.register(app)
+
+
+def main() -> None:
+    """Run the command; a user's mistake is one line on stderr and exit code 1."""
+    try:
+        app()
+    except ShardlineError as exc:
+        err.print(f"[red]error:[/red] {exc}", markup=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

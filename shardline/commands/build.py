@@ -1,0 +1,59 @@
+"""`shardline build`: a model -> a bundle."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from partition.build import build as build_bundle
+from shardline.console import out, say
+from shardline.options import (
+    BatchOption,
+    CutsOption,
+    LimitOption,
+    ModelArgument,
+    PicturesOption,
+    SizeOption,
+    StagesOption,
+    WeightsOption,
+    build_options,
+    load_with_pixels,
+)
+from shardline.tables import plan_table
+from storage.bundle import NAME_PATTERN
+from wire.errors import BundleError
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog="Example: shardline build torchvision:resnet50 --weights random:0 --stages 3 --out bundles/r50")(
+        build
+    )
+
+
+def build(
+    model: ModelArgument,
+    out_folder: Annotated[Path, typer.Option("--out", help="the bundle's folder")],
+    weights: WeightsOption = None,
+    stages: StagesOption = 3,
+    cuts: CutsOption = None,
+    batch: BatchOption = 1,
+    size: SizeOption = None,
+    limit: LimitOption = "6MB",
+    pictures: PicturesOption = None,
+    name: Annotated[str | None, typer.Option(help="the bundle's name; default: the folder's")] = None,
+) -> None:
+    """Capture MODEL, plan its cuts, cut it, and write the bundle."""
+    bundle_name = _name(name or out_folder.name)
+    options = build_options(stages, cuts, batch, limit)
+    loaded, pixels = load_with_pixels(model, weights, size, pictures)
+    bundle, plan = build_bundle(loaded, bundle_name, pixels, options, out_folder, say)
+    out.print(plan_table(plan))
+    out.print(f"{out_folder}: {bundle.name} {bundle.digest}")
+
+
+def _name(text: str) -> str:
+    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    if not NAME_PATTERN.fullmatch(name):
+        raise BundleError(f"{text!r} cannot name Kubernetes objects: begin with a letter, or give --name")
+    return name

@@ -1,0 +1,2 @@
+"""`shardline render`: a bundle -> Kubernetes YAML."""
+

@@ -1,0 +1,69 @@
+"""The options that several commands share, named once."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from partition.build import BuildOptions
+from partition.calibrate import calibrate
+from partition.models import Model, load_model
+from shardline.console import say
+from shardline.samples import calibration_pixels, picture_files, sample_pictures
+from wire.errors import ModelError
+from wire.limits import REQUEST_BYTES, Limits
+
+ModelArgument = Annotated[
+    str, typer.Argument(metavar="MODEL", help="torchvision:NAME, package.module:factory or a .pt2 file")
+]
+WeightsOption = Annotated[
+    str | None,
+    typer.Option(help="torchvision's name, a .safetensors or .pt state dict, or random:SEED (calibrated on pictures)"),
+]
+StagesOption = Annotated[int, typer.Option(min=1, help="number of stages; the cuts are planned by measured time")]
+CutsOption = Annotated[
+    str | None, typer.Option(help="cut here instead: modules (layer2.1,layer3.3), nodes or position numbers")
+]
+BatchOption = Annotated[int, typer.Option(min=1, help="instances in one request that every cut must leave room for")]
+SizeOption = Annotated[int | None, typer.Option(min=1, help="height and width in pixels, in place of the model's own")]
+PicturesOption = Annotated[
+    Path | None, typer.Option(help="folder of pictures to measure and calibrate with; default: scikit-image's own")
+]
+LimitOption = Annotated[str, typer.Option(help="most bytes of a request to a stage, e.g. 6MB")]
+
+_UNITS = {"": 1, "B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3}
+
+
+def load_with_pixels(
+    reference: str, weights: str | None, size: int | None, folder: Path | None
+) -> tuple[Model, torch.Tensor]:
+    """The model and real pixels for it; random weights are calibrated on them."""
+    say(f"loading {reference}")
+    model = load_model(reference, weights, size)
+    pictures = sample_pictures() if folder is None else [path.read_bytes() for path in picture_files(folder)]
+    pixels = torch.from_numpy(calibration_pixels(pictures, model.picture))
+    if model.random:
+        say(f"calibrating on {len(pixels)} views of {len(pictures)} pictures")
+        calibrate(model, pixels)
+    return model, pixels
+
+
+def build_options(stages: int, cuts: str | None, batch: int, limit: str) -> BuildOptions:
+    names = tuple(name.strip() for name in cuts.split(",") if name.strip()) if cuts else ()
+    limits = Limits(request_bytes=parse_bytes(limit))
+    return BuildOptions(stages=len(names) + 1 if names else stages, cuts=names, batch=batch, limits=limits)
+
+
+def parse_bytes(text: str) -> int:
+    """'6MB' -> 6291456 (1 MB = 1024² bytes).
+
+    Raises:
+        ModelError: not a number with a unit.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?B?)", text.strip(), re.IGNORECASE)
+    unit = match[2].upper().replace("I", "") if match else None
+    if match is None or unit is None:
+        raise ModelError(f"--limit {text!r}: write a size such as {REQUEST_BYTES // 1024**2}MB or 512KB")
+    return int(float(match[1]) * _UNITS[unit if unit.endswith("B") or not unit else unit + "B"])
