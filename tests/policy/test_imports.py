@@ -1,0 +1,142 @@
+"""Who may import whom, and where each dependency lives. New code that breaks these lines breaks here first."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+# from the top down: a folder imports only from lines below its own; names on one line never import each other
+ORDER = [
+    ["shardline", "benchmarks", "examples"],
+    ["manifests", "formats"],
+    ["predictors", "client"],
+    ["training"],
+    ["partition"],
+    ["tasks", "storage"],
+    ["wire"],
+]
+LEVELS = {folder: level for level, folders in enumerate(ORDER) for folder in folders}
+EVERYWHERE = {"numpy"}
+# the only homes of every other dependency: folders or single files
+HOMES = {
+    "PIL": ["client", "predictors", "training", "shardline"],
+    "aiohttp": ["manifests", "predictors/transformer.py"],
+    "faiss": ["tasks/retrieve.py"],
+    "fastapi": ["predictors"],
+    "google": ["storage/gcs.py"],
+    "kserve": ["predictors"],
+    "requests": ["client"],
+    "rich": ["shardline"],
+    "safetensors": ["partition", "training", "wire/frame.py"],
+    "skimage": ["shardline"],
+    "starlette": ["predictors"],
+    "sympy": ["partition"],
+    "torch": ["partition", "training", "formats", "predictors/shard.py"],
+    "torchvision": ["partition", "training"],
+    "typer": ["shardline"],
+    "uvicorn": ["predictors"],
+    "urllib3": ["client"],
+    "yaml": ["manifests"],
+    "yarl": ["manifests"],
+}
+FILES = sorted(path.relative_to(ROOT) for folder in LEVELS for path in (ROOT / folder).rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The full names of all modules that a file imports, also inside functions."""
+    for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield "." * node.level + (node.module or "")
+
+
+def top(module: str) -> str:
+    return module.split(".")[0]
+
+
+def lives_in(path: Path, homes: list[str]) -> bool:
+    return any(path == Path(home) or Path(home) in path.parents for home in homes)
+
+
+def test_there_are_files() -> None:
+    assert {path.parts[0] for path in FILES} >= {"wire", "storage", "tasks"}
+
+
+def test_imports_go_downwards() -> None:
+    wrong = [
+        f"{path} imports {module}"
+        for path in FILES
+        for module in imports(path)
+        if top(module) in LEVELS and top(module) != path.parts[0] and LEVELS[top(module)] <= LEVELS[path.parts[0]]
+    ]
+
+    assert wrong == []
+
+
+def test_no_relative_imports() -> None:
+    assert [str(path) for path in FILES for module in imports(path) if module.startswith(".")] == []
+
+
+def test_dependencies_stay_at_home() -> None:
+    """A dependency that HOMES does not know is refused too: whoever adds one says here where it lives."""
+    known = sys.stdlib_module_names | LEVELS.keys() | EVERYWHERE
+    wrong = [
+        f"{path} imports {module}"
+        for path in FILES
+        for module in imports(path)
+        if top(module) not in known and not lives_in(path, HOMES.get(top(module), []))
+    ]
+
+    assert wrong == []
+
+
+def test_packages_are_empty() -> None:
+    """Importing one module of a folder loads no other."""
+    filled = [str(path) for path in FILES if path.name == "__init__.py" and (ROOT / path).stat().st_size]
+
+    assert [path for path in filled if path != "shardline/__init__.py"] == []
+
+
+def test_client_shadows_no_standard_module() -> None:
+    """A script's folder comes first on sys.path."""
+    assert [str(path) for path in FILES if path.parts[0] == "client" and path.stem in sys.stdlib_module_names] == []
+
+
+def loaded_by(*modules: str) -> set[str]:
+    """The top-level names in sys.modules after a fresh Python imported these."""
+    lines = [
+        *(f"import {module}" for module in modules),
+        "import sys",
+        "print(*{n.split('.')[0] for n in sys.modules})",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+def modules_of(folder: str) -> list[str]:
+    paths = [path for path in FILES if path.parts[0] == folder and path.stem not in ("__init__", "__main__")]
+    return [".".join(path.with_suffix("").parts) for path in paths]
+
+
+@pytest.mark.parametrize("folder", ["wire", "storage", "tasks", "manifests", "client"])
+def test_folders_without_torch(folder: str) -> None:
+    assert loaded_by(*modules_of(folder)) & {"torch", "torchvision", "kserve"} == set()
+
+
+def test_client_needs_only_its_own() -> None:
+    """requests, numpy and Pillow: the script runs where nothing else is installed."""
+    assert loaded_by(*modules_of("client")) & HOMES.keys() <= {"requests", "PIL"}
+
+
+@pytest.mark.skipif(Path("predictors/transformer.py") not in FILES, reason="there is no transformer yet")
+def test_transformer_without_torch() -> None:
+    """Its image stays small and its process starts fast."""
+    assert loaded_by("predictors.transformer") & {"torch", "torchvision"} == set()
