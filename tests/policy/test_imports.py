@@ -132,8 +132,8 @@ def test_folders_without_torch(folder: str) -> None:
 
 
 def test_client_needs_only_its_own() -> None:
-    """requests, numpy and Pillow: the script runs where nothing else is installed."""
-    assert loaded_by(*modules_of("client")) & HOMES.keys() <= {"requests", "PIL"}
+    """requests (with its urllib3), numpy and Pillow: the script runs where nothing else is installed."""
+    assert loaded_by(*modules_of("client")) & HOMES.keys() <= {"requests", "urllib3", "PIL"}
 
 
 @pytest.mark.skipif(Path("predictors/transformer.py") not in FILES, reason="there is no transformer yet")
