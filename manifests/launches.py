@@ -1,0 +1,164 @@
+"""A chain -> the processes that run it here, with what the storage initializer and the controller would add.
+
+Pure but for looking which ports are free: nothing is started.
+"""
+
+import json
+import os
+import random
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import manifests
+from manifests.processes import HOST, Launch
+from manifests.resources import MODEL_FOLDER
+from manifests.workloads import Chain, Workload, with_urls
+from wire.errors import ManifestError
+
+# Below what Linux hands out to outgoing connections: none of those can take a port while its process restarts.
+_PORTS = range(20_000, 32_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Every process to start, and the replicas that share a Service, by the Service's port."""
+
+    launches: tuple[Launch, ...]
+    services: Mapping[int, tuple[str, ...]]
+    url: str
+
+
+def make_plan(chain: Chain, folder: Path, *, port: int, router: Path | None) -> Plan:
+    """Give every component the port of its Service, every replica its own, and every step its address."""
+    free = _free_ports(taken=port)
+    ports = {workload.name: next(free) for workload in chain.workloads}
+    entry = chain.front(chain.name).name if chain.graph is None else None
+    if entry is not None:
+        ports[entry] = port
+    launches: list[Launch] = []
+    services: dict[int, tuple[str, ...]] = {}
+    for workload in chain.workloads:
+        replicas = _replicas(workload, ports, folder, free)
+        launches += replicas
+        if len(replicas) > 1:
+            services[ports[workload.name]] = tuple(launch.name for launch in replicas)
+    if chain.graph is not None:
+        addresses = {service: f"http://{HOST}:{ports[chain.front(service).name]}" for service in chain.model_names}
+        launches.append(_router_launch(chain, addresses, folder, port=port, router=router))
+    model = chain.model_names.get(chain.name, chain.name) if chain.graph is None else chain.name
+    url = f"http://{HOST}:{port}/v1/models/{model}:predict"
+    return Plan(launches=tuple(launches), services=services, url=url)
+
+
+def _replicas(workload: Workload, ports: Mapping[str, int], folder: Path, free: Iterator[int]) -> list[Launch]:
+    one = Launch(
+        name=workload.name,
+        argv=_argv(workload, ports, folder),
+        env=_env(workload, folder),
+        folder=folder,
+        port=ports[workload.name],
+        ready_path=workload.ready_path,
+        ready_period_s=workload.ready_period_s,
+        startup_s=workload.startup_s,
+        watched=workload.replicas > 1,
+    )
+    several = workload.replicas > 1
+    names = [f"{workload.name}#{i}" if several else workload.name for i in range(workload.replicas)]
+    return [_at_port(replace(one, name=name), next(free) if several else one.port) for name in names]
+
+
+def _at_port(launch: Launch, port: int) -> Launch:
+    return replace(launch, port=port, argv=(*_without(launch.argv, "--http_port"), f"--http_port={port}"))
+
+
+def _argv(workload: Workload, ports: Mapping[str, int], folder: Path) -> tuple[str, ...]:
+    """The container's command line with what KServe's controller would add if it is absent."""
+    words = [_here(word, folder, workload) for word in (*workload.command, *workload.args)]
+    if words[0] in ("python", "python3"):
+        words[0] = sys.executable
+    if workload.component == "transformer":
+        injected = {"--model_name": workload.service, "--predictor_host": f"{HOST}:{ports[workload.service]}"}
+        given = {word.partition("=")[0] for word in words}
+        words += [f"{flag}={value}" for flag, value in injected.items() if flag not in given]
+    return tuple(words)
+
+
+def _without(words: tuple[str, ...], flag: str) -> tuple[str, ...]:
+    """The words but for `--flag=value` and `--flag value`."""
+    kept = []
+    rest = iter(words)
+    for word in rest:
+        if word == flag:
+            next(rest, None)
+        elif not word.startswith(f"{flag}="):
+            kept.append(word)
+    return tuple(kept)
+
+
+def _env(workload: Workload, folder: Path) -> dict[str, str]:
+    env = dict(os.environ)
+    env["INFERENCE_SERVICE_NAME"] = workload.service
+    if workload.cpus is not None:
+        env["OMP_NUM_THREADS"] = str(workload.cpus)
+    env |= {name: _here(value, folder, workload) for name, value in workload.env.items()}
+    return _with_our_packages(env)
+
+
+def _with_our_packages(env: dict[str, str]) -> dict[str, str]:
+    """Processes start in the run's folder, where no module of the user's is in the way; ours are found by this."""
+    assert manifests.__file__ is not None
+    root = str(Path(manifests.__file__).resolve().parents[1])
+    others = [env["PYTHONPATH"]] if env.get("PYTHONPATH") else []
+    return env | {"PYTHONPATH": os.pathsep.join([root, *others])}
+
+
+def _here(text: str, folder: Path, workload: Workload) -> str:
+    return text.replace(MODEL_FOLDER, str(shard_folder(folder, workload)))
+
+
+def _router_launch(
+    chain: Chain, addresses: Mapping[str, str], folder: Path, *, port: int, router: Path | None
+) -> Launch:
+    graph = ("--graph-json", json.dumps(with_urls(chain, addresses)))
+    ours = (sys.executable, "-m", "manifests.router", *graph, f"--port={port}", "--drain-seconds=0")
+    return Launch(
+        name=f"{chain.name}-router",
+        argv=ours if router is None else (str(router.resolve()), *graph),
+        env=_with_our_packages(dict(os.environ)),
+        folder=folder,
+        port=port,
+        ready_path="/readyz",
+        deaf=router is not None,  # KServe's sleeps 30 s after SIGTERM (drainSleepDuration)
+    )
+
+
+def shard_folder(folder: Path, workload: Workload) -> Path:
+    """What takes the place of /mnt/models: replicas share it."""
+    return folder / workload.name
+
+
+def bind(port: int) -> None:
+    """Open and close a port, on all interfaces, as KServe's servers do; what lingers of old connections is no obstacle.
+
+    Raises:
+        OSError: it is taken, or not for this user.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("", port))
+        probe.listen(1)
+
+
+def _free_ports(*, taken: int) -> Iterator[int]:
+    """Ports that nobody listens on now, each once."""
+    for port in random.sample(_PORTS, len(_PORTS)):
+        try:
+            if port != taken:
+                bind(port)
+                yield port
+        except OSError:
+            continue
+    raise ManifestError(f"no port between {_PORTS.start} and {_PORTS.stop - 1} is free on this machine")

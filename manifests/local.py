@@ -1,0 +1,154 @@
+"""Run rendered manifests as processes on this machine: the same documents, args and env as in the cluster.
+
+What the cluster adds is added here: the storage initializer's download under /mnt/models (here a folder of the run's
+own), the controller's `--model_name`, `--predictor_host` and `--http_port`, the steps' serviceUrl, a Service in front
+of replicas, restarts with backoff. What it limits is only told: the CPU limit goes to the processes as OMP_NUM_THREADS,
+since no cgroup holds them here; memory is not limited.
+
+    up(Path("manifests-out"))       # until Ctrl-C
+"""
+
+import asyncio
+import os
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from manifests.console import Console, PlainConsole
+from manifests.graph import parse_spec
+from manifests.launches import Plan, bind, make_plan, shard_folder
+from manifests.processes import Supervisor
+from manifests.service import Service
+from manifests.workloads import Chain, read_chain, with_urls
+from storage.store import download
+from wire.errors import ManifestError
+
+KSERVE_ROUTER_PORT = 8080  # pkg/constants RouterPort
+GRACE_S = 10.0
+
+
+def up(
+    path: Path,
+    *,
+    port: int = 8080,
+    router: Path | None = None,
+    console: Console | None = None,
+    grace_s: float = GRACE_S,
+) -> None:
+    """Run the documents at `path` (a file or a folder) until Ctrl-C, SIGTERM or SIGHUP; a second one hurries.
+
+    Args:
+        port: where the chain is asked. With one stage it is the transformer's own, else the router's.
+        router: KServe's own router binary instead of `manifests.router`; it can only listen on port 8080.
+        grace_s: how long processes may finish their requests before they are killed.
+
+    Raises:
+        ManifestError: documents that cannot be run, a taken port, a process that ends before it was ever ready.
+        StorageError: a shard that cannot be fetched.
+    """
+    console = console or PlainConsole()
+    chain = read_chain(path)
+    _check_router(chain, port, router)
+    _check_port(port)
+    with _sigterm_as_ctrl_c(), tempfile.TemporaryDirectory(prefix="shardline-up-") as folder:
+        try:
+            _fetch(chain, Path(folder), console)
+            plan = make_plan(chain, Path(folder), port=port, router=router)
+            asyncio.run(_until_stopped(plan, console, grace_s))
+        except KeyboardInterrupt:
+            console.notice("stopped")
+
+
+def _check_router(chain: Chain, port: int, router: Path | None) -> None:
+    if chain.graph is None:
+        return
+    if router is None:
+        parse_spec(with_urls(chain, dict.fromkeys(chain.model_names, "http://unknown")))
+        return
+    if not os.access(router, os.X_OK) or router.is_dir():
+        raise ManifestError(f"{router} is no program: --router takes the path of KServe's router binary")
+    if port != KSERVE_ROUTER_PORT:
+        raise ManifestError(
+            f"KServe's router listens on port {KSERVE_ROUTER_PORT} only, asked for was {port}: "
+            "leave out --port or --router"
+        )
+
+
+def _check_port(port: int) -> None:
+    try:
+        bind(port)
+    except OSError as exc:
+        raise ManifestError(f"port {port} cannot be opened ({exc.strerror}): choose another --port") from exc
+
+
+def _fetch(chain: Chain, folder: Path, console: Console) -> None:
+    for workload in chain.workloads:
+        if workload.storage_uri is not None:
+            console.notice(f"fetching {workload.storage_uri}")
+            download(workload.storage_uri, shard_folder(folder, workload))
+
+
+async def _until_stopped(plan: Plan, console: Console, grace_s: float) -> None:
+    stop, hurry = asyncio.Event(), asyncio.Event()
+    _on_signals(lambda: (hurry if stop.is_set() else stop).set())
+    changed = asyncio.Event()
+    services: list[Service] = []
+
+    def on_change() -> None:
+        changed.set()
+        for service in services:
+            service.update()
+
+    processes = {
+        launch.name: Supervisor(launch, console, grace_s=grace_s, hurry=hurry, on_change=on_change)
+        for launch in plan.launches
+    }
+    for port, names in plan.services.items():
+        services.append(Service(port, [processes[name] for name in names]))
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(service.keep_running()) for service in services]
+            tasks += [group.create_task(process.keep_running()) for process in processes.values()]
+            tasks.append(group.create_task(_announce(list(processes.values()), changed, console, plan.url)))
+            await stop.wait()
+            console.notice("stopping")
+            for task in tasks:
+                task.cancel()
+    except BaseExceptionGroup as errors:
+        raise _first(errors) from errors
+
+
+async def _announce(processes: list[Supervisor], changed: asyncio.Event, console: Console, url: str) -> None:
+    while waiting := tuple(each.name for each in processes if not each.was_ready):
+        console.progress(len(processes) - len(waiting), len(processes), waiting)
+        changed.clear()
+        await changed.wait()
+    console.progress(len(processes), len(processes), ())
+    console.ready(url)
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What went wrong first; the processes that were stopped because of it have nothing to add."""
+    error = errors.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+def _on_signals(call: Callable[[], object]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, call)
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """While shards are fetched, too, `up` must not leave its folder behind."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

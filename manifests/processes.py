@@ -1,0 +1,221 @@
+"""One process kept running: what a kubelet does for a container, on this machine.
+
+A process that dies before it was ever ready is a fault in what it was given: the error goes up and ends everything. One
+that dies later is started again, after a pause that doubles from 0.5 s to 10 s and is forgotten once it has been ready
+for a while.
+
+No process outlives `up`: each is in a group of its own, which is killed as a whole, and on Linux the kernel kills it
+when its parent dies in whatever way (PR_SET_PDEATHSIG). The own group also keeps the terminal's Ctrl-C from it: `up`
+alone gets that, and stops the processes in order.
+"""
+
+import asyncio
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from manifests.console import Console
+from wire.errors import ManifestError
+
+HOST = "127.0.0.1"
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 10.0
+HEALTHY_S = 10.0  # ready for so long, a process has earned a short pause again
+_POLL_S = 0.1  # until ready
+_PROBE_S = 5.0  # an answer later than this is none
+_LINE_BYTES = 64 * 1024
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """How to start a process, and how to know that it is ready."""
+
+    name: str
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    folder: Path
+    port: int
+    ready_path: str | None = None  # None: the port is open
+    ready_period_s: float = 10.0
+    startup_s: float = 600.0
+    watched: bool = False  # probed on after it was ready, because a balancer chooses by it
+    deaf: bool = False  # takes its time after SIGTERM whatever happens: not waited for
+
+
+class Supervisor:
+    """Keeps one process running until it is cancelled; `ready` is what the last probe said."""
+
+    def __init__(
+        self,
+        launch: Launch,
+        console: Console,
+        *,
+        grace_s: float,
+        hurry: asyncio.Event,
+        on_change: Callable[[], None],
+    ) -> None:
+        self.name = launch.name
+        self.port = launch.port
+        self.ready = False
+        self.was_ready = False
+        self._launch = launch
+        self._console = console
+        self._grace_s = grace_s
+        self._hurry = hurry
+        self._on_change = on_change
+        self._ready_since: float | None = None
+        self._last_line = "it printed nothing"
+
+    async def keep_running(self) -> None:
+        """Raises:
+        ManifestError: the process cannot be started, or ended before it was ever ready.
+        """
+        pause_s = FIRST_PAUSE_S
+        while True:
+            ended, ready_for_s = await self._live()
+            if not self.was_ready:
+                raise ManifestError(f"{self.name} {ended} before it was ready: {self._last_line}")
+            pause_s = FIRST_PAUSE_S if ready_for_s >= HEALTHY_S else pause_s
+            self._console.notice(f"{self.name} {ended}; starting it again in {pause_s:g} s")
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    async def _live(self) -> tuple[str, float]:
+        """One life of the process: how it ended, and for how many seconds it was ready."""
+        process = await self._start()
+        log = asyncio.create_task(self._copy_log(process))
+        probes = asyncio.create_task(self._probe(process))
+        try:
+            await process.wait()
+        finally:
+            probes.cancel()
+            ready_for_s = self._end_of_readiness()
+            await _stop(process, 0 if self._launch.deaf else self._grace_s, self._hurry)
+            await asyncio.wait({log}, timeout=1)  # only a process that left its group can still hold the pipe
+            log.cancel()
+        return _how_it_ended(process.returncode), ready_for_s
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        launch = self._launch
+        try:
+            return await asyncio.create_subprocess_exec(
+                *launch.argv,
+                env=launch.env,
+                cwd=launch.folder,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                limit=_LINE_BYTES,
+                process_group=0,
+                preexec_fn=_dies_with(os.getpid()),
+            )
+        except OSError as exc:
+            raise ManifestError(f"{launch.name} cannot be started: {launch.argv[0]}: {exc.strerror}") from exc
+
+    async def _copy_log(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
+        while line := await _next_line(process.stdout):
+            text = line.decode(errors="replace").rstrip()
+            self._last_line = text.strip() or self._last_line
+            self._console.log(self.name, text)
+
+    async def _probe(self, process: asyncio.subprocess.Process) -> None:
+        launch = self._launch
+        try:
+            async with asyncio.timeout(launch.startup_s):
+                while not await answers(launch.port, launch.ready_path):
+                    await asyncio.sleep(_POLL_S)
+        except TimeoutError:
+            self._last_line = f"it took longer than {launch.startup_s:g} s (startupProbe); {self._last_line}"
+            _signal_group(process, signal.SIGKILL)
+            return
+        self._set_ready(True)
+        while launch.watched:
+            await asyncio.sleep(launch.ready_period_s)
+            self._set_ready(await answers(launch.port, launch.ready_path))
+
+    def _set_ready(self, ready: bool) -> None:
+        if ready != self.ready:
+            self.ready = ready
+            self.was_ready |= ready
+            self._ready_since = asyncio.get_running_loop().time() if ready else None
+            self._on_change()
+
+    def _end_of_readiness(self) -> float:
+        since = self._ready_since
+        self._set_ready(False)
+        return 0.0 if since is None else asyncio.get_running_loop().time() - since
+
+
+async def answers(port: int, path: str | None) -> bool:
+    """Whether the port is open or, with a path, GET says 200 to 399: a kubelet's httpGet probe."""
+    try:
+        async with asyncio.timeout(_PROBE_S):
+            reader, writer = await asyncio.open_connection(HOST, port)
+            try:
+                return path is None or 200 <= await _status(reader, writer, path) < 400
+            finally:
+                writer.close()
+                await writer.wait_closed()
+    except (OSError, TimeoutError, ValueError, IndexError):
+        return False
+
+
+async def _status(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str) -> int:
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode())
+    await writer.drain()
+    return int((await reader.readline()).split()[1])
+
+
+async def _next_line(stream: asyncio.StreamReader) -> bytes:
+    """A line, or a piece of one that is longer than the buffer; empty at the end."""
+    try:
+        return await stream.readuntil(b"\n")
+    except asyncio.IncompleteReadError as exc:
+        return exc.partial
+    except asyncio.LimitOverrunError:
+        return await stream.read(_LINE_BYTES)
+
+
+async def _stop(process: asyncio.subprocess.Process, grace_s: float, hurry: asyncio.Event) -> None:
+    """SIGTERM, then SIGKILL to all that is left of the group after the grace period, or at once when in a hurry."""
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            process.terminate()
+        waits = {asyncio.create_task(process.wait()), asyncio.create_task(hurry.wait())}
+        _, pending = await asyncio.wait(waits, timeout=grace_s, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+    _signal_group(process, signal.SIGKILL)
+    await process.wait()
+
+
+def _signal_group(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError, PermissionError):  # PermissionError: macOS, for a group of zombies
+        os.killpg(process.pid, number)
+
+
+def _how_it_ended(returncode: int | None) -> str:
+    if returncode is not None and returncode < 0:
+        return f"was killed by {signal.Signals(-returncode).name}"
+    return f"ended with exit code {returncode}"
+
+
+def _dies_with(parent: int) -> Callable[[], None] | None:
+    """What a child does between fork and exec so that SIGKILL to its parent ends it, too; only Linux can."""
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None).prctl  # looked up before the fork: the child must not take locks
+
+    def in_child() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before the line above
+            os._exit(1)
+
+    return in_child

@@ -1,0 +1,99 @@
+"""A Kubernetes Service for the replicas of one workload: TCP connections, round robin, ready replicas only.
+
+As with kube-proxy a connection stays with its replica, and when none is ready connections are refused: the listening
+socket is closed then, for a client must not be able to tell this from the real thing.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Protocol
+
+from manifests.processes import HOST
+
+_CHUNK_BYTES = 256 * 1024
+
+
+class Replica(Protocol):
+    @property
+    def ready(self) -> bool: ...
+
+    @property
+    def port(self) -> int: ...
+
+
+class Service:
+    """Call `update` whenever a replica's readiness may have changed."""
+
+    def __init__(self, port: int, replicas: Sequence[Replica]) -> None:
+        self._port = port
+        self._replicas = replicas
+        self._next = 0
+        self._changed = asyncio.Event()
+        self._connections: set[asyncio.Task[None]] = set()
+
+    def update(self) -> None:
+        self._changed.set()
+
+    async def keep_running(self) -> None:
+        """Listen while a replica is ready; until cancelled."""
+        server: asyncio.Server | None = None
+        try:
+            while True:
+                self._changed.clear()
+                any_ready = any(replica.ready for replica in self._replicas)
+                if any_ready and server is None:
+                    server = await asyncio.start_server(self._accept, HOST, self._port)
+                elif not any_ready and server is not None:
+                    server.close()
+                    server = None
+                await self._changed.wait()
+        finally:
+            if server is not None:
+                server.close()
+            for connection in self._connections:
+                connection.cancel()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        try:
+            await self._forward(reader, writer)
+        except asyncio.CancelledError:
+            pass  # all is being stopped; a stream's callback must not raise it
+        finally:
+            self._connections.discard(task)
+            writer.close()
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        replica = self._choose()
+        if replica is None:
+            return
+        with suppress(OSError):
+            their_reader, their_writer = await asyncio.open_connection(HOST, replica.port)
+            try:
+                async with asyncio.TaskGroup() as both:
+                    both.create_task(_copy(reader, their_writer))
+                    both.create_task(_copy(their_reader, writer))
+            finally:
+                their_writer.close()
+
+    def _choose(self) -> Replica | None:
+        """The next ready replica in turn."""
+        for _ in self._replicas:
+            self._next = (self._next + 1) % len(self._replicas)
+            if self._replicas[self._next].ready:
+                return self._replicas[self._next]
+        return None
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """One direction, to its end, which is passed on; a broken connection ends it like any other."""
+    with suppress(OSError):
+        while data := await reader.read(_CHUNK_BYTES):
+            writer.write(data)
+            await writer.drain()
+    with suppress(OSError):
+        writer.write_eof()
+        await writer.drain()

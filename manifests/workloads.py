@@ -1,0 +1,235 @@
+"""What KServe's controller makes of the documents: containers to run, and the address that each step calls.
+
+Pure: YAML in, values out. A fault that KServe would show in a status or an event is a ManifestError here.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from wire.errors import ManifestError
+
+Document = Mapping[str, Any]
+
+_KINDS = ("ServingRuntime", "InferenceService", "InferenceGraph")  # all else belongs to the cluster alone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """One component of an InferenceService: what its Deployment would run."""
+
+    service: str
+    component: str  # "predictor" or "transformer"
+    command: tuple[str, ...]
+    args: tuple[str, ...]
+    env: Mapping[str, str]
+    ready_path: str | None  # None: ready as soon as the port is open, KServe's default
+    ready_period_s: float
+    startup_s: float
+    replicas: int
+    storage_uri: str | None
+    cpus: int | None  # the limit, rounded up
+
+    @property
+    def name(self) -> str:
+        return self.service if self.component == "predictor" else f"{self.service}-{self.component}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """What the documents describe as a whole. Without a graph the only service is the way in."""
+
+    name: str
+    workloads: tuple[Workload, ...]
+    model_names: Mapping[str, str]  # of each service, as the graph's path names it
+    graph: Document | None  # an InferenceGraph's spec
+
+    def front(self, service: str) -> Workload:
+        """The component that a service's address leads to: the transformer if there is one."""
+        components = {each.component: each for each in self.workloads if each.service == service}
+        return components.get("transformer", components["predictor"])
+
+
+def read_chain(path: Path) -> Chain:
+    """Read a YAML file, or all of a folder's.
+
+    Raises:
+        ManifestError: files that cannot be read, or documents that KServe could not run, or more than one chain.
+    """
+    kinds: dict[str, dict[str, Document]] = {kind: {} for kind in _KINDS}
+    for document in _documents(path):
+        if document.get("kind") in kinds:
+            kinds[document["kind"]][_at(document, "metadata", "name")] = document
+    services, graphs = kinds["InferenceService"], kinds["InferenceGraph"]
+    if not services:
+        raise ManifestError(f"{path} holds no InferenceService: give the folder or file that `shardline render` wrote")
+    if len(graphs) > 1 or (len(services) > 1 and not graphs):
+        raise ManifestError(
+            f"{path} holds {len(services)} InferenceServices and {len(graphs)} InferenceGraphs, "
+            "which is not one chain: give one file"
+        )
+    workloads = [each for service in services.values() for each in _workloads(service, kinds["ServingRuntime"])]
+    graph = next(iter(graphs.values()), None)
+    if graph is not None:
+        _check_steps(graph, services)
+    return Chain(
+        name=next(iter(graphs or services)),
+        workloads=tuple(workloads),
+        model_names={name: _model_name(service) for name, service in services.items()},
+        graph=None if graph is None else graph["spec"],
+    )
+
+
+def with_urls(chain: Chain, addresses: Mapping[str, str]) -> Document:
+    """The graph's spec with every serviceName resolved, as the controller writes it into the router's --graph-json.
+
+    `addresses` maps a service to 'http://host:port'. The path is v1's (pkg/constants PredictPath).
+    """
+    spec: dict[str, Any] = json.loads(json.dumps(chain.graph))
+    for _, step in _steps(spec):
+        if service := step.get("serviceName"):
+            step["serviceUrl"] = f"{addresses[service]}/v1/models/{chain.model_names[service]}:predict"
+    return spec
+
+
+def _documents(path: Path) -> Iterator[Document]:
+    files = sorted(each for each in path.iterdir() if each.suffix in (".yaml", ".yml")) if path.is_dir() else [path]
+    for file in files:
+        try:
+            parsed = list(yaml.safe_load_all(file.read_text()))
+        except OSError as exc:
+            raise ManifestError(f"{file} cannot be read ({exc.strerror}): give a rendered folder or file") from exc
+        except (yaml.YAMLError, UnicodeDecodeError) as exc:
+            raise ManifestError(f"{file} is no YAML ({' '.join(str(exc).split())}): render it again") from exc
+        yield from (each for each in parsed if isinstance(each, dict))
+
+
+def _workloads(service: Document, runtimes: Mapping[str, Document]) -> list[Workload]:
+    predictor = _at(service, "spec", "predictor")
+    model = _at(service, "spec", "predictor", "model")
+    workloads = [
+        _workload(service, "predictor", predictor, _merged(_runtime_container(service, runtimes), model), model)
+    ]
+    if transformer := service["spec"].get("transformer"):
+        [container, *_] = _at(service, "spec", "transformer", "containers") or [None]
+        if not isinstance(container, dict):
+            raise ManifestError(f"{_label(service)}: its transformer has no container")
+        workloads.append(_workload(service, "transformer", transformer, container, {}))
+    return workloads
+
+
+def _runtime_container(service: Document, runtimes: Mapping[str, Document]) -> Document:
+    name = _at(service, "spec", "predictor", "model", "runtime")
+    if name not in runtimes:
+        raise ManifestError(
+            f"{_label(service)} names the runtime {name!r}, which is not among the documents: render them again"
+        )
+    for container in _at(runtimes[name], "spec", "containers"):
+        if container.get("name") == "kserve-container":
+            return _filled_in(container, service)
+    raise ManifestError(f"{_label(runtimes[name])} has no container named kserve-container")
+
+
+def _filled_in(container: Document, service: Document) -> Document:
+    """The whole container is a template over the service's metadata (ReplacePlaceholders)."""
+    metadata = service["metadata"]
+    text = json.dumps(container)
+    text = text.replace("{{.Name}}", metadata["name"]).replace("{{.Namespace}}", metadata.get("namespace", "default"))
+    if left := re.search(r"{{.*?}}", text):
+        raise ManifestError(f"the ServingRuntime's {left[0]} cannot be filled in here; {{{{.Name}}}} can")
+    filled: Document = json.loads(text)
+    return filled
+
+
+def _merged(runtime: Document, model: Document) -> Document:
+    """The service's `model` over the runtime's container: args follow, env goes by name, all else replaces."""
+    taken = ("command", "readinessProbe", "startupProbe", "resources")
+    return {
+        **runtime,
+        **{key: model[key] for key in taken if key in model},
+        "args": [*runtime.get("args", ()), *model.get("args", ())],
+        "env": [*runtime.get("env", ()), *model.get("env", ())],
+    }
+
+
+def _workload(service: Document, component: str, extension: Document, container: Document, model: Document) -> Workload:
+    if not container.get("command"):
+        raise ManifestError(f"{_label(service)}: its {component} has no command, and an image cannot be run here")
+    ready, startup = container.get("readinessProbe", {}), container.get("startupProbe", {})
+    return Workload(
+        service=service["metadata"]["name"],
+        component=component,
+        command=tuple(map(str, container["command"])),
+        args=tuple(map(str, container.get("args", ()))),
+        env={each["name"]: str(each["value"]) for each in container.get("env", ()) if "value" in each},
+        ready_path=ready.get("httpGet", {}).get("path"),
+        ready_period_s=float(ready.get("periodSeconds", 10)),
+        startup_s=float(startup.get("periodSeconds", 10) * startup.get("failureThreshold", 60)),
+        replicas=max(1, int(extension.get("minReplicas", 1))),
+        storage_uri=model.get("storageUri"),
+        cpus=_cpus(container.get("resources", {}).get("limits", {}).get("cpu")),
+    )
+
+
+def _cpus(quantity: object) -> int | None:
+    """'1500m' -> 2."""
+    if quantity is None:
+        return None
+    text = str(quantity)
+    return math.ceil(float(text[:-1]) / 1000 if text.endswith("m") else float(text))
+
+
+def _model_name(service: Document) -> str:
+    """What the graph's path calls the model: the transformer's --model_name, else the model's, else the service's.
+
+    The runtime's args do not count (utils.go GetModelName).
+    """
+    spec = service["spec"]
+    lists = [container.get("args", ()) for container in spec.get("transformer", {}).get("containers", ())]
+    lists.append(spec["predictor"]["model"].get("args", ()))
+    for args in lists:
+        for arg in map(str, args):
+            if arg.startswith("--model_name="):
+                return arg.removeprefix("--model_name=")
+    return str(service["metadata"]["name"])
+
+
+def _check_steps(graph: Document, services: Mapping[str, Document]) -> None:
+    _at(graph, "spec", "nodes", "root")
+    for node, step in _steps(graph["spec"]):
+        service = step.get("serviceName")
+        if service is not None and service not in services:
+            raise ManifestError(
+                f"{_label(graph)}: node {node} has a step for the service {service!r}, which is not among the documents"
+            )
+
+
+def _steps(spec: Document) -> Iterator[tuple[str, dict[str, Any]]]:
+    for node, router in spec["nodes"].items():
+        yield from ((node, step) for step in router.get("steps") or ())
+
+
+def _at(document: Document, *path: str) -> Any:
+    """document[path[0]][path[1]]…, or a ManifestError that says what is missing."""
+    value: Any = document
+    for depth, key in enumerate(path, start=1):
+        if not isinstance(value, Mapping) or key not in value:
+            raise ManifestError(f"{_label(document)} has no {_dotted(path[:depth])}: render it again")
+        value = value[key]
+    return value
+
+
+def _dotted(path: Iterable[str]) -> str:
+    return ".".join(path)
+
+
+def _label(document: Document) -> str:
+    metadata = document.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, Mapping) else None
+    return f"{document.get('kind', 'a document')} {name or 'without a name'}"
