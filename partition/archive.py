@@ -65,7 +65,7 @@ def _is_arithmetic_node(node: ast.AST) -> bool:
     if isinstance(node, ast.Name):
         return node.id in _ARITHMETIC
     if isinstance(node, ast.Constant):
-        return isinstance(node.value, int) or isinstance(node.value, str) and bool(_SYMBOL.fullmatch(node.value))
+        return isinstance(node.value, int) or (isinstance(node.value, str) and bool(_SYMBOL.fullmatch(node.value)))
     return isinstance(node, _NODES)
 
 

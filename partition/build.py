@@ -1,7 +1,7 @@
 """A model -> a bundle on disk: capture, plan, cut, save, and prove before it is put in place."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from partition.cut import Shard, cut
 from partition.liveness import Liveness, analyse
 from partition.models import Model
 from partition.plan import Plan, plan, plan_at
+from partition.program import runnable
 from partition.runtime import Golden, LoadedShard
 from storage.bundle import (
     SHARD_FILE,
@@ -38,11 +39,11 @@ class BuildOptions:
     stages: int = 3
     cuts: tuple[str, ...] = ()
     batch: int = 1
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
 
 
-def make_plan(model: Model, pixels: torch.Tensor, options: BuildOptions, say: Progress) -> tuple[Liveness, Plan]:
-    """Capture the model, measure it on `pixels` (uint8 [n, 3, height, width]) and plan its stages.
+def make_plan(model: Model, pictures: np.ndarray, options: BuildOptions, say: Progress) -> tuple[Liveness, Plan]:
+    """Capture the model, measure it on `pictures` (uint8 [n, 3, height, width]) and plan its stages.
 
     Raises:
         ModelError, CutError, PlanError: as `capture`, `Liveness.find_all` and `plan` say.
@@ -51,36 +52,35 @@ def make_plan(model: Model, pixels: torch.Tensor, options: BuildOptions, say: Pr
     liveness = analyse(capture(model))
     positions = liveness.find_all(options.cuts)
     say("measuring")
-    repeats = -(-options.batch // len(pixels))
-    costs = measure(liveness, pixels.repeat(repeats, 1, 1, 1)[: options.batch])
+    costs = measure(liveness, torch.from_numpy(np.resize(pictures, (options.batch, *pictures.shape[1:]))))
     if positions:
         return liveness, plan_at(liveness, costs, positions, options.limits)
     return liveness, plan(liveness, costs, options.stages, options.limits)
 
 
 def build(
-    model: Model, name: str, pixels: torch.Tensor, options: BuildOptions, out: Path, say: Progress = lambda _: None
+    model: Model, name: str, pictures: np.ndarray, options: BuildOptions, out: Path, say: Progress = lambda _: None
 ) -> tuple[Bundle, Plan]:
     """Build the bundle of `model` at the folder `out`.
 
     Args:
         name: the bundle's name, a DNS label: Kubernetes objects are named after it.
-        pixels: uint8 [n, 3, height, width], real pictures: costs are measured and golden outputs made with them.
+        pictures: uint8 [n, 3, height, width], real ones: costs are measured and golden outputs made with them.
         say: told what is being done, one short line a step.
 
     Raises:
         ModelError, CutError, PlanError: the model or the cuts.
         BundleError: `out` holds something else.
     """
-    liveness, chosen = make_plan(model, pixels, options, say)
+    liveness, chosen = make_plan(model, pictures, options, say)
     with writing_bundle(out) as (draft, seal):
-        shards = []
-        for shard in cut(liveness, chosen.cuts, pixels):
+        shards: list[Shard] = []
+        for shard in cut(liveness, chosen.cuts, torch.from_numpy(pictures[:2])):
             say(f"cutting shard {len(shards)} of {len(chosen.stages)}")
             shards.append(shard)
         description = describe(model, name, chosen, shards)
         _save_program(liveness.program, draft / WHOLE_FILE)
-        _save_shards(draft, description, shards, pixels[:1].numpy())
+        _save_shards(draft, description, shards, pictures[:1])
         say("writing")
         return seal(description), chosen
 
@@ -136,8 +136,10 @@ def _save_shards(draft: Path, bundle: Bundle, shards: Sequence[Shard], pixels: n
     for stage, shard in zip(bundle.stages, shards, strict=True):
         folder = draft / stage_folder(stage.index)
         _save_program(shard.program, folder / SHARD_FILE)
-        outputs = LoadedShard(bundle, stage, shard.program.module()).run(tensors)
+        outputs = LoadedShard(bundle, stage, runnable(shard.program)).run(tensors)
         if not all(np.isfinite(value).all() for value in outputs.values()):
-            raise CutError(f"shard {stage.index} gives values that are not finite for a real picture: check the weights")
+            raise CutError(
+                f"shard {stage.index} gives values that are not finite for a real picture: check the weights"
+            )
         Golden(tensors, outputs).save(folder)
         tensors = outputs

@@ -2,36 +2,40 @@
 
 A freshly initialised network says nearly the same of every picture: its BatchNorm layers assume mean 0 and variance 1,
 and some heads start at zero. So the BatchNorm statistics are measured on real pictures, a head of zeros is drawn anew,
-and the head's bias is set so that no class is favoured on average. Nothing here is learned: it makes a stand-in for
-trained weights that is fair to every class and sensitive to the picture.
+and the head is shifted and scaled so that no class is favoured on average and logits spread as a trained model's do.
+Nothing here is learned: it makes a stand-in for trained weights that is fair to every class and sensitive to pictures.
 """
 
+import numpy as np
 import torch
 from torch import nn
+from torch.utils._pytree import tree_leaves
 
 from partition.capture import whole_module
 from partition.models import Model
 from wire.errors import ModelError
 
 _HEAD_STD = 0.02  # as vision transformers initialise their other linear layers
+_LOGIT_STD = 2.0  # of one class's logit from picture to picture
 _CHUNK = 8  # pictures at a time, where statistics do not depend on it
 
 
-def calibrate(model: Model, pixels: torch.Tensor, seed: int = 0) -> None:
+def calibrate(model: Model, pictures: np.ndarray, seed: int = 0) -> None:
     """Set the model's statistics and head in place.
 
     Args:
-        pixels: uint8 [n, 3, height, width], real pictures, the more different the better; n ≥ 2.
+        pictures: uint8 [n, 3, height, width], real ones, the more different the better; n ≥ 2.
 
     Raises:
         ModelError: fewer than two pictures.
     """
-    if len(pixels) < 2:
-        raise ModelError(f"random weights are calibrated on at least 2 pictures; there are {len(pixels)}")
+    if len(pictures) < 2:
+        raise ModelError(f"random weights are calibrated on at least 2 pictures; there are {len(pictures)}")
+    pixels = torch.from_numpy(pictures)
     module = whole_module(model)
     _draw_zero_heads(module, seed)
     _measure_batch_norms(module, pixels)
-    _centre_head(module, pixels)
+    _balance_head(module, pixels)
 
 
 def _draw_zero_heads(module: nn.Module, seed: int) -> None:
@@ -58,19 +62,21 @@ def _measure_batch_norms(module: nn.Module, pixels: torch.Tensor) -> None:
         layer.eval()
 
 
-def _centre_head(module: nn.Module, pixels: torch.Tensor) -> None:
-    """Subtract each class's mean logit from the bias of the layer that makes the logits, if there is one."""
+def _balance_head(module: nn.Module, pixels: torch.Tensor) -> None:
+    """Shift and scale the layer that makes the logits, if there is one: per class mean 0, on average `_LOGIT_STD`."""
     with torch.no_grad():
-        outputs = torch.cat([_logits(module, chunk) for chunk in pixels.split(_CHUNK)])
-    head = _head(module, outputs.shape[-1])
-    if head is not None and head.bias is not None:
-        with torch.no_grad():
-            head.bias -= outputs.mean(dim=0)
+        logits = torch.cat([_logits(module, chunk) for chunk in torch.split(pixels, _CHUNK)])
+        head = _head(module, logits.shape[-1])
+        if head is None or head.bias is None:
+            return
+        scale = _LOGIT_STD / logits.std(dim=0).mean().clamp(min=1e-6)
+        head.weight *= scale
+        head.bias.copy_((head.bias - logits.mean(dim=0)) * scale)
 
 
 def _logits(module: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
-    leaves = torch.utils._pytree.tree_leaves(module(pixels))
-    return leaves[0].flatten(1) if leaves[0].dim() > 1 else leaves[0]
+    first: torch.Tensor = tree_leaves(module(pixels))[0]
+    return first.flatten(1)
 
 
 def _head(module: nn.Module, classes: int) -> nn.Linear | nn.Conv2d | None:

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 
 import torch
 from torch.export import Dim, ExportedProgram
+from torch.utils._pytree import tree_leaves
 
 from partition.models import Model
+from partition.program import runnable
 from wire.errors import ModelError
 
 MAX_BATCH = 1024
@@ -20,6 +22,9 @@ _EXAMPLE_BATCH = 2  # torch.export specialises on 0 and 1
 
 class Pixels(torch.nn.Module):
     """`uint8 [batch, 3, height, width]` -> what `model` makes of (pixels / 255 - mean) / std."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
 
     def __init__(self, model: torch.nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
@@ -63,13 +68,14 @@ def _export(module: torch.nn.Module, pixels: torch.Tensor, reference: str) -> Ex
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # torch warns about its own internals
         try:
-            program = torch.export.export(
+            program: ExportedProgram = torch.export.export(
                 module, (pixels,), dynamic_shapes=({0: Dim("batch", min=1, max=MAX_BATCH)},), strict=False
             )
-            return program.run_decompositions({})
+            functional: ExportedProgram = program.run_decompositions({})
         except Exception as exc:  # whatever the user's own forward raises comes through here
             reason = " ".join(str(exc).split())[:300]
             raise ModelError(f"{reference}: torch.export does not take it with a dynamic batch: {reason}") from exc
+    return functional
 
 
 def _remove_checks(program: ExportedProgram) -> None:
@@ -117,16 +123,16 @@ def _check_outputs(program: ExportedProgram, reference: str) -> None:
 
 
 def _check_equal(module: torch.nn.Module, program: ExportedProgram, model: Model) -> None:
-    exported = program.module()
+    exported = runnable(program)
     for batch in (1, 2, 3):
         pixels = random_pixels(model, batch, seed=batch)
         with torch.inference_mode():
-            expected = torch.utils._pytree.tree_leaves(module(pixels))
-            found = torch.utils._pytree.tree_leaves(exported(pixels))
+            expected = tree_leaves(module(pixels))
+            found = tree_leaves(exported(pixels))
         for left, right in zip(expected, found, strict=True):
             if not torch.equal(left, right):
                 difference = (left.double() - right.double()).abs().max().item()
                 raise ModelError(
-                    f"{model.reference}: the exported program differs from the module by {difference} at batch {batch}; "
-                    "is its forward random, or does it depend on the batch?"
+                    f"{model.reference}: the exported program differs from the module by {difference} at batch "
+                    f"{batch}; is its forward random, or does it depend on the batch?"
                 )

@@ -1,7 +1,7 @@
 """What each piece of the whole costs on this machine: measured milliseconds, and bytes.
 
-The whole is run node by node, several times; a node's cost is its fastest run, since everything else on the machine only
-adds. Node-by-node timing adds some microseconds of interpreter to each node, so the nodes' sum is scaled to the time of
+The whole is run node by node, several times; a node's cost is its fastest run, since everything else on the machine
+only adds. Timing node by node costs some microseconds of interpreter each, so the nodes' sum is scaled to the time of
 the whole run at once.
 """
 
@@ -14,7 +14,7 @@ import torch
 from torch.fx import Interpreter, Node
 
 from partition.liveness import Liveness
-from partition.program import lifted_arguments
+from partition.program import lifted_arguments, runnable
 
 _RUNS = 5
 
@@ -89,7 +89,7 @@ def _node_seconds(liveness: Liveness, pixels: torch.Tensor) -> Mapping[str, floa
 
 
 def _whole_seconds(liveness: Liveness, pixels: torch.Tensor) -> float:
-    module = liveness.program.module()
+    module = runnable(liveness.program)
     times = []
     with torch.inference_mode():
         for _ in range(_RUNS):

@@ -68,8 +68,8 @@ def cut(liveness: Liveness, positions: Sequence[Position], pixels: torch.Tensor)
         yield Shard(
             program=program,
             cut=positions[index].name if index < len(positions) else None,
-            inputs=_specs(liveness, before, values),
-            outputs=_specs(liveness, after, values),
+            inputs=_specs(before, values),
+            outputs=_specs(after, values),
         )
 
 
@@ -83,7 +83,7 @@ def _output_names(liveness: Liveness) -> tuple[str, ...]:
     return ("output",) if count == 1 else tuple(f"output_{index}" for index in range(count))
 
 
-def _specs(liveness: Liveness, edge: _Edge, values: Mapping[str, torch.Tensor]) -> tuple[TensorSpec, ...]:
+def _specs(edge: _Edge, values: Mapping[str, torch.Tensor]) -> tuple[TensorSpec, ...]:
     return tuple(
         TensorSpec(
             name=name,
@@ -107,7 +107,8 @@ def dim_order(tensor: torch.Tensor) -> tuple[int, ...]:
 
     A tensor that leaves holes in memory (a slice) cannot be sent as it is: it goes in its own order, packed.
     """
-    order = tuple(sorted(range(tensor.dim()), key=lambda dim: (-tensor.stride(dim), dim)))
+    strides = tensor.stride()
+    order = tuple(sorted(range(tensor.dim()), key=lambda dim: (-strides[dim], dim)))
     return order if tensor.permute(order).is_contiguous() else tuple(range(tensor.dim()))
 
 
@@ -121,11 +122,12 @@ def _export(
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # torch warns about its own internals
         try:
-            program = torch.export.export(module, examples, dynamic_shapes=shapes, strict=False)
-            return program.run_decompositions({})
+            program: ExportedProgram = torch.export.export(module, examples, dynamic_shapes=shapes, strict=False)
+            functional: ExportedProgram = program.run_decompositions({})
         except Exception as exc:  # torch.export raises many kinds; for the user each is a shard that cannot be made
             reason = " ".join(str(exc).split())[:300]
             raise CutError(f"shard {index} cannot be exported, choose another cut: {reason}") from exc
+    return functional
 
 
 def _packed_like_wire(value: torch.Tensor) -> torch.Tensor:
@@ -188,9 +190,11 @@ class _Extraction:
         waiting = [node]
         while waiting:
             current = waiting[-1]
-            todo = [] if self._is_batch_multiple(current) else [
-                arg for arg in current.all_input_nodes if arg not in self._copies and arg not in missing
-            ]
+            todo = (
+                []
+                if self._is_batch_multiple(current)
+                else [arg for arg in current.all_input_nodes if arg not in self._copies and arg not in missing]
+            )
             if current in self._copies or current in missing or not todo:
                 waiting.pop()
                 if current not in self._copies:
@@ -204,11 +208,7 @@ class _Extraction:
             return self._attribute(node)
         if self._is_batch_multiple(node):
             multiple = size_at(node.meta["val"], 1)
-            return (
-                self._batch
-                if multiple == 1
-                else self._graph.call_function(operator.mul, (self._batch, multiple))
-            )
+            return self._batch if multiple == 1 else self._graph.call_function(operator.mul, (self._batch, multiple))
         copy = self._graph.node_copy(node, self._copies.__getitem__)
         copy.meta = {key: value for key, value in node.meta.items() if key in {"nn_module_stack", "stack_trace"}}
         return copy

@@ -10,6 +10,7 @@ the modules that end there (from `nn_module_stack`): `layer3.2`, and `layer3` wh
 """
 
 import difflib
+import math
 import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -69,7 +70,9 @@ class Liveness:
         }
         if name in by_name:
             return by_name[name]
-        near = difflib.get_close_matches(name, by_name, n=5, cutoff=0.4) or [p.name for p in self.positions if p.names][:5]
+        near = (
+            difflib.get_close_matches(name, by_name, n=5, cutoff=0.4) or [p.name for p in self.positions if p.names][:5]
+        )
         raise CutError(f"there is no position {name!r}; near it are {', '.join(near)}; a number is taken too")
 
     def find_all(self, names: Sequence[str]) -> tuple[Position, ...]:
@@ -100,17 +103,14 @@ def analyse(program: ExportedProgram) -> Liveness:
         pixels=pixels,
         outputs=outputs,
         carried=carried,
-        positions=tuple(_positions(program, carried, pixels, outputs)),
+        positions=tuple(_positions(carried, pixels, outputs)),
     )
 
 
 def tensor_bytes(node: Node, batch: int = 1) -> int:
     """Bytes of a node's tensor at this batch size."""
     value = node.meta["val"]
-    count = 1
-    for dim in value.shape:
-        count *= size_at(dim, batch)
-    return count * value.element_size()
+    return math.prod(size_at(dim, batch) for dim in value.shape) * int(value.element_size())
 
 
 def size_at(dim: int | torch.SymInt, batch: int) -> int:
@@ -118,7 +118,7 @@ def size_at(dim: int | torch.SymInt, batch: int) -> int:
     if isinstance(dim, int):
         return dim
     expression = dim.node.expr
-    return int(expression.subs({symbol: batch for symbol in expression.free_symbols}))
+    return int(expression.subs(dict.fromkeys(expression.free_symbols, batch)))
 
 
 def _carried(nodes: Sequence[Node], pixels: Node) -> tuple[Node, ...]:
@@ -147,12 +147,10 @@ def _members(node: Node) -> list[Node]:
     return sorted((user for user in node.users if is_member(user)), key=lambda user: int(str(user.args[1])))
 
 
-def _positions(
-    program: ExportedProgram, carried: Sequence[Node], pixels: Node, outputs: Sequence[Node]
-) -> Iterator[Position]:
+def _positions(carried: Sequence[Node], pixels: Node, outputs: Sequence[Node]) -> Iterator[Position]:
     order = {node: index for index, node in enumerate(carried)}
     last_use = _last_uses(order, pixels, outputs)
-    ends = _module_ends(program, order)
+    ends = _module_ends(order)
     live = [pixels]
     index = 0
     for at, node in enumerate(carried[:-1]):
@@ -179,7 +177,7 @@ def _last_uses(order: Mapping[Node, int], pixels: Node, outputs: Sequence[Node])
     return last_use
 
 
-def _module_ends(program: ExportedProgram, order: Mapping[Node, int]) -> dict[Node, tuple[str, ...]]:
+def _module_ends(order: Mapping[Node, int]) -> dict[Node, tuple[str, ...]]:
     """The module paths whose last carried node this is, the shortest path first."""
     ends: dict[str, Node] = {}
     for node in order:

@@ -27,6 +27,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from partition.archive import check_archive
+from partition.program import runnable
 from storage.bundle import PictureSpec
 from wire.errors import BundleError, ModelError
 
@@ -86,8 +87,12 @@ def load_model(reference: str, weights: str | None = None, size: int | None = No
         _load_state(model.module, Path(weights))
     if size is not None:
         model = replace(model, picture=_resized(model.picture, size))
-    return replace(model, module=model.module.eval() if not model.reference.endswith(".pt2") else model.module,
-                   weights=weights or model.weights, random=seed is not None)
+    return replace(
+        model,
+        module=model.module.eval() if not model.reference.endswith(".pt2") else model.module,
+        weights=weights or model.weights,
+        random=seed is not None,
+    )
 
 
 def _seed(weights: str | None) -> int | None:
@@ -165,7 +170,9 @@ def _arguments(reference: str, query: str) -> dict[str, Any]:
     try:
         return {key: literal_eval(value) for key, value in parse_qsl(query, strict_parsing=bool(query))}
     except (ValueError, SyntaxError) as exc:
-        raise ModelError(f"{reference}: write arguments as ?name=value&name=value with numbers or Python literals") from exc
+        raise ModelError(
+            f"{reference}: write arguments as ?name=value&name=value with numbers or Python literals"
+        ) from exc
 
 
 def _from_factory(reference: str, module_name: str, factory_name: str) -> Model:
@@ -205,7 +212,7 @@ def _from_program(path: Path) -> Model:
     return Model(
         reference=str(path),
         weights="as built",
-        module=program.module(),
+        module=runnable(program),
         picture=PictureSpec(height=height, width=width, fit="crop", resize=round(min(height, width) * 256 / 224)),
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
@@ -228,7 +235,9 @@ def _read_state(path: Path) -> dict[str, torch.Tensor]:
             return dict(load_file(path))
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as exc:
-        raise ModelError(f"--weights {path} does not exist; a file, a torchvision name or random:SEED is taken") from exc
+        raise ModelError(
+            f"--weights {path} does not exist; a file, a torchvision name or random:SEED is taken"
+        ) from exc
     except (SafetensorError, OSError, RuntimeError, ValueError) as exc:
         raise ModelError(f"--weights {path} cannot be read: {exc}") from exc
     except Exception as exc:  # torch raises pickle.UnpicklingError and others for what weights_only refuses

@@ -8,6 +8,7 @@ its output. A position whose tensors, for one batch, do not fit a request is no 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from partition.costs import Costs, hop_ms
 from partition.liveness import Liveness, Position, tensor_bytes
@@ -65,8 +66,8 @@ def plan(liveness: Liveness, costs: Costs, stages: int, limits: Limits) -> Plan:
     if len(fitting) < stages - 1:
         smallest = min((position.bytes_per_instance() for position in liveness.positions), default=0)
         raise PlanError(
-            f"{stages} stages need {stages - 1} cuts; only {len(fitting)} of {len(liveness.positions)} positions pass at "
-            f"most {mebibytes(limits.request_bytes)} for a batch of {costs.batch} (the smallest passes "
+            f"{stages} stages need {stages - 1} cuts; only {len(fitting)} of {len(liveness.positions)} positions pass "
+            f"at most {mebibytes(limits.request_bytes)} for a batch of {costs.batch} (the smallest passes "
             f"{mebibytes(smallest * costs.batch)}): take fewer stages or a smaller --batch"
         )
     return plan_at(liveness, costs, _best_cuts(fitting, costs, stages), limits)
@@ -99,7 +100,7 @@ def plan_at(liveness: Liveness, costs: Costs, cuts: Sequence[Position], limits: 
                 weight_bytes=int(_between(costs.weight_bytes, start, end)),
                 output_bytes=costs.live_bytes[end] if index < len(cuts) else 0,
             )
-            for index, (start, end) in enumerate(zip(bounds, bounds[1:], strict=False))
+            for index, (start, end) in enumerate(pairwise(bounds))
         ),
     )
 

@@ -27,6 +27,15 @@ def safetensors_dtype(dtype: torch.dtype) -> str:
     return _DTYPES[dtype]
 
 
+def runnable(program: ExportedProgram) -> torch.fx.GraphModule:
+    """The program as a module to call.
+
+    Without torch's guards: they repeat checks that a stage makes of every frame, forbid a batch of 1 where only its
+    multiples cross, and are code that would come out of the archive.
+    """
+    return program.module(check_guards=False)
+
+
 def lifted_arguments(program: ExportedProgram, pixels: torch.Tensor) -> list[torch.Tensor]:
     """What the program's graph takes, in order: parameters, buffers, constants and the pixels."""
     arguments = []

@@ -12,9 +12,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
+from safetensors.numpy import save as safetensors_bytes
+from torch.utils._pytree import tree_leaves
 
 from partition.archive import check_archive
+from partition.program import runnable
 from storage.bundle import GOLDEN_FILE, SHARD_FILE, Bundle, Stage, TensorSpec, read_stage
 from wire.errors import BundleError, FrameError
 from wire.frame import dtype_name
@@ -32,7 +35,8 @@ class Golden:
     def save(self, folder: Path) -> None:
         tensors = {f"in.{name}": value for name, value in self.inputs.items()}
         tensors |= {f"out.{name}": value for name, value in self.outputs.items()}
-        save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, folder / GOLDEN_FILE)
+        packed = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+        (folder / GOLDEN_FILE).write_bytes(safetensors_bytes(packed))
 
     @classmethod
     def load(cls, folder: Path) -> "Golden":
@@ -68,7 +72,7 @@ class LoadedShard:
         check_tensors(tensors, self.stage.inputs)
         inputs = [to_torch(tensors[spec.name], spec) for spec in self.stage.inputs]
         with torch.inference_mode():
-            outputs = torch.utils._pytree.tree_leaves(self._module(*inputs))
+            outputs = tree_leaves(self._module(*inputs))
         return {spec.name: to_numpy(value, spec) for spec, value in zip(self.stage.outputs, outputs, strict=True)}
 
     def warm_up(self, golden: Golden) -> None:
@@ -99,7 +103,7 @@ def load_shard(folder: Path, digest: str | None = None) -> LoadedShard:
     """
     bundle, stage = read_stage(folder, digest)
     check_torch_version(bundle.torch_version)
-    shard = LoadedShard(bundle, stage, load_program(folder / SHARD_FILE).module())
+    shard = LoadedShard(bundle, stage, runnable(load_program(folder / SHARD_FILE)))
     shard.warm_up(Golden.load(folder))
     return shard
 
@@ -126,8 +130,8 @@ def check_torch_version(built_with: str) -> None:
     """
     if _release(built_with) != _release(torch.__version__):
         raise BundleError(
-            f"the shard was built with torch {built_with}, here is {torch.__version__}; torch {_release(built_with)} is "
-            "allowed: use the image of that release or build the bundle again"
+            f"the shard was built with torch {built_with}, here is {torch.__version__}; torch {_release(built_with)} "
+            "is allowed: use the image of that release or build the bundle again"
         )
 
 
@@ -161,7 +165,7 @@ def _batch(tensors: Mapping[str, np.ndarray], specs: tuple[TensorSpec, ...]) -> 
         for size, dim in zip(value.shape, spec.dim_order, strict=True):
             multiple = spec.shape_for(1)[dim]
             if isinstance(spec.shape[dim], str) and size >= multiple:
-                return size // multiple
+                return int(size) // multiple
     return 1
 
 
@@ -199,10 +203,11 @@ def use_threads(count: int | None = None) -> int:
 
 
 def available_cpus() -> int:
-    """CPUs that the cgroup and the affinity mask leave to this process, at least 1 (cgroup v2 cpu.max, v1 cfs quota)."""
+    """CPUs that this process may use, at least 1: by affinity, cgroup (v2 cpu.max, v1 cfs quota), OMP_NUM_THREADS."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _cgroup_cpus()
-    return max(1, min(cpus, int(quota)) if quota else cpus)
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    limits = [cpus, _cgroup_cpus() or cpus, int(asked) if asked.isdecimal() else cpus]
+    return max(1, int(min(limits)))
 
 
 def _cgroup_cpus() -> float | None:

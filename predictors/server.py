@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import sys
+import warnings
 from argparse import ArgumentParser, Namespace
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -190,6 +191,7 @@ def arguments(description: str) -> ArgumentParser:
 
 def serve(model: BytesModel, arguments: Namespace) -> None:
     """Serve one loaded model until SIGTERM: running requests are finished, new connections refused."""
+    warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")  # KServe's own use of FastAPI
     server = ModelServer(workers=1, timeout_keep_alive=max(arguments.timeout_keep_alive, _KEEP_ALIVE_SECONDS))
     server.dataplane = BytesDataPlane(model_registry=server.registered_models)
     app.add_exception_handler(ShardlineError, _reply_to_error)

@@ -42,7 +42,7 @@ class ShardPredictor(BytesModel):
         self.ready = True
         return self.ready
 
-    async def answer(self, body: bytes, headers: Mapping[str, str]) -> Answer:
+    async def answer(self, body: bytes, headers: Mapping[str, str]) -> Answer:  # noqa: ARG002  # a frame carries all
         if not is_frame(body):
             raise FrameError(
                 f"stage {self._shard.stage.index} takes frames, not pictures or JSON: send those to the transformer of "
@@ -56,8 +56,8 @@ class ShardPredictor(BytesModel):
     def _check_owner(self, frame: Frame) -> None:
         if frame.bundle != self._shard.digest:
             raise ForeignFrameError(
-                f"the frame belongs to bundle {frame.bundle[:80]}, this stage serves {self._shard.digest}: a rollout is "
-                "half done, or manifests of two bundles are mixed; apply one bundle's manifests and send again"
+                f"the frame belongs to bundle {frame.bundle[:80]}, this stage serves {self._shard.digest}: a rollout "
+                "is half done, or manifests of two bundles are mixed; apply one bundle's manifests and send again"
             )
         if frame.stage != self._shard.stage.index:
             raise ForeignFrameError(

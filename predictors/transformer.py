@@ -127,7 +127,9 @@ def parse() -> Namespace:
     parser.add_argument("--request_timeout_ms", type=int, default=60_000, help="the deadline of each request")
     parsed = parser.parse_args()
     if not parsed.predictor_host:
-        parser.error("--predictor_host is missing: KServe's controller injects it; give HOST:PORT of stage 0's predictor")
+        parser.error(
+            "--predictor_host is missing: KServe's controller injects it; give HOST:PORT of stage 0's predictor"
+        )
     if not parsed.bundle_digest:
         parser.error("--bundle_digest is missing: `shardline render` writes it")
     return parsed

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-import torch
+import numpy as np
 import typer
 
 from partition.build import BuildOptions
@@ -38,12 +38,12 @@ _UNITS = {"": 1, "B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3}
 
 def load_with_pixels(
     reference: str, weights: str | None, size: int | None, folder: Path | None
-) -> tuple[Model, torch.Tensor]:
-    """The model and real pixels for it; random weights are calibrated on them."""
+) -> tuple[Model, np.ndarray]:
+    """The model and real pictures for it, `uint8 [n, 3, height, width]`; random weights are calibrated on them."""
     say(f"loading {reference}")
     model = load_model(reference, weights, size)
     pictures = sample_pictures() if folder is None else [path.read_bytes() for path in picture_files(folder)]
-    pixels = torch.from_numpy(calibration_pixels(pictures, model.picture))
+    pixels = calibration_pixels(pictures, model.picture)
     if model.random:
         say(f"calibrating on {len(pixels)} views of {len(pictures)} pictures")
         calibrate(model, pixels)

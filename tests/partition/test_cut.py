@@ -1,0 +1,202 @@
+"""The chain of shards equals the whole to the bit, wherever it is cut."""
+
+import itertools
+import random
+from collections.abc import Sequence
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch.utils._pytree import tree_leaves
+
+from partition.capture import capture, random_pixels, whole_module
+from partition.cut import Shard, cut, dim_order
+from partition.liveness import Liveness, analyse
+from partition.models import Model, load_model
+from partition.program import runnable
+from partition.runtime import to_numpy, to_torch
+from wire.errors import CutError
+
+SMALL = ("residual", "tuples", "shared_buffer", "windows", "strided")
+# name -> size in pixels; small pictures prove a cut as well as large ones
+TORCHVISION = {
+    "resnet18": 64,
+    "resnet50": 64,
+    "resnext50_32x4d": 64,
+    "mobilenet_v2": 64,
+    "mobilenet_v3_small": 64,
+    "efficientnet_b0": 64,
+    "efficientnet_v2_s": 64,
+    "convnext_tiny": 64,
+    "densenet121": 64,
+    "googlenet": 64,
+    "inception_v3": 96,
+    "regnet_y_400mf": 64,
+    "shufflenet_v2_x1_0": 64,
+    "mnasnet1_0": 64,
+    "squeezenet1_1": 64,
+    "vgg11": 64,
+    "alexnet": 64,
+    "vit_b_16?image_size=64": 64,
+    "swin_t": 64,
+    "maxvit_t": 224,
+}
+
+
+def small(name: str) -> tuple[Model, Liveness]:
+    model = load_model(f"services.small_models:{name}", size=32)
+    return model, analyse(capture(model))
+
+
+@pytest.fixture(scope="module")
+def captured() -> dict[str, tuple[Model, Liveness]]:
+    return {name: small(name) for name in SMALL}
+
+
+def run_chain(shards: Sequence[Shard], pixels: torch.Tensor) -> list[torch.Tensor]:
+    """Run the shards one after the other, each tensor packed as a frame carries it."""
+    tensors = {shards[0].inputs[0].name: pixels.numpy()}
+    for shard in shards:
+        inputs = [to_torch(tensors[spec.name], spec) for spec in shard.inputs]
+        with torch.inference_mode():
+            outputs = tree_leaves(runnable(shard.program)(*inputs))
+        tensors = {spec.name: to_numpy(value, spec) for spec, value in zip(shard.outputs, outputs, strict=True)}
+    return [to_torch(tensors[spec.name], spec) for spec in shards[-1].outputs]
+
+
+def assert_equal(model: Model, shards: Sequence[Shard], batches: Sequence[int]) -> None:
+    for batch in batches:
+        pixels = random_pixels(model, batch, seed=100 + batch)
+        with torch.inference_mode():
+            expected = tree_leaves(whole_module(model)(pixels))
+        found = run_chain(shards, pixels)
+
+        assert len(found) == len(expected)
+        for left, right in zip(found, expected, strict=True):
+            assert torch.equal(left, right), (left - right).abs().max()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SMALL)
+def test_every_single_cut_of_a_small_model_is_exact(name: str, captured: dict[str, tuple[Model, Liveness]]) -> None:
+    model, liveness = captured[name]
+    for position in liveness.positions:
+        shards = list(cut(liveness, [position], random_pixels(model, 2)))
+        assert_equal(model, shards, (1, 3))
+
+
+@given(data=st.data())
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_set_of_cuts_is_exact(data: st.DataObject, captured: dict[str, tuple[Model, Liveness]]) -> None:
+    model, liveness = captured[data.draw(st.sampled_from(SMALL))]
+    indexes = data.draw(st.sets(st.integers(0, len(liveness.positions) - 1), min_size=0, max_size=6))
+    positions = [liveness.positions[index] for index in sorted(indexes)]
+
+    shards = list(cut(liveness, positions, random_pixels(model, 2)))
+
+    assert len(shards) == len(positions) + 1
+    assert_equal(model, shards, (data.draw(st.integers(1, 4)),))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TORCHVISION)
+def test_torchvision_models_are_exact_in_2_3_and_5_shards(name: str) -> None:
+    model = load_model(f"torchvision:{name}", "random:0", TORCHVISION[name])
+    liveness = analyse(capture(model))
+    choose = random.Random(name)
+    for stages in (2, 3, 5):
+        indexes = sorted(choose.sample(range(len(liveness.positions)), stages - 1))
+        shards = list(cut(liveness, [liveness.positions[index] for index in indexes], random_pixels(model, 2)))
+
+        assert_equal(model, shards, (1, 2))
+
+
+def test_a_frame_between_shards_carries_what_the_next_one_takes(captured: dict[str, tuple[Model, Liveness]]) -> None:
+    model, liveness = captured["residual"]
+    shards = list(cut(liveness, [liveness.find("one"), liveness.find("two")], random_pixels(model, 2)))
+
+    for before, after in itertools.pairwise(shards):
+        assert before.outputs == after.inputs
+    assert [shard.cut for shard in shards] == ["one", "two", None]
+    assert [spec.name for spec in shards[0].inputs] == ["pixels"]
+    assert [spec.dtype for spec in shards[0].inputs] == ["U8"]
+    assert [spec.name for spec in shards[-1].outputs] == ["output"]
+    assert shards[-1].outputs[0].shape == ("batch", 10)
+
+
+def test_two_skip_connections_cross_as_two_tensors(captured: dict[str, tuple[Model, Liveness]]) -> None:
+    _, liveness = captured["residual"]
+
+    assert len(liveness.find("one").live) == 2
+    assert len(liveness.find("two").live) == 3
+
+
+def test_no_cut_parts_a_tuple(captured: dict[str, tuple[Model, Liveness]]) -> None:
+    _, liveness = captured["tuples"]
+    names = [position.node.name for position in liveness.positions]
+
+    assert not any(name.startswith(("split", "topk", "_native_batch_norm")) for name in names)
+
+
+def test_windows_cross_as_multiples_of_the_batch(captured: dict[str, tuple[Model, Liveness]]) -> None:
+    model, liveness = captured["windows"]
+    shapes = set()
+    for position in liveness.positions:
+        first, _ = cut(liveness, [position], random_pixels(model, 2))
+        shapes |= {dim for spec in first.outputs for dim in spec.shape if isinstance(dim, str)}
+
+    assert {"batch", "16*batch"} <= shapes
+
+
+def test_constants_never_cross(captured: dict[str, tuple[Model, Liveness]]) -> None:
+    _, liveness = captured["windows"]
+
+    for position in liveness.positions:
+        assert all(
+            not isinstance(node.meta["val"].shape[0], int) or node.meta["val"].dim() > 2 for node in position.live
+        )
+
+
+def test_what_two_shards_share_is_in_both(captured: dict[str, tuple[Model, Liveness]]) -> None:
+    model, liveness = captured["shared_buffer"]
+    first, last = cut(liveness, [liveness.find("middle")], random_pixels(model, 2))
+
+    for shard in (first, last):
+        assert any("scale" in name for name in [*shard.program.state_dict, *shard.program.constants])
+
+
+@pytest.mark.parametrize(
+    ("cuts", "message"),
+    [
+        (["thre"], "near it are .*three"),
+        (["9999"], "positions run from 0 to"),
+        (["two", "one"], "does not come after"),
+        (["one", "one"], "does not come after"),
+    ],
+)
+def test_a_wrong_cut_is_one_clear_line(
+    cuts: list[str], message: str, captured: dict[str, tuple[Model, Liveness]]
+) -> None:
+    with pytest.raises(CutError, match=message):
+        captured["residual"][1].find_all(cuts)
+
+
+def test_positions_are_found_by_number_module_and_node(captured: dict[str, tuple[Model, Liveness]]) -> None:
+    _, liveness = captured["residual"]
+    position = liveness.find("one")
+
+    assert liveness.find(str(position.index)) == position
+    assert liveness.find(position.node.name) == position
+    assert liveness.find("one.2") == position
+
+
+@given(st.permutations(range(4)), st.lists(st.integers(1, 3), min_size=4, max_size=4))
+def test_dim_order_lays_any_dense_tensor_out_as_it_lies_in_memory(order: list[int], shape: list[int]) -> None:
+    tensor = torch.zeros(shape).permute(tuple(order))
+
+    assert tensor.permute(dim_order(tensor)).is_contiguous()
+
+
+def test_a_slice_is_packed_in_its_own_order() -> None:
+    assert dim_order(torch.zeros(4, 6)[:, ::2]) == (0, 1)

@@ -1,0 +1,159 @@
+"""Small models that are awkward to cut, for tests: each is a factory without arguments."""
+
+import torch
+from torch import nn
+
+
+class Residual(nn.Module):
+    """Two skip connections that span every cut in the middle, and a classifier."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+        self.one = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU())
+        self.two = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU())
+        self.three = nn.Sequential(nn.Conv2d(8, 8, 1), nn.ReLU())
+        self.head = nn.Linear(8, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first = self.stem(x)
+        second = self.one(first)
+        third = self.two(second)
+        fourth = self.three(third)
+        return self.head((first + second * third + fourth).mean((2, 3)))
+
+
+class Tuples(nn.Module):
+    """Operations that give tuples, and two outputs of which one is made early."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 9, 3, stride=2)
+        self.norm = nn.BatchNorm2d(9)
+        self.head = nn.Linear(9, 5)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        x = self.norm(self.conv(x))
+        left, middle, right = x.chunk(3, dim=1)
+        values, indices = left.flatten(1).topk(3, dim=1)
+        mixed = torch.cat([middle.relu(), right, left.sigmoid()], dim=1)
+        return self.head(mixed.mean((2, 3))), {"values": values, "indices": indices}
+
+
+class SharedBuffer(nn.Module):
+    """One buffer and one parameter that are used at the start and at the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.linspace(0.5, 1.5, 6).view(1, 6, 1, 1))
+        self.bias = nn.Parameter(torch.linspace(-1, 1, 6).view(1, 6, 1, 1))
+        self.first = nn.Conv2d(3, 6, 3, padding=1)
+        self.middle = nn.Conv2d(6, 6, 3, padding=1)
+        self.head = nn.Linear(6, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.first(x) * self.scale + self.bias
+        x = torch.tanh(self.middle(x))
+        return self.head((x * self.scale + self.bias).mean((2, 3)))
+
+
+class Windows(nn.Module):
+    """Attention in windows: between the windows' making and merging nothing has the batch as a dimension of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Conv2d(3, 8, 4, stride=4)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.head = nn.Linear(8, 6)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.embed(x).permute(0, 2, 3, 1)
+        batch, height, width, channels = x.shape
+        x = x.view(batch, height // 2, 2, width // 2, 2, channels).transpose(2, 3)
+        x = x.reshape(batch * (height // 2) * (width // 2), 4, channels)
+        mask = x.new_zeros(4, 4).masked_fill(torch.eye(4, dtype=torch.bool), -1.0)
+        x, _ = self.attention(x, x, x, need_weights=False, attn_mask=mask)
+        return self.head(x.reshape(batch, -1, channels).mean(1))
+
+
+class Strided(nn.Module):
+    """Tensors whose memory is not in the order of their dimensions, and one that is a slice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, stride=2)
+        self.norm = nn.LayerNorm(8)
+        self.mlp = nn.Linear(8, 16)
+        self.head = nn.Linear(16, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.conv(x).permute(0, 2, 3, 1)
+        x = self.mlp(self.norm(x)).permute(0, 3, 1, 2)
+        x = x[:, :, 1:, ::2]
+        return self.head(x.mean((2, 3)))
+
+
+class Mutating(nn.Module):
+    """Counts its calls: a shard must not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return x.mean((2, 3)) + self.calls
+
+
+class FixedBatch(nn.Module):
+    """Decides by the batch size."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mean((2, 3)) if len(x) == 2 else x.sum((2, 3))
+
+
+class Broken(nn.Module):
+    def forward(self, _: torch.Tensor) -> torch.Tensor:
+        raise ValueError("this model never runs")
+
+
+def residual() -> nn.Module:
+    return _seeded(Residual)
+
+
+def tuples() -> nn.Module:
+    return _seeded(Tuples)
+
+
+def shared_buffer() -> nn.Module:
+    return _seeded(SharedBuffer)
+
+
+def windows() -> nn.Module:
+    return _seeded(Windows)
+
+
+def strided() -> nn.Module:
+    return _seeded(Strided)
+
+
+def mutating() -> nn.Module:
+    return Mutating()
+
+
+def fixed_batch() -> nn.Module:
+    return FixedBatch()
+
+
+def broken() -> nn.Module:
+    return Broken()
+
+
+def not_a_module() -> int:
+    return 3
+
+
+def _seeded(kind: type[nn.Module]) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return kind()
