@@ -35,9 +35,8 @@ def make_plan(chain: Chain, folder: Path, *, port: int, router: Path | None) -> 
     """Give every component the port of its Service, every replica its own, and every step its address."""
     free = _free_ports(taken=port)
     ports = {workload.name: next(free) for workload in chain.workloads}
-    entry = chain.front(chain.name).name if chain.graph is None else None
-    if entry is not None:
-        ports[entry] = port
+    if chain.graph is None:
+        ports[chain.front(chain.name).name] = port
     launches: list[Launch] = []
     services: dict[int, tuple[str, ...]] = {}
     for workload in chain.workloads:
@@ -48,8 +47,7 @@ def make_plan(chain: Chain, folder: Path, *, port: int, router: Path | None) -> 
     if chain.graph is not None:
         addresses = {service: f"http://{HOST}:{ports[chain.front(service).name]}" for service in chain.model_names}
         launches.append(_router_launch(chain, addresses, folder, port=port, router=router))
-    model = chain.model_names.get(chain.name, chain.name) if chain.graph is None else chain.name
-    url = f"http://{HOST}:{port}/v1/models/{model}:predict"
+    url = f"http://{HOST}:{port}/v1/models/{chain.model_name}:predict"
     return Plan(launches=tuple(launches), services=services, url=url)
 
 

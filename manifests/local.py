@@ -39,6 +39,8 @@ def up(
 ) -> None:
     """Run the documents at `path` (a file or a folder) until Ctrl-C, SIGTERM or SIGHUP; a second one hurries.
 
+    To be called in the main thread, which alone gets signals.
+
     Args:
         port: where the chain is asked. With one stage it is the transformer's own, else the router's.
         router: KServe's own router binary instead of `manifests.router`; it can only listen on port 8080.

@@ -13,12 +13,13 @@ from storage.bundle import Bundle, Stage
 MAX_QUEUE = 32  # requests that may wait at one stage; one more is answered 503
 
 MIB = 1024**2
-PROCESS_BYTES = 640 * MIB  # Python, torch and kserve, loaded, before any weight (resident, CPU)
-TRANSFORMER_PROCESS_BYTES = 192 * MIB  # Python, kserve, numpy and Pillow
+PROCESS_BYTES = 832 * MIB  # Python, torch and kserve; a shard of 22 MB was seen to take 821 MB on a CPU, all in all
+TRANSFORMER_PROCESS_BYTES = 192 * MIB  # Python, kserve, numpy and Pillow: 155 MB seen
 WEIGHT_COPIES = 2.5  # the archive's bytes and the tensors made of them while loading, and what the allocator keeps
 ACTIVATION_FACTOR = 16  # tensors inside a stage against the larger of its two ends: a ResNet's first layers have 11
 BODY_COPIES = 3  # as received, as decoded, as sent on
 PIXEL_BYTES = 3 * 2  # one decoded picture, and the one that Pillow makes of it
+DECODING = 2  # pictures at a time: predictors/transformer.py
 LIMIT_FACTOR = 1.5  # the limit above the request: an out-of-memory kill costs more than idle memory
 MEMORY_STEP_MIB = 64
 
@@ -90,22 +91,23 @@ def stage_compute(bundle: Bundle, stage: Stage) -> Compute:
 
 
 def transformer_compute(bundle: Bundle) -> Compute:
-    """One decoding at a time in full, and the bodies around it."""
+    """The largest pictures that are decoded at a time, and the bodies around them."""
     return _compute(
         cpu_request_m=TRANSFORMER_CPU_REQUEST_M,
         cpu_limit_m=TRANSFORMER_CPU_LIMIT_M,
-        memory_bytes=TRANSFORMER_PROCESS_BYTES + bundle.limits.pixels * PIXEL_BYTES + _waiting_bytes(bundle) / 2,
+        memory_bytes=TRANSFORMER_PROCESS_BYTES + DECODING * bundle.limits.pixels * PIXEL_BYTES + _waiting_bytes(bundle),
     )
 
 
 def timeouts(bundle: Bundle) -> Timeouts:
-    """Room for a request behind a full queue at the slowest stage, on a machine `SLOWER` times slower.
+    """Room for a request behind a full queue at the slowest stage, all of the largest kind, `SLOWER` times slower.
 
     serverWrite counts from the end of the request's headers and covers reading the body and all steps (Go's
     http.Server.WriteTimeout); the last step may start just before the deadline and then hang.
     """
-    slowest_ms = max(stage.model_ms for stage in bundle.stages)
-    total_ms = sum(stage.model_ms for stage in bundle.stages)
+    runs = math.ceil(bundle.max_instances / bundle.batch)  # of the largest request
+    slowest_ms = runs * max(stage.model_ms for stage in bundle.stages)
+    total_ms = runs * sum(stage.model_ms for stage in bundle.stages)
     needed_s = math.ceil(SLOWER * (total_ms + MAX_QUEUE * slowest_ms) / 1000)
     request_s = min(MAX_REQUEST_S, max(MIN_REQUEST_S, needed_s))
     client_s = request_s + math.ceil(SLOWER * slowest_ms / 1000) + MARGIN_S

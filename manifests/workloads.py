@@ -28,7 +28,7 @@ class Workload:
     component: str  # "predictor" or "transformer"
     command: tuple[str, ...]
     args: tuple[str, ...]
-    env: Mapping[str, str]
+    env: Mapping[str, str]  # without what comes from the cluster (valueFrom)
     ready_path: str | None  # None: ready as soon as the port is open, KServe's default
     ready_period_s: float
     startup_s: float
@@ -50,6 +50,11 @@ class Chain:
     model_names: Mapping[str, str]  # of each service, as the graph's path names it
     graph: Document | None  # an InferenceGraph's spec
 
+    @property
+    def model_name(self) -> str:
+        """What the chain is asked as. A graph has no model of its own: its router takes any path."""
+        return self.model_names[self.name] if self.graph is None else self.name
+
     def front(self, service: str) -> Workload:
         """The component that a service's address leads to: the transformer if there is one."""
         components = {each.component: each for each in self.workloads if each.service == service}
@@ -62,8 +67,15 @@ def read_chain(path: Path) -> Chain:
     Raises:
         ManifestError: files that cannot be read, or documents that KServe could not run, or more than one chain.
     """
+    try:
+        return _chain(path, list(_documents(path)))
+    except (AttributeError, KeyError, TypeError, ValueError) as exc:
+        raise ManifestError(f"{path} holds a document of a wrong shape ({exc!r}): render it again") from exc
+
+
+def _chain(path: Path, documents: list[Document]) -> Chain:
     kinds: dict[str, dict[str, Document]] = {kind: {} for kind in _KINDS}
-    for document in _documents(path):
+    for document in documents:
         if document.get("kind") in kinds:
             kinds[document["kind"]][_at(document, "metadata", "name")] = document
     services, graphs = kinds["InferenceService"], kinds["InferenceGraph"]

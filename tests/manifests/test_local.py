@@ -19,6 +19,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 PREDICTOR = ROOT / "tests" / "services" / "manifest_predictor.py"
+UP = ROOT / "tests" / "services" / "manifest_up.py"
 DEADLINE_S = 20
 
 
@@ -102,15 +103,21 @@ StartUp = Callable[..., Up]
 
 @pytest.fixture
 def start_up(tmp_path: Path, wait_until: Any, free_port: Any) -> Iterator[StartUp]:
-    """`start_up(documents, port=…, ready=True, router=…) -> Up`, run from a folder that holds nothing of ours."""
+    """`start_up(documents, port=…, ready=True, router=…, grace_s=5) -> Up`; it runs where nothing of ours lies."""
     started: list[tuple[subprocess.Popen[str], threading.Thread]] = []
 
-    def start(documents: list[dict[str, Any]], *, port: int = 0, ready: bool = True, router: str | None = None) -> Up:
+    def start(
+        documents: list[dict[str, Any]],
+        *,
+        port: int = 0,
+        ready: bool = True,
+        router: str | None = None,
+        grace_s: float = 5,
+    ) -> Up:
         (tmp_path / "net.yaml").write_text(yaml.safe_dump_all(documents))
         port = port or free_port()
         process = subprocess.Popen(
-            [sys.executable, str(ROOT / "tests/services/manifest_up.py"), str(tmp_path), str(port)]
-            + ([router] if router else []),
+            [sys.executable, str(UP), str(tmp_path), str(port), str(grace_s)] + ([router] if router else []),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -290,6 +297,29 @@ def test_ctrl_c_leaves_nothing(start_up: StartUp, tmp_path: Path, number: int, w
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
     assert list((tmp_path / "temporary").iterdir()) == []
     wait_until(lambda: running.says("stopping"))
+
+
+@linux
+def test_a_second_ctrl_c_waits_for_nobody(start_up: StartUp, tmp_path: Path, wait_until: Any) -> None:
+    running = start_up([runtime("--stubborn"), service("net", tmp_path / "shards")], grace_s=1000)
+
+    running.process.send_signal(signal.SIGINT)
+    wait_until(lambda: running.says("stopping"))
+    assert len(processes_in(tmp_path / "temporary")) == 1
+    running.process.send_signal(signal.SIGINT)
+
+    assert running.process.wait(DEADLINE_S) == 0
+    assert processes_in(tmp_path / "temporary") == []
+
+
+@linux
+def test_after_the_grace_period_the_rest_is_killed(start_up: StartUp, tmp_path: Path) -> None:
+    running = start_up([runtime("--stubborn"), service("net", tmp_path / "shards")], grace_s=0.2)
+
+    running.process.terminate()
+
+    assert running.process.wait(DEADLINE_S) == 0
+    assert processes_in(tmp_path / "temporary") == []
 
 
 @linux

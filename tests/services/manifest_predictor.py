@@ -1,12 +1,14 @@
 """A predictor or transformer in 60 lines: speaks just enough HTTP for `shardline up` to run it as if it were one.
 
 POST answers `{"predictions": [its name, its pid, its shard's text, …]}`: what it was asked, with itself appended. With
---predictor_host it asks that instead. `--die_if=FILE` ends it at once if the file is there; `--die=TEXT` always.
+--predictor_host it asks that first. `--die_if=FILE` ends it at once if the file is there, `--die=TEXT` always;
+`--stubborn` makes it deaf to SIGTERM.
 """
 
 import argparse
 import json
 import os
+import signal
 import sys
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,11 +23,15 @@ def main() -> None:
     parser.add_argument("--predictor_host")
     parser.add_argument("--note", default="")
     parser.add_argument("--die")
+    parser.add_argument("--stubborn", action="store_true")
     parser.add_argument("--die_if")
     options = parser.parse_args()
     print(f"{options.model_name} starts", flush=True)
     if options.die or (options.die_if and Path(options.die_if).exists()):
         sys.exit(options.die or "told to die")
+
+    if options.stubborn:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

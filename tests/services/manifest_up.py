@@ -1,4 +1,4 @@
-"""`up` as a program: python manifest_up.py PATH PORT [ROUTER]. One line on stderr and exit code 1 for an error."""
+"""`up` as a program: python manifest_up.py PATH PORT GRACE_S [ROUTER]. One line and exit code 1 for an error."""
 
 import sys
 from pathlib import Path
@@ -6,7 +6,8 @@ from pathlib import Path
 from manifests.local import up
 from wire.errors import ShardlineError
 
+path, port, grace_s, *router = sys.argv[1:]
 try:
-    up(Path(sys.argv[1]), port=int(sys.argv[2]), router=Path(sys.argv[3]) if sys.argv[3:] else None, grace_s=5)
+    up(Path(path), port=int(port), grace_s=float(grace_s), router=Path(router[0]) if router else None)
 except ShardlineError as error:
     sys.exit(f"error: {error}")
