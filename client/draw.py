@@ -1,0 +1,139 @@
+"""Replies as text for a terminal: a table per picture, the time of each stage, and a progress bar."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TextIO
+
+from client.target import Reply
+
+_BAR_COLUMNS = 24
+_LABEL_COLUMNS = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Style:
+    """What the stream that is written to can show."""
+
+    colour: bool = False
+    blocks: bool = True  # bars of Unicode's blocks, else of #
+
+    @classmethod
+    def of(cls, stream: TextIO) -> "Style":
+        return cls(
+            colour=stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb",
+            blocks="utf" in (stream.encoding or "").lower(),
+        )
+
+    def bold(self, text: str) -> str:
+        return f"\x1b[1m{text}\x1b[0m" if self.colour else text
+
+    def faint(self, text: str) -> str:
+        return f"\x1b[2m{text}\x1b[0m" if self.colour and text else text
+
+
+def printable(text: str) -> str:
+    """One line that a terminal shows and does not obey: file names and servers may hold anything."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def draw_reply(name: str, reply: Reply, style: Style, *, timings: bool = False) -> str:
+    """One picture's reply, several lines, no newline at the end."""
+    parts = [style.bold(printable(name))]
+    parts += [line for prediction in reply.predictions for line in _draw_prediction(prediction, style)]
+    if timings:
+        parts += _draw_timings(reply, style)
+    return "\n".join(parts)
+
+
+def _draw_prediction(prediction: object, style: Style) -> list[str]:
+    rows = _class_rows(prediction)
+    if rows is None:
+        return [f"  {line}" for line in json.dumps(prediction, indent=2).splitlines()]
+    width = max(len(label) for label, _ in rows)
+    rank_width = len(str(len(rows)))
+    lines = (
+        f"  {rank:>{rank_width}}  {label:<{width}}  {_percent(score)}  {style.faint(_bar(score, style))}"
+        for rank, (label, score) in enumerate(rows, 1)
+    )
+    return [line.rstrip() for line in lines]
+
+
+def _class_rows(prediction: object) -> list[tuple[str, float | None]] | None:
+    """(label, score) of the best classes, best first; None if this is no classification."""
+    if not isinstance(prediction, dict):
+        return None
+    top = prediction.get("top") or [prediction]
+    if not isinstance(top, list) or not all(isinstance(one, dict) and "label" in one and "score" in one for one in top):
+        return None
+    return [(_short(printable(str(one["label"]))), _score(one["score"])) for one in top]
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= _LABEL_COLUMNS else label[: _LABEL_COLUMNS - 1] + "…"
+
+
+def _score(value: object) -> float | None:
+    """KServe's JSON turns NaN into null."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _percent(score: float | None) -> str:
+    return f"{'-':>7}" if score is None else f"{score:>7.2%}"
+
+
+def _bar(score: float | None, style: Style) -> str:
+    eighths = round(min(1.0, max(0.0, score or 0.0)) * _BAR_COLUMNS * 8)
+    if not style.blocks:
+        return "#" * (eighths // 8)
+    return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
+
+
+def _draw_timings(reply: Reply, style: Style) -> list[str]:
+    stages = {_stage_name(key): value for key, value in (reply.timings or {}).items()}
+    rows: Mapping[str, object] = {**stages, "round trip": reply.seconds * 1e3}
+    width = max(map(len, rows))
+    lines = [f"  {name:<{width}}  {value:>8.1f} ms" for name, value in rows.items() if isinstance(value, int | float)]
+    return [style.faint(line) for line in (lines if stages else ["  the server reports no timings", *lines])]
+
+
+def _stage_name(key: str) -> str:
+    return f"stage {key}" if key.isdecimal() else printable(key)
+
+
+class Progress:
+    """A bar on the last line of a terminal, taken away before anything else is written there."""
+
+    def __init__(self, total: int, stream: TextIO) -> None:
+        self._total = total
+        self._stream = stream
+        self._shown = total > 1 and stream.isatty()
+
+    def show(self, done: int) -> None:
+        columns = min(40, shutil.get_terminal_size().columns - 20)
+        if self._shown and columns > 0:
+            filled = columns * done // self._total
+            bar = "#" * filled + "." * (columns - filled)
+            self._write(f"\r[{bar}] {done}/{self._total}")
+
+    def clear(self) -> None:
+        if self._shown:
+            self._write("\r\x1b[K")
+
+    def _write(self, text: str) -> None:
+        self._stream.write(text)
+        self._stream.flush()
+
+
+def json_line(image: str, reply: Reply, *, timings: bool = False) -> str:
+    """One picture's reply for other programs. `ascii` escapes keep odd file names and any encoding of stdout safe."""
+    document: dict[str, object] = {"image": image, "predictions": list(reply.predictions)}
+    if timings:
+        document["timings"] = reply.timings or {}
+    return json.dumps(document)
+
+
+def json_error(image: str, error: str) -> str:
+    return json.dumps({"image": image, "error": error})

@@ -1,0 +1,69 @@
+"""What the terminal shows, to the letter."""
+
+import io
+from typing import Any
+
+import pytest
+
+from client.draw import Style, draw_reply, json_line, printable
+from client.target import Reply
+
+
+def draw(*predictions: Any, style: Style | None = None, **options: Any) -> str:
+    return draw_reply("x.jpg", Reply(predictions=predictions, timings=None, seconds=0.05), style or Style(), **options)
+
+
+def top(*rows: tuple[str, float | None]) -> dict[str, object]:
+    return {"top": [{"label": label, "index": 0, "score": score} for label, score in rows]}
+
+
+def test_columns_are_aligned() -> None:
+    drawn = draw(top(("a", 1.0), ("a longer one", 0.0625), ("x" * 60, 1e-9)))
+
+    assert drawn.splitlines() == [
+        "x.jpg",
+        f"  1  a{' ' * 39}  100.00%  {'█' * 24}",
+        f"  2  a longer one{' ' * 28}    6.25%  █▌",
+        f"  3  {'x' * 39}…    0.00%",
+    ]
+
+
+def test_a_prediction_without_top_is_one_row() -> None:
+    assert draw({"label": "cat", "index": 3, "score": 0.5}).splitlines()[1] == f"  1  cat   50.00%  {'█' * 12}"
+
+
+@pytest.mark.parametrize("score", [None, "high", True])
+def test_a_score_that_is_no_number(score: Any) -> None:
+    assert draw(top(("cat", score))).splitlines()[1] == "  1  cat        -"
+
+
+def test_other_tasks_are_shown_as_json() -> None:
+    assert draw({"boxes": [1]}).splitlines()[1:] == ["  {", '    "boxes": [', "      1", "    ]", "  }"]
+    assert draw({"top": [{"label": "x"}]}).splitlines()[1] == "  {"
+    assert draw({"top": 3}, 7, None).splitlines()[-2:] == ["  7", "  null"]
+
+
+def test_missing_timings_are_said() -> None:
+    assert draw(timings=True).splitlines() == ["x.jpg", "  the server reports no timings", "  round trip      50.0 ms"]
+
+
+def test_names_and_labels_cannot_command_the_terminal() -> None:
+    assert "\x1b" not in draw(top(("\x1b[2Jcat\n", 0.5)))
+    assert printable(
+        "a\x1b[31m\r\u202eb\ud800"
+    ) == "a\N{REPLACEMENT CHARACTER}[31m" + "\N{REPLACEMENT CHARACTER}" * 2 + ("b\N{REPLACEMENT CHARACTER}")
+
+
+def test_a_plain_stream_gets_no_colour_and_ascii_no_blocks() -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+
+    assert Style.of(stream) == Style(colour=False, blocks=False)
+    assert draw(top(("cat", 0.5)), style=Style.of(stream)).isascii()
+
+
+def test_json_is_one_line_of_ascii() -> None:
+    line = json_line("ü\udcff\n.jpg", Reply(predictions=({"label": "ü"},), timings=None, seconds=0.0), timings=True)
+
+    assert line.isascii()
+    assert "\n" not in line
+    assert line.endswith('"timings": {}}')

@@ -1,0 +1,141 @@
+"""Where requests go, when they are sent again, and how replies are read."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from client.fit import Body
+from client.target import Target, check_url
+from wire.errors import PredictorDownError, PredictorError, RequestError
+
+BODY = Body(data=b"\xff\xd8\xff...", content_type="image/jpeg")
+MODEL = "POST /v1/models/resnet50:predict"
+
+
+def test_the_one_model_is_discovered_and_remembered(client: Any, serve: Any, photos: Path, answer: Any) -> None:
+    refused = {"status": 405, "json": {"detail": "Method Not Allowed"}}
+    server = serve({"POST /": [refused], "GET /v1/models": [{"json": {"models": ["resnet50"]}}], MODEL: [answer]})
+    result = client(photos, "--url", server.url + "/", "--jobs", 1, "--json")
+
+    assert (result.code, result.err) == (0, "")
+    assert [f"{seen.method} {seen.path}" for seen in server.requests()] == ["POST /", "GET /v1/models"] + [MODEL] * 4
+
+
+def test_a_url_with_a_path_is_used_as_it_is(serve: Any) -> None:
+    server = serve({"GET /v1/models": [{"json": {"models": ["resnet50"]}}]})
+
+    with pytest.raises(PredictorError, match="404: Not Found"):
+        Target(f"{server.url}/v1/models/other:predict").ask(BODY)
+    assert [seen.method for seen in server.requests()] == ["POST"]
+
+
+@pytest.mark.parametrize("names", [[], ["cats", "dogs"]])
+def test_not_exactly_one_model_asks_for_the_path(serve: Any, names: list[str]) -> None:
+    server = serve({"GET /v1/models": [{"json": {"models": names}}]})
+
+    with pytest.raises(PredictorError, match=rf"{len(names)} models .* --url {server.url}/v1/models/NAME:predict"):
+        Target(server.url).ask(BODY)
+
+
+def test_no_list_of_models_keeps_the_first_error(serve: Any) -> None:
+    server = serve({"POST /": [{"status": 404, "json": {"error": "none of the routes matched"}}]})
+
+    with pytest.raises(PredictorError, match="404: none of the routes matched"):
+        Target(server.url).ask(BODY)
+
+
+def test_a_busy_server_is_asked_again_when_it_says(serve: Any, answer: Any) -> None:
+    busy = {"status": 503, "headers": {"Retry-After": "0"}, "json": {"error": "queue full"}}
+    past = {**busy, "headers": {"Retry-After": "Thu, 01 Jan 1970 00:00:00 GMT"}}
+    server = serve({"POST /": [busy, past, {**busy, "headers": {"Retry-After": "0"}}, answer]})
+
+    assert Target(server.url).ask(BODY).predictions == tuple(answer["json"]["predictions"])
+    assert len(server.requests()) == 4
+
+
+def test_retries_end(serve: Any) -> None:
+    server = serve({"POST /": [{"status": 503, "headers": {"Retry-After": "0"}, "json": {"error": "queue full"}}]})
+
+    with pytest.raises(PredictorError, match="503: queue full") as raised:
+        Target(server.url, retries=2).ask(BODY)
+    assert raised.value.status == 503
+    assert len(server.requests()) == 3
+
+
+def test_a_wait_beyond_the_timeout_is_not_waited(serve: Any) -> None:
+    server = serve({"POST /": [{"status": 503, "headers": {"Retry-After": "3600"}, "json": {"error": "down"}}]})
+
+    with pytest.raises(PredictorError, match="503: down"):
+        Target(server.url, timeout_s=5).ask(BODY)
+    assert len(server.requests()) == 1
+
+
+def test_a_connection_that_breaks_off_is_tried_again(serve: Any, answer: Any) -> None:
+    server = serve({"POST /": [{"drop": True}, answer]})
+
+    assert Target(server.url).ask(BODY).seconds > 0
+
+
+def test_a_server_that_always_breaks_off_is_not_called_unreachable(serve: Any) -> None:
+    server = serve({"POST /": [{"drop": True}]})
+
+    with pytest.raises(PredictorError, match="closed the connection without a reply"):
+        Target(server.url, retries=1).ask(BODY)
+    assert len(server.requests()) == 2
+
+
+def test_no_reply_in_time_is_not_tried_again(serve: Any) -> None:
+    server = serve({"POST /": [{"hang": True}]})
+
+    with pytest.raises(PredictorError, match=r"no reply within 0\.2 s: raise --timeout"):
+        Target(server.url, timeout_s=0.2).ask(BODY)
+    assert len(server.requests()) == 1
+
+
+def test_a_server_that_is_away() -> None:
+    with pytest.raises(PredictorDownError, match=r"http://127\.0\.0\.1:1 does not answer \(Connection refused\)"):
+        Target("http://127.0.0.1:1", retries=0).ask(BODY)
+
+
+@pytest.mark.parametrize(
+    ("reply", "message"),
+    [
+        ({"status": 400, "json": {"error": "instance 0: empty"}}, "400: instance 0: empty"),
+        (
+            {"status": 500, "json": {"error": "Failed", "cause": "dial tcp:\n refused"}},
+            "500: Failed: dial tcp: refused",
+        ),
+        ({"status": 422, "json": {"detail": [{"loc": "x"}]}}, '422: [{"loc": "x"}]'),
+        ({"status": 413, "text": "<html>\n too   large" + "!" * 300}, "413: <html> too large" + "!" * 182),
+        ({"status": 502, "text": ""}, "502: Bad Gateway"),
+        ({"status": 500, "json": ["odd"]}, '500: ["odd"]'),
+        ({"status": 500, "json": {"error": None}}, '500: {"error": null}'),
+        ({"status": 301, "headers": {"Location": "https://there/"}}, "301: moved: give --url https://there/"),
+        ({"text": "hello"}, "200: no v1 reply with predictions: hello"),
+        ({"json": [1]}, "200: no v1 reply with predictions: [1]"),
+        ({"json": {"predictions": {}}}, '200: no v1 reply with predictions: {"predictions": {}}'),
+        ({"text": "[" * 100_000}, "200: no v1 reply with predictions: " + "[" * 200),
+    ],
+)
+def test_what_is_said_of_replies_that_are_no_predictions(serve: Any, reply: dict[str, Any], message: str) -> None:
+    server = serve({"POST /": [reply]})
+
+    with pytest.raises(PredictorError) as raised:
+        Target(server.url, retries=0).ask(BODY)
+    assert str(raised.value) == message
+
+
+def test_timings_are_read(serve: Any) -> None:
+    server = serve({"POST /": [{"text": json.dumps({"predictions": [], "timings": {"0": 1.5}})}]})
+
+    assert Target(server.url).ask(BODY).timings == {"0": 1.5}
+
+
+def test_urls() -> None:
+    assert check_url("localhost:8080/x") == "http://localhost:8080/x"
+    assert check_url("https://[::1]:8443") == "https://[::1]:8443"
+    for text in ("", "http://", "http://a:b", "http://a:0", "http://[::1", "http://a b/", "file:///etc/passwd"):
+        with pytest.raises(RequestError, match="is not a URL"):
+            check_url(text)
