@@ -136,13 +136,15 @@ def _parameters(options: argparse.Namespace) -> Mapping[str, object]:
 
 
 def _ask(target: Target, path: Path, parameters: Mapping[str, object], limit_bytes: int) -> Outcome:
-    resized = None
     try:
-        body = fit_body(path.read_bytes(), parameters, limit_bytes)
-        resized = body.resized
-        return Outcome(path=path, reply=target.ask(body), resized=resized)
+        picture = path.read_bytes()
     except OSError as exc:
         return Outcome(path=path, error=RequestError(f"cannot be read ({exc.strerror})"))
+    resized = None
+    try:
+        body = fit_body(picture, parameters, limit_bytes)
+        resized = body.resized
+        return Outcome(path=path, reply=target.ask(body), resized=resized)
     except ShardlineError as exc:
         return Outcome(path=path, error=exc, resized=resized)
 

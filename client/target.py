@@ -200,7 +200,7 @@ def _refusal(response: requests.Response) -> PredictorError:
 
 
 def _error_text(response: requests.Response) -> str:
-    """What went wrong, in one line: {"error", "cause"} as KServe says it, {"detail"} as FastAPI, or the body's start."""
+    """What went wrong, in one line: {"error", "cause"} as KServe says it, {"detail"} as FastAPI, or the start."""
     if response.is_redirect:
         return f"moved: give --url {response.headers['Location']}"
     document = _json(response)

@@ -3,8 +3,10 @@
 import base64
 import json
 import os
+import queue
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -39,26 +41,34 @@ class Seen:
 class ScriptedServer:
     def __init__(self, script: dict[str, list[dict[str, Any]]]) -> None:
         program = ROOT / "tests" / "services" / "scripted_server.py"
-        self.process = subprocess.Popen(
-            [sys.executable, str(program), json.dumps(script)], stdout=subprocess.PIPE, text=True
-        )
-        self.url = f"http://127.0.0.1:{self._line()}"
+        command = [sys.executable, str(program), json.dumps(script)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        # a thread reads along: a server that waits for its own output to be read would not answer
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self.url = f"http://127.0.0.1:{self._lines.get(timeout=30).strip()}"
 
-    def _line(self) -> str:
+    def _read(self) -> None:
         assert self.process.stdout is not None
-        return self.process.stdout.readline().strip()
+        with self.process.stdout as stdout:
+            for line in stdout:
+                self._lines.put(line)
 
     def next_request(self) -> Seen:
         """Waits for it."""
-        seen = json.loads(self._line())
+        seen = json.loads(self._lines.get(timeout=30))
         return Seen(**{**seen, "body": base64.b64decode(seen["body"])})
 
     def requests(self) -> list[Seen]:
         """All that came and were not yet taken; the server ends."""
-        self.process.terminate()
-        output, _ = self.process.communicate(timeout=10)
-        lines = [json.loads(line) for line in output.splitlines()]
-        return [Seen(**{**seen, "body": base64.b64decode(seen["body"])}) for seen in lines]
+        self.stop()
+        return [self.next_request() for _ in range(self._lines.qsize())]
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait(timeout=10)
+        self._reader.join(timeout=10)
 
 
 Serve = Callable[[dict[str, list[dict[str, Any]]]], ScriptedServer]
@@ -74,8 +84,7 @@ def serve() -> Iterator[Serve]:
 
     yield start
     for server in servers:
-        server.process.kill()
-        server.process.communicate(timeout=10)
+        server.stop()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """An HTTP server that says what it is told to, to test clients against.
 
-    python scripted_server.py '{"POST /": [{"status": 503, "headers": {"Retry-After": "0"}}, {"json": {"predictions": []}}]}'
+    python scripted_server.py '{"POST /": [{"status": 503, "text": "busy"}, {"json": {"predictions": []}}]}'
 
 Each route has a list of replies, taken in order; the last one stays. A reply has `status` (200), `headers`, and `json`
 or `text`, in which SIZE stands for the number of bytes that came. `after` holds it back until so many requests have
@@ -53,7 +53,7 @@ class Handler(BaseHTTPRequestHandler):
             print(json.dumps({**seen, "body": base64.b64encode(body).decode()}), flush=True)
             reply = next_reply(f"{self.command} {self.path}")
             ARRIVED.notify_all()
-            ARRIVED.wait_for(lambda: COUNT >= reply.get("after", 0), timeout=30)
+            ARRIVED.wait_for(lambda: reply.get("after", 0) <= COUNT, timeout=30)
         return reply
 
     do_GET = do_POST = handle_any  # noqa: N815 - the names that http.server calls
