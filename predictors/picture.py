@@ -174,9 +174,10 @@ def _rgb(image: Image.Image) -> Image.Image:
         )
     if image.mode.startswith("I;16"):
         image = _eight_bits(image)
+    # convert() copies even where nothing changes: 200 MB of a picture of 50 megapixels
     if not image.has_transparency_data:
-        return image.convert("RGB")
-    rgba = image.convert("RGBA")
+        return image if image.mode == "RGB" else image.convert("RGB")
+    rgba = image if image.mode == "RGBA" else image.convert("RGBA")
     white = Image.new("RGB", rgba.size, "white")
     white.paste(rgba, mask=rgba)
     return white

@@ -72,7 +72,7 @@ def test_a_turned_picture_is_made_upright() -> None:
     assert resized[0] == (600, 300, 3)
     assert smaller.height > smaller.width
     assert not smaller.getexif()
-    np.testing.assert_allclose(smaller.getpixel((smaller.width // 2, smaller.height // 4)), (254, 0, 0), atol=12)
+    np.testing.assert_allclose(np.asarray(smaller)[smaller.height // 4, smaller.width // 2], (254, 0, 0), atol=12)
 
 
 def test_transparency_becomes_white_and_sixteen_bits_stay_grey() -> None:
