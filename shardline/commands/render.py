@@ -1,5 +1,7 @@
 """`shardline render`: a bundle -> Kubernetes YAML."""
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -29,5 +31,13 @@ def render(
     """Write the bundle's ServingRuntime, InferenceServices and InferenceGraph as one YAML file."""
     described = read_bundle(bundle)
     uri = storage or bundle.resolve().as_uri()
-    path = render_bundle(described, out_folder, storage=uri, name=name, namespace=namespace, replicas=replicas)
+    path = render_bundle(
+        described,
+        out_folder,
+        storage=uri,
+        name=name,
+        namespace=namespace,
+        replicas=replicas,
+        command=shlex.join(["shardline", *sys.argv[1:]]),
+    )
     out.print(str(path))

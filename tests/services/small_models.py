@@ -2,6 +2,7 @@
 
 import torch
 from torch import nn
+from torchvision.models import VisionTransformer
 
 
 class Residual(nn.Module):
@@ -157,3 +158,33 @@ def _seeded(kind: type[nn.Module]) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return kind()
+
+
+class Slow(nn.Module):
+    """Takes about half a second a picture at 128 × 128 pixels, so that a test can act while it runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 64, 3, padding=1)
+        self.again = nn.Conv2d(64, 64, 3, padding=1)
+        self.head = nn.Linear(64, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.first(x)
+        for _ in range(40):
+            x = torch.tanh(self.again(x))
+        return self.head(x.mean((2, 3)))
+
+
+def slow() -> nn.Module:
+    return _seeded(Slow)
+
+
+def vision_transformer() -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = VisionTransformer(
+            image_size=32, patch_size=8, num_layers=3, num_heads=2, hidden_dim=32, mlp_dim=64, num_classes=10
+        )
+        nn.init.normal_(model.heads.head.weight)  # torchvision starts it at zero
+    return model

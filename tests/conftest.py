@@ -1,0 +1,45 @@
+"""What tests of several folders share: a small bundle, and the photographs that are there."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from partition.build import BuildOptions, build
+from partition.models import load_model
+from shardline.samples import calibration_pixels, sample_pictures
+
+SHARED_IMAGES = Path(__file__).resolve().parents[2] / "shared" / "images"
+
+
+@pytest.fixture(scope="session")
+def photographs() -> list[bytes]:
+    """Real photographs: the project's test set where it lies beside the repository, else those in scikit-image."""
+    found = sorted(SHARED_IMAGES.glob("*.JPEG"))
+    return [path.read_bytes() for path in found] or sample_pictures()
+
+
+def build_small(folder: Path, *, cuts: tuple[str, ...] = ("one", "two"), name: str = "small") -> Path:
+    """A bundle of `services.small_models:residual` at 32 × 32 pixels."""
+    model = load_model("services.small_models:residual", size=32)
+    pictures = calibration_pixels(sample_pictures()[:2], model.picture)
+    build(model, name, np.ascontiguousarray(pictures), BuildOptions(cuts=cuts, stages=1), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three stages."""
+    return build_small(tmp_path_factory.mktemp("bundles") / "small")
+
+
+@pytest.fixture(scope="session")
+def other_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three stages of the same model, cut elsewhere: another bundle."""
+    return build_small(tmp_path_factory.mktemp("bundles") / "other", cuts=("stem", "three"))
+
+
+@pytest.fixture(scope="session")
+def single_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One stage."""
+    return build_small(tmp_path_factory.mktemp("bundles") / "single", cuts=(), name="single")

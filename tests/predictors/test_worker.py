@@ -1,0 +1,104 @@
+"""The bounded queue in front of a server's threads."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from predictors.worker import Worker, check_deadline, now_ms
+from wire.errors import DeadlineError, QueueFullError
+
+
+@pytest.fixture
+def gate() -> Iterator[threading.Event]:
+    """Work that waits for it runs as long as the test wants; it opens at the end in any case."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def test_more_than_the_queue_holds_is_refused_at_once(gate: threading.Event) -> None:
+    async def scenario() -> None:
+        worker = Worker(threads=1, max_queue=2)
+        running = [asyncio.ensure_future(worker.run(gate.wait)) for _ in range(3)]
+        await asyncio.sleep(0)
+
+        with pytest.raises(QueueFullError, match="2 requests wait already"):
+            await worker.run(gate.wait)
+
+        gate.set()
+        assert await asyncio.gather(*running) == [True, True, True]
+        assert await worker.run(lambda: "free again") == "free again"
+
+    asyncio.run(scenario())
+
+
+def test_a_refusal_says_when_to_come_back() -> None:
+    assert QueueFullError.status == 503
+    assert QueueFullError.retry_after_s == 1
+
+
+def test_a_deadline_that_passes_in_the_queue_is_not_worked_on(gate: threading.Event) -> None:
+    worked: list[str] = []
+
+    async def scenario() -> None:
+        worker = Worker(threads=1, max_queue=2)
+        first = asyncio.ensure_future(worker.run(gate.wait))
+        deadline_ms = now_ms() + 1
+        late = asyncio.ensure_future(worker.run(lambda: worked.append("late"), deadline_ms))
+        while now_ms() <= deadline_ms:
+            await asyncio.sleep(0.001)
+        gate.set()
+        await first
+
+        with pytest.raises(DeadlineError, match="nothing was computed"):
+            await late
+
+    asyncio.run(scenario())
+
+    assert worked == []
+
+
+def test_work_whose_client_has_gone_is_not_started(gate: threading.Event) -> None:
+    worked: list[str] = []
+
+    async def scenario() -> None:
+        worker = Worker(threads=1, max_queue=2)
+        first = asyncio.ensure_future(worker.run(gate.wait))
+        gone = asyncio.ensure_future(worker.run(lambda: worked.append("gone")))
+        await asyncio.sleep(0)
+        gone.cancel()
+        gate.set()
+        await first
+        assert await worker.run(lambda: "next") == "next"
+
+    asyncio.run(scenario())
+
+    assert worked == []
+
+
+def test_the_event_loop_goes_on_while_work_runs(gate: threading.Event) -> None:
+    async def scenario() -> None:
+        worker = Worker(threads=1, max_queue=1)
+        running = asyncio.ensure_future(worker.run(gate.wait))
+        await asyncio.sleep(0)  # the loop turns, though the work waits for the gate that is opened only after it
+        gate.set()
+        assert await running
+
+    asyncio.run(scenario())
+
+
+def test_what_the_work_raises_reaches_the_caller() -> None:
+    async def scenario() -> None:
+        with pytest.raises(ZeroDivisionError):
+            await Worker(threads=1, max_queue=1).run(lambda: 1 / 0)
+
+    asyncio.run(scenario())
+
+
+def test_no_deadline_never_passes() -> None:
+    check_deadline(None)
+    check_deadline(now_ms() + 60_000)
+    with pytest.raises(DeadlineError):
+        check_deadline(now_ms() - 1)

@@ -1,0 +1,78 @@
+"""Start a real process, wait for a condition with a deadline, and leave nothing behind."""
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import requests
+
+ROOT = Path(__file__).resolve().parents[2]
+DEADLINE_S = 120.0
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], bool], what: str, deadline_s: float = DEADLINE_S) -> None:
+    """Poll `condition` until it holds.
+
+    Raises:
+        TimeoutError: it did not hold within the deadline.
+    """
+    end = time.monotonic() + deadline_s
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError(f"{what}: not within {deadline_s} s")
+        time.sleep(0.05)
+
+
+def answers(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=5).status_code == 200
+    except requests.RequestException:
+        return False
+
+
+@contextmanager
+def running(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process with its output in `log`; it is told to stop at the end, and killed if it does not."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            yield process
+        finally:
+            stop(process)
+
+
+def stop(process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> int:
+    """End a process that the test started; give its exit code."""
+    if process.poll() is None:
+        process.send_signal(number)
+    try:
+        return process.wait(60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
+@contextmanager
+def server(module: str, *arguments: str, log: Path, name: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """`python -m module` as KServe would run it, ready."""
+    command = [
+        *(sys.executable, "-m", module, f"--model_name={name}", f"--http_port={port}", "--enable_grpc=false"),
+        *arguments,
+    ]
+    with running(command, log) as process:
+        wait_until(
+            lambda: process.poll() is not None or answers(f"http://127.0.0.1:{port}/v1/models/{name}"), f"{name} ready"
+        )
+        assert process.poll() is None, log.read_text()
+        yield process
