@@ -47,6 +47,15 @@ def picture_files(folder: Path) -> list[Path]:
 
 
 def sample_pictures() -> list[bytes]:
+    """The photographs that ship in scikit-image's wheel, as files' bytes.
+
+    Raises:
+        ModelError: scikit-image is not installed.
+    """
+    return [path.read_bytes() for path in sample_files()]
+
+
+def sample_files() -> list[Path]:
     """The photographs that ship in scikit-image's wheel.
 
     Raises:
@@ -56,7 +65,7 @@ def sample_pictures() -> list[bytes]:
     if spec is None or spec.origin is None:
         raise ModelError("sample photographs ship in scikit-image: pip install 'shardline[samples]', or name a folder")
     data = Path(spec.origin).parent / "data"
-    return [path.read_bytes() for path in (data / name for name in _SHIPPED) if path.is_file()]
+    return [path for path in (data / name for name in _SHIPPED) if path.is_file()]
 
 
 def calibration_pixels(pictures: Sequence[bytes], spec: PictureSpec) -> np.ndarray:

@@ -20,7 +20,7 @@ from shardline.options import (
     build_options,
     load_with_pixels,
 )
-from shardline.tables import plan_table
+from shardline.tables import bundle_table
 from storage.bundle import NAME_PATTERN
 from wire.errors import BundleError
 
@@ -47,8 +47,8 @@ def build(
     bundle_name = _name(name or out_folder.name)
     options = build_options(stages, cuts, batch, limit)
     loaded, pixels = load_with_pixels(model, weights, size, pictures)
-    bundle, plan = build_bundle(loaded, bundle_name, pixels, options, out_folder, say)
-    out.print(plan_table(plan))
+    bundle, _ = build_bundle(loaded, bundle_name, pixels, options, out_folder, say)
+    out.print(bundle_table(bundle))
     out.print(f"{out_folder}: {bundle.name} {bundle.digest}")
 
 

@@ -31,6 +31,7 @@ def render(
     """Write the bundle's ServingRuntime, InferenceServices and InferenceGraph as one YAML file."""
     described = read_bundle(bundle)
     uri = storage or bundle.resolve().as_uri()
+    uri = storage or bundle.resolve().as_uri()
     path = render_bundle(
         described,
         out_folder,

@@ -1,0 +1,44 @@
+# make demo      build ResNet-50 in three shards, serve it here, ask it, prove it
+# make test      all that CI checks: lint, types, tests
+# make install   the virtual environment .venv with the command `shardline`
+# make check     lint, types and the fast tests only
+# make format    let ruff put the code in order
+# make clean     remove what was built, the virtual environment included
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# threads that spin while they wait take the CPU from the other processes of a chain
+export OMP_WAIT_POLICY ?= PASSIVE
+
+.PHONY: demo test check install lint format clean
+
+demo: install
+	$(BIN)/python examples/demo.py
+
+test: install lint
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+check: install lint
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+install: $(VENV)/installed
+
+$(VENV)/installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": make PYTHON=/path/to/python3")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) bundles manifests-out build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
