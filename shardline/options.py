@@ -1,19 +1,23 @@
-"""The options that several commands share, named once."""
+"""The options that several commands share, named once.
+
+torch takes seconds to import, so the commands import what needs it only when they run: help and mistakes come at once.
+"""
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 
-from partition.build import BuildOptions
-from partition.calibrate import calibrate
-from partition.models import Model, load_model
 from shardline.console import say
-from shardline.samples import calibration_pixels, picture_files, sample_pictures
 from wire.errors import ModelError
 from wire.limits import REQUEST_BYTES, Limits
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from partition.build import BuildOptions
+    from partition.models import Model
 
 ModelArgument = Annotated[
     str, typer.Argument(metavar="MODEL", help="torchvision:NAME, package.module:factory or a .pt2 file")
@@ -38,8 +42,12 @@ _UNITS = {"": 1, "B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3}
 
 def load_with_pixels(
     reference: str, weights: str | None, size: int | None, folder: Path | None
-) -> tuple[Model, np.ndarray]:
+) -> "tuple[Model, np.ndarray]":
     """The model and real pictures for it, `uint8 [n, 3, height, width]`; random weights are calibrated on them."""
+    from partition.calibrate import calibrate
+    from partition.models import load_model
+    from shardline.samples import calibration_pixels, picture_files, sample_pictures
+
     say(f"loading {reference}")
     model = load_model(reference, weights, size)
     pictures = sample_pictures() if folder is None else [path.read_bytes() for path in picture_files(folder)]
@@ -50,7 +58,13 @@ def load_with_pixels(
     return model, pixels
 
 
-def build_options(stages: int, cuts: str | None, batch: int, limit: str) -> BuildOptions:
+def build_options(stages: int, cuts: str | None, batch: int, limit: str) -> "BuildOptions":
+    """
+    Raises:
+        ModelError: `limit` is no size.
+    """
+    from partition.build import BuildOptions
+
     names = tuple(name.strip() for name in cuts.split(",") if name.strip()) if cuts else ()
     limits = Limits(request_bytes=parse_bytes(limit))
     return BuildOptions(stages=len(names) + 1 if names else stages, cuts=names, batch=batch, limits=limits)

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from partition.build import build as build_bundle
 from shardline.console import out, say
 from shardline.options import (
     BatchOption,
@@ -20,7 +19,6 @@ from shardline.options import (
     build_options,
     load_with_pixels,
 )
-from shardline.tables import bundle_table
 from storage.bundle import NAME_PATTERN
 from wire.errors import BundleError
 
@@ -44,6 +42,9 @@ def build(
     name: Annotated[str | None, typer.Option(help="the bundle's name; default: the folder's")] = None,
 ) -> None:
     """Capture MODEL, plan its cuts, cut it, and write the bundle."""
+    from partition.build import build as build_bundle
+    from shardline.tables import bundle_table
+
     bundle_name = _name(name or out_folder.name)
     options = build_options(stages, cuts, batch, limit)
     loaded, pixels = load_with_pixels(model, weights, size, pictures)

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from partition.build import make_plan
 from shardline.console import out, say
 from shardline.options import (
     BatchOption,
@@ -19,7 +18,6 @@ from shardline.options import (
     build_options,
     load_with_pixels,
 )
-from shardline.tables import plan_dict, plan_table
 
 
 def register(app: typer.Typer) -> None:
@@ -38,6 +36,9 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Measure MODEL on this machine and show the plan, without writing anything."""
+    from partition.build import make_plan
+    from shardline.tables import plan_dict, plan_table
+
     options = build_options(stages, cuts, batch, limit)
     loaded, pixels = load_with_pixels(model, weights, size, pictures)
     _, chosen = make_plan(loaded, pixels, options, say)

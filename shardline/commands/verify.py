@@ -3,19 +3,19 @@
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 from rich.progress import track
 
-from partition.runtime import use_threads
-from partition.verify import Report, random_batches
-from partition.verify import verify as verify_bundle
-from predictors.picture import pixel_batch
 from shardline.console import err, out
-from shardline.samples import picture_files, sample_pictures
-from storage.bundle import Bundle, read_bundle
+from wire.errors import PictureError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from partition.verify import Report
+    from storage.bundle import Bundle
 
 
 def register(app: typer.Typer) -> None:
@@ -30,9 +30,15 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Run the whole and the chain of shards side by side; exit 1 unless they are equal to the bit."""
-    use_threads(threads)
-    pictures = sample_pictures() if images is None else [path.read_bytes() for path in picture_files(images)]
+    from partition.runtime import use_threads
+    from partition.verify import random_batches
+    from partition.verify import verify as verify_bundle
+    from shardline.samples import picture_files, sample_files
+    from storage.bundle import read_bundle
+
     described = read_bundle(bundle)
+    pictures = sample_files() if images is None else picture_files(images)
+    use_threads(threads)
     noise = random_batches(described.stages[0].inputs[0], random)
     report = verify_bundle(bundle, _batches(pictures, described), noise)
     if as_json:
@@ -42,12 +48,17 @@ def verify(
     raise typer.Exit(0 if report.all_equal else 1)
 
 
-def _batches(pictures: Sequence[bytes], bundle: Bundle) -> Iterator[np.ndarray]:
-    for picture in track(pictures, description="comparing", console=err, transient=True):
-        yield pixel_batch([picture], bundle.picture, bundle.limits)
+def _batches(pictures: Sequence[Path], bundle: "Bundle") -> "Iterator[np.ndarray]":
+    from predictors.picture import to_pixels
+
+    for path in track(pictures, description="comparing", console=err, transient=True):
+        try:
+            yield to_pixels(path.read_bytes(), bundle.picture, bundle.limits)[None]
+        except PictureError as exc:
+            raise PictureError(f"{path}: {exc}") from exc
 
 
-def summary(report: Report) -> str:
+def summary(report: "Report") -> str:
     """One line for the whole, one for each cut where something differs."""
     verdict = "split == whole" if report.all_equal else "split != whole"
     lines = [

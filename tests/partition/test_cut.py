@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.utils._pytree import tree_leaves
 
-from partition.capture import capture, random_pixels, whole_module
+from partition.capture import capture, random_pixels, run_whole, whole_module
 from partition.cut import Shard, cut, dim_order
 from partition.liveness import Liveness, analyse
 from partition.models import Model, load_model
@@ -68,8 +68,7 @@ def run_chain(shards: Sequence[Shard], pixels: torch.Tensor) -> list[torch.Tenso
 def assert_equal(model: Model, shards: Sequence[Shard], batches: Sequence[int]) -> None:
     for batch in batches:
         pixels = random_pixels(model, batch, seed=100 + batch)
-        with torch.inference_mode():
-            expected = tree_leaves(whole_module(model)(pixels))
+        expected = run_whole(whole_module(model), pixels)
         found = run_chain(shards, pixels)
 
         assert len(found) == len(expected)
