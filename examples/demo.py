@@ -10,18 +10,14 @@ import socket
 import subprocess
 import sys
 from argparse import ArgumentParser
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Console
-
-from shardline.samples import sample_files
-from shardline.tables import bundle_table
 from storage.bundle import read_bundle
 from wire.errors import BundleError
 
-console = Console(soft_wrap=True, highlight=False)
+PHOTOS = Path("bundles") / "photos"
 
 
 def main() -> None:
@@ -34,10 +30,11 @@ def main() -> None:
     if not is_built(bundle, arguments.model, arguments.stages):
         weights = ("--weights", "random:0")
         run("build", arguments.model, *weights, "--stages", str(arguments.stages), "--out", str(bundle))
-    console.print(bundle_table(read_bundle(bundle)))
+    run("plan", str(bundle))
     run("render", str(bundle), "--out", "manifests-out")
     with served(Path("manifests-out") / f"{name}.yaml") as url:
-        run("request", str(sample_files()[3]), "--url", url, "--timings")
+        run("samples", str(PHOTOS))
+        run("request", str(PHOTOS / "chelsea.png"), "--url", url, "--timings")
     run("verify", str(bundle))
 
 
@@ -52,7 +49,7 @@ def is_built(folder: Path, model: str, stages: int) -> bool:
 
 def run(*arguments: str) -> None:
     """Run one command as a user would; a failure ends the demo with its exit code."""
-    console.print(f"\n[bold]$ shardline {' '.join(arguments)}[/bold]")
+    say(arguments)
     code = subprocess.run([sys.executable, "-m", "shardline", *arguments], check=False).returncode
     if code:
         sys.exit(code)
@@ -62,17 +59,21 @@ def run(*arguments: str) -> None:
 def served(manifest: Path) -> Iterator[str]:
     """The chain, up and ready; gives its URL, and stops it at the end as Ctrl-C does."""
     command = ("up", str(manifest), "--port", str(free_port()), "--quiet")
-    console.print(f"\n[bold]$ shardline {' '.join(command)}[/bold]")
+    say(command)
     with subprocess.Popen([sys.executable, "-m", "shardline", *command], stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             url = process.stdout.readline().strip()  # `up` prints it when all is ready, or ends
             if not url:
                 sys.exit(process.wait() or 1)
-            console.print(url)
+            print(url, flush=True)
             yield url
         finally:
             process.send_signal(signal.SIGINT)
+
+
+def say(command: Sequence[str]) -> None:
+    print(f"\n$ shardline {' '.join(command)}", flush=True)
 
 
 def free_port() -> int:

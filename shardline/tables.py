@@ -1,45 +1,18 @@
 """A plan, fresh or read back from a bundle, as a table and as JSON."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from partition.plan import Plan
 from storage.bundle import Bundle
 from wire.limits import mebibytes
 
-
-def plan_table(plan: Plan) -> Table:
-    """One row a stage: what it costs, what it holds, what it passes on."""
-    table = _table(len(plan.stages), plan.batch, plan.threads)
-    for stage in plan.stages:
-        cut = None if stage.cut is None else f"{stage.cut.name} ({stage.cut.index})"
-        table.add_row(*_row(stage.index, cut, stage.model_ms, stage.weight_bytes, stage.output_bytes))
-    return table
+if TYPE_CHECKING:
+    from partition.plan import Plan
 
 
-def bundle_table(bundle: Bundle) -> Table:
-    """The plan that a bundle was built by."""
-    table = _table(len(bundle.stages), bundle.batch, bundle.threads)
-    for stage in bundle.stages:
-        table.add_row(*_row(stage.index, stage.cut, stage.model_ms, stage.weight_bytes, stage.output_bytes))
-    return table
-
-
-def _table(stages: int, batch: int, threads: int) -> Table:
-    table = Table(title=f"plan: {stages} stages, batch {batch}, {threads} threads", title_justify="left")
-    for column in ("stage", "cut after", "model ms", "weights", "passes on"):
-        table.add_column(column, justify="left" if column == "cut after" else "right")
-    return table
-
-
-def _row(index: int, cut: str | None, model_ms: float, weight_bytes: int, output_bytes: int) -> tuple[str, ...]:
-    passes_on = "reply" if cut is None else mebibytes(output_bytes)
-    return str(index), cut or "-", f"{model_ms:.1f}", mebibytes(weight_bytes), passes_on
-
-
-def plan_dict(plan: Plan) -> dict[str, Any]:
-    """The plan for scripts: times in ms for one batch, sizes in bytes."""
+def plan_dict(plan: "Plan") -> dict[str, Any]:
+    """A fresh plan for scripts: times in ms for one batch, sizes in bytes."""
     return {
         "batch": plan.batch,
         "threads": plan.threads,
@@ -59,3 +32,54 @@ def plan_dict(plan: Plan) -> dict[str, Any]:
             for stage in plan.stages
         ],
     }
+
+
+def bundle_dict(bundle: Bundle) -> dict[str, Any]:
+    """The plan that a bundle was built by, as far as the bundle tells."""
+    return {
+        "batch": bundle.batch,
+        "threads": bundle.threads,
+        "request_bytes": bundle.limits.request_bytes,
+        "max_instances": bundle.max_instances,
+        "stages": [
+            {
+                "stage": stage.index,
+                "cut": stage.cut,
+                "model_ms": stage.model_ms,
+                "weight_bytes": stage.weight_bytes,
+                "output_bytes": stage.output_bytes,
+            }
+            for stage in bundle.stages
+        ],
+    }
+
+
+def plan_table(plan: "Plan") -> Table:
+    return _table(plan_dict(plan))
+
+
+def bundle_table(bundle: Bundle) -> Table:
+    return _table(bundle_dict(bundle))
+
+
+def _table(plan: dict[str, Any]) -> Table:
+    """One row a stage: what it costs, what it holds, what it passes on."""
+    title = f"plan: {len(plan['stages'])} stages, batch {plan['batch']}, {plan['threads']} threads"
+    table = Table(title=title, title_justify="left")
+    for column in ("stage", "cut after", "model ms", "weights", "passes on"):
+        table.add_column(column, justify="left" if column == "cut after" else "right")
+    for stage in plan["stages"]:
+        table.add_row(
+            str(stage["stage"]),
+            _cut(stage),
+            f"{stage['model_ms']:.1f}",
+            mebibytes(stage["weight_bytes"]),
+            "reply" if stage["cut"] is None else mebibytes(stage["output_bytes"]),
+        )
+    return table
+
+
+def _cut(stage: dict[str, Any]) -> str:
+    if stage["cut"] is None:
+        return "-"
+    return f"{stage['cut']} ({stage['position']})" if "position" in stage else str(stage["cut"])

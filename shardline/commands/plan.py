@@ -1,6 +1,7 @@
-"""`shardline plan`: where a model would be cut."""
+"""`shardline plan`: where a model would be cut, or a bundle was."""
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,6 +19,7 @@ from shardline.options import (
     build_options,
     load_with_pixels,
 )
+from storage.bundle import BUNDLE_FILE, read_bundle
 
 
 def register(app: typer.Typer) -> None:
@@ -35,14 +37,19 @@ def plan(
     pictures: PicturesOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
-    """Measure MODEL on this machine and show the plan, without writing anything."""
+    """Measure MODEL on this machine and show the plan; of a bundle's folder, show the plan that it was built by."""
     from partition.build import make_plan
-    from shardline.tables import plan_dict, plan_table
+    from shardline.tables import bundle_dict, bundle_table, plan_dict, plan_table
 
-    options = build_options(stages, cuts, batch, limit)
-    loaded, pixels = load_with_pixels(model, weights, size, pictures)
-    _, chosen = make_plan(loaded, pixels, options, say)
-    if as_json:
-        print(json.dumps(plan_dict(chosen)))
+    if (Path(model) / BUNDLE_FILE).is_file():
+        bundle = read_bundle(Path(model))
+        document, table = bundle_dict(bundle), bundle_table(bundle)
     else:
-        out.print(plan_table(chosen))
+        options = build_options(stages, cuts, batch, limit)
+        loaded, pixels = load_with_pixels(model, weights, size, pictures)
+        _, chosen = make_plan(loaded, pixels, options, say)
+        document, table = plan_dict(chosen), plan_table(chosen)
+    if as_json:
+        print(json.dumps(document))
+    else:
+        out.print(table)
