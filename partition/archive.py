@@ -1,82 +1,268 @@
 """What an exported program's archive asks of its loader, looked at before it is loaded.
 
-`torch.export.load` unpickles weights that say so, falls back to full unpickling of sample inputs, and evaluates the
-expressions of symbolic dimensions (torch/export/pt2_archive/_package.py, torch/_export/serde/serialize.py). A shard
-that Shardline wrote asks for none of these, so an archive that does is refused.
+`torch.export.load` was not made for strangers' files. It unpickles weights, constants and example inputs that say so,
+loads native code, evaluates the expressions of sizes, imports modules that the outputs' structure names, resolves an
+operation's name to any function below `torch`, and writes the names of nodes and weights into Python source that it
+runs. So an archive may hold only the members that `torch.export.save` writes for a program without example inputs, and
+in them only what such programs have: tensors as plain bytes, ATen operations, arithmetic on sizes, plain names.
+
+Torch and Python each have a zip reader, and the loader may use both: they must agree on what is there. What is checked
+are the bytes that torch's own reader gives.
+
+This is no sandbox. ATen operations run native code, and one with absurd arguments may take all memory: digests say
+whose shard it is.
 """
 
 import ast
 import json
 import re
+import shutil
+import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from wire.errors import BundleError
 
-# sympy's constructors for the sizes of tensors, as sympy.srepr writes them; whatever else is called is refused.
-_ARITHMETIC = {"Symbol", "Integer", "Rational", "Add", "Mul", "Pow", "FloorDiv", "CleanDiv", "Mod", "PythonMod",
-               "Max", "Min", "Eq", "Ne", "Le", "Lt", "Ge", "Gt"}  # fmt: skip
-_SYMBOL = re.compile(r"[a-z]+\d*")
-_NODES = (ast.Expression, ast.Call, ast.Name, ast.Load, ast.Constant, ast.keyword, ast.UnaryOp, ast.USub)
+JSON_MEMBER_BYTES = 256 * 1024**2  # of one description: ten thousand operations with their stack traces need 30 MB
+_MEMBERS = 100_000
 _LONGEST_EXPRESSION = 1000  # characters
+_LARGEST_NUMBER = 2**63
+_LARGEST_POWER = 8
+
+_PROGRAM = "models/model.json"
+_PAYLOADS = ("data/weights/model_weights_config.json", "data/constants/model_constants_config.json")
+_NO_FOLDERS = {"", ".", ".."}
+_EXAMPLES = "data/sample_inputs/model.pt"
+_MEMBER = re.compile(
+    r"data/weights/(weight_\d+|model_weights_config\.json)|data/constants/(tensor_\d+|model_constants_config\.json)"
+    r"|data/sample_inputs/model\.pt|models/model\.json|archive_format|archive_version|byteorder"
+    r"|\.data/(version|serialization_id)"
+)
+
+_NAME = re.compile(r"[^\W\d]\w*|")  # what may stand as a variable in the Python source that torch makes of a graph
+_PATH = re.compile(r"[\w .:/+-]*")  # what may stand between quotes there
+_PAYLOAD = re.compile(r"(weight|tensor)_\d+")
+_OPERATION = re.compile(
+    r"torch\.ops\.(aten\.(?!from_file\.|save\.)|torchvision\.)\w+\.\w+"  # those two open a file by its name
+    r"|_operator\.(add|and_|eq|floordiv|ge|getitem|gt|le|lt|mod|mul|ne|neg|not_|or_|sub|truediv)"
+    r"|math\.(ceil|floor|trunc)|torch\.sym_[a-z]+"
+)
+_CONTAINERS = {None, "builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict"}
+
+# sympy's constructors for the sizes of tensors, as sympy.srepr writes them; whatever else is called is refused.
+_ARITHMETIC = {"Integer", "Rational", "Add", "Mul", "Pow", "FloorDiv", "CeilDiv", "CleanDiv", "Mod", "PythonMod",
+               "ModularIndexing", "Max", "Min", "Eq", "Ne", "Le", "Lt", "Ge", "Gt"}  # fmt: skip
+_SYMBOL = re.compile(r"[a-z]+\d*")
 
 
 def check_archive(path: Path) -> None:
     """Refuse an archive whose loading could run code.
 
     Raises:
-        BundleError: it is not a readable archive, asks for pickle, or holds an expression that is not arithmetic.
+        BundleError: it is not a readable archive, holds something that no shard holds, or asks for pickle.
     """
+    with _as_bundle_error(path):
+        reader = _open(path)
+        if reader.get_record_size(_EXAMPLES):
+            raise BundleError(f"{path.name} asks for pickle ({_EXAMPLES}): save it without example inputs")
+        for name in _PAYLOADS:
+            _check_payloads(path, name, _json(path, reader, name))
+        _check_program(path, _json(path, reader, _PROGRAM))
+
+
+@contextmanager
+def without_examples(path: Path) -> Iterator[Path]:
+    """The archive at `path`, or a copy of it without the example inputs that `torch.export.save` pickles.
+
+    Raises:
+        BundleError: it is not a readable archive, or has a member that no program has.
+    """
+    with _as_bundle_error(path):
+        has_examples = bool(_open(path).get_record_size(_EXAMPLES))
+    if not has_examples:
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="shardline-") as folder:
+        copy = Path(folder) / path.name
+        with _as_bundle_error(path):
+            _copy_without_examples(path, copy)
+        yield copy
+
+
+def _copy_without_examples(path: Path, copy: Path) -> None:
+    with zipfile.ZipFile(path) as before, zipfile.ZipFile(copy, "w", zipfile.ZIP_STORED) as after:
+        for entry in before.infolist():
+            with before.open(entry) as source, after.open(entry.filename, "w", force_zip64=True) as target:
+                if not entry.filename.endswith(f"/{_EXAMPLES}"):
+                    shutil.copyfileobj(source, target)
+
+
+@contextmanager
+def _as_bundle_error(path: Path) -> Iterator[None]:
     try:
-        with zipfile.ZipFile(path) as archive:
-            for name in archive.namelist():
-                _check_member(path, archive, name)
-    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError) as exc:
-        raise BundleError(f"{path.name} is not an exported program's archive ({exc}): build it again") from exc
+        yield
+    except FileNotFoundError as exc:
+        raise BundleError(f"{path} does not exist") from exc
+    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError) as exc:
+        reason = str(exc).partition("\n")[0][:200]
+        raise BundleError(f"{path.name} is not an exported program's archive ({reason}): build it again") from exc
 
 
-def _check_member(path: Path, archive: zipfile.ZipFile, name: str) -> None:
-    if "/sample_inputs/" in name and archive.getinfo(name).file_size:
-        raise BundleError(f"{path.name} asks for pickle ({name}): save it without example inputs")
-    if "/constants/" in name and "custom_obj" in name:
-        raise BundleError(f"{path.name} asks for pickle ({name}): only tensors are allowed")
-    if name.endswith("_config.json") and any(_values(json.loads(archive.read(name)), "use_pickle")):
-        raise BundleError(f"{path.name} asks for pickle ({name}): save it with plain tensors")
-    if "/models/" in name and name.endswith(".json"):
-        for expression in _values(json.loads(archive.read(name)), "expr_str"):
-            if not _is_arithmetic(expression):
-                raise BundleError(f"{path.name} has a size that is not arithmetic: {str(expression)[:60]!r}")
+def _open(path: Path) -> Any:
+    """Torch's reader of an archive that has the members of an exported program, each once, and no others."""
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+    if len(entries) > _MEMBERS:
+        raise BundleError(f"{path.name} has {len(entries)} members; allowed are {_MEMBERS}")
+    roots = {entry.filename.partition("/")[0] for entry in entries}
+    for entry in entries:
+        if len(roots) > 1 or roots & _NO_FOLDERS or not _MEMBER.fullmatch(entry.filename.partition("/")[2]):
+            raise BundleError(f"{path.name} holds {entry.filename[:80]!r}, which no exported program has")
+        if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
+            raise BundleError(f"{path.name} holds {entry.filename[:80]!r} compressed or encrypted; it must be stored")
+    names = [entry.filename.partition("/")[2] for entry in entries]
+    reader = torch._C.PyTorchFileReader(str(path))
+    if len(set(names)) < len(names) or sorted(reader.get_all_records()) != sorted(names):
+        raise BundleError(f"{path.name} holds a member twice, or is not the same to every zip reader")
+    return reader
 
 
-def _is_arithmetic(expression: Any) -> bool:
-    if not isinstance(expression, str) or len(expression) > _LONGEST_EXPRESSION:
+def _json(path: Path, reader: Any, name: str) -> Any:
+    size = reader.get_record_size(name)
+    if size > JSON_MEMBER_BYTES:
+        raise BundleError(f"{path.name} has {size} bytes of {name}; allowed are {JSON_MEMBER_BYTES}")
+    return json.loads(reader.get_record(name))
+
+
+def _check_payloads(path: Path, name: str, document: Any) -> None:
+    """Weights and constants must be plain bytes under plain names."""
+    for target, payload in document["config"].items():
+        if payload["use_pickle"] is not False or not _PAYLOAD.fullmatch(payload["path_name"]):
+            raise BundleError(f"{path.name} asks for pickle ({name}): save it with plain tensors")
+        if not _PATH.fullmatch(target):
+            raise BundleError(f"{path.name} has the weight {target[:60]!r}, which is not a name")
+
+
+def _check_program(path: Path, document: Any) -> None:
+    for key, text in _strings(document):
+        if not _is_allowed(key, text):
+            raise BundleError(f"{path.name} has {key} {text[:60]!r}, which no exported program has: build it again")
+
+
+def _is_allowed(key: str, text: str) -> bool:
+    return _CHECKS[key](text) if key in _CHECKS else bool(_NAME.fullmatch(text))
+
+
+def _is_anything(_: str) -> bool:
+    return True
+
+
+def _is_path(text: str) -> bool:
+    return bool(_PATH.fullmatch(text))
+
+
+def _is_operation(text: str) -> bool:
+    return bool(_OPERATION.fullmatch(text))
+
+
+def _is_tree(text: str) -> bool:
+    """The structure of inputs or outputs, as torch.utils._pytree writes it: of plain containers only."""
+    version, root = json.loads(text)
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        if node["type"] not in _CONTAINERS or not _is_plain_context(node["context"]):
+            return False
+        waiting.extend(node["children_spec"])
+    return isinstance(version, int)
+
+
+def _is_plain_context(context: Any) -> bool:
+    """A dict's keys, or nothing; torch imports what a JSON object in it names."""
+    keys = None if context is None else json.loads(context)
+    return keys is None or (isinstance(keys, list) and all(isinstance(key, str | int) for key in keys))
+
+
+def _is_arithmetic(text: str) -> bool:
+    if len(text) > _LONGEST_EXPRESSION:
         return False
     try:
-        return all(_is_arithmetic_node(node) for node in ast.walk(ast.parse(expression, mode="eval")))
+        return _is_number(ast.parse(text, mode="eval").body)
     except (SyntaxError, RecursionError, MemoryError):
         return False
 
 
-def _is_arithmetic_node(node: ast.AST) -> bool:
-    if isinstance(node, ast.Call):
-        return isinstance(node.func, ast.Name)  # and ast.walk looks at the name itself
-    if isinstance(node, ast.Name):
-        return node.id in _ARITHMETIC
+def _is_number(node: ast.AST) -> bool:
+    """Is this a number, a symbol, or arithmetic on such, of a value that is quickly computed?"""
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return _is_number(node.operand)
     if isinstance(node, ast.Constant):
-        return isinstance(node.value, int) or (isinstance(node.value, str) and bool(_SYMBOL.fullmatch(node.value)))
-    return isinstance(node, _NODES)
+        return isinstance(node.value, int) and abs(node.value) < _LARGEST_NUMBER
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+        return False
+    if node.func.id == "Symbol":
+        return _is_symbol(node)
+    if node.func.id == "Pow" and not _is_small_power(node):
+        return False
+    return node.func.id in _ARITHMETIC and not node.keywords and all(_is_number(argument) for argument in node.args)
 
 
-def _values(document: Any, key: str) -> Iterator[Any]:
-    """Every value under `key`, however deep, without recursion: a hostile document may be nested without end."""
-    waiting = [document]
+def _is_symbol(call: ast.Call) -> bool:
+    """`Symbol('s81', positive=True, integer=True)`"""
+    name = call.args[0].value if len(call.args) == 1 and isinstance(call.args[0], ast.Constant) else None
+    assumptions = [keyword.value for keyword in call.keywords]
+    return (
+        isinstance(name, str)
+        and bool(_SYMBOL.fullmatch(name))
+        and all(isinstance(each, ast.Constant) and isinstance(each.value, bool) for each in assumptions)
+    )
+
+
+def _is_small_power(call: ast.Call) -> bool:
+    """Towers of powers are numbers that no machine can hold."""
+    powers = sum(isinstance(node, ast.Name) and node.id == "Pow" for node in ast.walk(call))
+    exponent = ast.unparse(call.args[-1]) if len(call.args) == 2 else ""
+    number = re.fullmatch(r"(?:Integer\()?(-?\d+)\)?", exponent)
+    return powers == 1 and number is not None and abs(int(number[1])) <= _LARGEST_POWER
+
+
+_KEY = "the key"
+
+# What a string may be, by the key that it stands under; under all other keys it is the name of a variable.
+_CHECKS: Mapping[str, Callable[[str], bool]] = {
+    _KEY: _is_path,
+    "target": _is_operation,
+    "expr_str": _is_arithmetic,
+    "in_spec": _is_tree,
+    "out_spec": _is_tree,
+    "fqn": _is_path,
+    "parameter_name": _is_path,
+    "buffer_name": _is_path,
+    "tensor_constant_name": _is_path,
+    "as_string": _is_anything,  # an operation's argument, written as a literal
+    "as_strings": _is_anything,
+    "torch_version": _is_anything,
+    "guards_code": _is_anything,  # dropped after loading, never run
+}
+
+
+def _strings(document: Any) -> Iterator[tuple[str, str]]:
+    """Every key, and every string with the key that it stands under. Left out is `metadata`: stack traces, never run.
+
+    Without recursion: a hostile document may be nested without end.
+    """
+    waiting: list[tuple[str, Any]] = [("", document)]
     while waiting:
-        item = waiting.pop()
-        if isinstance(item, dict):
-            if key in item:
-                yield item[key]
-            waiting.extend(item.values())
+        key, item = waiting.pop()
+        if isinstance(item, str):
+            yield key, item
         elif isinstance(item, list):
-            waiting.extend(item)
+            waiting.extend((key, each) for each in item)
+        elif isinstance(item, dict):
+            yield from ((_KEY, name) for name in item)
+            waiting.extend((name, each) for name, each in item.items() if name != "metadata")
