@@ -116,9 +116,15 @@ def describe(model: Model, name: str, chosen: Plan, shards: Sequence[Shard]) -> 
 
 
 def _save_program(program: ExportedProgram, path: Path) -> None:
-    """Save the program and nothing else: example inputs would be pickled, symbols of earlier stages only confuse."""
+    """Save the program and nothing else.
+
+    Example inputs would be pickled, symbols of earlier stages only confuse, and stack traces tell strangers where the
+    builder's files lie.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     used = {symbol for node in program.graph.nodes for symbol in _symbols(node.meta.get("val"))}
+    for node in program.graph.nodes:
+        node.meta = {key: value for key, value in node.meta.items() if key in {"val", "nn_module_stack"}}
     program._example_inputs = None
     program._range_constraints = {key: value for key, value in program.range_constraints.items() if key in used}
     torch.export.save(program, path)

@@ -20,25 +20,36 @@ MAX_BATCH = 1024
 _EXAMPLE_BATCH = 2  # torch.export specialises on 0 and 1
 
 
-class Pixels(torch.nn.Module):
-    """`uint8 [batch, 3, height, width]` -> what `model` makes of (pixels / 255 - mean) / std."""
+class Flat(torch.nn.Module):
+    """`model` with its outputs, however nested, as one flat tuple: a named tuple's class is not in the archive."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.training = False  # not .eval(): a module out of a .pt2 file refuses it
+
+    def forward(self, pixels: torch.Tensor) -> tuple[object, ...]:
+        return tuple(tree_leaves(self.model(pixels)))
+
+
+class Pixels(Flat):
+    """`uint8 [batch, 3, height, width]` -> what `model` makes of (pixels / 255 - mean) / std, as one flat tuple."""
 
     mean: torch.Tensor
     std: torch.Tensor
 
     def __init__(self, model: torch.nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
-        super().__init__()
-        self.model = model
+        super().__init__(model)
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=True)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=True)
 
-    def forward(self, pixels: torch.Tensor) -> object:
-        return self.model((pixels.to(torch.float32) / 255 - self.mean) / self.std)
+    def forward(self, pixels: torch.Tensor) -> tuple[object, ...]:
+        return super().forward((pixels.to(torch.float32) / 255 - self.mean) / self.std)
 
 
 def whole_module(model: Model) -> torch.nn.Module:
     """The user's model with its normalisation in front: what the whole is compared with."""
-    return model.module if model.takes_pixels else Pixels(model.module, model.mean, model.std).eval()
+    return Flat(model.module) if model.takes_pixels else Pixels(model.module, model.mean, model.std)
 
 
 def random_pixels(model: Model, batch: int, seed: int = 0) -> torch.Tensor:

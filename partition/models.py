@@ -26,8 +26,9 @@ import torchvision
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from partition.archive import check_archive
+from partition.archive import without_examples
 from partition.program import runnable
+from partition.runtime import load_program
 from storage.bundle import PictureSpec
 from wire.errors import BundleError, ModelError
 
@@ -74,6 +75,8 @@ def load_model(reference: str, weights: str | None = None, size: int | None = No
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed or 0)
         if reference.endswith(".pt2"):
+            if seed is not None:
+                raise ModelError(f"{reference} comes with its own weights; leave --weights {weights} out")
             model = _from_program(Path(reference))
         elif kind == "torchvision" and rest:
             model = _from_torchvision(reference, rest, weights)
@@ -198,9 +201,9 @@ def _from_factory(reference: str, module_name: str, factory_name: str) -> Model:
 
 def _from_program(path: Path) -> Model:
     try:
-        check_archive(path)
-        program = torch.export.load(path)
-    except (BundleError, RuntimeError, OSError) as exc:
+        with without_examples(path) as plain:
+            program = load_program(plain)
+    except BundleError as exc:
         raise ModelError(f"{path} is not an exported program that can be loaded: {exc}") from exc
     inputs = [node for node in program.graph.nodes if node.name in program.graph_signature.user_inputs]
     value = inputs[0].meta["val"] if len(inputs) == 1 else None
