@@ -13,7 +13,7 @@ from torch.export import Dim, ExportedProgram
 from torch.utils._pytree import tree_leaves
 
 from partition.models import Model
-from partition.program import runnable
+from partition.program import one_line, runnable
 from wire.errors import ModelError
 
 MAX_BATCH = 1024
@@ -84,8 +84,9 @@ def _export(module: torch.nn.Module, pixels: torch.Tensor, reference: str) -> Ex
             )
             functional: ExportedProgram = program.run_decompositions({})
         except Exception as exc:  # whatever the user's own forward raises comes through here
-            reason = " ".join(str(exc).split())[:300]
-            raise ModelError(f"{reference}: torch.export does not take it with a dynamic batch: {reason}") from exc
+            raise ModelError(
+                f"{reference}: torch.export does not take it with a dynamic batch: {one_line(exc)}"
+            ) from exc
     return functional
 
 

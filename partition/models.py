@@ -17,6 +17,7 @@ import sys
 from ast import literal_eval
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -27,13 +28,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from partition.archive import without_examples
-from partition.program import runnable
+from partition.program import one_line, runnable
 from partition.runtime import load_program
 from storage.bundle import PictureSpec
 from wire.errors import BundleError, ModelError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+_SEEDS = 2**64
 _DEFAULT_PICTURE = PictureSpec(height=224, width=224, fit="crop", resize=256, interpolation="bilinear")
 
 # Without pretrained weights these builders warn or add training heads that evaluation never runs.
@@ -99,12 +101,16 @@ def load_model(reference: str, weights: str | None = None, size: int | None = No
 
 
 def _seed(weights: str | None) -> int | None:
-    if weights is None or not weights.startswith("random"):
+    if weights is None or not _is_random(weights):
         return None
     _, _, seed = weights.partition(":")
-    if not seed.isdecimal():
+    if not seed.isdecimal() or int(seed) >= _SEEDS:
         raise ModelError(f"--weights {weights} has no seed; write random:SEED with a whole number, e.g. random:0")
     return int(seed)
+
+
+def _is_random(weights: str) -> bool:
+    return weights.partition(":")[0] == "random"
 
 
 def _resized(picture: PictureSpec, size: int) -> PictureSpec:
@@ -128,13 +134,13 @@ def _from_torchvision(reference: str, rest: str, weights: str | None) -> Model:
         arguments.pop("aux_logits", None)
     try:
         module = torchvision.models.get_model(name, weights=chosen, **arguments)
-    except (TypeError, ValueError) as exc:
-        raise ModelError(f"{reference}: torchvision does not build it: {exc}") from exc
-    except OSError as exc:
+    except (OSError, HTTPException) as exc:
         raise ModelError(
-            f"{reference}: the weights {chosen} could not be downloaded ({exc}); "
-            "give --weights FILE.safetensors or random:SEED"
+            f"{reference}: the weights {chosen.name if chosen else weights} could not be downloaded "
+            f"({one_line(exc)}); give --weights FILE.safetensors or random:SEED"
         ) from exc
+    except Exception as exc:  # each builder checks its arguments in its own way
+        raise ModelError(f"{reference}: torchvision does not build it: {one_line(exc)}") from exc
     meta = (chosen or choices.DEFAULT).meta
     preset = (chosen or choices.DEFAULT).transforms()
     picture = PictureSpec(
@@ -158,7 +164,7 @@ def _from_torchvision(reference: str, rest: str, weights: str | None) -> Model:
 def _torchvision_weights(name: str, weights: str | None) -> Any:
     """torchvision's weights of that name, None where the weights come from elsewhere."""
     choices = torchvision.models.get_model_weights(name)
-    if weights is not None and (weights.startswith("random") or Path(weights).suffix):
+    if weights is not None and (_is_random(weights) or Path(weights).suffix):
         return None
     try:
         return choices.DEFAULT if weights is None else choices[weights]
@@ -184,9 +190,16 @@ def _from_factory(reference: str, module_name: str, factory_name: str) -> Model:
         sys.path.insert(0, "")
     try:
         factory = getattr(importlib.import_module(module_name), factory_name)
-        module = factory()
     except (ImportError, AttributeError) as exc:
-        raise ModelError(f"{reference}: {exc}; is the package installed, or do you stand in its folder?") from exc
+        raise ModelError(
+            f"{reference}: {one_line(exc)}; is the package installed, or do you stand in its folder?"
+        ) from exc
+    except Exception as exc:  # the user's module, at import
+        raise ModelError(f"{reference} cannot be imported: {type(exc).__name__}: {one_line(exc)}") from exc
+    try:
+        module = factory()
+    except Exception as exc:  # the user's code
+        raise ModelError(f"{reference}() raised {type(exc).__name__}: {one_line(exc)}") from exc
     if not isinstance(module, torch.nn.Module):
         raise ModelError(f"{reference} gave a {type(module).__name__}; it must give a torch.nn.Module")
     return Model(
@@ -211,7 +224,9 @@ def _from_program(path: Path) -> Model:
         raise ModelError(f"{path} must take one tensor [batch, 3, height, width]")
     if isinstance(value.shape[0], int):
         raise ModelError(f"{path} has the fixed batch {value.shape[0]}; export it with a dynamic first dimension")
-    height, width = int(value.shape[2]), int(value.shape[3])
+    height, width = value.shape[2:]
+    if not isinstance(height, int) or not isinstance(width, int):
+        raise ModelError(f"{path} has pictures of any size; export it with a fixed height and width")
     return Model(
         reference=str(path),
         weights="as built",
@@ -228,8 +243,7 @@ def _load_state(module: torch.nn.Module, path: Path) -> None:
     try:
         module.load_state_dict(state)
     except RuntimeError as exc:
-        first = str(exc).splitlines()
-        raise ModelError(f"{path} does not fit the model: {' '.join(line.strip() for line in first[:3])}") from exc
+        raise ModelError(f"--weights {path} does not fit the model: {one_line(exc)}") from exc
 
 
 def _read_state(path: Path) -> dict[str, torch.Tensor]:
@@ -242,10 +256,10 @@ def _read_state(path: Path) -> dict[str, torch.Tensor]:
             f"--weights {path} does not exist; a file, a torchvision name or random:SEED is taken"
         ) from exc
     except (SafetensorError, OSError, RuntimeError, ValueError) as exc:
-        raise ModelError(f"--weights {path} cannot be read: {exc}") from exc
+        raise ModelError(f"--weights {path} cannot be read: {one_line(exc)}") from exc
     except Exception as exc:  # torch raises pickle.UnpicklingError and others for what weights_only refuses
         raise ModelError(
-            f"--weights {path} is not a plain state dict (it would run code): save it with safetensors"
+            f"--weights {path} is not a plain state dict (it is damaged, or would run code): save it with safetensors"
         ) from exc
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ModelError(f"--weights {path} is not a state dict of names to tensors: save model.state_dict()")

@@ -1,4 +1,4 @@
-"""Small tools on exported programs: run one and keep named nodes' values, dtypes' names."""
+"""Small tools on exported programs: run one and keep named nodes' values, dtypes' names, others' errors."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -20,6 +20,11 @@ _DTYPES = {
     torch.float32: "F32",
     torch.float64: "F64",
 }
+
+
+def one_line(exc: BaseException) -> str:
+    """What an exception of torch's or of the user's code says, short enough for a message of ours."""
+    return " ".join(str(exc).split())[:300] or type(exc).__name__
 
 
 def safetensors_dtype(dtype: torch.dtype) -> str:

@@ -18,7 +18,7 @@ from torch.export.pt2_archive._package import load_pt2
 from torch.utils._pytree import tree_leaves
 
 from partition.archive import check_archive
-from partition.program import runnable
+from partition.program import one_line, runnable
 from storage.bundle import GOLDEN_FILE, SHARD_FILE, Bundle, Stage, TensorSpec, read_stage
 from wire.errors import BundleError, FrameError
 from wire.frame import dtype_name
@@ -114,7 +114,7 @@ def load_shard(folder: Path, digest: str | None = None) -> LoadedShard:
         raise
     except Exception as exc:  # the program is not ours: it raises whatever it likes
         raise BundleError(
-            f"stage {stage.index} does not run its golden input ({_one_line(exc)}): build the bundle again"
+            f"stage {stage.index} does not run its golden input ({one_line(exc)}): build the bundle again"
         ) from exc
     return shard
 
@@ -133,11 +133,7 @@ def load_program(path: Path) -> torch.export.ExportedProgram:
         program._guards_code = []  # source code out of the archive
         return program
     except Exception as exc:  # torch's loader raises whatever its many parsers raise
-        raise BundleError(f"{path.name} cannot be loaded by torch {torch.__version__}: {_one_line(exc)}") from exc
-
-
-def _one_line(exc: Exception) -> str:
-    return " ".join(str(exc).split())[:200] or type(exc).__name__
+        raise BundleError(f"{path.name} cannot be loaded by torch {torch.__version__}: {one_line(exc)}") from exc
 
 
 def check_torch_version(built_with: str) -> None:

@@ -1,5 +1,7 @@
 """Small models that are awkward to cut, for tests: each is a factory without arguments."""
 
+from typing import NamedTuple
+
 import torch
 from torch import nn
 from torchvision.models import VisionTransformer
@@ -113,6 +115,81 @@ class FixedBatch(nn.Module):
         return x.mean((2, 3)) if len(x) == 2 else x.sum((2, 3))
 
 
+class InPlace(nn.Module):
+    """Changes its own intermediate tensors, also through views of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.conv(x)
+        kept = x.clone()
+        x.relu_()
+        x[:, 0] = 0.5
+        x += kept
+        x[:, 1:].mul_(2)
+        return self.head(x.mean((2, 3)))
+
+
+class Named(NamedTuple):
+    logits: torch.Tensor
+    features: torch.Tensor
+
+
+class NamedOutputs(nn.Module):
+    """Outputs in a named tuple, in a dict, and the same one twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, stride=2)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor) -> tuple[Named, dict[str, torch.Tensor]]:
+        features = self.conv(x).relu()
+        logits = self.head(features.mean((2, 3)))
+        return Named(logits, features), {"mean": features.mean((1, 2, 3)), "again": features}
+
+
+class Reused(nn.Module):
+    """One ReLU called three times and one convolution called twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, padding=1)
+        self.same = nn.Conv2d(4, 4, 3, padding=1)
+        self.relu = nn.ReLU()
+        self.head = nn.Linear(4, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first = self.relu(self.stem(x))
+        second = self.relu(self.same(first))
+        third = self.relu(self.same(second))
+        return self.head((first + third).mean((2, 3)))
+
+
+class Random(nn.Module):
+    """Drops values outside of training too."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.dropout(x, training=True).mean((2, 3))
+
+
+class NotATensor(nn.Module):
+    """Gives the batch size beside a tensor."""
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, int]:
+        return x.mean((2, 3)), x.shape[0]
+
+
+class Nothing(nn.Module):
+    """Gives None beside a tensor."""
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return x.mean((2, 3)), None
+
+
 class Broken(nn.Module):
     def forward(self, _: torch.Tensor) -> torch.Tensor:
         raise ValueError("this model never runs")
@@ -144,6 +221,30 @@ def mutating() -> nn.Module:
 
 def fixed_batch() -> nn.Module:
     return FixedBatch()
+
+
+def in_place() -> nn.Module:
+    return _seeded(InPlace)
+
+
+def named_outputs() -> nn.Module:
+    return _seeded(NamedOutputs)
+
+
+def reused() -> nn.Module:
+    return _seeded(Reused)
+
+
+def random() -> nn.Module:
+    return Random()
+
+
+def not_a_tensor() -> nn.Module:
+    return NotATensor()
+
+
+def nothing() -> nn.Module:
+    return Nothing()
 
 
 def broken() -> nn.Module:
@@ -188,3 +289,7 @@ def vision_transformer() -> nn.Module:
         )
         nn.init.normal_(model.heads.head.weight)  # torchvision starts it at zero
     return model
+
+
+def failing() -> nn.Module:
+    raise KeyError("no such thing")
