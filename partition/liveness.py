@@ -27,17 +27,17 @@ _WRAPPER = "model."  # `Pixels.model`: every module path of the user's model beg
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """A place where the program can be cut: after `node`; `live` crosses to the next shard, in the order it is made."""
+    """A place where the program can be cut: after `node`; `live` crosses to the next shard, in the order it is made.
+
+    `name` is this position's alone: the shortest module path that ends here, else the node's name, else (where a module
+    that ends elsewhere is called like the node) the index.
+    """
 
     index: int
+    name: str
     node: Node
     names: tuple[str, ...]  # module paths that end here, the shortest first
     live: tuple[Node, ...]
-
-    @property
-    def name(self) -> str:
-        """What the position is called: the shortest module path that ends here, else the node's name."""
-        return self.names[0] if self.names else self.node.name
 
     def bytes_per_instance(self) -> int:
         """What crosses here for one picture."""
@@ -151,6 +151,7 @@ def _positions(carried: Sequence[Node], pixels: Node, outputs: Sequence[Node]) -
     order = {node: index for index, node in enumerate(carried)}
     last_use = _last_uses(order, pixels, outputs)
     ends = _module_ends(order)
+    modules = {path for paths in ends.values() for path in paths}
     live = [pixels]
     index = 0
     for at, node in enumerate(carried[:-1]):
@@ -158,7 +159,9 @@ def _positions(carried: Sequence[Node], pixels: Node, outputs: Sequence[Node]) -
             live.append(node)
         live = [kept for kept in live if last_use[kept] > at]
         if live and not _parts_a_tuple(node, carried[at + 1]):
-            yield Position(index=index, node=node, names=ends.get(node, ()), live=tuple(live))
+            names = ends.get(node, ())
+            name = names[0] if names else str(index) if node.name in modules else node.name
+            yield Position(index=index, name=name, node=node, names=names, live=tuple(live))
             index += 1
 
 
@@ -178,7 +181,7 @@ def _last_uses(order: Mapping[Node, int], pixels: Node, outputs: Sequence[Node])
 
 
 def _module_ends(order: Mapping[Node, int]) -> dict[Node, tuple[str, ...]]:
-    """The module paths whose last carried node this is, the shortest path first."""
+    """The module paths whose last carried node this is, the shortest path first; a bare number names no module."""
     ends: dict[str, Node] = {}
     for node in order:
         for path, _ in (node.meta.get("nn_module_stack") or {}).values():
@@ -186,7 +189,7 @@ def _module_ends(order: Mapping[Node, int]) -> dict[Node, tuple[str, ...]]:
                 ends[_short(path)] = node
     at: dict[Node, list[str]] = {}
     for path, node in ends.items():
-        if path:
+        if path and not path.isdecimal():
             at.setdefault(node, []).append(path)
     return {node: tuple(sorted(paths, key=lambda path: (path.count("."), len(path)))) for node, paths in at.items()}
 
