@@ -47,7 +47,7 @@ class Outcome:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run with these arguments (None: the process's own) -> the exit code. Wrong options raise SystemExit(2)."""
-    options = _parser().parse_args(argv)
+    options = make_parser().parse_args(argv)
     Image.MAX_IMAGE_PIXELS = None  # that guards servers from strangers' pictures; these are the user's own
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")
@@ -191,7 +191,8 @@ def _complain(message: str) -> None:
     print(f"error: {printable(message)}", file=sys.stderr, flush=True)
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """The options; docs/commands.md is made from it."""
     parser = argparse.ArgumentParser(
         prog="request.py" if Path(sys.argv[0]).name == "request.py" else "shardline request",
         description=__doc__,
@@ -201,7 +202,7 @@ def _parser() -> argparse.ArgumentParser:
     limit_mb = REQUEST_BYTES / 1024**2
     add = parser.add_argument
     add("pictures", nargs="+", type=Path, metavar="PICTURE", help="files, and folders to search for pictures")
-    add("--url", default=url, help="of the server, or of one model (default: $SHARDLINE_URL or %(default)s)")
+    add("--url", default=url, help=f"of the server, or of one model (default: $SHARDLINE_URL or {DEFAULT_URL})")
     add("--top", type=_positive_int, default=DEFAULT_TOP, metavar="N", help="labels a picture (default: %(default)s)")
     add("--timings", action="store_true", help="show the time of each stage")
     add("--json", action="store_true", help="one line of JSON a picture on stdout")

@@ -24,7 +24,7 @@ ModelArgument = Annotated[
 ]
 WeightsOption = Annotated[
     str | None,
-    typer.Option(help="torchvision's name, a .safetensors or .pt state dict, or random:SEED (calibrated on pictures)"),
+    typer.Option(help="torchvision's name (default: its best), a .safetensors or .pt state dict, or random:SEED"),
 ]
 StagesOption = Annotated[int, typer.Option(min=1, help="number of stages; the cuts are planned by measured time")]
 CutsOption = Annotated[

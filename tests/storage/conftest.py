@@ -1,3 +1,5 @@
+"""A small bundle on disk, with files in place of programs."""
+
 from collections.abc import Callable
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""Logits to predictions: order, ties, scores, parameters, and what is refused."""
+
 import json
 import math
 from typing import Any
