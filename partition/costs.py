@@ -28,8 +28,9 @@ HOP_MS_PER_MEBIBYTE = 3.0
 class Costs:
     """Costs at every position of one whole, for one batch.
 
-    `model_ms[i]` and `weight_bytes[i]` count everything from the input up to position i; the last entry, one past the
-    positions, counts the whole. `live_bytes[i]` is what crosses at position i, of one instance.
+    `model_ms[i]` and `weight_bytes[i]` count everything from the input up to position i, free nodes where they are
+    needed first; the last entry, one past the positions, counts the whole. `live_bytes[i]` is what crosses at position
+    i, of one instance.
     """
 
     batch: int
@@ -49,14 +50,13 @@ def measure(liveness: Liveness, pixels: torch.Tensor) -> Costs:
     seconds = _node_seconds(liveness, pixels)
     scale = _whole_seconds(liveness, pixels) / sum(seconds.values())
     model_ms, weight_bytes = [], []
-    sum_ms, seen, sum_bytes = 0.0, set(), 0
+    sum_ms, sum_bytes = 0.0, 0
+    known = {liveness.pixels, *liveness.carried}
     ends = {position.node: position for position in liveness.positions}
     for node in liveness.carried:
-        sum_ms += seconds.get(node.name, 0.0) * scale * 1000
-        for source in _weights(node):
-            if source not in seen:
-                seen.add(source)
-                sum_bytes += source.meta["val"].nbytes
+        for each in (node, *_free_before(node, known)):
+            sum_ms += seconds.get(each.name, 0.0) * scale * 1000
+            sum_bytes += each.meta["val"].nbytes if each.op == "placeholder" else 0
         if node in ends:
             model_ms.append(sum_ms)
             weight_bytes.append(sum_bytes)
@@ -69,17 +69,20 @@ def measure(liveness: Liveness, pixels: torch.Tensor) -> Costs:
     )
 
 
-def _weights(node: Node) -> list[Node]:
-    return [arg for arg in node.all_input_nodes if arg.op == "placeholder" and _is_weight(arg)]
-
-
-def _is_weight(node: Node) -> bool:
-    value = node.meta.get("val")
-    return isinstance(value, torch.Tensor) and all(isinstance(dim, int) for dim in value.shape)
+def _free_before(node: Node, known: set[Node]) -> list[Node]:
+    """The free nodes, weights among them, that this node is the first to need; `known` is added to."""
+    found = []
+    waiting = [node]
+    while waiting:
+        new = [needed for needed in waiting.pop().all_input_nodes if needed not in known]
+        known.update(new)
+        found += new
+        waiting += new
+    return found
 
 
 def _node_seconds(liveness: Liveness, pixels: torch.Tensor) -> Mapping[str, float]:
-    """Each node's fastest run; a free node's time counts for the first carried node that uses it."""
+    """Each node's fastest run."""
     timer = _Timer(liveness.program.graph_module)
     arguments = lifted_arguments(liveness.program, pixels)
     with torch.inference_mode():

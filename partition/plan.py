@@ -61,11 +61,11 @@ def plan(liveness: Liveness, costs: Costs, stages: int, limits: Limits) -> Plan:
     Raises:
         PlanError: fewer positions than needed, or none whose tensors fit a request.
     """
-    fitting = [position for position in liveness.positions if fits(position, costs.batch, limits)]
     if stages < 1:
         raise PlanError(f"--stages {stages}: a plan has at least 1 stage")
+    fitting = [each for each in liveness.positions if _fits(costs.live_bytes[each.index] * costs.batch, limits)]
     if len(fitting) < stages - 1:
-        smallest = min((position.bytes_per_instance() for position in liveness.positions), default=0)
+        smallest = min(costs.live_bytes, default=0)
         raise PlanError(
             f"{stages} stages need {stages - 1} cuts; only {len(fitting)} of {len(liveness.positions)} positions pass "
             f"at most {mebibytes(limits.request_bytes)} for a batch of {costs.batch} (the smallest passes "
@@ -79,19 +79,26 @@ def plan_at(liveness: Liveness, costs: Costs, cuts: Sequence[Position], limits: 
     """The plan with these cuts.
 
     Raises:
-        PlanError: a cut passes more than a request may hold, even for one instance.
+        PlanError: the picture or a cut passes more than a request may hold, even for one instance.
     """
+    pixel_bytes = tensor_bytes(liveness.pixels)
+    if not _fits(pixel_bytes, limits):
+        raise PlanError(
+            f"one picture has {mebibytes(pixel_bytes)} of pixels; at most {mebibytes(limits.request_bytes)} go into "
+            "one request: take a smaller --size"
+        )
     for position in cuts:
-        if not fits(position, 1, limits):
+        passed = costs.live_bytes[position.index]
+        if not _fits(passed, limits):
             raise PlanError(
-                f"the cut {position.name} passes {mebibytes(position.bytes_per_instance())} for one picture; at most "
+                f"the cut {position.name} passes {mebibytes(passed)} for one picture; at most "
                 f"{mebibytes(limits.request_bytes)} go into one request: cut elsewhere"
             )
     bounds = [-1, *(position.index for position in cuts), len(liveness.positions)]
     return Plan(
         batch=costs.batch,
         threads=costs.threads,
-        pixel_bytes=tensor_bytes(liveness.pixels),
+        pixel_bytes=pixel_bytes,
         limits=limits,
         stages=tuple(
             StagePlan(
@@ -125,9 +132,9 @@ def _at_named_positions(liveness: Liveness, costs: Costs, best: Plan, fitting: S
     return best
 
 
-def fits(position: Position, batch: int, limits: Limits) -> bool:
-    """Do this many instances pass here in one request?"""
-    return position.bytes_per_instance() * batch + FRAME_OVERHEAD_BYTES <= limits.request_bytes
+def _fits(tensors_bytes: int, limits: Limits) -> bool:
+    """Do tensors of so many bytes go into one request?"""
+    return tensors_bytes + FRAME_OVERHEAD_BYTES <= limits.request_bytes
 
 
 def _between(sums: Sequence[float], start: int, end: int) -> float:

@@ -96,6 +96,20 @@ class Strided(nn.Module):
         return self.head(x.mean((2, 3)))
 
 
+class Derived(nn.Module):
+    """A bias that is looked up in a table, as Swin's are: weights that no operation on the picture reads itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.linspace(-1, 1, 7))
+        self.register_buffer("places", torch.tensor([6, 0, 3, 3]))
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        bias = self.table[self.places].sigmoid().view(1, 4, 1, 1)
+        return (self.conv(x) + bias).relu().mean((2, 3))
+
+
 class Mutating(nn.Module):
     """Counts its calls: a shard must not."""
 
@@ -213,6 +227,10 @@ def windows() -> nn.Module:
 
 def strided() -> nn.Module:
     return _seeded(Strided)
+
+
+def derived() -> nn.Module:
+    return _seeded(Derived)
 
 
 def mutating() -> nn.Module:
