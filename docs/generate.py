@@ -1,0 +1,272 @@
+"""Write errors.md, commands.md and the README's list of files from the code: `python docs/generate.py`.
+
+They are made of what the code says of itself (the tree in wire/errors.py, the commands' own help texts, each file's
+first line) and of nothing that differs from machine to machine: no terminal's width, no environment, no path.
+tests/policy/test_docs.py fails when one of them is not what this script would write.
+"""
+
+import argparse
+import ast
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from client.request import make_parser
+from shardline.__main__ import app
+from wire import errors
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+
+_BRANCH = re.compile(r" {4}(?P<stem>[│├└─ ]*)(?P<name>\w+)(?: +(?P<status>\d{3}|any))?(?: {2,}(?P<meaning>\S.*))?")
+_STEP = 4  # columns of the tree that one level takes
+
+_TREE_START = "<!-- files: written by docs/generate.py -->"
+_TREE_END = "<!-- end of files -->"
+_NAME_COLUMNS = 26
+_LEFT_BEHIND = {".git", ".venv", ".hypothesis", "__pycache__", "bundles", "manifests-out", "build", "dist"}
+# files that cannot say what they are
+_DESCRIPTIONS = {
+    ".ci/run": "What CI runs: make test",
+    ".gitignore": "What is made here and not kept",
+    "CHANGELOG.md": "What changed, version by version",
+    "Makefile": "make demo, make test, make install and others",
+    "README.md": "This page",
+    "docs/flow.svg": "The picture above",
+    "pyproject.toml": "Dependencies with their bounds, and the settings of ruff, mypy and pytest",
+}
+
+_ERRORS = """\
+# Errors
+
+Written by `python docs/generate.py` from the tree in `wire/errors.py`; edit that and run it again.
+
+A message is one line that says what was found, what is allowed and what to do.
+
+- A server answers with the status and `{"error": "NAME: message"}`, where NAME is the stage's or the transformer's.
+- A command prints `error: message` on stderr and ends with exit code 1. A server that cannot start does the same before
+  it opens its port.
+
+| error | status | Retry-After | means |
+|---|---|---|---|
+"""
+
+_ROUTER = """
+An arrow marks a kind of the error above it; every error is a `ShardlineError`. "any" is the status that the predictor
+answered with. An error without a status belongs to commands and to servers that start; if one is raised while a request
+is answered, the status is 500.
+
+## What the router says
+
+KServe's router, and the stand-in that `shardline up` starts, have two answers of their own:
+
+- A stage that cannot be reached or breaks off: 500 `{"error": "Failed to process request", "cause": "…"}`, and `cause`
+  holds the stage's address.
+- All stages together take longer than `routerTimeouts.serverWrite` in the manifest: the connection is closed without an
+  answer.
+
+A stage's own error comes through the router as it is, but for its headers: Retry-After reaches only clients that ask
+the transformer directly.
+"""
+
+_COMMANDS = """\
+# Commands
+
+Written by `python docs/generate.py` from the commands' own help texts; edit those and run it again.
+
+`shardline COMMAND --help` shows the same in the terminal. Results are printed on stdout, everything else on stderr. A
+mistake is one line on stderr. Exit codes: 0 it went well, 1 it did not, 2 wrong usage; `request` has its own.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Branch:
+    """One line of the tree in wire/errors.py: `depth` 0 is the root, `status` is "" where there is none."""
+
+    name: str
+    depth: int
+    status: str
+    meaning: str
+
+
+def error_tree() -> list[Branch]:
+    """The tree as it is drawn in the docstring of wire/errors.py."""
+    matches = (_BRANCH.fullmatch(line) for line in (errors.__doc__ or "").splitlines())
+    return [
+        Branch(
+            name=match["name"],
+            depth=len(match["stem"]) // _STEP,
+            status=match["status"] or "",
+            meaning=match["meaning"] or "base of all",
+        )
+        for match in matches
+        if match
+    ]
+
+
+def errors_page() -> str:
+    return _ERRORS + "".join(f"{_error_row(branch)}\n" for branch in error_tree()) + _ROUTER
+
+
+def _error_row(branch: Branch) -> str:
+    retry_after_s = getattr(errors, branch.name).retry_after_s
+    kind = "↳ " * (branch.depth - 1)
+    return _row(
+        f"{kind}`{branch.name}`", branch.status, "" if retry_after_s is None else f"{retry_after_s} s", branch.meaning
+    )
+
+
+def commands_page() -> str:
+    return _COMMANDS + "".join(_command(name, command) for name, command in commands().items())
+
+
+def commands() -> Mapping[str, Any]:
+    """The name of each command -> what typer made of it."""
+    group: Any = typer.main.get_command(app)
+    return {name: command for name, command in group.commands.items() if not command.hidden}
+
+
+def _command(name: str, command: Any) -> str:
+    rows = list(request_options() if name == "request" else _options(command))
+    usage = " ".join([f"shardline {name}", *(row.name for row in rows if row.positional), "[OPTIONS]"])
+    remarks = [_last_paragraph(make_parser().description)] if name == "request" else []
+    lines = [
+        f"\n## {name}\n",
+        command.help,
+        f"\n```\n{usage}\n```\n",
+        "| | default | |",
+        "|---|---|---|",
+        *(_row(f"`{row.name}`", row.default, row.help) for row in rows),
+        *(f"\n{remark}" for remark in remarks),
+        f"\n{_example(command.epilog)}\n",
+    ]
+    return "\n".join(lines)
+
+
+def _last_paragraph(text: str | None) -> str:
+    return (text or "").strip().rpartition("\n\n")[2]
+
+
+def _example(epilog: str) -> str:
+    word, _, example = epilog.partition(": ")
+    return f"{word}:\n\n```sh\n{example}\n```"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One option or argument. `default` is what is taken when it is left out, or "required"."""
+
+    name: str
+    default: str
+    help: str
+    positional: bool = False
+
+
+def _options(command: Any) -> Iterator[Option]:
+    for each in sorted(command.params, key=lambda each: each.param_type_name):  # arguments before options
+        positional = each.param_type_name == "argument"
+        default = "" if each.default is None or each.default is False else f"`{each.default}`"
+        yield Option(
+            name=each.metavar or each.name.upper() if positional else ", ".join(each.opts),
+            default="required" if each.required else default,
+            help=each.help,
+            positional=positional,
+        )
+
+
+def request_options() -> Iterator[Option]:
+    """The options of client/request.py, whose parser is argparse's: it must run without typer."""
+    for action in make_parser()._actions:
+        if isinstance(action, argparse._HelpAction):
+            continue
+        text = (action.help or "") % {**vars(action), "prog": "shardline request"}
+        given = re.fullmatch(r"(?P<help>.*) \(default: (?P<default>.*)\)", text)
+        positional = not action.option_strings
+        default = f"`{given['default']}`" if given else "required" if positional else ""
+        yield Option(
+            name=f"{action.metavar}…" if positional else ", ".join(action.option_strings),
+            default=default,
+            help=given["help"] if given else text,
+            positional=positional,
+        )
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |".replace("  ", " ")
+
+
+def files() -> list[Path]:
+    """Every file of the repository by git's count, untracked ones that git does not ignore included; no empty ones."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    names = listed.stdout.split("\0") if listed.returncode == 0 else _walk()
+    paths = sorted({Path(name) for name in names if name})
+    return [path for path in paths if (ROOT / path).is_file() and (ROOT / path).stat().st_size]
+
+
+def _walk() -> Iterator[str]:
+    """For a copy without .git: all but what the tools leave behind."""
+    for where, folders, names in os.walk(ROOT):
+        folders[:] = [name for name in folders if name not in _LEFT_BEHIND and not name.endswith("_cache")]
+        yield from (Path(where, name).relative_to(ROOT).as_posix() for name in names)
+
+
+def file_tree() -> str:
+    """Folder by folder, one line a file: its name, and what it says of itself."""
+    lines = []
+    paths = sorted(files(), key=lambda path: (path.parent.parts, path.name.lower()))
+    for path in paths:
+        indent = "" if path.parent == Path() else "  "
+        folder = f"{path.parent.as_posix()}/"
+        if indent and folder not in lines:
+            lines.append(folder)
+        lines.append(f"{indent + path.name:<{_NAME_COLUMNS}} {_describe(path)}")
+    return "\n".join(lines)
+
+
+def _describe(path: Path) -> str:
+    """The first sentence of a file: of a module's docstring, of a page's heading."""
+    text = (ROOT / path).read_text(encoding="utf-8", errors="replace")
+    if path.as_posix() in _DESCRIPTIONS:
+        return _DESCRIPTIONS[path.as_posix()]
+    if path.suffix == ".md":
+        return text.partition("\n")[0].lstrip("# ")
+    docstring = ast.get_docstring(ast.parse(text)) if path.suffix == ".py" else None
+    if docstring is None:
+        raise SystemExit(f"{path} says nothing of itself: give it a docstring, or a line in docs/generate.py")
+    paragraph = " ".join(docstring.partition("\n\n")[0].split())
+    return re.split(r"(?<=\w)\. ", paragraph)[0].removesuffix(".")
+
+
+def readme_page() -> str:
+    """The README with its list of files made anew."""
+    before, start, rest = (ROOT / "README.md").read_text(encoding="utf-8").partition(_TREE_START)
+    _, end, after = rest.partition(_TREE_END)
+    if not start or not end:
+        raise SystemExit(f"README.md must have {_TREE_START} and {_TREE_END}")
+    return f"{before}{start}\n\n```text\n{file_tree()}\n```\n\n{end}{after}"
+
+
+# each from the root of the repository
+PAGES: Mapping[str, Callable[[], str]] = {
+    "docs/errors.md": errors_page,
+    "docs/commands.md": commands_page,
+    "README.md": readme_page,
+}
+
+
+def main() -> None:
+    for name, page in PAGES.items():
+        (ROOT / name).write_text(page(), encoding="utf-8")
+        print(name)
+
+
+if __name__ == "__main__":
+    main()

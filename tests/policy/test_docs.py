@@ -1,0 +1,151 @@
+"""The pages say what the code does: generated ones are up to date, links lead somewhere, examples can be typed."""
+
+import importlib.util
+import inspect
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from client.request import make_parser
+from shardline.__main__ import app
+from wire import errors
+
+ROOT = Path(__file__).parents[2]
+PAGES = ["README.md", "CHANGELOG.md", *sorted(page.relative_to(ROOT).as_posix() for page in ROOT.glob("docs/**/*.md"))]
+
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+BLOCK = re.compile(r"^```(?P<kind>sh|console)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+# a folder of one machine; /mnt/models is KServe's own
+MACHINE_PATH = re.compile(r"(?<![\w.})])/(work|root|home|Users|tmp|opt|srv)/")
+
+
+def load_generator() -> Any:
+    """docs/ is no package: its script is loaded by path."""
+    spec = importlib.util.spec_from_file_location("docs_generate", ROOT / "docs" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+GENERATE = load_generator()
+
+
+def read(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def typed_lines(page: str) -> Iterator[str]:
+    """Every line of a page that a reader types into a shell."""
+    for block in BLOCK.finditer(read(page)):
+        for line in block["text"].splitlines():
+            if block["kind"] == "sh":
+                yield line
+            elif line.startswith("$ "):
+                yield line.removeprefix("$ ")
+
+
+def typed(program: str) -> list[Any]:
+    """(page, arguments) of every line that calls `program`."""
+    lines = ((page, line) for page in PAGES for line in typed_lines(page) if line.startswith(f"{program} "))
+    return [
+        pytest.param(page, shlex.split(line.removeprefix(program), comments=True), id=f"{page}: {line}")
+        for page, line in lines
+    ]
+
+
+@pytest.mark.parametrize("page", GENERATE.PAGES)
+def test_generated_pages_are_up_to_date(page: str) -> None:
+    """README.md too: its list of files is the disk's, with what each file says of itself."""
+    assert read(page) == GENERATE.PAGES[page](), "run: python docs/generate.py"
+
+
+def test_generating_depends_on_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {name: page() for name, page in GENERATE.PAGES.items()}
+    for name, value in {"COLUMNS": "40", "SHARDLINE_URL": "http://elsewhere", "FORCE_COLOR": "1"}.items():
+        monkeypatch.setenv(name, value)
+
+    assert {name: page() for name, page in GENERATE.PAGES.items()} == before
+
+
+def test_files_without_git() -> None:
+    """A copy of the repository without .git has no list to ask for; what is walked has every file that git knows."""
+    walked = {Path(name) for name in GENERATE._walk()}
+
+    assert set(GENERATE.files()) <= walked
+
+
+def test_error_tree_is_drawn_right() -> None:
+    """wire/errors.py draws its classes in its docstring: the same ones, in the same places, with the same statuses."""
+    drawn = GENERATE.error_tree()
+    classes = {name: one for name, one in vars(errors).items() if inspect.isclass(one)}
+    parents: list[str] = []
+    for branch in drawn:
+        parents[branch.depth :] = [branch.name]
+        one = classes[branch.name]
+
+        assert [base.__name__ for base in one.__mro__[branch.depth :: -1]] == parents
+        assert branch.status in ("", "any", str(one.status))
+
+    assert [branch.name for branch in drawn] == list(classes)
+
+
+@pytest.mark.parametrize("name", GENERATE.commands())
+def test_commands_have_help_and_an_example(name: str) -> None:
+    result = CliRunner().invoke(app, [name, "--help"])
+    command = GENERATE.commands()[name]
+
+    assert result.exit_code == 0
+    assert command.help.endswith(".")
+    assert command.epilog.startswith(f"Example: shardline {name} ")
+    assert f"\n## {name}\n" in read("docs/commands.md")
+    assert all(option.help for option in command.params if name != "request")
+
+
+@pytest.mark.parametrize(("page", "arguments"), typed("shardline"))
+def test_commands_on_pages_can_be_typed(page: str, arguments: list[str]) -> None:  # noqa: ARG001  # for the test's name
+    """Parsed by the command itself, and not run: an unknown option or one that lacks its value raises."""
+    name, *rest = arguments
+    if name == "request":
+        make_parser().parse_args(rest)
+    else:
+        GENERATE.commands()[name].make_context(name, rest)
+
+
+@pytest.mark.parametrize(("page", "arguments"), typed("make"))
+def test_make_targets_on_pages_exist(page: str, arguments: list[str]) -> None:  # noqa: ARG001  # for the test's name
+    targets = set(re.findall(r"^([a-z]+):", read("Makefile"), re.MULTILINE))
+
+    assert set(arguments) <= targets
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    links = [link.partition("#")[0] for link in LINK.findall(read(page)) if "://" not in link]
+
+    assert [link for link in links if link and not ((ROOT / page).parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_page_names_a_machine(page: str) -> None:
+    assert [line for line in read(page).splitlines() if MACHINE_PATH.search(line)] == []
+
+
+def test_readme_names_every_page() -> None:
+    """But for decisions, to whose folder it points."""
+    pages = [page for page in PAGES if page != "README.md" and not page.startswith("docs/adr/")]
+
+    assert [page for page in pages if f"]({page})" not in read("README.md")] == []
+
+
+def test_there_is_something_to_check() -> None:
+    """A pattern that finds nothing would let everything pass."""
+    assert len(typed("shardline")) >= 10
+    assert len(typed("make")) >= 3
+    assert len(LINK.findall(read("README.md"))) >= 8
