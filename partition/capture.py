@@ -13,7 +13,7 @@ from torch.export import Dim, ExportedProgram
 from torch.utils._pytree import tree_leaves
 
 from partition.models import Model
-from partition.program import one_line, runnable
+from partition.program import DTYPES, one_line, runnable
 from wire.errors import ModelError
 
 MAX_BATCH = 1024
@@ -132,6 +132,8 @@ def _check_outputs(program: ExportedProgram, reference: str) -> None:
     for value in output.args[0]:
         if not isinstance(value, torch.fx.Node) or not isinstance(value.meta.get("val"), torch.Tensor):
             raise ModelError(f"{reference} gives an output that is no tensor ({value}); return tensors only")
+        if value.meta["val"].dtype not in DTYPES:
+            raise ModelError(f"{reference} gives an output of {value.meta['val'].dtype}; return real numbers")
 
 
 def run_whole(module: torch.nn.Module, pixels: torch.Tensor) -> list[torch.Tensor]:

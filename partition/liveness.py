@@ -4,9 +4,10 @@ Nodes fall into two kinds. A **carried** node depends on the pixels' values; if 
 it, it crosses the wire. A **free** node does not (parameters, constants, sizes and what is computed from these alone):
 each shard that needs it makes it again, so it never crosses.
 
-A position is a place right after a carried tensor. The members of a tuple output are one group with the node that makes
-them: no position parts them. Positions are numbered 0 … P-1 in the program's topological order and bear the names of
-the modules that end there (from `nn_module_stack`): `layer3.2`, and `layer3` where that block is its last.
+A position is a place right after a carried tensor, where a frame can carry all that crosses. The members of a tuple
+output are one group with the node that makes them: no position parts them. Positions are numbered 0 … P-1 in the
+program's topological order and bear the names of the modules that end there (from `nn_module_stack`): `layer3.2`, and
+`layer3` where that block is its last.
 """
 
 import difflib
@@ -20,6 +21,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx import Node
 
+from partition.program import DTYPES
 from wire.errors import CutError
 
 _WRAPPER = "model."  # `Pixels.model`: every module path of the user's model begins with it
@@ -158,11 +160,15 @@ def _positions(carried: Sequence[Node], pixels: Node, outputs: Sequence[Node]) -
         if isinstance(node.meta["val"], torch.Tensor):
             live.append(node)
         live = [kept for kept in live if last_use[kept] > at]
-        if live and not _parts_a_tuple(node, carried[at + 1]):
+        if live and _can_cross(live) and not _parts_a_tuple(node, carried[at + 1]):
             names = ends.get(node, ())
             name = names[0] if names else str(index) if node.name in modules else node.name
             yield Position(index=index, name=name, node=node, names=names, live=tuple(live))
             index += 1
+
+
+def _can_cross(live: Sequence[Node]) -> bool:
+    return all(node.meta["val"].dtype in DTYPES for node in live)
 
 
 def _parts_a_tuple(before: Node, after: Node) -> bool:

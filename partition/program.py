@@ -8,7 +8,8 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.fx import Interpreter, Node
 
-_DTYPES = {
+# What a frame carries, under safetensors' names.
+DTYPES = {
     torch.bool: "BOOL",
     torch.uint8: "U8",
     torch.int8: "I8",
@@ -16,7 +17,6 @@ _DTYPES = {
     torch.int32: "I32",
     torch.int64: "I64",
     torch.float16: "F16",
-    torch.bfloat16: "BF16",
     torch.float32: "F32",
     torch.float64: "F64",
 }
@@ -29,7 +29,7 @@ def one_line(exc: BaseException) -> str:
 
 def safetensors_dtype(dtype: torch.dtype) -> str:
     """torch.float32 -> 'F32', safetensors' name."""
-    return _DTYPES[dtype]
+    return DTYPES[dtype]
 
 
 def runnable(program: ExportedProgram) -> torch.fx.GraphModule:

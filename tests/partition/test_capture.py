@@ -106,6 +106,7 @@ def test_running_the_whole_leaves_the_switch_of_fused_attention_as_it_was() -> N
         ("broken", "torch.export does not take it with a dynamic batch: this model never runs"),
         ("random", "is its forward random, or does it depend on the batch?"),
         ("not_a_tensor", "gives an output that is no tensor"),
+        ("complex_output", "gives an output of torch.complex64; return real numbers"),
         ("nothing", "gives an output that is no tensor"),
     ],
 )

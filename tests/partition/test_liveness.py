@@ -111,6 +111,15 @@ def test_every_name_is_one_positions_alone(name: str, analysed: dict[str, Livene
     assert all(analysed[name].find(position.name) is position for position in positions)
 
 
+def test_what_no_frame_carries_never_crosses() -> None:
+    liveness = analyse(capture(load_model("services.small_models:spectrum", size=8)))
+    dtypes = {node.meta["val"].dtype for node in liveness.carried}
+    crossing = {node.meta["val"].dtype for position in liveness.positions for node in position.live}
+
+    assert {torch.complex64, torch.bfloat16} <= dtypes
+    assert crossing == {torch.float32}
+
+
 def test_a_number_is_always_a_position_and_never_a_module() -> None:
     liveness = liveness_of(nn.Sequential(nn.Conv2d(3, 3, 1), nn.Sequential(nn.ReLU(), nn.Tanh()), nn.Sigmoid()))
 

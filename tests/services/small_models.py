@@ -110,6 +110,35 @@ class Derived(nn.Module):
         return (self.conv(x) + bias).relu().mean((2, 3))
 
 
+class Spectrum(nn.Module):
+    """Complex numbers and bfloat16 on the way: neither crosses a cut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.fft.rfft2(self.conv(x)).abs()
+        return x.to(torch.bfloat16).float().mean((2, 3))
+
+
+class Complex(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.fft.rfft2(x)
+
+
+class Features(nn.Module):
+    """Gives a map of features and no classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3, stride=2)
+        self.last = nn.Conv2d(4, 4, 3, stride=2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.first(x).relu())
+
+
 class Mutating(nn.Module):
     """Counts its calls: a shard must not."""
 
@@ -231,6 +260,18 @@ def strided() -> nn.Module:
 
 def derived() -> nn.Module:
     return _seeded(Derived)
+
+
+def spectrum() -> nn.Module:
+    return _seeded(Spectrum)
+
+
+def complex_output() -> nn.Module:
+    return Complex()
+
+
+def features() -> nn.Module:
+    return _seeded(Features)
 
 
 def mutating() -> nn.Module:
