@@ -1,0 +1,28 @@
+"""A bundle with something changed in it, sealed anew: every digest fits, as if it had been built so."""
+
+import dataclasses
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from storage.bundle import BUNDLE_FILE, STAGE_FILE, read_bundle, writing_bundle
+
+Reseal = Callable[..., Path]
+
+
+@pytest.fixture
+def reseal(tmp_path: Path) -> Reseal:
+    """reseal(bundle, change, **fields) -> a copy: `change(folder)` alters its files, `fields` those of bundle.json."""
+
+    def make(source: Path, change: Callable[[Path], None] = lambda _: None, **fields: Any) -> Path:
+        target = tmp_path / "resealed"
+        with writing_bundle(target) as (draft, seal):
+            shutil.copytree(source, draft, dirs_exist_ok=True, ignore=shutil.ignore_patterns(BUNDLE_FILE, STAGE_FILE))
+            change(draft)
+            seal(dataclasses.replace(read_bundle(source), files={}, **fields))
+        return target
+
+    return make

@@ -1,0 +1,126 @@
+"""Random weights that tell pictures apart, as trained ones would."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torchvision.models import VisionTransformer
+
+from partition.calibrate import calibrate
+from partition.capture import run_whole, whole_module
+from partition.models import Model, load_model
+from shardline.samples import calibration_pixels, sample_pictures
+from storage.bundle import PictureSpec
+from wire.errors import ModelError
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    model: Model
+    pictures: np.ndarray  # what it was calibrated on: four views of each photograph
+    photographs: np.ndarray
+
+
+def calibrated_resnet(seed: int = 0) -> Calibrated:
+    model = load_model("torchvision:resnet18", f"random:{seed}", size=64)
+    pictures = calibration_pixels(sample_pictures(), model.picture)
+    calibrate(model, pictures, seed)
+    return Calibrated(model, pictures, pictures[::4])
+
+
+@pytest.fixture(scope="module")
+def resnet() -> Calibrated:
+    return calibrated_resnet()
+
+
+def logits(model: Model, pictures: np.ndarray) -> torch.Tensor:
+    """One picture at a time, as a server sees them."""
+    module = whole_module(model)
+    return torch.cat([run_whole(module, picture[None])[0] for picture in torch.from_numpy(pictures)])
+
+
+def small_transformer(head_weight: float | None = None) -> Model:
+    torch.manual_seed(0)
+    module = VisionTransformer(
+        image_size=32, patch_size=8, num_layers=2, num_heads=2, hidden_dim=32, mlp_dim=64, num_classes=20
+    )
+    if head_weight is not None:
+        nn.init.constant_(module.heads.head.weight, head_weight)
+    return Model(
+        reference="vit",
+        weights="random:0",
+        module=module.eval(),
+        picture=PictureSpec(height=32, width=32, resize=36),
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        random=True,
+    )
+
+
+def pictures_for(model: Model) -> np.ndarray:
+    return calibration_pixels(sample_pictures()[:6], model.picture)
+
+
+def test_answers_differ_from_picture_to_picture(resnet: Calibrated) -> None:
+    assert len(resnet.photographs) == len(sample_pictures())
+    assert len(set(logits(resnet.model, resnet.photographs).argmax(1).tolist())) >= 3
+
+
+def test_an_uncalibrated_model_says_the_same_of_every_picture(resnet: Calibrated) -> None:
+    """What calibration is for."""
+    raw = load_model("torchvision:resnet18", "random:0", size=64)
+
+    assert len(set(logits(raw, resnet.photographs).argmax(1).tolist())) < 3
+
+
+def test_no_class_is_favoured_and_logits_spread(resnet: Calibrated) -> None:
+    found = logits(resnet.model, resnet.pictures)
+
+    assert found.mean(dim=0).abs().max() < 1e-3
+    assert found.std(dim=0).mean() == pytest.approx(2.0, rel=1e-3)
+
+
+def test_statistics_are_measured_and_layers_left_as_they_were(resnet: Calibrated) -> None:
+    layers = [layer for layer in resnet.model.module.modules() if isinstance(layer, nn.BatchNorm2d)]
+
+    assert len(layers) == 20
+    assert {layer.momentum for layer in layers} == {0.1}
+    assert all(layer.running_mean.any() for layer in layers)
+    assert not any(module.training for module in resnet.model.module.modules())
+
+
+def test_calibration_is_the_same_each_time(resnet: Calibrated) -> None:
+    again = calibrated_resnet().model.module.state_dict()
+
+    assert all(torch.equal(value, again[name]) for name, value in resnet.model.module.state_dict().items())
+
+
+def test_a_head_of_zeros_is_drawn_anew_by_the_seed() -> None:
+    heads = []
+    for seed in (1, 1, 2):
+        model = small_transformer()
+        assert not model.module.heads.head.weight.any()
+        calibrate(model, pictures_for(model), seed)
+        heads.append(model.module.heads.head.weight)
+
+    assert torch.equal(heads[0], heads[1])
+    assert not torch.equal(heads[0], heads[2])
+    assert len(set(logits(model, pictures_for(model)).argmax(1).tolist())) >= 3
+
+
+def test_a_head_that_is_not_zero_keeps_its_direction() -> None:
+    model = small_transformer(head_weight=0.25)
+    calibrate(model, pictures_for(model))
+    weight = model.module.heads.head.weight
+
+    assert torch.equal(weight, weight[0, 0].expand_as(weight))
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_fewer_than_two_pictures_are_refused(count: int) -> None:
+    model = small_transformer()
+
+    with pytest.raises(ModelError, match=f"at least 2 pictures; there are {count}"):
+        calibrate(model, pictures_for(model)[:count])
