@@ -123,11 +123,10 @@ def _export(
         warnings.simplefilter("ignore")  # torch warns about its own internals
         try:
             program: ExportedProgram = torch.export.export(module, examples, dynamic_shapes=shapes, strict=False)
-            functional: ExportedProgram = program.run_decompositions({})
         except Exception as exc:  # torch.export raises many kinds; for the user each is a shard that cannot be made
             reason = " ".join(str(exc).split())[:300]
             raise CutError(f"shard {index} cannot be exported, choose another cut: {reason}") from exc
-    return functional
+    return program
 
 
 def _packed_like_wire(value: torch.Tensor) -> torch.Tensor:
@@ -158,9 +157,11 @@ class _Extraction:
         self._batch = self._batch_from(before.nodes)
 
     def module(self) -> GraphModule:
-        outputs = tuple(self._copy(node) for node in self._after.nodes)
-        self._graph.output(outputs)
-        self._graph.eliminate_dead_code()
+        needed = self._needed()
+        for node in self._liveness.program.graph.nodes:
+            if node in needed:
+                self._copies[node] = self._make(node)
+        self._graph.output(tuple(self._copies[node] for node in self._after.nodes))
         self._graph.lint()
         return GraphModule(self._attributes, self._graph)
 
@@ -178,30 +179,18 @@ class _Extraction:
         size = self._graph.call_function(torch.ops.aten.sym_size.int, (self._copies[node], dim))
         return size if multiple == 1 else self._graph.call_function(operator.floordiv, (size, multiple))
 
-    def _copy(self, node: Node) -> Node:
-        """This node's copy; what it needs is copied first, in the whole's own order."""
-        for needed in self._missing(node):
-            self._copies[needed] = self._make(needed)
-        return self._copies[node]
-
-    def _missing(self, node: Node) -> list[Node]:
-        """The nodes that must be copied for `node`, in topological order (iterative: graphs are deep)."""
-        missing: dict[Node, None] = {}
-        waiting = [node]
+    def _needed(self) -> set[Node]:
+        """Every node to make in this shard: what leads from its inputs, and from free nodes, to its outputs."""
+        needed: set[Node] = set()
+        waiting = list(self._after.nodes)
         while waiting:
-            current = waiting[-1]
-            todo = (
-                []
-                if self._is_batch_multiple(current)
-                else [arg for arg in current.all_input_nodes if arg not in self._copies and arg not in missing]
-            )
-            if current in self._copies or current in missing or not todo:
-                waiting.pop()
-                if current not in self._copies:
-                    missing[current] = None
-            else:
-                waiting.extend(reversed(todo))
-        return list(missing)
+            node = waiting.pop()
+            if node in needed or node in self._copies:
+                continue
+            needed.add(node)
+            if not self._is_batch_multiple(node):
+                waiting.extend(node.all_input_nodes)
+        return needed
 
     def _make(self, node: Node) -> Node:
         if node.op == "placeholder":
@@ -228,6 +217,5 @@ class _Extraction:
         if spec.kind is InputKind.USER_INPUT or spec.target is None:
             raise CutError(f"{node.name} is needed after the cut but does not cross it")  # a fault of liveness
         state = program.state_dict if spec.target in program.state_dict else program.constants
-        name = spec.target.removeprefix("model.").replace(".", "_") if "." not in spec.target else spec.target
-        self._attributes[name] = state[spec.target]
-        return self._graph.get_attr(name)
+        self._attributes[spec.target] = state[spec.target]
+        return self._graph.get_attr(spec.target)

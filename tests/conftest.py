@@ -4,10 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from partition.build import BuildOptions, build
 from partition.models import load_model
 from shardline.samples import calibration_pixels, sample_pictures
+
+# Tests run two at a time, and their models are tiny: more threads would only wait for each other.
+torch.set_num_threads(1)
 
 SHARED_IMAGES = Path(__file__).resolve().parents[2] / "shared" / "images"
 

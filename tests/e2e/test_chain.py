@@ -12,6 +12,7 @@ import numpy as np
 import psutil
 import pytest
 import requests
+import torch
 from e2e.conftest import Up, shardline, up, up_manifests
 from services.processes import ROOT, wait_until
 
@@ -44,11 +45,15 @@ def chain(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up
 
 def whole_reply(bundle: Path, picture: bytes) -> list[dict[str, object]]:
     """What the whole model, uncut, answers to one picture, with as many threads as a stage has."""
+    before = torch.get_num_threads()
     use_threads()
-    reference = Chain(bundle)
-    pixels = pixel_batch([picture], reference.bundle.picture, reference.bundle.limits)
-    predictions = task_reply("classify")(reference.run_reference(pixels)[-1], reference.bundle.task, {})
-    return list(json.loads(json.dumps(predictions)))
+    try:
+        reference = Chain(bundle)
+        pixels = pixel_batch([picture], reference.bundle.picture, reference.bundle.limits)
+        outputs = reference.run_reference(pixels)[-1]
+    finally:
+        torch.set_num_threads(before)
+    return list(json.loads(json.dumps(task_reply("classify")(outputs, reference.bundle.task, {}))))
 
 
 def test_a_raw_photograph_is_answered_as_the_whole_model_answers(
