@@ -127,6 +127,7 @@ def test_size_takes_the_place_of_the_models_own_and_keeps_the_margin() -> None:
     assert (model.picture.height, model.picture.width, model.picture.resize) == (112, 112, 128)
 
 
+@pytest.mark.slow
 def test_a_package_in_the_current_folder_is_found(tmp_path: Path) -> None:
     package = tmp_path / "mypackage"
     package.mkdir()
