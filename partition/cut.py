@@ -3,7 +3,7 @@
 A shard takes the tensors that are alive at the cut before it and gives those alive at the cut after it. Free nodes
 (constants, sizes) that it needs are made again inside it; the batch size is read off a tensor that it gets. Strides are
 kept: the shard is exported with inputs of the strides that the whole model's tensors have there, so that the same
-kernels run (`TensorSpec.dim_order` brings them back after the wire).
+kernels run (`partition/layout.py` brings them back after the wire).
 """
 
 import operator
@@ -20,6 +20,7 @@ from torch.export.graph_signature import InputKind
 from torch.fx import Graph, GraphModule, Node
 
 from partition.capture import MAX_BATCH
+from partition.layout import dim_order, strides_by_batch, to_numpy, to_torch
 from partition.liveness import Liveness, Position, size_at
 from partition.program import node_values, safetensors_dtype
 from storage.bundle import TensorSpec
@@ -40,10 +41,14 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class _Edge:
-    """The tensors that cross at one place, under the names that they bear on the wire."""
+    """The tensors that cross at one place, and how."""
 
-    names: tuple[str, ...]
     nodes: tuple[Node, ...]
+    specs: tuple[TensorSpec, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(spec.name for spec in self.specs)
 
 
 def cut(liveness: Liveness, positions: Sequence[Position], pixels: torch.Tensor) -> Iterator[Shard]:
@@ -51,30 +56,34 @@ def cut(liveness: Liveness, positions: Sequence[Position], pixels: torch.Tensor)
 
     Args:
         positions: from `liveness`, rising.
-        pixels: uint8 [n, 3, height, width], what the whole is run on to learn strides; two instances are taken.
+        pixels: uint8 [n, 3, height, width], what the whole is run on to learn strides.
 
     Raises:
         CutError: torch.export does not take a shard.
     """
-    edges = [
-        _Edge((liveness.pixels.name,), (liveness.pixels,)),
-        *(_Edge(tuple(node.name for node in position.live), position.live) for position in positions),
-        _Edge(_output_names(liveness), liveness.outputs),
+    crossing = [
+        {liveness.pixels.name: liveness.pixels},
+        *({node.name: node for node in position.live} for position in positions),
+        dict(zip(_output_names(liveness), liveness.outputs, strict=True)),
     ]
-    wanted = {node for edge in edges for node in edge.nodes}
-    values = node_values(liveness.program, _example(pixels), {node.name for node in wanted})
+    wanted = {node.name for named in crossing for node in named.values()}
+    two, three = (node_values(liveness.program, _repeated(pixels, batch), wanted) for batch in (_EXAMPLE_BATCH, 3))
+    edges = [
+        _Edge(tuple(named.values()), tuple(_spec(name, node, two, three) for name, node in named.items()))
+        for named in crossing
+    ]
     for index, (before, after) in enumerate(pairwise(edges)):
-        program = _export(liveness, before, after, values, index)
         yield Shard(
-            program=program,
+            program=_export(liveness, before, after, two, index),
             cut=positions[index].name if index < len(positions) else None,
-            inputs=_specs(before, values),
-            outputs=_specs(after, values),
+            inputs=before.specs,
+            outputs=after.specs,
         )
 
 
-def _example(pixels: torch.Tensor) -> torch.Tensor:
-    return pixels[:_EXAMPLE_BATCH] if len(pixels) >= _EXAMPLE_BATCH else pixels[:1].repeat(_EXAMPLE_BATCH, 1, 1, 1)
+def _repeated(pixels: torch.Tensor, batch: int) -> torch.Tensor:
+    """The first `batch` pictures, over again where there are fewer."""
+    return pixels.repeat(batch, 1, 1, 1)[:batch]
 
 
 def _output_names(liveness: Liveness) -> tuple[str, ...]:
@@ -83,15 +92,15 @@ def _output_names(liveness: Liveness) -> tuple[str, ...]:
     return ("output",) if count == 1 else tuple(f"output_{index}" for index in range(count))
 
 
-def _specs(edge: _Edge, values: Mapping[str, torch.Tensor]) -> tuple[TensorSpec, ...]:
-    return tuple(
-        TensorSpec(
-            name=name,
-            dtype=safetensors_dtype(values[node.name].dtype),
-            shape=tuple(_dimension(dim) for dim in node.meta["val"].shape),
-            dim_order=dim_order(values[node.name]),
-        )
-        for name, node in zip(edge.names, edge.nodes, strict=True)
+def _spec(name: str, node: Node, two: Mapping[str, torch.Tensor], three: Mapping[str, torch.Tensor]) -> TensorSpec:
+    """How a node's tensor crosses, from what it was at batches 2 and 3."""
+    value = two[node.name]
+    return TensorSpec(
+        name=name,
+        dtype=safetensors_dtype(value.dtype),
+        shape=tuple(_dimension(dim) for dim in node.meta["val"].shape),
+        dim_order=dim_order(value),
+        strides=strides_by_batch(value, three[node.name]),
     )
 
 
@@ -102,22 +111,14 @@ def _dimension(dim: int | torch.SymInt) -> int | str:
     return "batch" if multiple == 1 else f"{multiple}*batch"
 
 
-def dim_order(tensor: torch.Tensor) -> tuple[int, ...]:
-    """The dimensions from the outermost to the innermost in memory.
-
-    A tensor that leaves holes in memory (a slice) cannot be sent as it is: it goes in its own order, packed.
-    """
-    strides = tensor.stride()
-    order = tuple(sorted(range(tensor.dim()), key=lambda dim: (-strides[dim], dim)))
-    return order if tensor.permute(order).is_contiguous() else tuple(range(tensor.dim()))
-
-
 def _export(
     liveness: Liveness, before: _Edge, after: _Edge, values: Mapping[str, torch.Tensor], index: int
 ) -> ExportedProgram:
     module = _Extraction(liveness, before, after).module()
     batch = Dim("batch", min=1, max=MAX_BATCH)
-    examples = tuple(_packed_like_wire(values[node.name]) for node in before.nodes)
+    examples = tuple(
+        to_torch(to_numpy(values[node.name], spec), spec) for node, spec in zip(before.nodes, before.specs, strict=True)
+    )
     shapes = {name: _dynamic(node, batch) for name, node in zip(before.names, before.nodes, strict=True)}
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # torch warns about its own internals
@@ -127,13 +128,6 @@ def _export(
             reason = " ".join(str(exc).split())[:300]
             raise CutError(f"shard {index} cannot be exported, choose another cut: {reason}") from exc
     return program
-
-
-def _packed_like_wire(value: torch.Tensor) -> torch.Tensor:
-    """The value as the shard will get it: same strides if it is dense, packed otherwise."""
-    order = dim_order(value)
-    inverse = tuple(order.index(dim) for dim in range(value.dim()))
-    return value.permute(order).clone(memory_format=torch.contiguous_format).permute(inverse)
 
 
 def _dynamic(node: Node, batch: Any) -> dict[int, Any]:

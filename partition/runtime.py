@@ -1,8 +1,4 @@
-"""Load one shard and run it: numpy in, numpy out, as frames carry them.
-
-Inputs are copied into memory that torch allocates: kernels may round differently on unaligned memory, and a frame's
-bytes lie wherever the network left them.
-"""
+"""Load one shard and run it: numpy in, numpy out, as frames carry them."""
 
 import math
 import os
@@ -19,6 +15,7 @@ from torch.export.pt2_archive._package import load_pt2
 from torch.utils._pytree import tree_leaves
 
 from partition.archive import check_archive
+from partition.layout import batch_of, to_numpy, to_torch
 from partition.program import one_line, runnable
 from storage.bundle import GOLDEN_FILE, SHARD_FILE, Bundle, Stage, TensorSpec, read_stage
 from wire.errors import BundleError, FrameError
@@ -179,15 +176,8 @@ def check_tensors(tensors: Mapping[str, np.ndarray], specs: tuple[TensorSpec, ..
 
 def _batch(tensors: Mapping[str, np.ndarray], specs: tuple[TensorSpec, ...]) -> int:
     """The batch size as the first tensor of the frame shows it; 1 where none can show it."""
-    for spec in specs:
-        value = tensors.get(spec.name)
-        if value is None or value.ndim != len(spec.shape):
-            continue
-        for size, dim in zip(value.shape, spec.dim_order, strict=True):
-            multiple = spec.shape_for(1)[dim]
-            if isinstance(spec.shape[dim], str) and size >= multiple:
-                return int(size) // multiple
-    return 1
+    batches = (batch_of(tensors[spec.name], spec) for spec in specs if spec.name in tensors)
+    return next((batch for batch in batches if batch > 1), 1)
 
 
 def _differences(value: np.ndarray, spec: TensorSpec, batch: int) -> list[str]:
@@ -199,22 +189,6 @@ def _differences(value: np.ndarray, spec: TensorSpec, batch: int) -> list[str]:
     if value.dtype.kind == "f" and np.isnan(value).any():
         return [f"{spec.name} holds NaN"]
     return []
-
-
-def to_torch(value: np.ndarray, spec: TensorSpec) -> torch.Tensor:
-    """A frame's array -> a tensor with the strides that the whole model's has."""
-    copied = torch.empty(value.shape, dtype=_torch_dtype(value))
-    copied.numpy()[...] = value
-    return copied.permute(tuple(spec.dim_order.index(dim) for dim in range(len(spec.dim_order))))
-
-
-def to_numpy(value: torch.Tensor, spec: TensorSpec) -> np.ndarray:
-    """A tensor -> the array that a frame carries: dimensions in the order of memory, packed."""
-    return value.permute(spec.dim_order).contiguous().numpy()
-
-
-def _torch_dtype(value: np.ndarray) -> torch.dtype:
-    return torch.from_numpy(np.empty(0, dtype=value.dtype)).dtype
 
 
 def use_threads(count: int | None = None) -> int:

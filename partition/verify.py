@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch.export import ExportedProgram
 
+from partition.layout import to_numpy
 from partition.program import node_values
-from partition.runtime import LoadedShard, load_program, load_shard, to_numpy
+from partition.runtime import LoadedShard, load_program, load_shard
 from storage.bundle import WHOLE_FILE, TensorSpec, read_bundle, stage_folder
 from wire.frame import Frame, decode, encode
 

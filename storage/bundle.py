@@ -51,22 +51,33 @@ class TensorSpec:
 
     `dtype` is safetensors' name (U8, F32, …). A dimension of `shape` is a number, "batch" or "64*batch".
     `dim_order` lists the dimensions from the outermost to the innermost in memory, as `torch.Tensor.dim_order` does:
-    a frame carries the tensor in that order, so that the next shard sees the very strides that the whole model sees.
+    a frame carries the tensor in that order, packed. `strides` is None where that is how the whole model has it in
+    memory too; a slice or an expanded tensor leaves holes or repeats itself, and its strides are listed, in elements.
+    So the next shard sees the very strides that the whole model sees, and the same kernels add in the same order.
     """
 
     name: str
     dtype: str
     shape: tuple[int | str, ...]
     dim_order: tuple[int, ...]
+    strides: tuple[int | str, ...] | None = None
 
     def shape_for(self, batch: int) -> tuple[int, ...]:
         """The shape at this batch size, in the model's own order of dimensions."""
-        return tuple(dim if isinstance(dim, int) else _multiple(dim) * batch for dim in self.shape)
+        return _at(self.shape, batch)
+
+    def strides_for(self, batch: int) -> tuple[int, ...] | None:
+        """The listed strides at this batch size, in elements."""
+        return None if self.strides is None else _at(self.strides, batch)
 
     def frame_shape_for(self, batch: int) -> tuple[int, ...]:
         """The shape at this batch size as a frame carries it, in the order of memory."""
         shape = self.shape_for(batch)
         return tuple(shape[dim] for dim in self.dim_order)
+
+
+def _at(dims: tuple[int | str, ...], batch: int) -> tuple[int, ...]:
+    return tuple(dim if isinstance(dim, int) else _multiple(dim) * batch for dim in dims)
 
 
 def _multiple(dim: str) -> int:
@@ -131,7 +142,7 @@ class Bundle:
     picture: PictureSpec
     limits: Limits
     batch: int  # the largest batch that a stage runs
-    max_instances: int  # the most pictures in one request: what fits `limits.request_bytes` at every cut, and `batch`
+    max_instances: int  # the most pictures in one request: what fits `limits.request_bytes` at every cut
     threads: int  # torch threads when the costs were measured
     stages: tuple[Stage, ...]
     files: Mapping[str, FileDigest] = field(default_factory=dict)
@@ -214,7 +225,9 @@ def _problems(bundle: Bundle) -> Iterator[str]:
 def _spec_problems(spec: TensorSpec, where: str) -> Iterator[str]:
     if sorted(spec.dim_order) != list(range(len(spec.shape))):
         yield f"{where} has the dim_order {reprlib.repr(spec.dim_order)} for {len(spec.shape)} dimensions"
-    for dim in spec.shape:
+    if spec.strides is not None and len(spec.strides) != len(spec.shape):
+        yield f"{where} has the strides {reprlib.repr(spec.strides)} for {len(spec.shape)} dimensions"
+    for dim in spec.shape + (spec.strides or ()):
         if dim < 0 if isinstance(dim, int) else not _BATCH_DIM.fullmatch(dim):
             yield f"{where} has the dimension {reprlib.repr(dim)}, not a number, 'batch' or 'N*batch'"
 

@@ -20,7 +20,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "bundle.md"
 SECONDS = 10.0  # far above what a busy machine needs: it catches what grows without bound
 PEAK_BYTES = 32 * BUNDLE_JSON_BYTES
 SHA256 = "0" * 64
-SPEC = {"name": "x", "dtype": "F32", "shape": ["batch", 3], "dim_order": [0, 1]}
+SPEC = {"name": "x", "dtype": "F32", "shape": ["batch", 3], "dim_order": [0, 1], "strides": None}
 STAGE = {
     "index": 0,
     "cut": None,
@@ -125,6 +125,8 @@ ATTACKS: dict[str, tuple[bytes, str]] = {
     "dimensions out of range": (changed([0, 2], "stages", 0, "inputs", 0, "dim_order"), "the dim_order"),
     "dimensions twice": (changed([0, 0], "stages", 0, "inputs", 0, "dim_order"), "the dim_order"),
     "dimensions too few": (changed([0], "stages", 0, "inputs", 0, "dim_order"), "the dim_order"),
+    "strides too few": (changed([1], "stages", 0, "inputs", 0, "strides"), "the strides"),
+    "stride is negative": (changed([-1, 1], "stages", 0, "inputs", 0, "strides"), "the dimension"),
     # the files
     "file above": (file_named("../../etc/passwd"), "files has '../../etc/passwd'"),
     "file above from inside": (file_named("stages/0/../../../shadow"), "not a path inside"),

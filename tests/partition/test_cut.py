@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from torch.utils._pytree import tree_leaves
 
 from partition.capture import capture, random_pixels, run_whole, whole_module
-from partition.cut import Shard, cut, dim_order
+from partition.cut import Shard, cut
+from partition.layout import to_numpy, to_torch
 from partition.liveness import Liveness, analyse
 from partition.models import Model, load_model
 from partition.program import runnable
-from partition.runtime import to_numpy, to_torch
 from wire.errors import CutError
 
 SMALL = ("residual", "tuples", "shared_buffer", "windows", "strided")
@@ -188,14 +188,3 @@ def test_positions_are_found_by_number_module_and_node(captured: dict[str, tuple
     assert liveness.find(str(position.index)) == position
     assert liveness.find(position.node.name) == position
     assert liveness.find("one.2") == position
-
-
-@given(st.permutations(range(4)), st.lists(st.integers(1, 3), min_size=4, max_size=4))
-def test_dim_order_lays_any_dense_tensor_out_as_it_lies_in_memory(order: list[int], shape: list[int]) -> None:
-    tensor = torch.zeros(shape).permute(tuple(order))
-
-    assert tensor.permute(dim_order(tensor)).is_contiguous()
-
-
-def test_a_slice_is_packed_in_its_own_order() -> None:
-    assert dim_order(torch.zeros(4, 6)[:, ::2]) == (0, 1)

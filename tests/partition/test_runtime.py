@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partition.cut import dim_order
+from partition.layout import dim_order, to_numpy, to_torch
 from partition.program import safetensors_dtype
 from partition.runtime import (
     Golden,
@@ -19,8 +19,6 @@ from partition.runtime import (
     check_tensors,
     check_torch_version,
     load_shard,
-    to_numpy,
-    to_torch,
     use_threads,
 )
 from partition.verify import Chain

@@ -327,7 +327,8 @@ SMALL_JSON = b"""{
      "shape": [
       "batch",
       8
-     ]
+     ],
+     "strides": null
     }
    ],
    "model_ms": 1.5,

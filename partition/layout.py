@@ -1,0 +1,89 @@
+"""How a tensor lies in memory, kept across the wire.
+
+A kernel may add in another order when its input has other strides, and then the last digits differ. So each tensor that
+crosses a cut comes to the next shard with the strides that it has inside the whole: a frame carries it packed, in the
+order of memory, and the receiver lays it out again, with the holes of a slice and the repeats of an expanded tensor.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from storage.bundle import TensorSpec
+
+
+def dim_order(tensor: torch.Tensor) -> tuple[int, ...]:
+    """The dimensions from the outermost to the innermost in memory; its own order where some overlap."""
+    strides = tensor.stride()
+    order = tuple(sorted(range(tensor.dim()), key=lambda dim: (-strides[dim], dim)))
+    return tuple(range(tensor.dim())) if _overlaps(tensor, order) else order
+
+
+def is_dense(tensor: torch.Tensor) -> bool:
+    """Does the tensor fill its memory without holes or repeats?"""
+    return tensor.permute(dim_order(tensor)).is_contiguous()
+
+
+def strides_by_batch(two: torch.Tensor, three: torch.Tensor) -> tuple[int | str, ...] | None:
+    """The strides, as numbers or multiples of the batch, of a tensor seen at batches 2 and 3.
+
+    None for a dense tensor, whose strides follow from its order, and for one whose layout cannot be kept: its elements
+    overlap, or its strides are neither the same nor in proportion.
+    """
+    if is_dense(two) or _overlaps(two, dim_order(two)):
+        return None
+    strides: list[int | str] = []
+    for at_two, at_three in zip(two.stride(), three.stride(), strict=True):
+        if at_two == at_three:
+            strides.append(at_two)
+        elif at_two * 3 == at_three * 2:
+            strides.append(f"{at_two // 2}*batch")
+        else:
+            return None
+    return tuple(strides)
+
+
+def _overlaps(tensor: torch.Tensor, order: Sequence[int]) -> bool:
+    """Do different elements share memory, other than by a dimension that only repeats (stride 0)?"""
+    inner = 0
+    for dim in reversed(order):
+        if tensor.shape[dim] > 1 and tensor.stride(dim) > 0:
+            if tensor.stride(dim) <= inner:
+                return True
+            inner += (tensor.shape[dim] - 1) * tensor.stride(dim)
+    return False
+
+
+def to_torch(value: np.ndarray, spec: TensorSpec) -> torch.Tensor:
+    """A frame's array -> a tensor with the strides that the whole model's has, in memory of torch's own.
+
+    It is copied: kernels may round differently on unaligned memory, and a frame lies wherever the network left it.
+    """
+    back = tuple(spec.dim_order.index(dim) for dim in range(len(spec.dim_order)))
+    strides = spec.strides_for(batch_of(value, spec))
+    dtype = torch.from_numpy(np.empty(0, dtype=value.dtype)).dtype
+    if strides is None:
+        packed = torch.empty(value.shape, dtype=dtype)
+        packed.numpy()[...] = value
+        return packed.permute(back)
+    source = value.transpose(back)
+    tensor = torch.empty_strided(source.shape, strides, dtype=dtype)
+    once = tuple(slice(1) if stride == 0 else slice(None) for stride in strides)
+    tensor[once].numpy()[...] = source[once]
+    return tensor
+
+
+def to_numpy(value: torch.Tensor, spec: TensorSpec) -> np.ndarray:
+    """A tensor -> the array that a frame carries: dimensions in the order of memory, packed."""
+    return value.permute(spec.dim_order).contiguous().numpy()
+
+
+def batch_of(value: np.ndarray, spec: TensorSpec) -> int:
+    """The batch size as a frame's array shows it; 1 where its shape does not depend on it, or does not fit."""
+    if value.ndim != len(spec.shape):
+        return 1
+    ones = spec.shape_for(1)
+    sizes = [(int(size), ones[dim]) for size, dim in zip(value.shape, spec.dim_order, strict=True)
+             if isinstance(spec.shape[dim], str)]  # fmt: skip
+    return next((size // multiple for size, multiple in sizes if size >= multiple > 0), 1)

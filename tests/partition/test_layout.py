@@ -1,0 +1,79 @@
+"""A tensor comes through a frame with the strides that it had."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from partition.layout import dim_order, is_dense, strides_by_batch, to_numpy, to_torch
+from partition.program import safetensors_dtype
+from storage.bundle import TensorSpec
+
+LAYOUTS = {
+    "plain": lambda base: base,
+    "channels last": lambda base: base.permute(0, 3, 1, 2),
+    "batch inside": lambda base: base.permute(1, 0, 2, 3).contiguous().permute(1, 0, 2, 3),
+    "a slice": lambda base: base[:, 1:, ::2],
+    "a column": lambda base: base[:, :, 0],
+    "a slice turned": lambda base: base[:, 1:, :, ::3].permute(0, 3, 2, 1),
+    "expanded": lambda base: base[:, :1].expand(-1, 5, -1, -1),
+    "expanded and cut": lambda base: base[:, 1:2, ::2].expand(-1, 3, -1, -1),
+    "a slice with the batch inside": lambda base: base.permute(1, 0, 2, 3).contiguous()[:, :, 1:].permute(1, 0, 2, 3),
+}
+
+
+def base(batch: int) -> torch.Tensor:
+    return torch.arange(batch * 4 * 6 * 9, dtype=torch.float32).reshape(batch, 4, 6, 9)
+
+
+def spec_of(layout: str) -> TensorSpec:
+    two, three = LAYOUTS[layout](base(2)), LAYOUTS[layout](base(3))
+    return TensorSpec(
+        name="x",
+        dtype=safetensors_dtype(two.dtype),
+        shape=("batch", *two.shape[1:]),
+        dim_order=dim_order(two),
+        strides=strides_by_batch(two, three),
+    )
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@given(batch=st.integers(2, 5))
+def test_values_and_strides_come_back(layout: str, batch: int) -> None:
+    spec = spec_of(layout)
+    tensor = LAYOUTS[layout](base(batch))
+    carried = to_numpy(tensor, spec)
+    found = to_torch(carried, spec)
+
+    assert carried.flags.c_contiguous
+    assert carried.shape == spec.frame_shape_for(batch)
+    assert torch.equal(found, tensor)
+    assert found.stride() == tensor.stride()
+
+
+def test_only_a_layout_with_holes_or_repeats_lists_its_strides() -> None:
+    listed = {layout: spec_of(layout).strides for layout in LAYOUTS}
+
+    assert {layout for layout, strides in listed.items() if strides is None} == {
+        "plain",
+        "channels last",
+        "batch inside",
+    }
+    assert listed["expanded"] == (216, 0, 9, 1)
+    assert listed["a slice with the batch inside"] == (54, "54*batch", 9, 1)
+
+
+def test_overlapping_elements_are_packed() -> None:
+    windows = torch.arange(12.0).reshape(2, 6).as_strided((2, 3, 4), (6, 1, 1))
+
+    assert not is_dense(windows)
+    assert dim_order(windows) == (0, 1, 2)
+    assert strides_by_batch(windows, windows) is None
+
+
+@given(st.permutations(range(4)), st.lists(st.integers(1, 3), min_size=4, max_size=4))
+def test_any_permuted_tensor_is_dense_in_its_own_order(order: list[int], shape: list[int]) -> None:
+    tensor = torch.zeros(shape).permute(tuple(order))
+
+    assert is_dense(tensor)
+    assert tensor.permute(dim_order(tensor)).is_contiguous()
