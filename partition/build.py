@@ -23,10 +23,11 @@ from storage.bundle import (
     Bundle,
     Stage,
     Task,
+    TensorSpec,
     stage_folder,
     writing_bundle,
 )
-from wire.errors import CutError
+from wire.errors import CutError, ModelError
 from wire.limits import Limits
 
 Progress = Callable[[str], None]
@@ -86,15 +87,19 @@ def build(
 
 
 def describe(model: Model, name: str, chosen: Plan, shards: Sequence[Shard]) -> Bundle:
-    """What bundle.json says, but for the files."""
-    classes = shards[-1].outputs[0].shape[-1]
+    """What bundle.json says, but for the files.
+
+    Raises:
+        ModelError: as many labels as the model has classes must be given, or none.
+    """
+    _check_labels(model, shards[-1].outputs)
     return Bundle(
         name=name,
         model=model.reference,
         weights=model.weights,
         precision="fp32",
         torch_version=torch.__version__.partition("+")[0],
-        task=Task(name="classify", labels=model.labels if len(model.labels) == classes else ()),
+        task=Task(name="classify", labels=model.labels),
         picture=model.picture,
         limits=chosen.limits,
         batch=chosen.batch,
@@ -113,6 +118,12 @@ def describe(model: Model, name: str, chosen: Plan, shards: Sequence[Shard]) -> 
             for planned, shard in zip(chosen.stages, shards, strict=True)
         ),
     )
+
+
+def _check_labels(model: Model, outputs: Sequence[TensorSpec]) -> None:
+    classes = next((spec.shape[1] for spec in outputs if len(spec.shape) == 2), None)
+    if model.labels and classes is not None and len(model.labels) != classes:
+        raise ModelError(f"{len(model.labels)} labels for {classes} classes: give one label a class, or none")
 
 
 def _save_program(program: ExportedProgram, path: Path) -> None:

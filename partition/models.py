@@ -157,7 +157,7 @@ def _from_torchvision(reference: str, rest: str, weights: str | None) -> Model:
         picture=picture,
         mean=tuple(preset.mean),
         std=tuple(preset.std),
-        labels=tuple(meta["categories"]),
+        labels=() if "num_classes" in arguments else tuple(meta["categories"]),
     )
 
 

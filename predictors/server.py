@@ -9,6 +9,7 @@ KServe does not map makes uvicorn close the connection, and the router's next re
 import asyncio
 import json
 import logging
+import os
 import sys
 import warnings
 from argparse import ArgumentParser, Namespace
@@ -54,7 +55,7 @@ class BytesModel(Model):  # type: ignore[misc]  # kserve ships no types
 
     def __init__(self, name: str, label: str | None = None) -> None:
         super().__init__(name, return_response_headers=True)
-        self._label = label or name
+        self.label = label or name
 
     async def close(self) -> None:
         """Called once, when the last request is answered and the server goes."""
@@ -85,11 +86,11 @@ class BytesModel(Model):  # type: ignore[misc]  # kserve ships no types
         except PredictorError:
             raise  # names its own server already
         except ShardlineError as exc:
-            exc.args = (f"{self._label}: {exc}",)
+            exc.args = (f"{self.label}: {exc}",)
             raise
         except Exception as exc:
-            logger.exception("%s failed", self._label)
-            raise ShardlineError(f"{self._label}: internal error ({type(exc).__name__}); its log says more") from exc
+            logger.exception("%s failed", self.label)
+            raise ShardlineError(f"{self.label}: internal error ({type(exc).__name__}); its log says more") from exc
 
 
 class BytesDataPlane(DataPlane):  # type: ignore[misc]  # kserve ships no types
@@ -105,8 +106,9 @@ class BytesDataPlane(DataPlane):  # type: ignore[misc]  # kserve ships no types
 class BodyLimit:
     """ASGI middleware: a body over `limit_bytes` is answered 413, its bytes read away and never kept."""
 
-    def __init__(self, app: ASGIApp, limit_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, label: str, limit_bytes: int) -> None:
         self._app = app
+        self._label = label
         self._limit_bytes = limit_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -118,14 +120,14 @@ class BodyLimit:
         if declared > self._limit_bytes:
             if b"expect" not in headers:
                 await self._discard(receive)
-            await self._refuse(declared)(scope, receive, send)
+            await self._refuse(f"{declared} bytes")(scope, receive, send)
             return
         counted = _Counted(receive, self._limit_bytes)
         try:
             await self._app(scope, counted, send)
         except _Exceeded:
             await self._discard(receive)
-            await self._refuse(counted.size_bytes)(scope, receive, send)
+            await self._refuse(f"at least {counted.size_bytes} bytes")(scope, receive, send)
 
     async def _discard(self, receive: Receive) -> None:
         left = self._limit_bytes * _DISCARD_FACTOR
@@ -139,12 +141,13 @@ class BodyLimit:
         except TimeoutError:
             return
 
-    def _refuse(self, size_bytes: int) -> Response:
-        error = TooLargeError(
-            f"the body has {'at least ' if size_bytes <= self._limit_bytes else ''}{size_bytes} bytes, at most "
-            f"{self._limit_bytes} ({mebibytes(self._limit_bytes)}) are read: send a smaller picture or fewer instances"
+    def _refuse(self, size: str) -> Response:
+        return error_reply(
+            TooLargeError(
+                f"{self._label}: the body has {size}, at most {self._limit_bytes} ({mebibytes(self._limit_bytes)}) are "
+                "read: send a smaller picture or fewer instances"
+            )
         )
-        return error_reply(error)
 
 
 class _Exceeded(Exception):  # noqa: N818  # not an error of the user's: it only unwinds to BodyLimit
@@ -170,7 +173,7 @@ class _Counted:
 def error_reply(error: ShardlineError) -> Response:
     """The error's status, `{"error": "..."}`, and Retry-After where it has one."""
     headers = {} if error.retry_after_s is None else {"retry-after": str(error.retry_after_s)}
-    return Response(json.dumps({"error": str(error)}), error.status, headers, JSON_TYPE)
+    return Response(json.dumps({"error": str(error)}, ensure_ascii=False), error.status, headers, JSON_TYPE)
 
 
 async def _reply_to_error(_: Request, error: Exception) -> Response:
@@ -195,7 +198,7 @@ def serve(model: BytesModel, arguments: Namespace) -> None:
     server = ModelServer(workers=1, timeout_keep_alive=max(arguments.timeout_keep_alive, _KEEP_ALIVE_SECONDS))
     server.dataplane = BytesDataPlane(model_registry=server.registered_models)
     app.add_exception_handler(ShardlineError, _reply_to_error)
-    app.add_middleware(BodyLimit, limit_bytes=arguments.max_body_bytes)
+    app.add_middleware(BodyLimit, label=model.label, limit_bytes=arguments.max_body_bytes)
     app.router.lifespan_context = lambda _: _closing(model)
     server.start([model])
 
@@ -207,10 +210,18 @@ async def _closing(model: BytesModel) -> AsyncIterator[None]:
 
 
 def run_main(main: Callable[[], None]) -> NoReturn:
-    """Run a server's main; a user's mistake ends the process with one line and exit code 1, before any port opens."""
+    """Run a server's main; a user's mistake ends the process with one line and exit code 1, before any port opens.
+
+    The process ends without tearing the interpreter down: with torch loaded that takes seconds of CPU, which a pod that
+    is told to stop does not have.
+    """
+    code = 0
     try:
         main()
     except ShardlineError as exc:
-        print(f"error: {exc}", file=sys.stderr, flush=True)
-        sys.exit(1)
-    sys.exit(0)
+        print(f"error: {exc}", file=sys.stderr)
+        code = 1
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -89,7 +89,8 @@ class ImageTransformer(BytesModel):
                 f"the predictor {self._url} did not answer within {self._config.request_timeout_ms} ms: try again later"
             ) from exc
         except (aiohttp.ClientError, OSError) as exc:
-            raise PredictorDownError(f"the predictor {self._url} does not answer ({exc}): try again later") from exc
+            reason = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
+            raise PredictorDownError(f"the predictor {self._url} does not answer ({reason}): try again later") from exc
         if response.status >= 400:
             raise _predictor_error(response.status, response.headers.get("retry-after"), body)
         return Answer(body, response.headers.get("content-type", JSON_TYPE))

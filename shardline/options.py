@@ -3,7 +3,9 @@
 torch takes seconds to import, so the commands import what needs it only when they run: help and mistakes come at once.
 """
 
+import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,13 +37,23 @@ SizeOption = Annotated[int | None, typer.Option(min=1, help="height and width in
 PicturesOption = Annotated[
     Path | None, typer.Option(help="folder of pictures to measure and calibrate with; default: scikit-image's own")
 ]
+MeanOption = Annotated[str | None, typer.Option(help="mean of each channel, e.g. 0.5,0.5,0.5, in place of the model's")]
+StdOption = Annotated[str | None, typer.Option(help="standard deviation of each channel, likewise")]
+LabelsOption = Annotated[Path | None, typer.Option(help="text file with one class name a line")]
 LimitOption = Annotated[str, typer.Option(help="most bytes of a request to a stage, e.g. 6MB")]
 
 _UNITS = {"": 1, "B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3}
 
 
 def load_with_pixels(
-    reference: str, weights: str | None, size: int | None, folder: Path | None
+    reference: str,
+    weights: str | None,
+    size: int | None,
+    folder: Path | None,
+    *,
+    mean: str | None = None,
+    std: str | None = None,
+    labels: Path | None = None,
 ) -> "tuple[Model, np.ndarray]":
     """The model and real pictures for it, `uint8 [n, 3, height, width]`; random weights are calibrated on them."""
     from partition.calibrate import calibrate
@@ -50,6 +62,12 @@ def load_with_pixels(
 
     say(f"loading {reference}")
     model = load_model(reference, weights, size)
+    model = replace(
+        model,
+        mean=model.mean if mean is None else parse_channels("--mean", mean),
+        std=model.std if std is None else parse_channels("--std", std),
+        labels=model.labels if labels is None else read_labels(labels),
+    )
     pictures = sample_pictures() if folder is None else [path.read_bytes() for path in picture_files(folder)]
     pixels = calibration_pixels(pictures, model.picture)
     if model.random:
@@ -68,6 +86,36 @@ def build_options(stages: int, cuts: str | None, batch: int, limit: str) -> "Bui
     names = tuple(name.strip() for name in cuts.split(",") if name.strip()) if cuts else ()
     limits = Limits(request_bytes=parse_bytes(limit))
     return BuildOptions(stages=len(names) + 1 if names else stages, cuts=names, batch=batch, limits=limits)
+
+
+def parse_channels(option: str, text: str) -> tuple[float, float, float]:
+    """'0.5,0.5,0.5' -> three numbers.
+
+    Raises:
+        ModelError: not three finite numbers, or a standard deviation that is not above 0.
+    """
+    try:
+        red, green, blue = (float(part) for part in text.split(","))
+    except ValueError as exc:
+        raise ModelError(f"{option} {text!r}: write three numbers, for red, green and blue, e.g. 0.5,0.5,0.5") from exc
+    if not all(math.isfinite(each) and (each > 0 or option != "--std") for each in (red, green, blue)):
+        raise ModelError(f"{option} {text!r}: the numbers must be finite, and a standard deviation above 0")
+    return red, green, blue
+
+
+def read_labels(path: Path) -> tuple[str, ...]:
+    """One class name a line, in the order of the model's classes.
+
+    Raises:
+        ModelError: the file cannot be read, or holds none.
+    """
+    try:
+        labels = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ModelError(f"--labels {path} cannot be read: it must be a text file with one class name a line") from exc
+    if not labels:
+        raise ModelError(f"--labels {path} is empty: write one class name a line")
+    return labels
 
 
 def parse_bytes(text: str) -> int:

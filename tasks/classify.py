@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wire.errors import BundleError, RequestError, ShardlineError
+from wire.v1 import CHAIN_PARAMETERS
 
 PARAMETERS = frozenset({"top"})
 TOP = 5  # classes in a reply when the request does not say
@@ -47,7 +48,8 @@ def reply(
 def _top(parameters: Mapping[str, object]) -> int:
     unknown = sorted(parameters.keys() - PARAMETERS)
     if unknown:
-        raise RequestError(f"unknown parameters {', '.join(unknown)}; allowed: {', '.join(sorted(PARAMETERS))}")
+        allowed = ", ".join(sorted(PARAMETERS | CHAIN_PARAMETERS))
+        raise RequestError(f"unknown parameters {', '.join(unknown)}; allowed: {allowed}")
     top = parameters.get("top", TOP)
     if not isinstance(top, int) or isinstance(top, bool) or top < 1:
         raise RequestError(f"parameter top is {str(top)[:40]!r}; allowed: a whole number from 1")

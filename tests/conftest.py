@@ -1,5 +1,6 @@
 """What tests of several folders share: a small bundle, and the photographs that are there."""
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,10 @@ from shardline.samples import calibration_pixels, sample_pictures
 
 # Tests run two at a time, and their models are tiny: more threads would only wait for each other.
 torch.set_num_threads(1)
+
+# A shell that starts tests in the background has them ignore Ctrl-C, and so would each process that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED_IMAGES = Path(__file__).resolve().parents[2] / "shared" / "images"
 

@@ -24,6 +24,7 @@ from typing import NoReturn
 from wire.errors import PictureError, RequestError, TooLargeError
 
 PICTURE_FORMATS = ("JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF")
+CHAIN_PARAMETERS = frozenset({"timings"})  # what the chain itself understands, beside the task's own
 PICTURE_KEYS = ("image_bytes", "image", "data")
 
 _SIGNATURES = (

@@ -10,11 +10,14 @@ from shardline.console import out, say
 from shardline.options import (
     BatchOption,
     CutsOption,
+    LabelsOption,
     LimitOption,
+    MeanOption,
     ModelArgument,
     PicturesOption,
     SizeOption,
     StagesOption,
+    StdOption,
     WeightsOption,
     build_options,
     load_with_pixels,
@@ -37,6 +40,9 @@ def build(
     cuts: CutsOption = None,
     batch: BatchOption = 1,
     size: SizeOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    labels: LabelsOption = None,
     limit: LimitOption = "6MB",
     pictures: PicturesOption = None,
     name: Annotated[str | None, typer.Option(help="the bundle's name; default: the folder's")] = None,
@@ -47,7 +53,7 @@ def build(
 
     bundle_name = _name(name or out_folder.name)
     options = build_options(stages, cuts, batch, limit)
-    loaded, pixels = load_with_pixels(model, weights, size, pictures)
+    loaded, pixels = load_with_pixels(model, weights, size, pictures, mean=mean, std=std, labels=labels)
     bundle, _ = build_bundle(loaded, bundle_name, pixels, options, out_folder, say)
     out.print(bundle_table(bundle))
     out.print(f"{out_folder}: {bundle.name} {bundle.digest}")

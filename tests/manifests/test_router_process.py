@@ -75,15 +75,18 @@ def test_after_the_drain_running_requests_are_finished(
     port = free_port()
     command = [sys.executable, "-m", "manifests.router", "--port", str(port), "--drain-seconds", "0"]
     with subprocess.Popen([*command, "--graph-json", json.dumps(sequence({"serviceUrl": only.url}))]) as process:
-        wait_until(lambda: listens(port))
-        answers: list[bytes] = []
-        asking = threading.Thread(target=lambda: answers.append(ask(port, b"last")))
-        asking.start()
-        wait_until(lambda: bool(only.requests))
-        process.send_signal(signal.SIGTERM)
-        wait_until(lambda: not listens(port))
-        going.set()
-        asking.join()
+        try:
+            wait_until(lambda: listens(port))
+            answers: list[bytes] = []
+            asking = threading.Thread(target=lambda: answers.append(ask(port, b"last")))
+            asking.start()
+            wait_until(lambda: bool(only.requests))
+            process.send_signal(signal.SIGTERM)
+            wait_until(lambda: not listens(port))
+            going.set()
+            asking.join()
 
-        assert process.wait(DEADLINE_S) == 0
+            assert process.wait(DEADLINE_S) == 0
+        finally:
+            process.kill()
     assert answers == [b"last"]

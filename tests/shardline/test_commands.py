@@ -74,6 +74,15 @@ def test_an_altered_bundle_is_refused(small_bundle: Path, tmp_path: Path, photos
     assert "stages/1/shard.pt2 has 2 bytes" in result.stderr
 
 
+def test_labels_mean_and_std_of_one_s_own(tmp_path: Path, photos: Path) -> None:
+    (tmp_path / "labels.txt").write_text("".join(f"kind {index}\n" for index in range(10)))
+    options = ("--labels", str(tmp_path / "labels.txt"), "--mean", "0.5,0.5,0.5", "--std", "0.25,0.25,0.25")
+    shardline("build", *SMALL, *options, "--stages", "1", "--out", str(tmp_path / "net"), "--pictures", str(photos))
+
+    assert read_bundle(tmp_path / "net").task.labels[9] == "kind 9"
+    assert shardline("verify", str(tmp_path / "net"), "--images", str(photos)).stdout.startswith("split == whole")
+
+
 MISTAKES: dict[str, tuple[list[str], int, str]] = {
     "no such model": (
         ["plan", "torchvision:resnet51", "--weights", "random:0"],
@@ -91,11 +100,15 @@ MISTAKES: dict[str, tuple[list[str], int, str]] = {
     "a limit too small": (["plan", *SMALL, "--limit", "1KB"], 1, "take fewer stages"),
     "no limit": (["plan", *SMALL, "--limit", "much"], 1, "write a size such as 6MB"),
     "a broken model": (["plan", "services.small_models:broken", "--size", "32"], 1, "this model never runs"),
+    "two channels": (["build", *SMALL, "--mean", "0.5,0.5", "--out", "x"], 1, "write three numbers"),
+    "a std of 0": (["build", *SMALL, "--std", "0,1,1", "--out", "x"], 1, "a standard deviation above 0"),
+    "no labels": (["build", *SMALL, "--labels", "Makefile2", "--out", "x"], 1, "one class name a line"),
+    "too many labels": (["build", *SMALL, "--labels", "Makefile", "--out", "x"], 1, "labels for 10 classes"),
     "no bundle": (["verify", "tests"], 1, "is it a bundle?"),
     "no manifests": (["up", "no-such-folder"], 1, "no-such-folder"),
     "nothing to render": (["render", "tests", "--out", "x"], 1, "is it a bundle?"),
     "no picture": (["request", "no-such-picture.jpg"], 2, "no-such-picture.jpg"),
-    "no server": (["request", "docs/../README.md", "--url", "http://127.0.0.1:9"], 2, ""),
+    "no server": (["request", "README.md", "--url", "http://127.0.0.1:9"], 3, "does not answer"),
     "an unknown command": (["serve"], 2, "serve"),
 }
 

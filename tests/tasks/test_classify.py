@@ -67,7 +67,7 @@ def test_bad_top(top: object) -> None:
 
 
 def test_unknown_parameters() -> None:
-    with pytest.raises(RequestError, match="unknown parameters k, treshold; allowed: top"):
+    with pytest.raises(RequestError, match="unknown parameters k, treshold; allowed: timings, top"):
         reply(logits([0, 1, 2]), ANIMALS, {"treshold": 0.5, "k": 3, "top": 1})
 
 
