@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,13 +62,27 @@ class LoadedShard:
     def is_last(self) -> bool:
         return self.stage.index == len(self.bundle.stages) - 1
 
-    def run(self, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def run(self, tensors: Mapping[str, np.ndarray], max_batch: int | None = None) -> dict[str, np.ndarray]:
         """Run the shard on one frame's tensors; shapes and dtypes are those of the stage's specs.
+
+        Args:
+            max_batch: run at most so many instances at once, where the tensors can be parted by instance.
 
         Raises:
             FrameError: a tensor is missing, unknown, of another dtype or shape, or holds NaN.
         """
         check_tensors(tensors, self.stage.inputs)
+        batch = _batch(tensors, self.stage.inputs)
+        axes = instance_axes(self.stage.inputs + self.stage.outputs)
+        if max_batch is None or batch <= max_batch or axes is None:
+            return self._run(tensors)
+        parts = [
+            self._run({name: _part(value, axes[name], start, max_batch) for name, value in tensors.items()})
+            for start in range(0, batch, max_batch)
+        ]
+        return {name: np.concatenate([part[name] for part in parts], axes[name]) for name in parts[0]}
+
+    def _run(self, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         inputs = [to_torch(tensors[spec.name], spec) for spec in self.stage.inputs]
         with torch.inference_mode():
             outputs = tree_leaves(self._module(*inputs))
@@ -172,6 +186,24 @@ def check_tensors(tensors: Mapping[str, np.ndarray], specs: tuple[TensorSpec, ..
             differences += _differences(tensors[spec.name], spec, batch)
     if differences:
         raise FrameError(f"the frame does not fit this stage: {'; '.join(differences)}")
+
+
+def _part(value: np.ndarray, axis: int, start: int, count: int) -> np.ndarray:
+    return value[(slice(None),) * axis + (slice(start, start + count),)]
+
+
+def instance_axes(specs: Sequence[TensorSpec]) -> dict[str, int] | None:
+    """Along which axis of its array in a frame each tensor holds its instances, one an index.
+
+    None where a tensor has no such axis: the windows of a window attention, N * batch of them, cannot be told apart.
+    """
+    axes = {}
+    for spec in specs:
+        dynamic = [axis for axis, dim in enumerate(spec.dim_order) if isinstance(spec.shape[dim], str)]
+        if len(dynamic) != 1 or spec.shape[spec.dim_order[dynamic[0]]] != "batch":
+            return None
+        axes[spec.name] = dynamic[0]
+    return axes
 
 
 def _batch(tensors: Mapping[str, np.ndarray], specs: tuple[TensorSpec, ...]) -> int:

@@ -24,8 +24,11 @@ TIMINGS_PARAMETER = "timings"
 class ShardPredictor(BytesModel):
     """One stage of the chain."""
 
-    def __init__(self, name: str, folder: Path, digest: str | None = None, max_queue: int = 32) -> None:
+    def __init__(
+        self, name: str, folder: Path, digest: str | None = None, *, max_batch: int = 1, max_queue: int = 32
+    ) -> None:
         super().__init__(name)
+        self._max_batch = max_batch
         self._folder = folder
         self._digest = digest
         self._worker = Worker(threads=1, max_queue=max_queue, initializer=use_threads)
@@ -67,7 +70,7 @@ class ShardPredictor(BytesModel):
 
     def _run(self, frame: Frame) -> Answer:
         start = time.perf_counter()
-        outputs = self._shard.run(frame.tensors)
+        outputs = self._shard.run(frame.tensors, self._max_batch)
         taken_ms = (time.perf_counter() - start) * 1000
         timings = {**frame.timings, str(frame.stage): round(taken_ms, 3)}
         if self._shard.is_last:
@@ -88,12 +91,21 @@ def parse() -> Namespace:
     parser = arguments("Serve one shard of a bundle with KServe.")
     parser.add_argument("--model_dir", type=Path, required=True, help="the stage's folder, as downloaded")
     parser.add_argument("--max_batch_size", type=int, default=1, help="the most instances that are run at once")
-    return parser.parse_args()
+    parsed = parser.parse_args()
+    if parsed.max_batch_size < 1 or parsed.max_queue < 0:
+        parser.error("--max_batch_size must be at least 1 and --max_queue at least 0")
+    return parsed
 
 
 def main() -> None:
     arguments = parse()
-    model = ShardPredictor(arguments.model_name, arguments.model_dir, arguments.bundle_digest, arguments.max_queue)
+    model = ShardPredictor(
+        arguments.model_name,
+        arguments.model_dir,
+        arguments.bundle_digest,
+        max_batch=arguments.max_batch_size,
+        max_queue=arguments.max_queue,
+    )
     model.load()
     serve(model, arguments)
 

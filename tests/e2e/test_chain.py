@@ -79,6 +79,17 @@ def test_v1_json_is_answered_alike(chain: Up, bundle: Path, photographs: list[by
     assert set(document["timings"]) == {"transformer", "0", "1", "2"}
 
 
+def test_pictures_in_one_request_are_answered_as_if_each_had_come_alone(
+    chain: Up, bundle: Path, photographs: list[bytes]
+) -> None:
+    chosen = photographs[:3]
+    body = {"instances": [{"data": base64.b64encode(picture).decode()} for picture in chosen]}
+
+    document = requests.post(chain.url, json=body, timeout=60).json()
+
+    assert document["predictions"] == [whole_reply(bundle, picture)[0] for picture in chosen]
+
+
 def test_200_requests_of_8_clients_at_once_are_each_equal_to_the_whole(
     chain: Up, bundle: Path, photographs: list[bytes]
 ) -> None:

@@ -18,6 +18,7 @@ from partition.runtime import (
     available_cpus,
     check_tensors,
     check_torch_version,
+    instance_axes,
     load_shard,
     use_threads,
 )
@@ -80,6 +81,26 @@ def test_an_input_is_not_changed(shards: list[LoadedShard]) -> None:
     shards[1].run(tensors)
 
     assert all(np.array_equal(before[name], tensors[name]) for name in before)
+
+
+def test_at_most_so_many_instances_run_at_once(shards: list[LoadedShard]) -> None:
+    """Three instances, one at a time: each as if it had come alone, to the bit."""
+    whole = {"pixels": pixels(3)}
+    alone = [{"pixels": whole["pixels"][index : index + 1]} for index in range(3)]
+    for shard in shards:
+        whole = shard.run(whole, max_batch=1)
+        alone = [shard.run(tensors) for tensors in alone]
+
+        for name, value in whole.items():
+            assert np.array_equal(value, np.concatenate([tensors[name] for tensors in alone]))
+
+
+def test_a_frame_is_parted_along_its_instances_wherever_they_lie() -> None:
+    turned = TensorSpec(name="a", dtype="F32", shape=("batch", 2, 3), dim_order=(1, 0, 2))
+    windows = TensorSpec(name="b", dtype="F32", shape=("4*batch", 5), dim_order=(0, 1))
+
+    assert instance_axes((turned,)) == {"a": 1}
+    assert instance_axes((turned, windows)) is None
 
 
 # what gets in
