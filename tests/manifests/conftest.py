@@ -1,10 +1,12 @@
 """What several tests of the manifests need: a bundle, a router as a process, and tiny steps for it to call."""
 
+import fcntl
 import json
 import os
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -235,10 +237,20 @@ def router(request: pytest.FixtureRequest) -> Iterator[StartRouter]:
         _wait_until(lambda: process.poll() is not None or _listens(port))
         return Running(port, process)
 
+    if request.param == "kserve":
+        request.getfixturevalue("kserve_port")
     yield start
     for process in started:
         process.kill()
         process.wait()
+
+
+@pytest.fixture
+def kserve_port() -> Iterator[int]:
+    """KServe's router listens on port 8080 only: tests that run side by side take it in turn."""
+    with (Path(tempfile.gettempdir()) / "shardline-tests-kserve-router.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield 8080
 
 
 def _command(which: str) -> tuple[int, list[str]]:

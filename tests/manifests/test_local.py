@@ -347,8 +347,10 @@ def test_a_router_that_is_no_program_is_refused(start_up: StartUp, tmp_path: Pat
 @pytest.mark.skipif(
     not os.environ.get("SHARDLINE_KSERVE_ROUTER"), reason="SHARDLINE_KSERVE_ROUTER names no router of KServe's"
 )
-def test_kserves_own_router_runs_the_chain(start_up: StartUp, tmp_path: Path, wait_until: Any) -> None:
-    running = start_up(three(tmp_path / "shards"), port=8080, router=os.environ["SHARDLINE_KSERVE_ROUTER"])
+def test_kserves_own_router_runs_the_chain(
+    kserve_port: int, start_up: StartUp, tmp_path: Path, wait_until: Any
+) -> None:
+    running = start_up(three(tmp_path / "shards"), port=kserve_port, router=os.environ["SHARDLINE_KSERVE_ROUTER"])
 
     assert len(running.predictions()) == 4
     os.kill(running.predictions()[3]["pid"], signal.SIGKILL)
