@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import requests
+from services.chains import one_by_one
 from services.processes import ROOT, answers, free_port, server, stop, wait_until
 
 from partition.build import BuildOptions, build
@@ -95,14 +96,14 @@ def test_a_frame_goes_in_and_the_next_stage_s_frame_comes_out(
     assert reply.headers["content-type"] == "application/x-shardline-frame"
     assert (found.stage, found.bundle, found.request_id) == (1, frame.bundle, "r1")
     assert list(found.timings) == ["transformer", "0"]
-    for name, expected in Chain(small_bundle).run_stages(pixels)[0].items():
+    for name, expected in one_by_one(small_bundle, pixels)[0].items():
         assert np.array_equal(found.tensors[name], expected)
 
 
 def test_the_last_stage_answers_v1_json(
     serve: Callable[[int], Served], small_bundle: Path, frame: Frame, pixels: np.ndarray
 ) -> None:
-    stages = Chain(small_bundle).run_stages(pixels)
+    stages = one_by_one(small_bundle, pixels)
     last = replace(frame, tensors=stages[1], stage=2, parameters={"top": 3, "timings": True})
 
     reply = serve(2).post(encode(last))

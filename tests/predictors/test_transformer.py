@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import requests
 from PIL import Image
+from services.chains import one_by_one
 from services.processes import ROOT, answers, free_port, server, stop
 
-from partition.verify import Chain
 from predictors.picture import pixel_batch
 from storage.bundle import Bundle, read_bundle
 from wire.frame import Frame, decode, encode
@@ -112,7 +112,7 @@ def test_a_photograph_becomes_stage_0_s_answer_in_every_shape_under_every_label(
     assert reply.status_code == 200
     assert (found.stage, found.bundle) == (1, bundle.digest)
     assert list(found.timings) == ["transformer", "0"]
-    for name, expected in Chain(small_bundle).run_stages(pixels)[0].items():
+    for name, expected in one_by_one(small_bundle, pixels)[0].items():
         assert np.array_equal(found.tensors[name], expected)
 
 
@@ -123,7 +123,7 @@ def test_several_pictures_make_one_batch_in_order(
     reply = pair.post(instances(*({"data": b64(picture)} for picture in chosen)))
     pixels = pixel_batch(chosen, bundle.picture, bundle.limits)
 
-    for name, expected in Chain(small_bundle).run_stages(pixels)[0].items():
+    for name, expected in one_by_one(small_bundle, pixels)[0].items():
         assert np.array_equal(decode(reply.content).tensors[name], expected)
 
 

@@ -69,6 +69,8 @@ def test_work_whose_client_has_gone_is_not_started(gate: threading.Event) -> Non
         gone = asyncio.ensure_future(worker.run(lambda: worked.append("gone")))
         await asyncio.sleep(0)
         gone.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await gone
         gate.set()
         await first
         assert await worker.run(lambda: "next") == "next"

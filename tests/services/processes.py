@@ -1,11 +1,12 @@
 """Start a real process, wait for a condition with a deadline, and leave nothing behind."""
 
+import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -42,10 +43,12 @@ def answers(url: str) -> bool:
 
 
 @contextmanager
-def running(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    command: Sequence[str], log: Path, env: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """A process with its output in `log`; it is told to stop at the end, and killed if it does not."""
     with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env=env)
         try:
             yield process
         finally:
@@ -70,7 +73,8 @@ def server(module: str, *arguments: str, log: Path, name: str, port: int) -> Ite
         *(sys.executable, "-m", module, f"--model_name={name}", f"--http_port={port}", "--enable_grpc=false"),
         *arguments,
     ]
-    with running(command, log) as process:
+    # as many threads as the tests themselves, which compare to the bit
+    with running(command, log, os.environ | {"OMP_NUM_THREADS": "1"}) as process:
         wait_until(
             lambda: process.poll() is not None or answers(f"http://127.0.0.1:{port}/v1/models/{name}"), f"{name} ready"
         )
