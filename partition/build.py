@@ -1,5 +1,6 @@
 """A model -> a bundle on disk: capture, plan, cut, save, and prove before it is put in place."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,16 +9,20 @@ import numpy as np
 import sympy
 import torch
 from torch.export import ExportedProgram
+from torch.utils._pytree import tree_leaves
 
 from partition.capture import capture
 from partition.costs import measure
 from partition.cut import Shard, cut
+from partition.layout import to_numpy
 from partition.liveness import Liveness, analyse
 from partition.models import Model
 from partition.plan import Plan, plan, plan_at
 from partition.program import runnable
 from partition.runtime import Golden, LoadedShard
 from storage.bundle import (
+    GOLDEN_PICTURE_FILE,
+    GOLDEN_REPLY_FILE,
     SHARD_FILE,
     WHOLE_FILE,
     Bundle,
@@ -27,6 +32,7 @@ from storage.bundle import (
     stage_folder,
     writing_bundle,
 )
+from tasks.registry import task_reply
 from wire.errors import CutError, ModelError
 from wire.limits import Limits
 
@@ -41,6 +47,17 @@ class BuildOptions:
     cuts: tuple[str, ...] = ()
     batch: int = 1
     limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenPicture:
+    """A picture that proves a served chain: a PNG file's bytes, and what a transformer makes of it.
+
+    `pixels` is uint8 [1, 3, height, width].
+    """
+
+    png: bytes
+    pixels: np.ndarray
 
 
 def make_plan(model: Model, pictures: np.ndarray, options: BuildOptions, say: Progress) -> tuple[Liveness, Plan]:
@@ -60,7 +77,14 @@ def make_plan(model: Model, pictures: np.ndarray, options: BuildOptions, say: Pr
 
 
 def build(
-    model: Model, name: str, pictures: np.ndarray, options: BuildOptions, out: Path, say: Progress = lambda _: None
+    model: Model,
+    name: str,
+    pictures: np.ndarray,
+    options: BuildOptions,
+    out: Path,
+    say: Progress = lambda _: None,
+    *,
+    golden: GoldenPicture | None = None,
 ) -> tuple[Bundle, Plan]:
     """Build the bundle of `model` at the folder `out`.
 
@@ -68,6 +92,7 @@ def build(
         name: the bundle's name, a DNS label: Kubernetes objects are named after it.
         pictures: uint8 [n, 3, height, width], real ones: costs are measured and golden outputs made with them.
         say: told what is being done, one short line a step.
+        golden: is kept in the bundle with the whole model's reply, for `shardline deploy` to ask the cluster with.
 
     Raises:
         ModelError, CutError, PlanError: the model or the cuts.
@@ -80,6 +105,8 @@ def build(
             say(f"cutting shard {len(shards)} of {len(chosen.stages)}")
             shards.append(shard)
         description = describe(model, name, chosen, shards)
+        if golden is not None:
+            _save_golden(draft, description, liveness.program, golden)
         _save_program(liveness.program, draft / WHOLE_FILE)
         _save_shards(draft, description, shards, pictures[:1])
         say("writing")
@@ -145,6 +172,16 @@ def _symbols(value: object) -> set[sympy.Symbol]:
     """The symbols in a node's sizes."""
     sizes = value.shape if isinstance(value, torch.Tensor) else [value]
     return {symbol for size in sizes if isinstance(size, torch.SymInt) for symbol in size.node.expr.free_symbols}
+
+
+def _save_golden(draft: Path, bundle: Bundle, whole: ExportedProgram, golden: GoldenPicture) -> None:
+    """Save the picture and what the whole model replies to it, at the threads that the costs were measured with."""
+    with torch.inference_mode():
+        values = tree_leaves(runnable(whole)(torch.from_numpy(golden.pixels)))
+    outputs = {spec.name: to_numpy(value, spec) for spec, value in zip(bundle.stages[-1].outputs, values, strict=True)}
+    reply = {"predictions": task_reply(bundle.task.name)(outputs, bundle.task, {})}
+    (draft / GOLDEN_PICTURE_FILE).write_bytes(golden.png)
+    (draft / GOLDEN_REPLY_FILE).write_text(json.dumps(reply, indent=1) + "\n")
 
 
 def _save_shards(draft: Path, bundle: Bundle, shards: Sequence[Shard], pixels: np.ndarray) -> None:

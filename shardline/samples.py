@@ -4,6 +4,7 @@ import io
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -12,6 +13,9 @@ from predictors.picture import to_pixels
 from storage.bundle import PictureSpec
 from wire.errors import ModelError
 from wire.limits import Limits
+
+if TYPE_CHECKING:
+    from partition.build import GoldenPicture
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 # Photographs in scikit-image's own wheel; its other pictures are downloaded.
@@ -73,6 +77,16 @@ def calibration_pixels(pictures: Sequence[bytes], spec: PictureSpec) -> np.ndarr
     random = np.random.default_rng(0)
     views = [view for picture in pictures for view in _views(picture, random)]
     return np.stack([to_pixels(view, spec, Limits()) for view in views])
+
+
+def golden_picture(pixels: np.ndarray, spec: PictureSpec) -> "GoldenPicture":
+    """One picture's pixels, `uint8 [3, height, width]`, as a small file, and what a transformer makes of that file."""
+    from partition.build import GoldenPicture
+
+    with io.BytesIO() as buffer:
+        Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0))).save(buffer, "PNG")
+        png = buffer.getvalue()
+    return GoldenPicture(png=png, pixels=to_pixels(png, spec, Limits())[None])
 
 
 def _views(picture: bytes, random: np.random.Generator) -> Iterator[bytes]:

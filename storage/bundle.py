@@ -2,6 +2,8 @@
 
     bundle.json                  what is below, described; its sha256 is the bundle's digest
     whole.pt2                    the whole model, uncut: the reference that `verify` compares with
+    golden.png                   a picture, and in
+    golden.json                  the whole model's v1 reply to it: what `deploy` asks a cluster
     stages/0/bundle.json         the same bytes again, so that a pod which gets only this folder can trust it
     stages/0/stage.json          {"stage": 0}
     stages/0/shard.pt2           the shard
@@ -39,6 +41,8 @@ STAGE_FILE = "stage.json"
 SHARD_FILE = "shard.pt2"
 GOLDEN_FILE = "golden.safetensors"
 WHOLE_FILE = "whole.pt2"
+GOLDEN_PICTURE_FILE = "golden.png"
+GOLDEN_REPLY_FILE = "golden.json"
 
 NAME_PATTERN = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _BATCH_DIM = re.compile(r"(?:([1-9][0-9]{0,8})\*)?batch")

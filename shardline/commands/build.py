@@ -49,12 +49,14 @@ def build(
 ) -> None:
     """Capture MODEL, plan its cuts, cut it, and write the bundle."""
     from partition.build import build as build_bundle
+    from shardline.samples import golden_picture
     from shardline.tables import bundle_table
 
     bundle_name = _name(name or out_folder.name)
     options = build_options(stages, cuts, batch, limit)
     loaded, pixels = load_with_pixels(model, weights, size, pictures, mean=mean, std=std, labels=labels)
-    bundle, _ = build_bundle(loaded, bundle_name, pixels, options, out_folder, say)
+    golden = golden_picture(pixels[0], loaded.picture)
+    bundle, _ = build_bundle(loaded, bundle_name, pixels, options, out_folder, say, golden=golden)
     out.print(bundle_table(bundle))
     out.print(f"{out_folder}: {bundle.name} {bundle.digest}")
 

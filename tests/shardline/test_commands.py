@@ -2,13 +2,19 @@
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import torch
 from e2e.conftest import shardline
 from services.processes import ROOT
 
+from partition.verify import Chain
+from predictors.picture import pixel_batch
 from storage.bundle import read_bundle
+from tasks.registry import task_reply
 
 pytestmark = pytest.mark.slow
 
@@ -47,6 +53,30 @@ def test_build_verify_and_render(tmp_path: Path, photos: Path) -> None:
     text = Path(rendered.stdout.strip()).read_text()
     assert "gs://bucket/models/stages/2" in text
     assert "shardline render" in text
+
+
+def test_a_bundle_holds_a_picture_and_what_the_whole_model_replies_to_it(tmp_path: Path, photos: Path) -> None:
+    bundle = tmp_path / "net"
+    shardline("build", *SMALL, "--stages", "2", "--out", str(bundle), "--pictures", str(photos))
+    described = read_bundle(bundle)
+    pixels = pixel_batch([(bundle / "golden.png").read_bytes()], described.picture, described.limits)
+    with threads(described.threads):
+        outputs = Chain(bundle).run_stages(pixels)[-1]
+
+    reply = json.loads((bundle / "golden.json").read_text())
+
+    assert {"golden.png", "golden.json"} <= described.files.keys()
+    assert reply == {"predictions": task_reply("classify")(outputs, described.task, {})}
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_plan_as_json(photos: Path) -> None:
