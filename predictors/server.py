@@ -25,6 +25,7 @@ from kserve.model_server import parser as kserve_parser
 from kserve.protocol.dataplane import DataPlane
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from predictors.drain import CloseConnections, Drain
 from wire.errors import PredictorError, RequestError, ShardlineError, TooLargeError
 from wire.limits import BODY_BYTES, mebibytes
 
@@ -189,23 +190,29 @@ def arguments(description: str) -> ArgumentParser:
     parser.add_argument("--bundle_digest", help="sha256:… of bundle.json; frames of other bundles are refused")
     parser.add_argument("--max_queue", type=int, default=32, help="requests that may wait; more are answered 503")
     parser.add_argument("--max_body_bytes", type=int, default=BODY_BYTES, help="bodies over it are answered 413")
+    parser.add_argument(
+        "--drain_seconds", type=float, default=0, help="after SIGTERM, keep answering so long but end every connection"
+    )
     return parser
 
 
 def serve(model: BytesModel, arguments: Namespace) -> None:
-    """Serve one loaded model until SIGTERM: running requests are finished, new connections refused."""
+    """Serve one loaded model until SIGTERM: then drain, finish the running requests and refuse new connections."""
+    drain = Drain(arguments.drain_seconds)
     warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")  # KServe's own use of FastAPI
     server = ModelServer(workers=1, timeout_keep_alive=max(arguments.timeout_keep_alive, _KEEP_ALIVE_SECONDS))
     server.dataplane = BytesDataPlane(model_registry=server.registered_models)
     app.add_exception_handler(ShardlineError, _reply_to_error)
     app.add_middleware(BodyLimit, label=model.label, limit_bytes=arguments.max_body_bytes)
-    app.router.lifespan_context = lambda _: _closing(model)
+    app.add_middleware(CloseConnections, drain=drain)
+    app.router.lifespan_context = lambda _: _closing(model, drain)
     server.start([model])
 
 
 @asynccontextmanager
-async def _closing(model: BytesModel) -> AsyncIterator[None]:
-    yield
+async def _closing(model: BytesModel, drain: Drain) -> AsyncIterator[None]:
+    with drain.on_sigterm():
+        yield
     await model.close()
 
 
