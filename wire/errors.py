@@ -15,7 +15,9 @@
     ├── PlanError                        no plan fits the limits
     ├── BundleError                      a bundle or shard that is incomplete, altered or of another version
     ├── StorageError                     a storage URI that cannot be read or written
-    └── ManifestError                    a Kubernetes document that cannot be rendered or run
+    ├── ManifestError                    a Kubernetes document that cannot be rendered or run
+    └── ClusterError                     what a cluster does not have or refuses, or a chain in it that is not ready
+        └── ClusterDownError             the Kubernetes API, or what is behind it, does not answer
 
 Messages are one line and give what was found, what is allowed and what to do. They reach the client, so they hold no
 secrets. Errors without a status of their own belong to the command line: it prints the message and exits with 1.
@@ -93,4 +95,12 @@ class StorageError(ShardlineError):
 
 
 class ManifestError(ShardlineError):
+    pass
+
+
+class ClusterError(ShardlineError):
+    pass
+
+
+class ClusterDownError(ClusterError):
     pass

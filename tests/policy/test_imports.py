@@ -28,7 +28,9 @@ HOMES = {
     "faiss": ["tasks/retrieve.py"],
     "fastapi": ["predictors"],
     "google": ["storage/gcs.py"],
-    "kserve": ["predictors"],
+    "kubernetes": ["client/cluster.py", "client/podport.py"],
+    "jsonschema": ["manifests/rules/crds.py"],
+    "kserve": ["predictors", "manifests/rules/models.py"],
     "requests": ["client"],
     "rich": ["shardline"],
     "safetensors": ["partition", "training", "wire/frame.py"],
@@ -40,6 +42,7 @@ HOMES = {
     "typer": ["shardline"],
     "uvicorn": ["predictors"],
     "urllib3": ["client"],
+    "websocket": ["client/podport.py"],
     "yaml": ["manifests"],
     "yarl": ["manifests"],
 }
