@@ -28,7 +28,7 @@ HOMES = {
     "faiss": ["tasks/retrieve.py"],
     "fastapi": ["predictors"],
     "google": ["storage/gcs.py"],
-    "kubernetes": ["client/cluster.py", "client/podport.py"],
+    "kubernetes": ["client/cluster.py", "client/podport.py", "manifests/rules/models.py"],
     "jsonschema": ["manifests/rules/crds.py"],
     "kserve": ["predictors", "manifests/rules/models.py"],
     "requests": ["client"],

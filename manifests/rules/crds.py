@@ -1,0 +1,148 @@
+"""Documents against CustomResourceDefinitions, the API server's own schemas, where the user has their files.
+
+An openAPIV3Schema is almost a JSON schema. Three things differ: what `properties` does not name is refused (the API
+server prunes it, or refuses it with --validate=strict), `x-kubernetes-int-or-string` is two types, and `nullable` is
+one more. jsonschema does the rest.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError, ValidationError
+
+from manifests.rules.files import Source, find_files, read_file
+from manifests.rules.rule import Finding, key
+from manifests.rules.scalars import shown
+from wire.errors import ManifestError
+
+CRD = "CustomResourceDefinition"
+_PRESERVE = "x-kubernetes-preserve-unknown-fields"
+_INT_OR_STRING = "x-kubernetes-int-or-string"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schemas:
+    """The validators of (apiVersion, kind), and the kinds whose CRDs accept everything."""
+
+    validators: Mapping[tuple[str, str], Draft202012Validator]
+    open_kinds: tuple[str, ...] = ()
+
+    def findings(self, document: Mapping[str, Any]) -> Iterator[Finding]:
+        """What the schema of a document's kind says against it; nothing where there is none."""
+        validator = self.validators.get((str(document.get("apiVersion")), str(document.get("kind"))))
+        if validator is not None:
+            errors = sorted(
+                validator.iter_errors(_without_nulls(document)), key=lambda error: list(map(str, error.path))
+            )
+            for error in errors:
+                yield _path(error), _message(error)
+
+
+def read_crds(path: Path) -> list[Mapping[str, Any]]:
+    """The CRDs of a file or of a folder's files.
+
+    Raises:
+        ManifestError: the path does not exist, a file is no YAML, or there is no CRD.
+    """
+    read = [each for file in find_files([path]) for each in read_file(file)]
+    crds = [each.document for each in read if isinstance(each, Source) and _is_crd(each.document)]
+    if not crds:
+        raise ManifestError(f"--crds {path} holds no {CRD}: give KServe's config/crd/full or one of its files")
+    return crds
+
+
+def compile_crds(crds: Sequence[Mapping[str, Any]]) -> Schemas:
+    """
+    Raises:
+        ManifestError: a CRD of a wrong shape.
+    """
+    validators: dict[tuple[str, str], Draft202012Validator] = {}
+    open_kinds = []
+    for crd in crds:
+        try:
+            group, kind = crd["spec"]["group"], crd["spec"]["names"]["kind"]
+            for version in crd["spec"]["versions"]:
+                schema = version["schema"]["openAPIV3Schema"]
+                if _is_open(schema):
+                    open_kinds.append(kind)
+                converted = _convert(schema, root=True)
+                Draft202012Validator.check_schema(converted)
+                validators[f"{group}/{version['name']}", kind] = Draft202012Validator(converted)
+        except (KeyError, TypeError, AttributeError, SchemaError) as exc:
+            raise ManifestError(f"a {CRD} is of a wrong shape ({exc!r:.200}): give it as KServe ships it") from exc
+    return Schemas(validators=validators, open_kinds=tuple(open_kinds))
+
+
+def _is_crd(document: Any) -> bool:
+    return isinstance(document, Mapping) and document.get("kind") == CRD
+
+
+def _is_open(schema: Mapping[str, Any]) -> bool:
+    """KServe's config/crd/minimal: any spec goes."""
+    spec = schema.get("properties", {}).get("spec", {})
+    return bool(schema.get(_PRESERVE) or spec.get(_PRESERVE) or not spec.get("properties"))
+
+
+def _convert(schema: Mapping[str, Any], *, root: bool = False) -> dict[str, Any]:
+    converted: dict[str, Any] = {}
+    for name, value in schema.items():
+        if name in ("properties", "patternProperties"):
+            converted[name] = {field: _convert(each) for field, each in value.items()}
+        elif name in ("items", "additionalProperties", "not") and isinstance(value, Mapping):
+            converted[name] = _convert(value)
+        elif name in ("allOf", "anyOf", "oneOf"):
+            converted[name] = [_convert(each) for each in value]
+        elif not name.startswith("x-kubernetes-") and name not in ("default", "description", "example", "format"):
+            converted[name] = value
+    if "properties" in schema and not schema.get(_PRESERVE):
+        converted.setdefault("additionalProperties", False)
+    if root:  # the API server knows them better than a CRD does
+        converted["properties"] = {**converted.get("properties", {}), "metadata": {}}
+    if schema.get(_INT_OR_STRING):
+        converted = {name: value for name, value in converted.items() if name not in ("type", "anyOf")}
+        converted["type"] = ["integer", "string"]
+    if converted.pop("nullable", False) and "type" in converted:
+        types = converted["type"]
+        converted["type"] = [*(types if isinstance(types, list) else [types]), "null"]
+    return converted
+
+
+def _without_nulls(value: Any) -> Any:
+    """A field that is null is one that is not there."""
+    if isinstance(value, Mapping):
+        return {name: _without_nulls(each) for name, each in value.items() if each is not None}
+    return [_without_nulls(each) for each in value] if isinstance(value, list) else value
+
+
+def _path(error: ValidationError) -> str:
+    path = ""
+    for step in error.absolute_path:
+        path = f"{path}[{step}]" if isinstance(step, int) else key(path, step)
+    return path
+
+
+def _message(error: ValidationError) -> str:
+    found, limit, instance = shown(error.instance), _words(error.validator_value), error.instance
+    match error.validator:
+        case "additionalProperties":
+            known = error.schema.get("properties", ()) if isinstance(error.schema, Mapping) else ()
+            unknown = [
+                name for name in map(str, instance if isinstance(instance, Mapping) else ()) if name not in known
+            ]
+            return f"the CRD knows no field {', '.join(unknown)}: remove it or look at its spelling"
+        case "required":
+            missing = [name for name in limit if not isinstance(instance, Mapping) or name not in instance]
+            return f"the CRD requires {', '.join(missing)}: add it"
+        case "enum":
+            return f"found {found}, the CRD allows {', '.join(limit)}"
+        case "type":
+            return f"found {found}, the CRD allows {' or '.join(limit)}"
+        case _:
+            return f"found {found}, the CRD allows {error.validator} {', '.join(limit)}"
+
+
+def _words(value: object) -> list[str]:
+    return [str(each) for each in value] if isinstance(value, list) else [str(value)]

@@ -1,0 +1,216 @@
+"""Documents against the typed models that the kserve and kubernetes packages generate from the real API types.
+
+An unknown field is one that the API server refuses (`--validate=strict`) or drops without a word. Besides the findings
+there is a cleaned copy of the document: without what is unknown, null or of a wrong type. It is what rules read.
+"""
+
+import difflib
+import importlib.util
+import re
+import sys
+from collections.abc import Generator, Mapping
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+from manifests.rules.enums import ENUMS
+from manifests.rules.rule import Finding, key
+from manifests.rules.scalars import mistake, shown, type_of
+
+_SERVING = "serving.kserve.io"
+# kind -> the apiVersions and their models
+KINDS: Mapping[str, Mapping[str, str]] = {
+    "InferenceService": {f"{_SERVING}/v1beta1": "V1beta1InferenceService"},
+    "InferenceGraph": {f"{_SERVING}/v1alpha1": "V1alpha1InferenceGraph"},
+    "ServingRuntime": {f"{_SERVING}/v1alpha1": "V1alpha1ServingRuntime"},
+    "ClusterServingRuntime": {f"{_SERVING}/v1alpha1": "V1alpha1ClusterServingRuntime"},
+    "ClusterStorageContainer": {f"{_SERVING}/v1alpha1": "V1alpha1ClusterStorageContainer"},
+    "ConfigMap": {"v1": "V1ConfigMap"},
+    "Namespace": {"v1": "V1Namespace"},
+    "Secret": {"v1": "V1Secret"},
+    "Service": {"v1": "V1Service"},
+    "ServiceAccount": {"v1": "V1ServiceAccount"},
+    "HorizontalPodAutoscaler": {
+        "autoscaling/v1": "V1HorizontalPodAutoscaler",
+        "autoscaling/v2": "V2HorizontalPodAutoscaler",
+    },
+    "Ingress": {"networking.k8s.io/v1": "V1Ingress"},
+    "NetworkPolicy": {"networking.k8s.io/v1": "V1NetworkPolicy"},
+    "PodDisruptionBudget": {"policy/v1": "V1PodDisruptionBudget"},
+}
+# The controllers' to write, and not modelled in full
+_OPAQUE = {"status", "managedFields"}
+
+Cleaned = dict[str, Any]
+Reader = Generator[Finding, None, Any]
+
+
+def read_document(document: Mapping[Any, Any]) -> Generator[Finding, None, Cleaned]:
+    """The findings of a document; the generator's value is its cleaned copy."""
+    kind, api_version = document.get("kind"), document.get("apiVersion")
+    model = KINDS.get(kind, {}).get(str(api_version)) if isinstance(kind, str) else None
+    if model is None:
+        yield from _unmodelled(kind, api_version)
+    metadata = yield from _metadata(document, needed=kind != "Kustomization")
+    if model is None:
+        return {**{str(name): value for name, value in document.items()}, "kind": str(kind), "metadata": metadata}
+    whole = {name: value for name, value in document.items() if name != "metadata"}
+    cleaned: Cleaned = yield from _read_object(whole, model, "")
+    return {**cleaned, "metadata": metadata}
+
+
+def _unmodelled(kind: Any, api_version: Any) -> Generator[Finding, None, None]:
+    if not isinstance(kind, str) or not kind:
+        yield "kind", f"found {shown(kind)}, allowed is the name of a kind: every Kubernetes document has one"
+    if not isinstance(api_version, str) or not api_version:
+        yield "apiVersion", f"found {shown(api_version)}, allowed is text: every Kubernetes document has one"
+    elif kind in KINDS:
+        yield "apiVersion", f"found {api_version!r}, allowed for {kind} is {' or '.join(KINDS[kind])}"
+
+
+def _metadata(document: Mapping[Any, Any], *, needed: bool) -> Reader:
+    found = document.get("metadata")
+    if found is None:
+        if needed:
+            yield "metadata", "found none, allowed is a mapping with a name"
+        return {}
+    metadata = yield from _read(found, "V1ObjectMeta", "metadata")
+    if needed and not metadata.get("name"):
+        yield "metadata.name", "found none: every Kubernetes document needs a name"
+    return metadata
+
+
+def _read(value: Any, type_name: str, path: str) -> Reader:
+    """Yield what is wrong with a value; give it back cleaned, or None where nothing can be kept of it."""
+    if match := re.fullmatch(r"list\[(.+)\]", type_name, re.IGNORECASE):
+        return (yield from _read_list(value, match[1], path))
+    if match := re.fullmatch(r"dict[\[(]str, (.+)[\])]", type_name, re.IGNORECASE):
+        return (yield from _read_map(value, match[1], path))
+    if _model(type_name) is not None:
+        return (yield from _read_object(value, type_name, path))
+    if found := mistake(value, type_name):
+        yield path, found
+        return None
+    return str(value) if type_name == "Quantity" else value
+
+
+def _read_list(value: Any, item_type: str, path: str) -> Reader:
+    if not isinstance(value, list):
+        yield path, f"found {shown(value)}, allowed is a list"
+        return []
+    items = []
+    for index, item in enumerate(value):
+        cleaned = yield from _read(item, item_type, f"{path}[{index}]")
+        items.append(_empty(item_type) if cleaned is None else cleaned)  # keeps the indices of the others
+    return items
+
+
+def _read_map(value: Any, item_type: str, path: str) -> Reader:
+    if not isinstance(value, Mapping):
+        yield path, f"found {shown(value)}, allowed is a mapping"
+        return {}
+    cleaned = {}
+    for name, item in value.items():
+        if not isinstance(name, str):
+            yield key(path, name), f"found the key {shown(name)}, allowed is text: put it in quotes"
+            continue
+        kept = yield from _read(item, item_type, key(path, name))
+        if kept is not None:
+            cleaned[name] = kept
+    return cleaned
+
+
+def _read_object(value: Any, type_name: str, path: str) -> Reader:
+    if not isinstance(value, Mapping):
+        yield path, f"found {shown(value)}, allowed is a mapping"
+        return {}
+    fields = _fields(type_name)
+    cleaned: Cleaned = {}
+    for name, item in value.items():
+        here = key(path, name)
+        if name not in fields:
+            yield here, _unknown(name, fields)
+        elif item is not None:
+            kept = item if name in _OPAQUE else (yield from _read_field(item, name, type_name, here))
+            if kept is not None:
+                cleaned[name] = kept
+    for name in sorted(_required(type_name) - {name for name, item in value.items() if item is not None}):
+        yield key(path, name), "found none: this field is required"
+    return cleaned
+
+
+def _read_field(value: Any, name: str, owner: str, path: str) -> Reader:
+    cleaned = yield from _read(value, type_of(name, _fields(owner)[name]), path)
+    allowed = ENUMS.get(f"{owner}.{name}")
+    if allowed and isinstance(cleaned, str) and cleaned not in allowed:
+        yield path, f"found {shown(cleaned)}, allowed is {', '.join(allowed)}"
+        return None
+    return cleaned
+
+
+def _unknown(name: Any, fields: Mapping[str, str]) -> str:
+    close = difflib.get_close_matches(str(name), fields, n=1)
+    return f"unknown field {shown(name)}" + (f": did you mean {close[0]!r}?" if close else ": remove it")
+
+
+def _empty(type_name: str) -> Any:
+    """What Go decodes a null into: the zero value."""
+    if _model(type_name) is not None or type_name.lower().startswith("dict"):
+        return {}
+    return [] if type_name.lower().startswith("list") else ""
+
+
+@cache
+def _fields(type_name: str) -> Mapping[str, str]:
+    """The fields of a model by their names in JSON, and their types."""
+    model = _model(type_name)
+    return {json_name: model.openapi_types[name] for name, json_name in model.attribute_map.items()}
+
+
+@cache
+def _required(type_name: str) -> frozenset[str]:
+    model = _model(type_name)
+    names = model.attribute_map
+    if hasattr(model, "model_fields"):  # kubernetes: pydantic
+        return frozenset(
+            names[name] for name, each in model.model_fields.items() if name in names and each.is_required()
+        )
+    return frozenset(json_name for name, json_name in names.items() if _refuses_none(model, name))
+
+
+def _refuses_none(model: Any, name: str) -> bool:
+    """kserve's models say what is required nowhere but in their setters."""
+    blank = SimpleNamespace(local_vars_configuration=SimpleNamespace(client_side_validation=True))
+    try:
+        getattr(model, name).fset(blank, None)
+    except ValueError:
+        return True
+    return False
+
+
+@cache
+def _model(type_name: str) -> Any:
+    """The model class of a name, None for a scalar. Go's full names (K8sIoApiAppsV1Foo) are Kubernetes' V1Foo."""
+    import kubernetes.client.models
+
+    short = re.sub(r"^K8sIoApi[A-Z][a-z]+(?=V\d)", "", type_name)
+    return getattr(_kserve_models(), short, None) or getattr(kubernetes.client.models, short, None)
+
+
+@cache
+def _kserve_models() -> Any:
+    """kserve.models, without what `import kserve` does besides: two seconds, a server's arguments, its loggers."""
+    if "kserve" in sys.modules:
+        import kserve.models
+
+        return kserve.models
+    spec = importlib.util.find_spec("kserve")
+    assert spec is not None
+    sys.modules["kserve"] = importlib.util.module_from_spec(spec)  # not executed
+    try:
+        import kserve.models
+
+        return kserve.models
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "kserve"]:
+            del sys.modules[name]

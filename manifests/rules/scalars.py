@@ -1,0 +1,98 @@
+"""Single values as Kubernetes decodes them: what a type's name allows, beyond what YAML made of the text."""
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+# apimachinery's resource.Quantity: a decimal number and a suffix or an exponent
+_QUANTITY = re.compile(r"(?P<number>[+-]?(?:\d+(?:\.\d*)?|\.\d+))(?P<suffix>[KMGTPE]i|[numkMGTPE]|[eE][+-]?\d{1,3})?")
+_POWERS = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+_BINARY = "KMGTPE"
+_INT64 = range(-(2**63), 2**63)
+_SHOWN = 80  # characters
+
+# 'object' in the models, an IntOrString in Kubernetes
+_INT_OR_STRING = {"port", "targetPort", "maxSurge", "maxUnavailable", "minAvailable"}
+# plain strings in the models
+_QUANTITY_FIELDS = {"limits", "requests", "overhead", "sizeLimit", "capacity", "hard"}
+
+
+def type_of(name: str, declared: str) -> str:
+    """The type of a field called `name`: what the models call a string or an object is sometimes more."""
+    if name in _INT_OR_STRING and declared == "object":
+        return "IntOrString"
+    if name in _QUANTITY_FIELDS:
+        return re.sub(r"\bstr\b(?!,)", "Quantity", declared)
+    return {"ResourceQuantity": "Quantity", "V1beta1MetricQuantity": "Quantity"}.get(declared, declared)
+
+
+def mistake(value: Any, type_name: str) -> str | None:
+    """What is wrong with a value of a named type, as 'found …, allowed is …'; None if nothing is."""
+    allowed = _allowed(value, type_name)
+    return None if allowed is None else f"found {shown(value)}, allowed is {allowed}"
+
+
+def _allowed(value: Any, type_name: str) -> str | None:
+    match type_name:
+        case "str":
+            return None if isinstance(value, str) else "text: put it in quotes"
+        case "int":
+            return None if _is_int(value) else "a whole number"
+        case "float":
+            return None if _is_int(value) or isinstance(value, float) else "a number"
+        case "bool":
+            return None if isinstance(value, bool) else "true or false"
+        case "datetime":
+            return None if isinstance(value, str | date) else "a time such as 2026-01-01T00:00:00Z"
+        case "bytes":
+            return None if _is_base64(value) else "base64; stringData takes plain text"
+        case "IntOrString":
+            return None if _is_int(value) or isinstance(value, str) else "a whole number or text"
+        case "Quantity":
+            return None if quantity(value) is not None else "a quantity such as 500m, 2 or 1536Mi"
+        case _:
+            return None
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value in _INT64
+
+
+def _is_base64(value: Any) -> bool:
+    try:
+        return isinstance(value, str | bytes) and base64.b64decode(value, validate=True) is not None
+    except (binascii.Error, ValueError):
+        return False
+
+
+def quantity(value: Any) -> Decimal | None:
+    """'1500m' -> 1.5, '2Gi' -> 2147483648; None where Kubernetes could not parse it."""
+    if not (isinstance(value, str | float) or _is_int(value)):
+        return None
+    match = _QUANTITY.fullmatch(str(value))
+    if match is None:
+        return None
+    suffix: str = match["suffix"] or ""
+    number = Decimal(match["number"])
+    if suffix[1:] == "i":
+        return number * Decimal(1024) ** (_BINARY.index(suffix[0]) + 1)
+    power = _POWERS[suffix] if suffix in _POWERS else int(suffix[1:])
+    return number.scaleb(power)
+
+
+def shown(value: Any) -> str:
+    """A value for a message, in one short line."""
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    if value is None or isinstance(value, bool):
+        return {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, int) and value not in _INT64:
+        return "a number over 64 bits"
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
