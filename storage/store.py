@@ -1,20 +1,72 @@
-"""Where bundles lie: one small Protocol over a tree of files, its implementations, and which URI opens which.
+"""Where bundles lie: one small Protocol over a tree of files, and which URI opens which implementation.
 
-A name is a relative POSIX path ("stages/0/shard.pt2"). Every Store passes tests/contracts/test_store.py; MemoryStore is
-for tests, yours too. Nothing here knows what is in a file: storage.bundle checks digests after a download.
+A name is a relative POSIX path ("stages/0/shard.pt2"). Every Store passes tests/contracts/test_store.py. Nothing here
+knows what is in a file: storage.bundle checks digests after a download.
 """
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Protocol
-from urllib.parse import unquote, urlsplit
 
 from wire.errors import StorageError
 
-_DRAFT = ".writing."  # the folder beside a file in which it is written
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """What a store tells of a file without opening it."""
+
+    name: str
+    size_bytes: int
+    modified: datetime  # with its time zone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """How a store on the network is reached; what lies on this machine asks for none of it.
+
+    `key_file` is a service account's key and `anonymous` leaves credentials out; with neither, Application Default
+    Credentials are looked for. `retry_s` is how long a connection that is broken is tried again.
+    """
+
+    key_file: Path | None = None
+    anonymous: bool = False
+    retry_s: float = 60.0
+
+
+DEFAULT_ACCESS = Access()
+
+
+class Progress(Protocol):
+    """Is told how bytes move, from several threads at once."""
+
+    def begin(self, total_bytes: int) -> None: ...
+
+    def there(self, size_bytes: int) -> None:
+        """So many more bytes need not move: they are there already, and equal."""
+        ...
+
+    def moved(self, size_bytes: int) -> None:
+        """So many more bytes were sent or fetched."""
+        ...
+
+
+class Silent:
+    """Progress that nobody watches."""
+
+    def begin(self, total_bytes: int) -> None:
+        pass
+
+    def there(self, size_bytes: int) -> None:
+        pass
+
+    def moved(self, size_bytes: int) -> None:
+        pass
+
+
+SILENT = Silent()
 
 
 class Store(Protocol):
@@ -24,87 +76,37 @@ class Store(Protocol):
         """The names that start with `prefix`, sorted; "stages/1" also gives "stages/10/…", "stages/1/" does not."""
         ...
 
+    def entries(self, prefix: str = "") -> list[Entry]:
+        """`names`, with what the store knows of each file."""
+        ...
+
+    def holds(self, name: str, path: Path) -> bool:
+        """Whether the file of that name is there and equal to the one at `path`."""
+        ...
+
     def read(self, name: str) -> bytes: ...
 
     def write(self, name: str, data: bytes) -> None:
         """Create or replace in one step: nobody sees half a file."""
         ...
 
-    def save(self, name: str, path: Path) -> None:
+    def put(self, name: str, path: Path, progress: Progress = SILENT) -> None:
+        """`write` what is in the file at `path`, never all of it in memory.
+
+        A store on the network goes on where an earlier `put` of the same content broke off, even in another process.
+        """
+        ...
+
+    def save(self, name: str, path: Path, progress: Progress = SILENT) -> None:
         """Put the file at `path` on this machine, in place of what is there; never all of it in memory."""
         ...
 
-
-class FolderStore:
-    """A folder on this machine: file:///absolute/path. `save` links instead of copying gigabytes, as KServe does."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-
-    def names(self, prefix: str = "") -> list[str]:
-        with _as_storage_error(f"{self._root}"):
-            files = (path.relative_to(self._root) for path in self._root.rglob("*") if path.is_file())
-            names = (path.as_posix() for path in files if not path.parent.name.startswith(_DRAFT))
-            return sorted(name for name in names if name.startswith(prefix))
-
-    def read(self, name: str) -> bytes:
-        path = self._path(name)
-        with _as_storage_error(f"{path}"):
-            return path.read_bytes()
-
-    def write(self, name: str, data: bytes) -> None:
-        path = self._path(name)
-        with _as_storage_error(f"{path}"):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=_DRAFT, dir=path.parent) as draft:
-                written = Path(draft, path.name)
-                written.write_bytes(data)
-                written.replace(path)
-
-    def save(self, name: str, path: Path) -> None:
-        source = self._path(name)
-        with _as_storage_error(f"{source}"):
-            if path.exists() and path.samefile(source):
-                return  # a folder downloaded onto itself: unlinking would lose the file
-            if not source.is_file():
-                raise FileNotFoundError(f"{source} is no file")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.unlink(missing_ok=True)
-            _link(source.resolve(), path)
-
-    def _path(self, name: str) -> Path:
-        return self._root / checked_name(name)
+    def delete(self, name: str) -> None:
+        """The file is gone afterwards, also if it never was there."""
+        ...
 
 
-class MemoryStore:
-    """A store that lives as long as the process, for tests."""
-
-    def __init__(self, files: Mapping[str, bytes] | None = None) -> None:
-        self._files: dict[str, bytes] = {}
-        for name, data in (files or {}).items():
-            self.write(name, data)
-
-    def names(self, prefix: str = "") -> list[str]:
-        return sorted(name for name in self._files if name.startswith(prefix))
-
-    def read(self, name: str) -> bytes:
-        try:
-            return self._files[checked_name(name)]
-        except KeyError as exc:
-            raise StorageError(f"{name} is not in the store: it holds {len(self._files)} files") from exc
-
-    def write(self, name: str, data: bytes) -> None:
-        self._files[checked_name(name)] = bytes(data)
-
-    def save(self, name: str, path: Path) -> None:
-        data = self.read(name)
-        with _as_storage_error(f"{path}"):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.unlink(missing_ok=True)
-            path.write_bytes(data)
-
-
-def open_store(uri: str) -> Store:
+def open_store(uri: str, access: Access = DEFAULT_ACCESS) -> Store:
     """'file:///models/resnet50' -> the store under that URI.
 
     Raises:
@@ -114,7 +116,7 @@ def open_store(uri: str) -> Store:
     if not separator or scheme not in _SCHEMES:
         allowed = ", ".join(f"{known}://" for known in _SCHEMES)
         raise StorageError(f"{uri!r} is no storage URI that Shardline reads; allowed: {allowed}")
-    return _SCHEMES[scheme](uri)
+    return _SCHEMES[scheme](uri, access)
 
 
 def download(uri: str, folder: Path) -> None:
@@ -157,35 +159,25 @@ def is_inside(name: str) -> bool:
     return plain and name != "." and not path.is_absolute() and ".." not in path.parts
 
 
-def _folder_store(uri: str) -> FolderStore:
-    """The URI's path is percent-decoded: file:///a%20b is the folder '/a b'."""
-    try:
-        parts = urlsplit(uri)
-        path = Path(unquote(parts.path, errors="strict"))
-    except ValueError as exc:
-        raise StorageError(f"{uri!r} is no URI ({exc}): write file:///absolute/path") from exc
-    if parts.netloc not in ("", "localhost") or not path.is_absolute():
-        raise StorageError(f"{uri!r} has no absolute path: write file:///absolute/path, with three slashes")
-    if parts.query or parts.fragment:
-        raise StorageError(f"{uri!r} has a '?' or '#': write %3F or %23 if the folder's name has one")
-    if not path.is_dir():
-        raise StorageError(f"{uri!r}: there is no folder {path} on this machine")
-    return FolderStore(path)
+def _open_folder(uri: str, _: Access) -> Store:
+    from storage.folder import open_folder  # it builds on this module
+
+    return open_folder(uri)
+
+
+def _open_gcs(uri: str, access: Access) -> Store:
+    from storage.gcs import open_gcs  # google.cloud takes a second to load, and pods' processes never need it
+
+    return open_gcs(uri, access)
 
 
 # the one place that knows which URI is read by what
-_SCHEMES: Mapping[str, Callable[[str], Store]] = {"file": _folder_store}
-
-
-def _link(source: Path, path: Path) -> None:
-    try:
-        path.symlink_to(source)
-    except OSError:  # a file system or a user without links
-        shutil.copyfile(source, path)
+_SCHEMES: Mapping[str, Callable[[str, Access], Store]] = {"file": _open_folder, "gs": _open_gcs}
 
 
 @contextmanager
-def _as_storage_error(what: str) -> Iterator[None]:
+def as_storage_error(what: str) -> Iterator[None]:
+    """What the file system says, in one line."""
     try:
         yield
     except (OSError, ValueError) as exc:  # ValueError: a null byte in a path

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from storage.store import FolderStore, MemoryStore, Store, save_all
+from storage.folder import FolderStore
+from storage.memory import MemoryStore
+from storage.store import Store, save_all
 from wire.errors import StorageError
 
 STORES: dict[str, Callable[[Path], Store]] = {"FolderStore": FolderStore, "MemoryStore": lambda _: MemoryStore()}

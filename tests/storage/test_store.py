@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from storage.store import FolderStore, download, open_store
+from storage.folder import FolderStore
+from storage.store import download, open_store
 from wire.errors import StorageError
 
 
