@@ -1,5 +1,8 @@
 # make demo      build ResNet-50 in three shards, serve it here, ask it, prove it
 # make test      all that CI checks: lint, types, tests
+# make images    the container images of shard, transformer and client (TOOL=buildah|podman|docker, WHEELS=folder)
+# make wheels    the packages of the images, into the folder WHEELS (wheels): images are then built without internet
+# make pins      the versions in the images: those that are installed here
 # make install   the virtual environment .venv with the command `shardline`
 # make check     lint, types and the fast tests only
 # make format    let ruff put the code in order
@@ -11,7 +14,7 @@ BIN := $(VENV)/bin
 # threads that spin while they wait take the CPU from the other processes of a chain
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test check install lint format clean
+.PHONY: demo test check images wheels pins install lint format clean
 
 demo: install
 	$(BIN)/python examples/demo.py
@@ -30,6 +33,16 @@ lint: install
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+images:
+	@sh docker/build.sh $(IMAGES)
+
+wheels: install
+	$(BIN)/pip download --quiet --only-binary :all: --python-version 3.11 --dest $(or $(WHEELS),wheels) \
+	    --constraint docker/constraints.txt $(patsubst %,--requirement docker/%.txt,shard transformer client)
+
+pins: install
+	$(BIN)/python docker/pins.py
 
 install: $(VENV)/installed
 

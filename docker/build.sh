@@ -1,0 +1,55 @@
+#!/bin/sh
+# Build the images, all or those named: [TOOL=…] [WHEELS=…] [BASE=…] docker/build.sh [shard] [transformer] [client]
+#   TOOL    buildah, podman or docker; left out, the first of them that is installed
+#   WHEELS  a folder of wheels, as `make wheels` fills it (wheels); packages come from pip's index where it has none
+#   BASE    the image to build on, by tag or digest; it is pulled only where the tool does not have it
+# The full name has a registry's host, as a node of Kubernetes looks for it: docker.io/shardline/shard:VERSION.
+set -eu
+cd "$(dirname "$0")/.."
+
+fail() {
+    echo "error: $*" >&2
+    exit 1
+}
+
+first_tool() {
+    for each in buildah podman docker; do
+        if command -v "$each" > /dev/null; then echo "$each"; return; fi
+    done
+    fail "none of buildah, podman and docker is installed: install one (Debian: apt-get install buildah)"
+}
+
+# The same input gives the same layers: times are set to 0, and a layer is made anew only when its input changes.
+build() {
+    case $tool in
+        buildah) buildah bud --layers --pull=false --format docker --timestamp 0 "$@" ;;
+        podman) podman build --layers --pull=false --format docker --timestamp 0 "$@" ;;
+        docker) docker build --build-arg SOURCE_DATE_EPOCH=0 "$@" ;;
+    esac
+}
+
+tool=${TOOL:-$(first_tool)}
+case $tool in buildah | podman | docker) ;; *) fail "TOOL=$tool: it may be buildah, podman or docker" ;; esac
+command -v "$tool" > /dev/null || fail "TOOL=$tool is not installed: leave TOOL out to take what is there"
+[ "$tool" != docker ] || docker info > /dev/null 2>&1 || fail "docker's daemon does not answer: start it, or give TOOL=buildah"
+
+[ $# -gt 0 ] || set -- shard transformer client
+for image in "$@"; do
+    [ -f "docker/$image.Dockerfile" ] || fail "there is no image $image: it may be shard, transformer or client"
+done
+
+version=$(sed -n 's/^version = "\(.*\)"$/\1/p' pyproject.toml)
+wheels=${WHEELS:-wheels}
+options="--build-arg VERSION=$version${BASE:+ --build-arg BASE=$BASE}"
+if [ -n "$(find "$wheels" -name '*.whl' 2> /dev/null | head -1)" ]; then
+    options="$options --build-context wheels=$(realpath "$wheels")"
+elif [ -n "${WHEELS:-}" ]; then
+    fail "WHEELS=$WHEELS has no wheels: fill it by \`make wheels WHEELS=$WHEELS\`, or leave WHEELS out to use pip's index"
+fi
+
+for image in "$@"; do
+    name=docker.io/shardline/$image:$version
+    echo "$name: building with $tool"
+    # shellcheck disable=SC2086  # words without blanks
+    build $options --file "docker/$image.Dockerfile" --tag "$name" . || fail "$name was not built: $tool says why above"
+done

@@ -1,0 +1,66 @@
+"""Write constraints.txt: `python docker/pins.py`, or `make pins`.
+
+An image holds the very versions that the tests ran with: those of this environment. Which packages an image needs
+stands in shard.txt, transformer.txt and client.txt, by name; which versions are allowed stands in pyproject.toml.
+"""
+
+import sys
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+HERE = Path(__file__).resolve().parent
+IMAGES = ("shard", "transformer", "client")
+CONSTRAINTS = HERE / "constraints.txt"
+HEADER = "# what `make pins` found in the environment that the tests ran in; every image's packages are these versions\n"
+
+
+def names(image: str) -> list[str]:
+    """The packages that an image's own modules import."""
+    return (HERE / f"{image}.txt").read_text(encoding="utf-8").split()
+
+
+def closure(wanted: list[str]) -> dict[str, str]:
+    """These packages and all that they require -> their versions here, sorted by name.
+
+    Raises:
+        PackageNotFoundError: one is not installed here.
+    """
+    waiting = [Requirement(name) for name in wanted]
+    seen: set[tuple[str, str]] = set()
+    versions: dict[str, str] = {}
+    while waiting:
+        requirement = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        for extra in {"", *requirement.extras}:
+            if (name, extra) not in seen:
+                seen.add((name, extra))
+                versions[name] = distribution(name).version
+                waiting += _required(name, extra)
+    return dict(sorted(versions.items()))
+
+
+def _required(name: str, extra: str) -> Iterator[Requirement]:
+    for line in distribution(name).requires or ():
+        requirement = Requirement(line)
+        if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
+            yield requirement
+
+
+def main() -> int:
+    wanted = [name for image in IMAGES for name in names(image)]
+    try:
+        pins = closure(wanted)
+    except PackageNotFoundError as exc:
+        print(f"error: {exc.name} is not installed here: make install, then make pins", file=sys.stderr)
+        return 1
+    lines = [f"{name}=={version.partition('+')[0]}\n" for name, version in pins.items()]
+    CONSTRAINTS.write_text(HEADER + "".join(lines), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

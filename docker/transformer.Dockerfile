@@ -1,0 +1,39 @@
+# Pictures to frames, before stage 0; no torch: docker build -f docker/transformer.Dockerfile -t shardline/transformer .
+# `make images` builds it from a folder of wheels, without internet.
+
+ARG BASE=docker.io/library/python:3.11-slim-bookworm
+
+# empty: packages come from pip's index, unless --build-context wheels=FOLDER takes this stage's place
+FROM scratch AS wheels
+
+FROM ${BASE} AS packages
+COPY docker/install.sh docker/constraints.txt docker/transformer.txt /build/
+RUN --mount=type=bind,from=wheels,target=/wheels sh /build/install.sh /build/transformer.txt
+
+FROM ${BASE} AS project
+WORKDIR /app
+COPY wire/ wire/
+COPY storage/ storage/
+COPY predictors/ predictors/
+RUN python3 -m compileall -q --invalidation-mode unchecked-hash .
+
+FROM ${BASE}
+COPY --from=packages /opt/venv /opt/venv
+COPY --from=project /app /app
+# /tmp is all that may be written; the user has a number and a name, and needs no entry in /etc/passwd
+ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+    HOME=/tmp TMPDIR=/tmp USER=shardline
+USER 65532:65532
+WORKDIR /tmp
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=6 \
+    CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8080/v2/health/ready', timeout=4)"]
+ENTRYPOINT ["python", "-m", "predictors.transformer"]
+CMD ["--help"]
+ARG BASE
+ARG VERSION=unversioned
+LABEL org.opencontainers.image.title="shardline/transformer" \
+      org.opencontainers.image.description="Turns pictures into frames for a Shardline chain's first stage" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.base.name="${BASE}"
