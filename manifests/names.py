@@ -1,32 +1,132 @@
-"""Names that KServe takes: what its webhooks check, and what its controller trips over later."""
+"""Names and labels of a chain's objects: what KServe's webhooks check, and what its controller trips over later."""
 
+import json
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
+from storage.bundle import Bundle
 from wire.errors import ManifestError
 
 # inference_graph_validation.go and inference_service_validation.go have the same pattern
 _NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-LABEL_CHARACTERS = 63  # RFC 1035
+LABEL_CHARACTERS = 63  # RFC 1035, and the most that the value of a Kubernetes label may have
+ARGUMENT_BYTES = 128 * 1024  # Linux's MAX_ARG_STRLEN: the router gets its graph as one argument
+SHORT_DIGEST = 8  # hex digits of the bundle's digest that names and labels carry
+
+PART_OF = "app.kubernetes.io/part-of"
+MANAGED_BY = "app.kubernetes.io/managed-by"
+BUNDLE = "shardline/bundle"
+STAGE = "shardline/stage"
+DIGEST_ANNOTATION = "shardline/bundle-digest"
+
+# What KServe's controller puts on the pods of a component and of a graph's router.
+SERVICE_LABEL = "serving.kserve.io/inferenceservice"
+COMPONENT_LABEL = "component"
+GRAPH_LABEL = "serving.kserve.io/inferencegraph"
+
+Document = dict[str, Any]
 
 
-def check_names(name: str, namespace: str, *, services: list[str], graph: bool) -> None:
-    """Refuse what the cluster would refuse, some of it only after `kubectl apply` has said yes.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """Every name in a chain's documents. `app` is the chain's, and its graph's.
 
-    KServe makes a host name's first label of each component, `<service>-transformer-<namespace>`, and fails to
-    reconcile when it is too long (raw_kube_reconciler.go createRawURL); likewise `<graph>-<namespace>`. The longer
-    component name counts for every stage, so that a chain which fits keeps fitting when a transformer is added.
+    A versioned chain has its bundle's short digest in the names of all that belongs to the version, so that two
+    versions stand side by side; the graph alone, which leads to one of them, has none. It has a graph of one step even
+    where one stage needs none, for that reason.
+    """
+
+    app: str
+    namespace: str
+    digest: str
+    services: tuple[str, ...]
+    runtime: str
+    graph: str | None
+
+    @property
+    def front(self) -> str:
+        """The Kubernetes Service that takes requests: the router's, or else the only stage's transformer."""
+        return self.graph or f"{self.services[0]}-transformer"
+
+    def metadata(
+        self, name: str, *, annotations: Mapping[str, str] | None = None, stage: int | None = None
+    ) -> Document:
+        """Name, namespace, the labels by which all objects of a chain or a version are found, the whole digest."""
+        labels = {PART_OF: self.app, MANAGED_BY: "shardline", BUNDLE: short_digest(self.digest)}
+        if stage is not None:
+            labels[STAGE] = str(stage)
+        return {
+            "name": name,
+            "namespace": self.namespace,
+            "labels": labels,
+            "annotations": {DIGEST_ANNOTATION: self.digest, **(annotations or {})},
+        }
+
+
+def short_digest(digest: str) -> str:
+    """'sha256:e578b161…' -> 'e578b161'."""
+    return digest.removeprefix("sha256:")[:SHORT_DIGEST]
+
+
+def names_of(bundle: Bundle, *, name: str | None = None, namespace: str = "default", versioned: bool = False) -> Names:
+    """The names of a bundle's objects; `name` is the bundle's own by default.
 
     Raises:
-        ManifestError: with what was found, what is allowed and what to do.
+        ManifestError: a name that the cluster would refuse, some of it only after `kubectl apply` has said yes.
     """
-    _check_pattern("name", name, _NAME)
+    app = bundle.name if name is None else name
+    _check_pattern("name", app, _NAME)
     _check_pattern("namespace", namespace, _NAMESPACE)
-    _check_length("namespace", namespace)
-    if graph:
-        _check_length("graph's host name", f"{name}-{namespace}")
-    for service in services:
-        _check_length("service's host name", f"{service}-transformer-{namespace}")
+    _check_length("namespace", namespace, "--namespace")
+    version = f"{app}-{short_digest(bundle.digest)}" if versioned else app
+    several = versioned or len(bundle.stages) > 1
+    names = Names(
+        app=app,
+        namespace=namespace,
+        digest=bundle.digest,
+        services=tuple(f"{version}-{stage.index}" for stage in bundle.stages) if several else (app,),
+        runtime=version,
+        graph=app if several else None,
+    )
+    _check_derived(names)
+    return names
+
+
+def _check_derived(names: Names) -> None:
+    """What KServe makes of the names, and fails to reconcile when it is too long.
+
+    The first label of a component's host is `<service>-transformer-<namespace>` (raw_kube_reconciler.go createRawURL),
+    of a graph's `<graph>-<namespace>`; pods are labelled `app: isvc.<service>-transformer` and `app: isvc.<graph>`
+    (deployment_reconciler.go). The longer component counts for every stage, so that a chain which fits keeps fitting
+    when its first stage becomes another.
+    """
+    if names.graph is not None:
+        _check_length("graph's host name", f"{names.graph}-{names.namespace}")
+        _check_length("graph's pod label", f"isvc.{names.graph}", "--name")
+    for service in names.services:
+        _check_length("service's host name", f"{service}-transformer-{names.namespace}")
+        _check_length("service's pod label", f"isvc.{service}-transformer", "--name")
+
+
+def check_graph_argument(spec: Mapping[str, Any], names: Names) -> None:
+    """The router is started with the graph's spec, all steps' URLs in it, as one argument.
+
+    Raises:
+        ManifestError: Linux would not start it.
+    """
+    urls = sum(
+        len(f',"serviceUrl":"http://{each}-transformer.{names.namespace}.svc.cluster.local/v1/models/{each}:predict"')
+        for each in names.services
+    )
+    size = len(json.dumps(spec, separators=(",", ":"))) + urls
+    if size >= ARGUMENT_BYTES:
+        raise ManifestError(
+            f"the graph of {len(names.services)} stages takes {size} bytes as the router's argument, Linux allows "
+            f"{ARGUMENT_BYTES - 1}: choose a shorter --name or fewer stages"
+        )
 
 
 def _check_pattern(what: str, found: str, allowed: re.Pattern[str]) -> None:
@@ -37,9 +137,9 @@ def _check_pattern(what: str, found: str, allowed: re.Pattern[str]) -> None:
         )
 
 
-def _check_length(what: str, found: str) -> None:
+def _check_length(what: str, found: str, options: str = "--name or --namespace") -> None:
     if len(found) > LABEL_CHARACTERS:
         raise ManifestError(
-            f"the {what} {found!r} has {len(found)} characters, DNS allows {LABEL_CHARACTERS}: "
-            f"choose a --name or --namespace shorter by {len(found) - LABEL_CHARACTERS}"
+            f"the {what} {found!r} has {len(found)} characters, {LABEL_CHARACTERS} are allowed: "
+            f"choose a {options} shorter by {len(found) - LABEL_CHARACTERS}"
         )

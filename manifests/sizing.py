@@ -5,10 +5,11 @@ which kills a large shard and wastes a small one. So every number is set here, a
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from storage.bundle import Bundle, Stage
+from wire.errors import ManifestError
 
 MAX_QUEUE = 32  # requests that may wait at one stage; one more is answered 503
 
@@ -27,12 +28,40 @@ TRANSFORMER_CPU_REQUEST_M = 250
 TRANSFORMER_CPU_LIMIT_M = 1000
 MIN_CPU_REQUEST_M = 100
 
+ROUTER_PROCESS_BYTES = 64 * MIB  # KServe's router idle: 52 MB seen
+ROUTER_BODY_COPIES = 6  # of each request's body at once: 189 MB seen at eight requests of 3 MB
+ROUTER_REQUESTS = 8  # at once that memory is requested for; the limit is for as many as a stage lets wait
+ROUTER_CPU_REQUEST_M = 100
+ROUTER_CPU_LIMIT_M = 1000
+
 SLOWER = 4  # a pod's CPU against the machine that measured
 MIN_REQUEST_S = 30
 MAX_REQUEST_S = 600  # KServe's own --predictor_request_timeout_seconds
 READ_S = 60  # 32 MB at 4.5 Mbit/s
 IDLE_S = 180  # KServe's own
 MARGIN_S = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overrides:
+    """What a user wants instead of the plan's numbers; None leaves the plan's."""
+
+    cpu_request_m: int | None = None
+    cpu_limit_m: int | None = None
+    memory_request_mib: int | None = None
+    memory_limit_mib: int | None = None
+
+    def __post_init__(self) -> None:
+        pairs = {
+            "CPU": (self.cpu_request_m, self.cpu_limit_m, "m"),
+            "memory": (self.memory_request_mib, self.memory_limit_mib, "Mi"),
+        }
+        for what, (request, limit, unit) in pairs.items():
+            if request is not None and limit is not None and request > limit:
+                raise ManifestError(
+                    f"the {what} request {request}{unit} is above the limit {limit}{unit}, which Kubernetes refuses: "
+                    "lower the request or raise the limit"
+                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +73,20 @@ class Compute:
     memory_request_mib: int
     memory_limit_mib: int
 
+    def overridden(self, by: Overrides) -> "Compute":
+        """With the user's numbers. A limit pulls a request down to it that nobody gave, and a request a limit up."""
+        cpu_request_m, cpu_limit_m = _pair(self.cpu_request_m, self.cpu_limit_m, by.cpu_request_m, by.cpu_limit_m)
+        memory_request_mib, memory_limit_mib = _pair(
+            self.memory_request_mib, self.memory_limit_mib, by.memory_request_mib, by.memory_limit_mib
+        )
+        return replace(
+            self,
+            cpu_request_m=cpu_request_m,
+            cpu_limit_m=cpu_limit_m,
+            memory_request_mib=memory_request_mib,
+            memory_limit_mib=memory_limit_mib,
+        )
+
     def to_resources(self) -> dict[str, Any]:
         return {
             "requests": {"cpu": _cpu(self.cpu_request_m), "memory": f"{self.memory_request_mib}Mi"},
@@ -51,8 +94,10 @@ class Compute:
         }
 
 
-# What KServe's router was seen to need: 52 MB idle, 189 MB at eight requests of 3 MB at once.
-ROUTER = Compute(cpu_request_m=100, cpu_limit_m=1000, memory_request_mib=256, memory_limit_mib=1024)
+def _pair(request: int, limit: int, wanted_request: int | None, wanted_limit: int | None) -> tuple[int, int]:
+    if wanted_limit is not None:
+        return min(request, wanted_limit) if wanted_request is None else wanted_request, wanted_limit
+    return (request, limit) if wanted_request is None else (wanted_request, max(limit, wanted_request))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +141,24 @@ def transformer_compute(bundle: Bundle) -> Compute:
         cpu_request_m=TRANSFORMER_CPU_REQUEST_M,
         cpu_limit_m=TRANSFORMER_CPU_LIMIT_M,
         memory_bytes=TRANSFORMER_PROCESS_BYTES + DECODING * bundle.limits.pixels * PIXEL_BYTES + _waiting_bytes(bundle),
+    )
+
+
+def router_compute(bundle: Bundle) -> Compute:
+    """The bodies that the router holds: of each running request the one it sends and the one it receives.
+
+    A request's largest body is the frame at the largest cut. Behind a full queue of the first stage, and with one
+    client who sends the most that a server reads, the router must not be killed: its death ends every client's request.
+    """
+    frame_bytes = bundle.max_instances * max(stage.output_bytes for stage in bundle.stages)
+    return Compute(
+        cpu_request_m=ROUTER_CPU_REQUEST_M,
+        cpu_limit_m=ROUTER_CPU_LIMIT_M,
+        memory_request_mib=_mebibytes(ROUTER_PROCESS_BYTES + ROUTER_BODY_COPIES * ROUTER_REQUESTS * frame_bytes),
+        memory_limit_mib=_mebibytes(
+            ROUTER_PROCESS_BYTES
+            + ROUTER_BODY_COPIES * (MAX_QUEUE * bundle.limits.request_bytes + bundle.limits.body_bytes)
+        ),
     )
 
 

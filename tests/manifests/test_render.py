@@ -10,15 +10,21 @@ import pytest
 import yaml
 from kubernetes import client as kubernetes
 
+from manifests.options import RenderOptions
 from manifests.render import documents, render
 from storage.bundle import Bundle
 from wire.errors import ManifestError
 
 STORAGE = "gs://bucket/resnet50"
+OPTIONS = RenderOptions(storage=STORAGE)
 MODELS = {
-    "InferenceService": kserve.V1beta1InferenceService,
-    "InferenceGraph": kserve.V1alpha1InferenceGraph,
-    "ServingRuntime": kserve.V1alpha1ServingRuntime,
+    "InferenceService": "V1beta1InferenceService",
+    "InferenceGraph": "V1alpha1InferenceGraph",
+    "ServingRuntime": "V1alpha1ServingRuntime",
+    "ServiceAccount": "V1ServiceAccount",
+    "NetworkPolicy": "V1NetworkPolicy",
+    "PodDisruptionBudget": "V1PodDisruptionBudget",
+    "Ingress": "V1Ingress",
 }
 
 
@@ -59,14 +65,14 @@ def test_a_misspelt_field_is_found() -> None:
 
 @pytest.mark.parametrize("stages", [1, 3])
 def test_kserve_knows_every_field(make_bundle: Callable[..., Bundle], stages: int) -> None:
-    for document in documents(make_bundle(stages=stages), STORAGE, replicas=2):
-        assert unknown_fields(document, MODELS[document["kind"]].__name__) == []
+    for document in documents(make_bundle(stages=stages), OPTIONS):
+        assert unknown_fields(document, MODELS[document["kind"]]) == []
 
 
 def test_the_graph_is_a_hard_sequence_in_which_each_stage_gets_the_answer_of_the_one_before(
     make_bundle: Callable[..., Bundle],
 ) -> None:
-    [graph] = by_kind(documents(make_bundle(stages=3), STORAGE), "InferenceGraph")
+    [graph] = by_kind(documents(make_bundle(stages=3), OPTIONS), "InferenceGraph")
 
     assert graph["metadata"]["name"] == "resnet50"
     assert graph["metadata"]["annotations"]["serving.kserve.io/deploymentMode"] == "Standard"
@@ -87,7 +93,9 @@ def test_stages_differ_in_their_shard_and_only_the_first_has_a_transformer(
 ) -> None:
     bundle = make_bundle(stages=3)
 
-    services = by_kind(documents(bundle, STORAGE + "/", name="net", namespace="prod"), "InferenceService")
+    services = by_kind(
+        documents(bundle, RenderOptions(storage=STORAGE + "/", name="net", namespace="prod")), "InferenceService"
+    )
 
     assert [each["metadata"]["name"] for each in services] == ["net-0", "net-1", "net-2"]
     assert {each["metadata"]["namespace"] for each in services} == {"prod"}
@@ -101,17 +109,18 @@ def test_stages_differ_in_their_shard_and_only_the_first_has_a_transformer(
 
 
 def test_one_stage_needs_no_graph_and_bears_the_chains_name(make_bundle: Callable[..., Bundle]) -> None:
-    rendered = documents(make_bundle(stages=1), STORAGE)
+    rendered = documents(make_bundle(stages=1), OPTIONS)
 
     assert [(each["kind"], each["metadata"]["name"]) for each in rendered] == [
+        ("NetworkPolicy", "resnet50-first-stage"),
         ("ServingRuntime", "resnet50"),
         ("InferenceService", "resnet50"),
     ]
-    assert "transformer" in rendered[1]["spec"]
+    assert "transformer" in rendered[-1]["spec"]
 
 
 def test_what_kserves_controller_injects_is_left_to_it(make_bundle: Callable[..., Bundle]) -> None:
-    service = by_kind(documents(make_bundle(), STORAGE), "InferenceService")[0]
+    service = by_kind(documents(make_bundle(), OPTIONS), "InferenceService")[0]
     [container] = service["spec"]["transformer"]["containers"]
 
     injected = ("--model_name", "--predictor_host", "--http_port", "--workers")
@@ -121,7 +130,7 @@ def test_what_kserves_controller_injects_is_left_to_it(make_bundle: Callable[...
 
 
 def test_no_component_is_left_to_kserves_default_resources(make_bundle: Callable[..., Bundle]) -> None:
-    for service in by_kind(documents(make_bundle(), STORAGE), "InferenceService"):
+    for service in by_kind(documents(make_bundle(), OPTIONS), "InferenceService"):
         spec = service["spec"]
         parts = [spec["predictor"]["model"], *spec.get("transformer", {}).get("containers", [])]
         for part in parts:
@@ -129,7 +138,7 @@ def test_no_component_is_left_to_kserves_default_resources(make_bundle: Callable
 
 
 def test_no_environment_name_that_kserve_forbids(make_bundle: Callable[..., Bundle]) -> None:
-    text = str(documents(make_bundle(), STORAGE))
+    text = str(documents(make_bundle(), OPTIONS))
 
     assert "PYTHONPATH" not in text
 
@@ -139,20 +148,20 @@ def test_the_file_parses_to_the_documents_and_says_where_it_is_from(
 ) -> None:
     bundle = make_bundle()
 
-    path = render(bundle, tmp_path / "out", storage=STORAGE, command="shardline render bundles/resnet50")
+    path = render(bundle, tmp_path / "out", OPTIONS, command="shardline render bundles/resnet50")
     text = path.read_text()
 
     assert path == tmp_path / "out" / "resnet50.yaml"
-    assert list(yaml.safe_load_all(text)) == documents(bundle, STORAGE)
+    assert list(yaml.safe_load_all(text)) == documents(bundle, OPTIONS)
     assert f"# bundle {bundle.digest}\n# written by: shardline render bundles/resnet50\n" in text
     assert "{" not in text.replace("{{.Name}}", "").replace("emptyDir: {}", "")
     assert "&id" not in text
 
 
 def test_rendering_twice_gives_the_same_bytes(make_bundle: Callable[..., Bundle], tmp_path: Path) -> None:
-    first = render(make_bundle(), tmp_path, storage=STORAGE).read_bytes()
+    first = render(make_bundle(), tmp_path, OPTIONS).read_bytes()
 
-    assert render(make_bundle(), tmp_path, storage=STORAGE).read_bytes() == first
+    assert render(make_bundle(), tmp_path, OPTIONS).read_bytes() == first
 
 
 @pytest.mark.parametrize(
@@ -161,9 +170,8 @@ def test_rendering_twice_gives_the_same_bytes(make_bundle: Callable[..., Bundle]
         ({"name": "Net"}, "the name 'Net' is not allowed"),
         ({"name": "3net"}, "the name '3net' is not allowed"),
         ({"namespace": "a_b"}, "the namespace 'a_b' is not allowed"),
-        ({"name": "n" * 60}, "has 68 characters, DNS allows 63: choose a --name or --namespace shorter by 5"),
-        ({"name": "n" * 42}, "'" + "n" * 42 + "-0-transformer-default' has 64 characters, DNS allows 63"),
-        ({"replicas": 0}, "0 replicas cannot answer"),
+        ({"name": "n" * 60}, "has 68 characters, 63 are allowed: choose a --name or --namespace shorter by 5"),
+        ({"name": "n" * 42}, "'" + "n" * 42 + "-0-transformer-default' has 64 characters, 63 are allowed"),
         ({"storage": "/tmp/bundle"}, "the storage URI '/tmp/bundle' is none that KServe takes"),
     ],
 )
@@ -171,14 +179,14 @@ def test_what_kserve_would_refuse_is_refused_here(
     make_bundle: Callable[..., Bundle], options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ManifestError, match=re.escape(message)):
-        documents(make_bundle(), **{"storage": STORAGE, **options})
+        documents(make_bundle(), RenderOptions(**{"storage": STORAGE, **options}))
 
 
 def test_the_longest_name_that_fits_is_taken(make_bundle: Callable[..., Bundle]) -> None:
-    assert documents(make_bundle(), STORAGE, name="n" * 41)
+    assert documents(make_bundle(), RenderOptions(storage=STORAGE, name="n" * 41))
 
 
 def test_names_that_yaml_takes_for_booleans_stay_names(make_bundle: Callable[..., Bundle], tmp_path: Path) -> None:
-    path = render(make_bundle(), tmp_path, storage=STORAGE, name="on", namespace="yes")
+    path = render(make_bundle(), tmp_path, RenderOptions(storage=STORAGE, name="on", namespace="yes"))
 
     assert {each["metadata"]["namespace"] for each in yaml.safe_load_all(path.read_text())} == {"yes"}

@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
+from manifests.network import Network
+from manifests.options import RenderOptions
 from manifests.render import render
+from manifests.scaling import Scaling
 from manifests.workloads import read_chain, with_urls
 from storage.bundle import Bundle
 from wire.errors import ManifestError
@@ -18,7 +21,11 @@ STORAGE = "gs://bucket/resnet50"
 
 @pytest.fixture
 def rendered(make_bundle: Callable[..., Bundle], tmp_path: Path) -> Path:
-    return render(make_bundle(), tmp_path, storage=STORAGE, replicas=2)
+    return render(
+        make_bundle(),
+        tmp_path,
+        RenderOptions(storage=STORAGE, scaling=Scaling(replicas=2), network=Network(policies=False)),
+    )
 
 
 def changed(path: Path, change: Callable[[list[dict[str, Any]]], object]) -> Path:
@@ -52,7 +59,7 @@ def test_what_render_writes_is_a_chain(rendered: Path) -> None:
 
 
 def test_one_stage_is_a_chain_without_a_graph(make_bundle: Callable[..., Bundle], tmp_path: Path) -> None:
-    chain = read_chain(render(make_bundle(stages=1), tmp_path, storage=STORAGE))
+    chain = read_chain(render(make_bundle(stages=1), tmp_path, RenderOptions(storage=STORAGE)))
 
     assert chain.graph is None
     assert chain.name == chain.model_name == "resnet50"
@@ -93,7 +100,7 @@ def test_the_services_env_wins_by_name_and_its_probe_replaces(rendered: Path) ->
 
 REFUSED: dict[str, Callable[[list[dict[str, Any]]], object]] = {
     "holds no InferenceService": lambda documents: documents.clear(),
-    "holds 3 InferenceServices and 0 InferenceGraphs, which is not one chain": lambda documents: documents.pop(),
+    "holds 3 InferenceServices and 0 InferenceGraphs, which is not one chain": lambda documents: documents.pop(4),
     "InferenceService resnet50-0 names the runtime 'resnet50', which is not among": lambda documents: documents.pop(0),
     "InferenceGraph resnet50: node root has a step for the service 'resnet50-2'": lambda documents: documents.pop(3),
     "InferenceService resnet50-0 has no spec.predictor.model": (
