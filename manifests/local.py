@@ -22,7 +22,7 @@ from manifests.launches import Plan, bind, make_plan, shard_folder
 from manifests.processes import Supervisor
 from manifests.service import Service
 from manifests.workloads import Chain, read_chain, with_urls
-from storage.store import download
+from storage.initializer import fetch
 from wire.errors import ManifestError
 
 KSERVE_ROUTER_PORT = 8080  # pkg/constants RouterPort
@@ -89,7 +89,7 @@ def _fetch(chain: Chain, folder: Path, console: Console) -> None:
     for workload in chain.workloads:
         if workload.storage_uri is not None:
             console.notice(f"fetching {workload.storage_uri}")
-            download(workload.storage_uri, shard_folder(folder, workload))
+            fetch(workload.storage_uri, shard_folder(folder, workload))
 
 
 async def _until_stopped(plan: Plan, console: Console, grace_s: float) -> None:

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from shardline.commands import build, plan, render, request, samples, up, verify
+from shardline.commands import build, emulator, gs, plan, pull, push, render, request, samples, up, verify
 from shardline.console import err
 from wire.errors import ShardlineError
 
@@ -15,7 +15,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for module in (build, plan, verify, render, up, request, samples):
+for module in (build, plan, verify, push, pull, gs, render, up, emulator, request, samples):
     module.register(app)
 
 

@@ -1,0 +1,81 @@
+"""`shardline gs`: what lies in a bucket, and what of it may go."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shardline.console import err, out
+from shardline.storage_options import AnonymousOption, KeyFileOption, RetryOption
+from storage.inventory import Pushed, delete, garbage, inventory, named_digests
+from storage.store import Access, open_store
+from wire.errors import StorageError
+
+UriArgument = Annotated[str, typer.Argument(metavar="URI", help="where bundles were pushed to: gs://bucket/prefix")]
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(
+        help="See what was pushed to a bucket, and delete what no manifest names.", no_args_is_help=True
+    )
+    group.command("list", epilog="Example: shardline gs list gs://my-bucket/models")(list_bundles)
+    group.command("gc", epilog="Example: shardline gs gc gs://my-bucket/models --manifests manifests-out")(gc)
+    app.add_typer(group, name="gs")
+
+
+def list_bundles(
+    uri: UriArgument,
+    key_file: KeyFileOption = None,
+    anonymous: AnonymousOption = False,
+    retry_for: RetryOption = 60.0,
+) -> None:
+    """List every bundle below URI: name, digest, size, when it changed, whole or partial."""
+    store = open_store(uri, Access(key_file=key_file, anonymous=anonymous, retry_s=retry_for))
+    pushed = inventory(store)
+    if not pushed:
+        err.print(f"[dim]{uri} holds no bundles[/dim]")
+        return
+    _print(uri, pushed)
+
+
+def gc(
+    uri: UriArgument,
+    manifests: Annotated[
+        list[Path] | None, typer.Option(help="file or folder; what it names stays (may be repeated)")
+    ] = None,
+    all_but_newest: Annotated[
+        int, typer.Option(min=0, help="so many whole bundles of each name stay too, the newest")
+    ] = 0,
+    older_than: Annotated[float, typer.Option(min=0, help="hours; what changed within them stays")] = 24.0,
+    really: Annotated[bool, typer.Option("--delete", help="delete them; without it they are only shown")] = False,
+    key_file: KeyFileOption = None,
+    anonymous: AnonymousOption = False,
+    retry_for: RetryOption = 60.0,
+) -> None:
+    """Show the bundles below URI that no manifest names, half pushes included, and delete them with --delete."""
+    if really and not manifests and not all_but_newest:
+        raise StorageError("nothing says what must stay: give --manifests, --all-but-newest, or leave out --delete")
+    named = named_digests(manifests or [])
+    store = open_store(uri, Access(key_file=key_file, anonymous=anonymous, retry_s=retry_for))
+    useless = garbage(inventory(store), named, older_than=timedelta(hours=older_than), newest=all_but_newest)
+    if useless:
+        _print(uri, useless)
+    for each in useless if really else []:
+        delete(store, each)
+    size = _megabytes(sum(each.size_bytes for each in useless))
+    done = "deleted" if really else "would be deleted (nothing is, without --delete)"
+    err.print(f"[dim]{len(useless)} bundles, {size}: {done}[/dim]")
+
+
+def _print(uri: str, pushed: list[Pushed]) -> None:
+    """No table, whose columns would be cut to the terminal's width: the URIs are there to be copied."""
+    out.print(f"{'changed (UTC)':16}  {'size':>10}  {'state':7}  URI")
+    for each in pushed:
+        changed = each.modified.strftime("%Y-%m-%d %H:%M")
+        state = "whole" if each.is_whole else "partial"
+        out.print(f"{changed:16}  {_megabytes(each.size_bytes):>10}  {state:7}  {uri.rstrip('/')}/{each.place}")
+
+
+def _megabytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.1f} MB"

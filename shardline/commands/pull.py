@@ -1,0 +1,30 @@
+"""`shardline pull`: a bundle from a bucket."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shardline.console import out
+from shardline.progress import byte_bar
+from shardline.storage_options import AnonymousOption, KeyFileOption, RetryOption
+from storage.push import pull as pull_bundle
+from storage.store import Access
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog="Example: shardline pull gs://my-bucket/models/resnet50/5421… bundles/resnet50")(pull)
+
+
+def pull(
+    uri: Annotated[str, typer.Argument(metavar="URI", help="the bundle's own, as `push` and `gs list` print it")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="where to put it; an older bundle is replaced")],
+    key_file: KeyFileOption = None,
+    anonymous: AnonymousOption = False,
+    retry_for: RetryOption = 60.0,
+) -> None:
+    """Fetch the bundle at URI, check every file's digest, and put it at FOLDER in one step."""
+    access = Access(key_file=key_file, anonymous=anonymous, retry_s=retry_for)
+    with byte_bar("fetching", "fetched") as progress:
+        bundle = pull_bundle(uri, folder, access=access, progress=progress)
+    out.print(f"{folder}: {bundle.name} {bundle.digest}")
