@@ -1,12 +1,14 @@
-"""Replies as text for a terminal: a table per picture, the time of each stage, and a progress bar."""
+"""Replies as text for a terminal: a table per picture, the time of each stage, and how far things are."""
 
 import json
 import os
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TextIO
 
+from client.states import ChainState
 from client.target import Reply
 
 _BAR_COLUMNS = 24
@@ -125,6 +127,37 @@ class Progress:
     def _write(self, text: str) -> None:
         self._stream.write(text)
         self._stream.flush()
+
+
+class Waiting:
+    """Says what is still waited for: in a terminal on one line that changes, elsewhere one line each time it changes.
+
+    Nothing is shown of a chain that is ready at the first look.
+    """
+
+    def __init__(self, chain: str, stream: TextIO) -> None:
+        self._chain = chain
+        self._stream = stream
+        self._terminal = stream.isatty()
+        self._since = time.monotonic()
+        self._last = ""
+
+    def show(self, state: ChainState) -> None:
+        text = printable(state.waiting_for())
+        if not text or state.serves:
+            return
+        if self._terminal:
+            line = f"waiting for {self._chain} ({time.monotonic() - self._since:.0f} s): {text}"
+            self._stream.write(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}")
+        elif text != self._last:
+            self._stream.write(f"waiting for {self._chain}: {text}\n")
+        self._last = text
+        self._stream.flush()
+
+    def clear(self) -> None:
+        if self._terminal and self._last:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
 
 
 def json_line(image: str, reply: Reply, *, timings: bool = False) -> str:

@@ -3,9 +3,11 @@
     python client/request.py photo.jpg
     python client/request.py photos/ more.png --top 3 --url http://models.example.com/v1/models/resnet50:predict
     python client/request.py photos/ --json > replies.jsonl
+    python client/request.py photo.jpg --kserve --namespace vision --name resnet50
 
-Folders are searched for pictures. A picture that is too large for one request is made smaller first. Exit codes: 0 all
-pictures were answered, 1 some failed, 2 wrong usage, 3 the server cannot be reached.
+Folders are searched for pictures. A picture that is too large for one request is made smaller first. With --kserve the
+chain is looked up in the cluster of the kubeconfig, waited for, and asked through an ingress or a port-forward. Exit
+codes: 0 all pictures were answered, 1 some failed, 2 wrong usage, 3 the server or the chain cannot be reached.
 """
 
 import sys
@@ -20,18 +22,22 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from PIL import Image
 
-from client.draw import Progress, Style, draw_reply, json_error, json_line, printable
+from client.access import read_access
+from client.arguments import DEFAULT_TOP, DEFAULT_URL, parse, parser_of
+from client.cluster import connect
+from client.draw import Progress, Style, Waiting, draw_reply, json_error, json_line, printable
 from client.fit import Shape, fit_body
+from client.graphs import find_chain
+from client.readiness import wait_ready
+from client.route import open_route
 from client.target import Reply, Target
-from wire.errors import PredictorDownError, RequestError, ShardlineError
-from wire.limits import REQUEST_BYTES
+from wire.errors import ClusterError, PredictorDownError, RequestError, ShardlineError
 
-DEFAULT_URL = "http://127.0.0.1:8080"
-DEFAULT_TOP = 5
 SUFFIXES = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
@@ -47,23 +53,51 @@ class Outcome:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run with these arguments (None: the process's own) -> the exit code. Wrong options raise SystemExit(2)."""
-    options = make_parser().parse_args(argv)
+    options = parse(make_parser(), argv)
     Image.MAX_IMAGE_PIXELS = None  # that guards servers from strangers' pictures; these are the user's own
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")
     try:
-        headers = dict(options.header)
-        target = Target(options.url, timeout_s=options.timeout, retries=options.retries, headers=headers)
-        return _ask_all(target, find_pictures(options.pictures), options)
+        pictures = find_pictures(options.pictures)
+        with open_target(options) as target:
+            return _ask_all(target, pictures, options)
     except RequestError as exc:
         _complain(str(exc))
         return 2
+    except ClusterError as exc:
+        _complain(str(exc))
+        return 3
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         # whoever reads has enough, as `| head` does; what Python still flushes at its end must go somewhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+
+
+@contextmanager
+def open_target(options: argparse.Namespace) -> Iterator[Target]:
+    """What is asked: the server at --url, or with --kserve a chain in a cluster, once it is ready.
+
+    Raises:
+        RequestError: an option's value that is of no use.
+        ClusterError: no such chain, or not ready in time; the stage and its reason are named.
+    """
+    access = read_access(options.token, options.token_file, options.ca_file, insecure=options.insecure)
+    settings = {"timeout_s": options.timeout, "retries": options.retries, "access": access}
+    headers = dict(options.header)
+    if not options.kserve:
+        yield Target(options.url or DEFAULT_URL, headers=headers, **settings)
+        return
+    cluster = connect(options.kubeconfig, options.context)
+    chain = find_chain(cluster, options.name, options.namespace or cluster.namespace)
+    waiting = Waiting(str(chain), sys.stderr)
+    try:
+        wait_ready(cluster, chain.name, chain.namespace, options.wait, waiting.show, enough=lambda state: state.serves)
+    finally:
+        waiting.clear()
+    with open_route(cluster, chain, options.ingress) as route:
+        yield Target(route.url, headers={**route.headers, **headers}, **settings)
 
 
 def find_pictures(given: Sequence[Path]) -> list[Path]:
@@ -193,56 +227,8 @@ def _complain(message: str) -> None:
 
 def make_parser() -> argparse.ArgumentParser:
     """The options; docs/commands.md is made from it."""
-    parser = argparse.ArgumentParser(
-        prog="request.py" if Path(sys.argv[0]).name == "request.py" else "shardline request",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    url = os.environ.get("SHARDLINE_URL") or DEFAULT_URL
-    limit_mb = REQUEST_BYTES / 1024**2
-    add = parser.add_argument
-    add("pictures", nargs="+", type=Path, metavar="PICTURE", help="files, and folders to search for pictures")
-    add("--url", default=url, help=f"of the server, or of one model (default: $SHARDLINE_URL or {DEFAULT_URL})")
-    add("--top", type=_positive_int, default=DEFAULT_TOP, metavar="N", help="labels a picture (default: %(default)s)")
-    add("--timings", action="store_true", help="show the time of each stage")
-    add("--json", action="store_true", help="one line of JSON a picture on stdout")
-    add("--jobs", type=_positive_int, default=4, metavar="N", help="requests at once (default: %(default)s)")
-    add(
-        "--timeout",
-        type=_positive,
-        default=60.0,
-        metavar="S",
-        help="seconds to wait for a reply (default: %(default)g)",
-    )
-    add("--retries", type=_count, default=3, metavar="N", help="tries more while busy or away (default: %(default)s)")
-    add("--header", action="append", default=[], type=_header, metavar="H", help="such as 'Host: …'; may be repeated")
-    add("--limit-mb", type=_positive, default=limit_mb, metavar="MB", help="of one request (default: %(default)g)")
-    return parser
-
-
-def _positive(text: str) -> float:
-    if not 0 < float(text) < 1e6:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return float(text)
-
-
-def _positive_int(text: str) -> int:
-    if int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return int(text)
-
-
-def _count(text: str) -> int:
-    if int(text) < 0:
-        raise argparse.ArgumentTypeError(f"{text} is not 0 or more")
-    return int(text)
-
-
-def _header(text: str) -> tuple[str, str]:
-    name, colon, value = text.partition(":")
-    if not colon or not name.strip() or not text.isprintable() or not text.isascii():
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form 'Name: value'")
-    return name.strip(), value.strip()
+    name = "request.py" if Path(sys.argv[0]).name == "request.py" else "shardline request"
+    return parser_of(name, __doc__ or "")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from urllib.parse import quote, urlsplit
 import requests
 from urllib3.exceptions import ProtocolError
 
+from client.access import Access
 from client.fit import Body
 from wire.errors import PredictorDownError, PredictorError, RequestError
 
@@ -52,13 +53,20 @@ class Target:
     """One server. Threads may share it."""
 
     def __init__(
-        self, url: str, *, timeout_s: float = 60.0, retries: int = 3, headers: Mapping[str, str] | None = None
+        self,
+        url: str,
+        *,
+        timeout_s: float = 60.0,
+        retries: int = 3,
+        headers: Mapping[str, str] | None = None,
+        access: Access | None = None,
     ):
         self.url = check_url(url)
         self._server = "{0.scheme}://{0.netloc}".format(urlsplit(self.url))
         self._timeout_s = timeout_s
         self._retries = retries
         self._headers = dict(headers or {})
+        self._access = access or Access()
         self._discovering = threading.Lock()
         self._discovered: str | None = None
         self._local = threading.local()
@@ -133,9 +141,12 @@ class Target:
                 headers=headers,
                 timeout=(min(_CONNECT_S, self._timeout_s), self._timeout_s),
                 allow_redirects=False,
+                verify=self._access.verify,
             )
         except requests.ReadTimeout as exc:
             raise PredictorError(f"no reply within {self._timeout_s:g} s: raise --timeout", status=504) from exc
+        except requests.exceptions.SSLError as exc:
+            raise PredictorDownError(f"{self.url}: no TLS ({_reason(exc)}): check --ca-file") from exc
         except requests.ConnectionError as exc:
             if exc.args and isinstance(exc.args[0], ProtocolError):
                 raise PredictorError("the server closed the connection without a reply", status=502) from exc
@@ -148,6 +159,7 @@ class Target:
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
             session = self._local.session = requests.Session()
+            self._access.prepare(session, self.url, self._headers)
             # a proxy to the world outside does not lead back to this machine
             session.trust_env = urlsplit(self.url).hostname not in ("127.0.0.1", "localhost", "::1")
         return session
