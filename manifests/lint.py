@@ -9,6 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from manifests.rules import (
+    canary,
+    chain,
+    graph,
+    kubernetes,
+    lengths,
+    multinode,
+    routing,
+    runtimes,
+    scaling,
+    service,
+    storage,
+    traps,
+)
 from manifests.rules.crds import Schemas, compile_crds, read_crds
 from manifests.rules.files import Source, find_files, read_file
 from manifests.rules.manifest import Manifest
@@ -22,7 +36,9 @@ __all__ = ["RULES", "Problem", "Report", "Severity", "check", "lint", "lint_file
 # the ids of what comes from schemas
 MODEL, CRD = "typed-model", "crd"
 
-RULES: tuple[Rule, ...] = rules_of()
+RULES: tuple[Rule, ...] = rules_of(
+    lengths, graph, routing, chain, service, scaling, storage, canary, multinode, traps, runtimes, kubernetes
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

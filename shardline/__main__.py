@@ -3,8 +3,9 @@
 import sys
 
 import typer
+from rich.markup import escape
 
-from shardline.commands import build, emulator, gs, plan, pull, push, render, request, samples, up, verify
+from shardline.commands import build, emulator, gs, lint, plan, pull, push, render, request, samples, up, verify
 from shardline.console import err
 from wire.errors import ShardlineError
 
@@ -15,7 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for module in (build, plan, verify, push, pull, gs, render, up, emulator, request, samples):
+for module in (build, plan, verify, push, pull, gs, render, lint, up, emulator, request, samples):
     module.register(app)
 
 
@@ -24,7 +25,7 @@ def main() -> None:
     try:
         app()
     except ShardlineError as exc:
-        err.print(f"[red]error:[/red] {exc}", markup=True)
+        err.print(f"[red]error:[/red] {escape(str(exc))}")
         sys.exit(1)
 
 

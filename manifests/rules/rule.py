@@ -1,8 +1,8 @@
 """What a rule is: one thing that KServe or Kubernetes refuses, or that breaks later, and how to see it in a document.
 
-A rule is a generator of findings about one document; `@rule` says of which kinds. Its docstring's first line is its row
-in docs/lint.md. Rules read documents that the typed models have cleaned (models.py), so that every value has the type
-which the model gives it; what is missing is missing there, too.
+A rule is a generator of findings about one document; `@rule` says of which kinds, none is all. Its docstring's first
+line is its row in docs/lint.md. Rules read documents that the typed models have cleaned (models.py), so that every
+value has the type which the model gives it; what is missing is missing there, too.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -61,7 +61,7 @@ class Rule:
 
     def problems(self, manifest: Manifest) -> Iterator[Problem]:
         """What the rule finds in a document; nothing in one of another kind."""
-        if manifest.kind in self.kinds:
+        if not self.kinds or manifest.kind in self.kinds:
             for path, message in self.check(manifest):
                 yield problem(manifest, path, message, rule=self.id, severity=self.severity)
 

@@ -1,0 +1,141 @@
+"""A graph and the services that its steps name, held against each other."""
+
+from collections.abc import Iterator
+
+from manifests.rules.components import FRAMEWORKS, components, predictor, protocol, transformer
+from manifests.rules.graph import steps
+from manifests.rules.manifest import MODE, Manifest
+from manifests.rules.rule import GRAPH, SERVICE, Finding, Severity, key, rule
+
+_DIGEST = "--bundle_digest"
+_CONTROLLER = "controller.go Reconcile"
+_ENDPOINT = "utils.go GetPredictorEndpoint"
+
+
+def stages(graph: Manifest) -> Iterator[tuple[str, Manifest]]:
+    """The path of each step and the service that it names, where that is among the documents."""
+    for _, _, path, step in steps(graph):
+        service = graph.find(SERVICE, step.get("serviceName", ""))
+        if service is not None:
+            yield path, service
+
+
+@rule(GRAPH, source=_CONTROLLER, severity=Severity.WARNING)
+def step_service(graph: Manifest) -> Iterator[Finding]:
+    """The service of a step is among the documents."""
+    for _, _, path, step in steps(graph):
+        name = step.get("serviceName")
+        if name and not _everywhere(graph, name):
+            yield f"{path}.serviceName", f"{name!r} is not among the documents: it must be in the cluster already"
+
+
+@rule(GRAPH, source=_CONTROLLER)
+def step_namespace(graph: Manifest) -> Iterator[Finding]:
+    """The service of a step is in the graph's namespace: KServe looks nowhere else."""
+    for _, _, path, step in steps(graph):
+        name = step.get("serviceName")
+        elsewhere = _everywhere(graph, name) if name else []
+        if name and elsewhere and graph.find(SERVICE, name) is None:
+            yield (
+                f"{path}.serviceName",
+                f"Failed to find graph service {name}: it is in namespace {elsewhere[0].namespace}, the graph in "
+                f"{graph.namespace}; put them into one",
+            )
+
+
+def _everywhere(graph: Manifest, name: str) -> list[Manifest]:
+    return [each for each in graph.scope if each.kind == SERVICE and each.name == name]
+
+
+@rule(GRAPH, source=_ENDPOINT)
+def step_path(graph: Manifest) -> Iterator[Finding]:
+    """The service of a step speaks v1 or v2: for anything else the router has no path."""
+    for path, service in stages(graph):
+        found = protocol(service)
+        if found not in ("v1", "v2"):
+            yield (
+                f"{path}.serviceName",
+                f"{service.label} speaks {found}, for which KServe gives the router no path: set protocolVersion (a "
+                "transformer's PROTOCOL) to v1 or v2",
+            )
+
+
+@rule(GRAPH, source="utils.go IsMMSPredictor")
+def step_multi_model(graph: Manifest) -> Iterator[Finding]:
+    """The service of a step has a storageUri: without one KServe takes it for a multi-model server, without a path."""
+    for path, service in stages(graph):
+        if transformer(service) is None and _is_multi_model(service):
+            yield (
+                f"{path}.serviceName",
+                f"{service.label} has no storageUri, which makes it a multi-model server to KServe: the router would "
+                "ask it for '/'; give it one",
+            )
+
+
+def _is_multi_model(service: Manifest) -> bool:
+    """As utils.go IsMMSPredictor says."""
+    back = predictor(service)
+    if back.containers:
+        return back.containers[0].value("MULTI_MODEL_SERVER") == "true"
+    model = back.framework
+    if model is None or "huggingface" in back.spec or model.fields.get("modelFormat", {}).get("name") == "huggingface":
+        return False
+    stored = "storageUri" in model.fields or "storage" in model.fields or back.spec.get("storageUris")
+    return not stored and any(name in back.spec for name in FRAMEWORKS)
+
+
+@rule(GRAPH, source=_CONTROLLER)
+def step_protocol(graph: Manifest) -> Iterator[Finding]:
+    """The runtime of a step's model has v1 or v2 among its protocols."""
+    for path, service in stages(graph):
+        model = predictor(service).framework
+        runtime = service.find("ServingRuntime", model.fields.get("runtime", "")) if model else None
+        allowed = runtime.spec.get("protocolVersions", ()) if runtime else ()
+        if transformer(service) is None and allowed and not {"v1", "v2"} & set(allowed):
+            yield (
+                f"{path}.serviceName",
+                "the runtime does not support a protocol compatible with Inference Graphs: "
+                f"{runtime.label if runtime else ''} has {', '.join(allowed)}",
+            )
+
+
+@rule(GRAPH, source="ours")
+def one_mode(graph: Manifest) -> Iterator[Finding]:
+    """A graph and its services have one deployment mode."""
+    for _, service in stages(graph):
+        if None not in (graph.mode, service.mode) and graph.mode != service.mode:
+            yield (
+                key("metadata.annotations", MODE),
+                f"found {graph.mode}, but {service.label} has {service.mode}: annotate both alike",
+            )
+
+
+@rule(GRAPH, source="ours")
+def one_bundle(graph: Manifest) -> Iterator[Finding]:
+    """All stages of a graph are of one bundle: they would refuse each other's frames."""
+    digests = {service.name: digest for _, service in stages(graph) for digest in _digests(service)}
+    if len(set(digests.values())) > 1:
+        found = ", ".join(f"{name} has {digest[:19]}…" for name, digest in digests.items())
+        yield "spec.nodes", f"stages of different bundles, {found}: render them all from one"
+
+
+@rule(SERVICE, source="ours")
+def one_bundle_in_service(service: Manifest) -> Iterator[Finding]:
+    """Transformer and predictor of a service are of one bundle."""
+    found = dict.fromkeys(_digests(service))
+    if len(found) > 1:
+        yield (
+            "spec",
+            f"components of different bundles, {' and '.join(f'{each[:19]}…' for each in found)}: render again",
+        )
+
+
+def _digests(service: Manifest) -> Iterator[str]:
+    """Every `--bundle_digest` in the args of a service's containers, in either form."""
+    for component in components(service):
+        for container in component.everything:
+            for index, arg in enumerate(container.args):
+                if arg.startswith(f"{_DIGEST}="):
+                    yield arg.removeprefix(f"{_DIGEST}=")
+                elif arg == _DIGEST and index + 1 < len(container.args):
+                    yield container.args[index + 1]

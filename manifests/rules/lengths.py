@@ -1,0 +1,91 @@
+"""Names and labels of documents of any kind, and what KServe makes of them: hosts and labels that DNS must take."""
+
+import re
+from collections.abc import Iterator
+
+from manifests.rules.components import components
+from manifests.rules.manifest import Manifest
+from manifests.rules.rule import GRAPH, SERVICE, Finding, key, rule
+
+LABEL_CHARACTERS = 63  # RFC 1035, and the most that the value of a Kubernetes label may have
+_NAME_CHARACTERS = 253
+_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_QUALIFIED = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
+
+
+@rule(source="Kubernetes")
+def object_name(manifest: Manifest) -> Iterator[Finding]:
+    """A name is lower-case letters, digits, `-` and `.`, of 253 characters; a namespace's has 63 and no dot."""
+    name, strict = manifest.name, manifest.kind == "Namespace"
+    allowed, most = (_LABEL, LABEL_CHARACTERS) if strict else (_SUBDOMAIN, _NAME_CHARACTERS)
+    if name and manifest.kind not in (SERVICE, GRAPH) and not allowed.fullmatch(name):
+        yield "metadata.name", f"found {name!r}, allowed is lower-case letters, digits and '-' ({allowed.pattern})"
+    if len(name) > most:
+        yield "metadata.name", f"found {len(name)} characters, allowed is {most}: choose a shorter name"
+    namespace = manifest.metadata.get("namespace", "")
+    if namespace and (not _LABEL.fullmatch(namespace) or len(namespace) > LABEL_CHARACTERS):
+        yield (
+            "metadata.namespace",
+            f"found {namespace!r}, allowed are {LABEL_CHARACTERS} lower-case letters, digits and '-'",
+        )
+
+
+@rule(source="Kubernetes")
+def object_labels(manifest: Manifest) -> Iterator[Finding]:
+    """Labels, and the keys of labels and annotations, are of the characters and lengths that Kubernetes takes."""
+    for where in ("labels", "annotations"):
+        for name, value in manifest.metadata.get(where, {}).items():
+            here = key(f"metadata.{where}", name)
+            if not _is_key(name):
+                yield here, f"found the key {name!r}, allowed is [domain/]name of {LABEL_CHARACTERS} characters"
+            if where == "labels" and value and (not _QUALIFIED.fullmatch(value) or len(value) > LABEL_CHARACTERS):
+                yield here, f"found {value!r}, allowed are {LABEL_CHARACTERS} letters, digits, '-', '_' and '.'"
+
+
+def _is_key(text: str) -> bool:
+    prefix, slash, name = text.rpartition("/")
+    right = not slash or (_SUBDOMAIN.fullmatch(prefix) and len(prefix) <= _NAME_CHARACTERS)
+    return bool(right and _QUALIFIED.fullmatch(name) and len(name) <= LABEL_CHARACTERS)
+
+
+@rule(SERVICE, source="raw_kube_reconciler.go createRawURL")
+def service_host(service: Manifest) -> Iterator[Finding]:
+    """`<service>-<component>-<namespace>` is a DNS label: KServe makes a host of it, and else does not go on."""
+    for component in components(service):
+        host = f"{service.name}-{component.name}-{service.namespace}"
+        yield from _too_long("the host's first label", host)
+
+
+@rule(SERVICE, source="deployment_reconciler.go")
+def service_label(service: Manifest) -> Iterator[Finding]:
+    """`isvc.<service>-<component>` fits a label: KServe puts it on the pods as `app`."""
+    for component in components(service):
+        given = f"-{component.spec['name']}" if component.spec.get("name") else ""
+        yield from _too_long("the pods' label app", f"isvc.{service.name}{given}-{component.name}")
+
+
+@rule(GRAPH, source="raw_ig.go")
+def graph_host(graph: Manifest) -> Iterator[Finding]:
+    """`<graph>-<namespace>` is a DNS label, and `isvc.<graph>` fits a label of the router's pods."""
+    yield from _too_long("the host's first label", f"{graph.name}-{graph.namespace}")
+    yield from _too_long("the pods' label app", f"isvc.{graph.name}")
+
+
+def _too_long(what: str, found: str) -> Iterator[Finding]:
+    over = len(found) - LABEL_CHARACTERS
+    if over > 0:
+        yield (
+            "metadata.name",
+            f"{what} would be {found!r} of {len(found)} characters, allowed are {LABEL_CHARACTERS}: choose a name or "
+            f"namespace shorter by {over}",
+        )
+
+
+@rule(source="Kubernetes")
+def duplicate(manifest: Manifest) -> Iterator[Finding]:
+    """No two documents have the same kind, namespace and name: the second would replace the first."""
+    same = [each for each in manifest.beside(manifest.kind) if each.name == manifest.name]
+    if manifest.name and same[0] is not manifest:
+        first = f" of {same[0].file}" if same[0].file else ""
+        yield "metadata.name", f"{manifest.label} in namespace {manifest.namespace} stands twice: remove one{first}"

@@ -1,0 +1,167 @@
+"""What no webhook refuses and what then does not run: containers, resources and arguments of an InferenceService."""
+
+from collections.abc import Iterator
+
+from manifests.rules.components import CONTAINER, TRANSFORMER_CONTAINER, components, model_name, predictor, transformer
+from manifests.rules.manifest import Container, Document, Manifest
+from manifests.rules.rule import SERVICE, Finding, Severity, rule
+from manifests.rules.scalars import quantity
+
+_DEFAULT = "KServe's default of 2Gi"
+
+
+@rule(SERVICE, source="predictor_custom.go")
+def container_name(service: Manifest) -> Iterator[Finding]:
+    """Of several containers of a predictor the first is `kserve-container`."""
+    custom = predictor(service)
+    names = [each.name for each in custom.containers]
+    if custom.framework is None and len(names) > 1 and names[0] and names[0] != CONTAINER:
+        yield (
+            f"{custom.path}.containers[0].name",
+            f"found {names[0]!r}, allowed is {CONTAINER!r}: KServe's controller puts that one in the first's place, "
+            "or fails where there is none; put it first",
+        )
+
+
+@rule(SERVICE, source="Kubernetes")
+def container_names(service: Manifest) -> Iterator[Finding]:
+    """The names of a pod's containers differ."""
+    for component in components(service):
+        names = [each.name for each in component.containers]
+        for container in component.containers:
+            if container.name and names.count(container.name) > 1:
+                yield f"{container.path}.name", f"found {container.name!r} more than once: rename one"
+
+
+@rule(SERVICE, source="inference_service_defaults.go setResourceRequirementDefaults")
+def memory_limit(service: Manifest) -> Iterator[Finding]:
+    """A container of one's own has a memory limit: KServe's default is 2Gi, whatever the model takes."""
+    for component in components(service):
+        if component.framework is None and component.containers:
+            yield from _limit(component.containers[0], f"it gets {_DEFAULT}")
+
+
+@rule(SERVICE, source="ours", severity=Severity.WARNING)
+def model_memory_limit(service: Manifest) -> Iterator[Finding]:
+    """A `model` has a memory limit, here or in its runtime: without one it may take the whole node's."""
+    model = predictor(service).framework
+    if model is None:
+        return
+    runtime = service.find("ServingRuntime", model.fields.get("runtime", ""))
+    inherited = [each for each in (runtime.spec.get("containers", ()) if runtime else ()) if _memory(each)]
+    if not inherited:
+        yield from _limit(model, "it has none")
+
+
+def _limit(container: Container, otherwise: str) -> Iterator[Finding]:
+    if not _memory(container.fields):
+        yield f"{container.path}.resources.limits.memory", f"found none, so {otherwise}: write what the plan says"
+
+
+def _memory(fields: Document) -> bool:
+    return "memory" in fields.get("resources", {}).get("limits", {})
+
+
+@rule(SERVICE, source="Kubernetes")
+def request_over_limit(service: Manifest) -> Iterator[Finding]:
+    """No container requests more than its limit."""
+    for component in components(service):
+        for container in component.everything:
+            resources = container.fields.get("resources", {})
+            limits = resources.get("limits", {})
+            for name, request in resources.get("requests", {}).items():
+                asked, most = quantity(request), quantity(limits.get(name))
+                if asked is not None and most is not None and asked > most:
+                    path = f"{container.path}.resources.requests.{name}"
+                    yield path, f"found {request}, allowed is at most the limit, {limits[name]}"
+
+
+@rule(SERVICE, source="transformer_custom.go GetContainer")
+def transformer_concurrency(service: Manifest) -> Iterator[Finding]:
+    """A transformer has no `containerConcurrency`: it becomes `--workers`, and workers answer 501."""
+    front = transformer(service)
+    if front is None or "containerConcurrency" not in front.spec:
+        return
+    args = [arg for each in front.containers[:1] for arg in each.args]
+    if not any(arg.startswith("--workers") for arg in args):
+        yield (
+            f"{front.path}.containerConcurrency",
+            f"found {front.spec['containerConcurrency']}, which KServe passes on as --workers: processes that answer "
+            "501 'Could not find PredictorConfig'; remove it",
+        )
+
+
+@rule(SERVICE, source="utils.go GetModelName")
+def one_model_name(service: Manifest) -> Iterator[Finding]:
+    """Transformer and predictor have the same `--model_name`, or neither has one."""
+    front, back = transformer(service), predictor(service)
+    if front is None or not front.containers:
+        return
+    own = _named(front.containers[0], service)
+    behind = back.framework or (back.containers[0] if back.containers else None)
+    theirs = _named(behind, service) if behind else service.name
+    asked = model_name(service)
+    if own != theirs or asked != own:
+        yield (
+            f"{front.containers[0].path}.args",
+            f"the transformer serves {own!r}, the predictor {theirs!r}, a graph asks for {asked!r}: give both the same "
+            "--model_name, or neither one",
+        )
+
+
+def _named(container: Container, service: Manifest) -> str:
+    """The model's name as the server in the container reads its args; without one it is the service's."""
+    name = service.name
+    args = container.args
+    for index, arg in enumerate(args):
+        if arg == "--model_name" and index + 1 < len(args):
+            name = args[index + 1]
+        elif arg.startswith("--model_name="):
+            name = arg.removeprefix("--model_name=")
+    return name.replace("{{.Name}}", service.name)
+
+
+@rule(SERVICE, source="utils.go getModelNameFromArgs")
+def model_name_argument(service: Manifest) -> Iterator[Finding]:
+    """`--model_name=X` is last or followed by another option: KServe takes the word behind it for the name."""
+    for component in components(service):
+        for container in [*component.containers[:1], *([component.framework] if component.framework else [])]:
+            for index, arg in enumerate(container.args):
+                after = container.args[index + 1 : index + 2]
+                if arg.startswith("--model_name=") and (
+                    arg.count("=") > 1 or (after and not after[0].startswith("--"))
+                ):
+                    yield (
+                        f"{container.path}.args[{index}]",
+                        f"found {arg!r}, of which KServe's controller reads another name: write '--model_name' and the "
+                        "name as two arguments",
+                    )
+
+
+@rule(SERVICE, source="issue 4463")
+def collocated_ports(service: Manifest) -> Iterator[Finding]:
+    """A transformer in the predictor's pod has ports of its own."""
+    by_name = {each.name: each for each in predictor(service).containers}
+    if not {CONTAINER, TRANSFORMER_CONTAINER} <= by_name.keys():
+        return
+    front, back = by_name[TRANSFORMER_CONTAINER], by_name[CONTAINER]
+    if _port(front.args) == _port(back.args):
+        path = f"{front.path}.args"
+        yield path, f"both containers of the pod listen on port {_port(front.args)}: give one another --http_port"
+
+
+def _port(args: list[str]) -> str:
+    for index, arg in enumerate(args):
+        if arg == "--http_port" and index + 1 < len(args):
+            return args[index + 1]
+        if arg.startswith("--http_port="):
+            return arg.removeprefix("--http_port=")
+    return "8080"
+
+
+@rule(SERVICE, source="pkg/batcher/handler.go", severity=Severity.WARNING)
+def batcher(service: Manifest) -> Iterator[Finding]:
+    """No component has KServe's batcher: it drops all but JSON instances, and answers errors with 200."""
+    for component in components(service):
+        if "batcher" in component.spec:
+            yield f"{component.path}.batcher", "KServe's batcher takes no frames and answers errors with 200: remove it"
