@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 # No JSON holds these bytes, within strings or without: a frame or a picture is known as such within a few bytes.
 _BINARY = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+_KINDS = {list: "array", str: "string", float: "number", bool: "bool"}
 _HTML = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
 
 
@@ -36,9 +37,8 @@ def map_predictions(body: bytes) -> bytes:
     if _BINARY.search(body):
         return body
     try:
-        document = json.loads(_text(body), parse_int=_number, parse_float=_number, parse_constant=_refuse)
-        predictions = _lists(document).get("predictions")
-        return _encode({"instances": predictions}).encode() if predictions else body
+        predictions = _lists(_decode(body)).get("predictions")
+        return encode({"instances": predictions}) if predictions else body
     except (ValueError, RecursionError):
         return body
 
@@ -55,6 +55,36 @@ def _lists(document: Any) -> dict[str, list[Any] | None]:
     return fields
 
 
+def decode_object(body: bytes) -> dict[str, Any] | None:
+    """The object in an Ensemble step's answer; null is none.
+
+    Raises:
+        ValueError: something else, in Go's words but for some errors of syntax.
+    """
+    try:
+        document = _decode(body)
+    except json.JSONDecodeError as exc:
+        raise ValueError(_syntax_error(exc)) from exc
+    except RecursionError as exc:
+        raise ValueError("exceeded max depth") from exc
+    if isinstance(document, dict | None):
+        return document
+    raise ValueError(f"json: cannot unmarshal {_KINDS[type(document)]} into Go value of type map[string]interface {{}}")
+
+
+def _syntax_error(error: json.JSONDecodeError) -> str:
+    if error.pos >= len(error.doc.rstrip()):
+        return "unexpected end of JSON input"
+    if error.msg == "Expecting value":
+        return f"invalid character {error.doc[error.pos]!r} looking for beginning of value"
+    return str(error)
+
+
+def _decode(body: bytes) -> Any:
+    """As json.Unmarshal into an interface{}: every number a float64."""
+    return json.loads(_text(body), parse_int=_number, parse_float=_number, parse_constant=_refuse)
+
+
 def _text(body: bytes) -> str:
     return body.decode(errors="replace")
 
@@ -62,12 +92,17 @@ def _text(body: bytes) -> str:
 def _number(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError("over a float64")
+        raise ValueError(f"json: cannot unmarshal number {text} into Go value of type float64")
     return value
 
 
 def _refuse(what: str) -> NoReturn:
-    raise ValueError(what)
+    raise ValueError(f"invalid character {what[0]!r} looking for beginning of value")
+
+
+def encode(document: Any) -> bytes:
+    """As json.Marshal writes what `_decode` read."""
+    return _encode(document).encode()
 
 
 def _encode(value: Any) -> str:

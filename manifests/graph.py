@@ -1,26 +1,45 @@
-"""An InferenceGraph's spec as KServe's router gets it, for the part that the router here runs: one Sequence."""
+"""An InferenceGraph's spec as KServe's router gets it: nodes of steps, each step a URL or another node.
+
+What KServe's webhook would not let through, or its router would only find out at the first request, is refused here at
+the start: a node that is not there or that leads back to itself, a step without a target, a weight that is missing.
+"""
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
+from manifests.conditions import Condition, parse_condition
 from wire.errors import ManifestError
 
 OTHER_ROUTER = "run KServe's own binary instead: shardline up --router PATH"
+ROOT = "root"
 
 # pkg/constants RouterTimeoutsServerRead, RouterTimeoutServerWrite, RouterTimeoutServerIdle
 SERVER_READ_S = 60
 SERVER_WRITE_S = 60
 SERVER_IDLE_S = 180
 
+Kind = Literal["Sequence", "Splitter", "Ensemble", "Switch"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    url: str
-    use_response: bool = False  # the answer of the step before, not the client's body
-    hard: bool = False  # a status other than 2xx ends the sequence
-    map_predictions: bool = False
+    """Which fields count depends on the kind of its node, as in KServe: the others are ignored."""
+
+    target: "str | Node"  # a URL or a node
+    name: str = ""
+    use_response: bool = False  # Sequence: the answer of the step before, not the node's input
+    map_predictions: bool = False  # Sequence
+    hard: bool = False  # Sequence, Ensemble: a status other than 2xx ends the node
+    weight: int = 0  # Splitter: how many of 100 requests
+    condition: Condition | None = None  # Switch, of the input; Sequence, of the answer before
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    kind: Kind
+    steps: tuple[Step, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,16 +53,16 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sequence:
-    steps: tuple[Step, ...]
+class Graph:
+    root: Node
     timeouts: Timeouts = Timeouts()
 
 
-def parse_graph(text: str) -> Sequence:
-    """`--graph-json` -> Sequence.
+def parse_graph(text: str) -> Graph:
+    """`--graph-json` -> Graph.
 
     Raises:
-        ManifestError: not a graph's spec, or one with more than a Sequence of serviceUrls.
+        ManifestError: not a graph's spec, or one with a condition that the router here does not read.
     """
     try:
         spec = json.loads(text)
@@ -54,36 +73,69 @@ def parse_graph(text: str) -> Sequence:
     return parse_spec(spec)
 
 
-def parse_spec(spec: Mapping[str, Any]) -> Sequence:
+def parse_spec(spec: Mapping[str, Any]) -> Graph:
     """As `parse_graph`, of a spec that is parsed already."""
     try:
-        root = spec["nodes"]["root"]
-        kind = root["routerType"]
-        if kind != "Sequence":
-            raise ManifestError(f"the graph's root is a {kind}, this router runs a Sequence: {OTHER_ROUTER}")
-        steps = tuple(_step(i, step) for i, step in enumerate(root.get("steps") or ()))
-        timeouts = _timeouts(spec.get("routerTimeouts") or {})
+        return Graph(root=_node(spec["nodes"], ROOT, ()), timeouts=_timeouts(spec.get("routerTimeouts") or {}))
     except (KeyError, TypeError, AttributeError, ValueError) as exc:
         raise ManifestError(f"the graph's spec is incomplete or of a wrong shape ({exc!r}): render it again") from exc
-    if not steps:
-        raise ManifestError("the graph's Sequence has no steps: KServe's router panics on one; give it a step")
-    return Sequence(steps=steps, timeouts=timeouts)
 
 
-def _step(index: int, step: Mapping[str, Any]) -> Step:
-    for key in ("nodeName", "condition"):
-        if step.get(key):
-            raise ManifestError(f"the graph's step {index} has a {key}, which this router does not run: {OTHER_ROUTER}")
-    if not step.get("serviceUrl"):
+def _node(nodes: Mapping[str, Any], name: str, above: tuple[str, ...]) -> Node:
+    if name in above:
         raise ManifestError(
-            f"the graph's step {index} has no serviceUrl: KServe's controller, or `shardline up`, sets it"
+            f"the graph's node {name} leads back to itself ({' -> '.join((*above, name))}), "
+            "on which KServe's router calls itself for ever: let a step name another node"
         )
-    return Step(
-        url=step["serviceUrl"],
-        use_response=index > 0 and step.get("data") == "$response",
-        hard=step.get("dependency") == "Hard",
-        map_predictions=bool(step.get("mapPredictionsToInstances")),
+    if above and name not in nodes:
+        raise ManifestError(f"the graph's node {above[-1]} names a node {name}, there are {', '.join(nodes)}: add it")
+    kind, steps = nodes[name]["routerType"], nodes[name].get("steps") or ()
+    if kind not in get_args(Kind):
+        raise ManifestError(f"the graph's node {name} is a {kind}, a router knows {', '.join(get_args(Kind))}")
+    if not steps:
+        raise ManifestError(f"the graph's node {name} has no steps: give it one")
+    return Node(
+        kind=kind, steps=tuple(_step(nodes, kind, step, index, (*above, name)) for index, step in enumerate(steps))
     )
+
+
+def _step(nodes: Mapping[str, Any], kind: Kind, step: Mapping[str, Any], index: int, above: tuple[str, ...]) -> Step:
+    where = f"the graph's node {above[-1]}, step {index},"
+    return Step(
+        target=_node(nodes, step["nodeName"], above) if step.get("nodeName") else _url(step, where),
+        name=step.get("name") or "",
+        use_response=index > 0 and step.get("data") == "$response",
+        map_predictions=bool(step.get("mapPredictionsToInstances")),
+        hard=step.get("dependency") == "Hard",
+        weight=_weight(step, where) if kind == "Splitter" else 0,
+        condition=_condition(step, kind, where),
+    )
+
+
+def _url(step: Mapping[str, Any], where: str) -> str:
+    url = step.get("serviceUrl")
+    if not isinstance(url, str) or not url:
+        raise ManifestError(f"{where} has no serviceUrl: KServe's controller, or `shardline up`, sets it")
+    return url
+
+
+def _weight(step: Mapping[str, Any], where: str) -> int:
+    weight = step.get("weight")
+    if not isinstance(weight, int) or isinstance(weight, bool):
+        raise ManifestError(f"{where} has no weight: a Splitter's steps have one each, 100 together")
+    return weight
+
+
+def _condition(step: Mapping[str, Any], kind: Kind, where: str) -> Condition | None:
+    text = step.get("condition") or ""
+    if kind == "Switch" and not text:
+        raise ManifestError(f"{where} has no condition: a Switch's steps have one each")
+    if not text or kind not in ("Switch", "Sequence"):
+        return None
+    try:
+        return parse_condition(text)
+    except ValueError as exc:
+        raise ManifestError(f"{where} has the condition {text!r}: {exc}: {OTHER_ROUTER}") from exc
 
 
 def _timeouts(given: Mapping[str, Any]) -> Timeouts:

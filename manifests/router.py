@@ -2,33 +2,33 @@
 
     python -m manifests.router --graph-json '{"nodes": {"root": {"routerType": "Sequence", "steps": […]}}}' --port 8080
 
-It keeps to KServe v0.20 (cmd/router/main.go) for a Sequence, errors and oddities included, because what runs here must
-not behave better than the cluster: any path and method but /readyz runs the graph, steps are always POSTed to, only
-headers that match PROPAGATE_HEADERS go on, bodies pass byte for byte, a client that leaves does not stop the steps, and
-an answer that is later than serverWrite ends in a closed connection without a status. tests/manifests/test_router.py
-says all of this, and runs against KServe's binary as well.
+It keeps to KServe v0.20 (cmd/router/main.go), errors and oddities included, because what runs here must not behave
+better than the cluster: any path and method but /readyz runs the graph, steps are always POSTed to, only headers that
+match PROPAGATE_HEADERS go on, bodies pass byte for byte, a client that leaves does not stop the steps, and an answer
+that is later than serverWrite ends in a closed connection without a status. The tests in tests/kserve/ say all of this
+and run against KServe's binary as well; docs/conformance.md lists them.
 
-Not taken over: other router types and conditions (refused at the start), the look-out for an Istio sidecar, and all but
-the most common of the Content-Types that Go guesses for a reply which is not JSON.
+Not taken over: conditions beyond those of conditions.py (refused at the start), the look-out for an Istio sidecar, and
+all but the most common of the Content-Types that Go guesses for a reply which is not JSON.
 """
 
 import argparse
 import asyncio
-import json
 import logging
 import os
 import re
 import signal
 import sys
-from collections.abc import Sequence as Many
+from collections.abc import Sequence
 from contextlib import suppress
 
 from aiohttp import web
 
-from manifests.gojson import is_json, map_predictions
-from manifests.graph import Sequence, Step, parse_graph
+from manifests.flow import Flow
+from manifests.gojson import encode, is_json
+from manifests.graph import Graph, parse_graph
 from manifests.headers import Headers, compile_patterns, propagated
-from manifests.transport import CallError, Client
+from manifests.transport import Client, StepError
 from wire.errors import ManifestError
 
 DRAIN_S = 30.0  # cmd/router/main.go drainSleepDuration
@@ -39,9 +39,9 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
 class Router:
     """One graph behind HTTP; `draining` only turns /readyz."""
 
-    def __init__(self, graph: Sequence, client: Client, patterns: Many[re.Pattern[str]]) -> None:
-        self._graph = graph
-        self._client = client
+    def __init__(self, graph: Graph, client: Client, patterns: Sequence[re.Pattern[str]]) -> None:
+        self._flow = Flow(graph.root, client)
+        self._timeouts = graph.timeouts
         self._patterns = patterns
         self.draining = False
 
@@ -50,10 +50,9 @@ class Router:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Go's WriteTimeout counts from the end of the headers, and is noticed only when the answer is written."""
-        timeouts = self._graph.timeouts
-        loop = asyncio.get_running_loop()
-        late_at = None if timeouts.server_write_s is None else loop.time() + timeouts.server_write_s
-        body = await _read(request, timeouts.server_read_s)
+        write_s = self._timeouts.server_write_s
+        late_at = None if write_s is None else asyncio.get_running_loop().time() + write_s
+        body = await _read(request, self._timeouts.server_read_s)
         response = await self._answer(body, propagated(request.raw_headers, self._patterns))
         with suppress(TimeoutError, ConnectionError):
             async with asyncio.timeout_at(late_at):
@@ -66,24 +65,11 @@ class Router:
 
     async def _answer(self, body: bytes, headers: Headers) -> web.Response:
         try:
-            status, answer = await self._run(body, headers)
-        except CallError as exc:
-            status, answer = 500, json.dumps({"error": "Failed to process request", "cause": str(exc)}).encode()
-        return web.Response(status=status, body=answer, headers=_content_type(answer))
-
-    async def _run(self, body: bytes, headers: Headers) -> tuple[int, bytes]:
-        """cmd/router/main.go routeStep: a failed soft step's answer goes on to the next step like any other."""
-        status, answer = 200, b""
-        for step in self._graph.steps:
-            status, answer = await self._client.post(step.url, _input(step, body, answer), headers)
-            if step.hard and not 200 <= status <= 299:
-                break
-        return status, answer
-
-
-def _input(step: Step, body: bytes, answer: bytes) -> bytes:
-    chosen = answer if step.use_response else body
-    return map_predictions(chosen) if step.map_predictions else chosen
+            answer = await self._flow.run(body, headers)
+            status, reply = answer.status, answer.body
+        except StepError as exc:
+            status, reply = exc.status, encode({"error": "Failed to process request", "cause": str(exc)})
+        return web.Response(status=status, body=reply, headers=_content_type(reply))
 
 
 async def _read(request: web.Request, timeout_s: float | None) -> bytes:
@@ -111,7 +97,7 @@ def _hang_up(request: web.Request) -> None:
         request.transport.close()
 
 
-async def serve(graph: Sequence, *, port: int, patterns: Many[re.Pattern[str]], drain_s: float) -> None:
+async def serve(graph: Graph, *, port: int, patterns: Sequence[re.Pattern[str]], drain_s: float) -> None:
     """Serve until SIGTERM or SIGINT; then turn /readyz, serve on for `drain_s` seconds, and finish what is running.
 
     Raises:
@@ -139,7 +125,7 @@ async def _open(runner: web.AppRunner, port: int) -> None:
         ) from exc
 
 
-def _runner(router: Router, graph: Sequence) -> web.AppRunner:
+def _runner(router: Router, graph: Graph) -> web.AppRunner:
     app = web.Application(client_max_size=0)
     app.router.add_route("*", "/readyz", router.ready)
     app.router.add_route("*", "/{path:.*}", router.handle)
@@ -162,7 +148,7 @@ async def _told_to_stop() -> None:
     await told.wait()
 
 
-def main(arguments: Many[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="manifests.router", description="A stand-in for KServe's graph router.")
     parser.add_argument("--graph-json", required=True, help="an InferenceGraph's spec with serviceUrl set in each step")
     parser.add_argument("--port", type=int, default=8080)

@@ -6,6 +6,7 @@ The words matter: the step's address in `cause` is all that a client learns abou
 import gzip
 import os
 import zlib
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -18,8 +19,22 @@ IDLE_S = 90  # Go's DefaultTransport.IdleConnTimeout
 DIAL_S = 30  # Go's DefaultTransport dialer
 
 
-class CallError(Exception):
-    """No answer from a step; the message is what Go's http.Client would say."""
+class StepError(Exception):
+    """No answer for the client but the router's own, with `status` and the message as its cause, in Go's words."""
+
+    def __init__(self, message: str, status: int = 500) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    status: int
+    body: bytes
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.status <= 299
 
 
 class Client:
@@ -47,11 +62,10 @@ class Client:
     ) -> None:
         await self._session.close()
 
-    async def post(self, url: str, body: bytes, headers: Headers) -> tuple[int, bytes]:
-        """Status and body of the step's answer.
-
+    async def post(self, url: str, body: bytes, headers: Headers) -> Answer:
+        """
         Raises:
-            CallError: the step cannot be reached, is too slow, or stops in the middle of its answer.
+            StepError: the step cannot be reached, is too slow, or stops in the middle of its answer.
         """
         own_encoding = not any(name == "Accept-Encoding" for name, _ in headers)
         answering = False
@@ -61,9 +75,9 @@ class Client:
                 answering = True
                 answer = await response.read()
                 zipped = own_encoding and response.headers.get("Content-Encoding", "").lower() == "gzip"
-                return response.status, gzip.decompress(answer) if zipped and answer else answer
+                return Answer(status=response.status, body=gzip.decompress(answer) if zipped and answer else answer)
         except (aiohttp.ClientError, OSError, ValueError, EOFError, zlib.error) as exc:
-            raise CallError(_while_reading(exc) if answering else f'Post "{url}": {_before_answer(exc)}') from exc
+            raise StepError(_while_reading(exc) if answering else f'Post "{url}": {_before_answer(exc)}') from exc
 
 
 def _while_reading(error: Exception) -> str:

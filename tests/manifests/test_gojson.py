@@ -1,11 +1,12 @@
-"""Go's JSON in Python. What Go makes of the odd cases is asked of KServe's binary in test_router.py."""
+"""Go's JSON in Python. What Go makes of the odd cases is asked of KServe's binary in tests/kserve/."""
 
 import json
+from contextlib import suppress
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manifests.gojson import is_json, map_predictions
+from manifests.gojson import decode_object, encode, is_json, map_predictions
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -28,11 +29,20 @@ def test_predictions_keep_their_values(values: list[object]) -> None:
     assert json.loads(map_predictions(text), parse_int=float) == {"instances": values}
 
 
+@given(st.dictionaries(st.text(), VALUES))
+def test_objects_keep_their_values(members: dict[str, object]) -> None:
+    document = decode_object(json.dumps(members).encode())
+
+    assert json.loads(encode(document), parse_int=float) == members
+
+
 @given(st.binary())
 def test_no_bytes_are_too_strange(body: bytes) -> None:
     is_json(body)
 
     assert map_predictions(body) == body
+    with suppress(ValueError):
+        encode(decode_object(body))
 
 
 def test_deep_nesting_is_refused_not_fatal() -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from services.routers import node, sequence
+
 
 DEADLINE_S = 15
 
@@ -33,8 +35,12 @@ def ask(port: int, body: bytes) -> bytes:
         return bytes(response.read())
 
 
-def sequence(*steps: dict[str, Any], kind: str = "Sequence") -> dict[str, Any]:
-    return {"nodes": {"root": {"routerType": kind, "steps": list(steps)}}}
+def nodes(**of: dict[str, Any]) -> dict[str, Any]:
+    return {"nodes": of}
+
+
+X = {"serviceUrl": "http://x"}
+SPLITTER = node("Splitter", X)
 
 
 @pytest.mark.parametrize(
@@ -43,14 +49,16 @@ def sequence(*steps: dict[str, Any], kind: str = "Sequence") -> dict[str, Any]:
         ("{", "--graph-json is no JSON"),
         ("[]", "--graph-json is no JSON object"),
         ({"nodes": {}}, "incomplete or of a wrong shape"),
-        (sequence({"serviceUrl": "http://x"}, kind="Switch"), "root is a Switch, this router runs a Sequence"),
-        (sequence({"nodeName": "other"}), "step 0 has a nodeName, which this router does not run"),
-        (sequence({"serviceUrl": "http://x", "condition": "a"}), "step 0 has a condition"),
-        (sequence({"serviceName": "s"}), "step 0 has no serviceUrl"),
-        (sequence(), "has no steps"),
+        (nodes(root=node("Loop", X)), "node root is a Loop, a router knows Sequence, Splitter, Ensemble, Switch"),
+        (nodes(root=sequence({"nodeName": "other"})), "node root names a node other, there are root: add it"),
+        (nodes(root=sequence({"nodeName": "a"}), a=sequence({"nodeName": "root"})), r"\(root -> a -> root\)"),
+        (nodes(root=sequence({"serviceName": "s"})), "node root, step 0, has no serviceUrl"),
+        (nodes(root=sequence(X, {"nodeName": "a"}), a=SPLITTER), "node a, step 0, has no weight"),
+        (nodes(root=node("Switch", X)), "node root, step 0, has no condition"),
+        (nodes(root=sequence()), "node root has no steps"),
     ],
 )
-def test_what_it_does_not_run_is_refused_at_the_start_in_one_line(spec: object, message: str) -> None:
+def test_what_is_no_graph_is_refused_at_the_start_in_one_line(spec: object, message: str) -> None:
     ended = run_ours(spec)
 
     assert ended.returncode == 1
@@ -61,7 +69,7 @@ def test_what_it_does_not_run_is_refused_at_the_start_in_one_line(spec: object, 
 def test_a_taken_port_is_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        ended = run_ours(sequence({"serviceUrl": "http://x"}), "--port", str(port))
+        ended = run_ours(nodes(root=sequence(X)), "--port", str(port))
 
     assert ended.returncode == 1
     assert ended.stderr == f"port {port} cannot be opened (Address already in use): choose another --port\n"
@@ -74,7 +82,7 @@ def test_after_the_drain_running_requests_are_finished(
     only = steps.replies(lambda r: (going.wait(DEADLINE_S), (200, {}, r.body))[1])
     port = free_port()
     command = [sys.executable, "-m", "manifests.router", "--port", str(port), "--drain-seconds", "0"]
-    with subprocess.Popen([*command, "--graph-json", json.dumps(sequence({"serviceUrl": only.url}))]) as process:
+    with subprocess.Popen([*command, "--graph-json", json.dumps(nodes(root=sequence(only)))]) as process:
         try:
             wait_until(lambda: listens(port))
             answers: list[bytes] = []

@@ -1,0 +1,163 @@
+"""A step's `condition`: whether a GJSON path (github.com/tidwall/gjson) leads to something in a body.
+
+GJSON is a language of its own. What is read here is what conditions are made of, and with GJSON's own oddities:
+
+    instances.0.modelId               names of objects, numbers of lists
+    instances.#(modelId=="2").name    the first of a list that is so; == != < <= > >=, or only the name: it has one
+    predictions.#(>0.5)               likewise, of a list of plain values
+    [@this].#(picker==ERROR)          the whole body, as the only one of a list; quotation marks may be left out
+
+Everything else (wildcards, modifiers, pipes, counts, all matches at once) is refused when the graph is read. One thing
+differs: GJSON looks for brackets even in a body that is nothing but a JSON string.
+"""
+
+import json
+import operator
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from manifests.gojson import is_json
+
+_NAME = r"[A-Za-z0-9_-]+"
+_QUOTED = r'"[^"\\~][^"\\]*"|""'  # GJSON turns a value that begins with ~ into a question of truth
+_BARE = r"-?[A-Za-z0-9_][A-Za-z0-9_.+-]*"
+_QUERY = re.compile(
+    rf"#\( *(?P<path>{_NAME}(?:\.{_NAME})*)? *(?:(?P<op>[=!<>]=|[=<>]) *(?P<value>{_QUOTED}|{_BARE}) *)?\)"
+)
+_PART = re.compile(rf"(?P<name>{_NAME})|{_QUERY.pattern}")
+_WHOLE = "[@this]."
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?inf(inity)?|nan", re.IGNORECASE)
+
+_COMPARE: dict[str | None, Callable[[Any, Any], bool]] = {
+    "=": operator.eq,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+class _Nothing:
+    """The path leads nowhere; a JSON null is something."""
+
+
+_NOTHING = _Nothing()
+
+
+class _Object(tuple[tuple[str, Any], ...]):
+    """The members of a JSON object as they come: GJSON takes the first of those that have one name."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """`#(path op value)`: an element of a list that is so. No `op` asks only whether the path leads somewhere."""
+
+    path: tuple[str, ...]
+    op: str | None
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    parts: "tuple[str | Query, ...]"
+    whole: bool  # of a list that holds nothing but the body
+
+    def holds(self, document: Any) -> bool:
+        """Whether the path leads somewhere in what `parse_body` gave."""
+        return _find([document] if self.whole else document, self.parts) is not _NOTHING
+
+
+def parse_condition(text: str) -> Condition:
+    """
+    Raises:
+        ValueError: GJSON of another kind, or none.
+    """
+    whole = text.startswith(_WHOLE)
+    rest = text.removeprefix(_WHOLE)
+    parts = []
+    while match := _PART.match(rest):
+        parts.append(match["name"] or _query(match))
+        rest = rest[match.end() :]
+        if not rest:
+            return Condition(parts=tuple(parts), whole=whole)
+        if not rest.startswith("."):
+            break
+        rest = rest[1:]
+    raise ValueError(f"the router here reads names, numbers and #(name==value), not {rest!r}")
+
+
+def _query(match: re.Match[str]) -> Query:
+    value = match["value"] or ""
+    return Query(
+        path=tuple(match["path"].split(".")) if match["path"] else (),
+        op=match["op"],
+        value=value[1:-1] if value.startswith('"') else value,
+    )
+
+
+def parse_body(body: bytes) -> Any:
+    """What conditions are asked of.
+
+    Raises:
+        ValueError: not JSON.
+    """
+    if not is_json(body):
+        raise ValueError("no JSON")
+    text = body.decode(errors="replace")
+    return json.loads(text, parse_int=float, parse_float=float, object_pairs_hook=_Object)
+
+
+def _find(value: Any, parts: "tuple[str | Query, ...]") -> Any:
+    if not parts:
+        return value
+    part, rest = parts[0], parts[1:]
+    match part, value:
+        case str(), _Object():
+            found = (_find(member, rest) for name, member in value if name == part)
+            return next((each for each in found if each is not _NOTHING), _NOTHING)
+        case str(), list():
+            return _find(value[int(part)], rest) if part.isdecimal() and int(part) < len(value) else _NOTHING
+        case Query(), list():
+            first = next((each for each in value if _matches(each, part)), _NOTHING)
+            return _find(first, rest)
+        case _:
+            return _NOTHING
+
+
+def _matches(element: Any, query: Query) -> bool:
+    """GJSON's queryMatches."""
+    plain = not isinstance(element, _Object | list)
+    if plain and query.path:
+        return False
+    value = element if plain else _find(element, query.path or ("",))
+    if value is _NOTHING or query.op is None:
+        return value is not _NOTHING
+    match value:
+        case bool():
+            return _truth_matches(value, query)
+        case float():
+            number = float(query.value) if _NUMBER.fullmatch(query.value) else 0.0
+            return _COMPARE[query.op](value, number)
+        case str():
+            return _COMPARE[query.op](value, query.value)
+        case _:
+            return False
+
+
+def _truth_matches(value: bool, query: Query) -> bool:
+    """true is greater than false, >= whatever it is held against, and never <= anything; false the other way round."""
+    own, other = ("true", "false") if value else ("false", "true")
+    greater = ">" if value else "<"
+    match query.op:
+        case "=" | "==":
+            return query.value == own
+        case "!=":
+            return query.value != own
+        case op:
+            return op == f"{greater}=" or (op == greater and query.value == other)
