@@ -5,6 +5,7 @@
 # make pins      the versions in the images: those that are installed here
 # make install   the virtual environment .venv with the command `shardline`
 # make check     lint, types and the fast tests only
+# make manifests write manifests/resnet50 again from the bundle.json in it
 # make format    let ruff put the code in order
 # make clean     remove what was built, the virtual environment included
 
@@ -14,7 +15,7 @@ BIN := $(VENV)/bin
 # threads that spin while they wait take the CPU from the other processes of a chain
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test check images wheels pins install lint format clean
+.PHONY: demo test check images wheels pins manifests install lint format clean
 
 demo: install
 	$(BIN)/python examples/demo.py
@@ -29,6 +30,11 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# where `shardline push BUNDLE gs://example-bucket/models` would put it: the bundle's digest is its bundle.json's
+manifests: install
+	$(BIN)/shardline render manifests/resnet50/bundle.json --kustomize --out manifests/resnet50 \
+		--storage gs://example-bucket/models/resnet50/$$(sha256sum manifests/resnet50/bundle.json | cut -c 1-64)
 
 format: install
 	$(BIN)/ruff check --fix .

@@ -10,8 +10,23 @@ from manifests import resources, sizing
 from manifests.names import Document, names_of
 from manifests.options import RenderOptions
 from manifests.scaling import disruption_budgets
-from storage.bundle import Bundle
+from storage.bundle import Bundle, parse_bundle, read_bundle
 from wire.errors import ManifestError
+
+
+def described(path: Path) -> Bundle:
+    """What is at `path`: a bundle's folder, all of whose files are checked, or a bundle.json alone, which says enough.
+
+    Raises:
+        BundleError: not a whole bundle.
+        ManifestError: the file cannot be read.
+    """
+    if not path.is_file():
+        return read_bundle(path)
+    try:
+        return parse_bundle(path.read_bytes())
+    except OSError as exc:
+        raise ManifestError(f"{path} cannot be read ({exc.strerror}): give a bundle's folder or bundle.json") from exc
 
 
 def documents(bundle: Bundle, options: RenderOptions) -> list[Document]:

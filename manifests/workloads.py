@@ -11,11 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from manifests.reading import Document, read_documents
 from wire.errors import ManifestError
-
-Document = Mapping[str, Any]
 
 _KINDS = ("ServingRuntime", "InferenceService", "InferenceGraph")  # all else belongs to the cluster alone
 
@@ -62,13 +59,13 @@ class Chain:
 
 
 def read_chain(path: Path) -> Chain:
-    """Read a YAML file, or all of a folder's.
+    """Read a YAML file, or all of a folder's; of a kustomize tree its base.
 
     Raises:
         ManifestError: files that cannot be read, or documents that KServe could not run, or more than one chain.
     """
     try:
-        return _chain(path, list(_documents(path)))
+        return _chain(path, read_documents(path))
     except (AttributeError, KeyError, TypeError, ValueError) as exc:
         raise ManifestError(f"{path} holds a document of a wrong shape ({exc!r}): render it again") from exc
 
@@ -108,18 +105,6 @@ def with_urls(chain: Chain, addresses: Mapping[str, str]) -> Document:
         if service := step.get("serviceName"):
             step["serviceUrl"] = f"{addresses[service]}/v1/models/{chain.model_names[service]}:predict"
     return spec
-
-
-def _documents(path: Path) -> Iterator[Document]:
-    files = sorted(each for each in path.iterdir() if each.suffix in (".yaml", ".yml")) if path.is_dir() else [path]
-    for file in files:
-        try:
-            parsed = list(yaml.safe_load_all(file.read_text()))
-        except OSError as exc:
-            raise ManifestError(f"{file} cannot be read ({exc.strerror}): give a rendered folder or file") from exc
-        except (yaml.YAMLError, UnicodeDecodeError) as exc:
-            raise ManifestError(f"{file} is no YAML ({' '.join(str(exc).split())}): render it again") from exc
-        yield from (each for each in parsed if isinstance(each, dict))
 
 
 def _workloads(service: Document, runtimes: Mapping[str, Document]) -> list[Workload]:

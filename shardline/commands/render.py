@@ -9,14 +9,15 @@ import typer
 
 from manifests.access import Access
 from manifests.ingress import Way
+from manifests.kustomize import render_folders
 from manifests.network import Network
 from manifests.options import IMAGE, TRANSFORMER_IMAGE, RenderOptions
 from manifests.placement import GPU, Placement, parse_node_selector, parse_toleration
 from manifests.quantities import parse_overrides
+from manifests.render import described
 from manifests.render import render as render_bundle
 from manifests.scaling import Scaling
 from shardline.console import out
-from storage.bundle import read_bundle
 
 PODS, SCALING, ACCESS, NETWORK = "Pods", "Scaling", "Access to the bucket", "Network"
 PART = "for each container, or PART=QUANTITY for stages, transformer or router"
@@ -33,7 +34,7 @@ def option(*names: str, help: str, panel: str | None = None, **more: Any) -> Any
 
 
 def render(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="the bundle's folder")],
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="the bundle's folder, or its bundle.json alone")],
     out_folder: Annotated[Path, option("--out", help="folder for the YAML")],
     storage: Annotated[
         str | None, option(help="URI under which a pod finds the bundle; default: file:// and its folder")
@@ -42,6 +43,9 @@ def render(
     namespace: Annotated[str, option(help="Kubernetes namespace")] = "default",
     versioned: Annotated[
         bool, option("--versioned", help="the bundle's short digest in the stages' names: versions side by side")
+    ] = False,
+    kustomize: Annotated[
+        bool, option("--kustomize", help="base/ and overlays/cpu and overlays/gpu in place of one file")
     ] = False,
     mode: Annotated[str, option(help="KServe's deployment mode: standard or knative")] = "standard",
     image: Annotated[str, option(help="of the stages", panel=PODS)] = IMAGE,
@@ -97,9 +101,9 @@ def render(
     ] = None,
 ) -> None:
     """Write the bundle's KServe objects, and what belongs to them, as one YAML file."""
-    described = read_bundle(bundle)
+    folder = bundle.parent if bundle.is_file() else bundle
     options = RenderOptions(
-        storage=storage or bundle.resolve().as_uri(),
+        storage=storage or folder.resolve().as_uri(),
         name=name,
         namespace=namespace,
         versioned=versioned,
@@ -133,4 +137,5 @@ def render(
             memory_limits=memory_limit or (),
         ),
     )
-    out.print(str(render_bundle(described, out_folder, options, command=shlex.join(["shardline", *sys.argv[1:]]))))
+    write = render_folders if kustomize else render_bundle
+    out.print(str(write(described(bundle), out_folder, options, command=shlex.join(["shardline", *sys.argv[1:]]))))
