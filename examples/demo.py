@@ -1,10 +1,12 @@
-"""The whole path once, as a user would type it: build, verify, render, up, request, stop.
+"""The whole path once, as a user would type it: build, push, render, up, request, stop, verify.
 
     python examples/demo.py [--model torchvision:resnet50] [--stages 3]
 
-Each command is printed before it runs. A bundle that was built before is used again.
+Each command is printed before it runs. A bundle that was built or pushed before is used again. The bucket is an
+emulator's: the shards are fetched from gs:// by KServe's own downloader, as in a cluster.
 """
 
+import os
 import signal
 import socket
 import subprocess
@@ -17,6 +19,7 @@ from pathlib import Path
 from storage.bundle import read_bundle
 from wire.errors import BundleError
 
+SHARDLINE = (sys.executable, "-m", "shardline")
 PHOTOS = Path("bundles") / "photos"
 
 
@@ -31,10 +34,14 @@ def main() -> None:
         weights = ("--weights", "random:0")
         run("build", arguments.model, *weights, "--stages", str(arguments.stages), "--out", str(bundle))
     run("plan", str(bundle))
-    run("render", str(bundle), "--out", "manifests-out")
-    with served(Path("manifests-out") / f"{name}.yaml") as url:
-        run("samples", str(PHOTOS))
-        run("request", str(PHOTOS / "chelsea.png"), "--url", url, "--timings")
+    with started("emulator", "--bucket", "models", "--port", "0") as bucket:
+        os.environ["STORAGE_EMULATOR_HOST"] = bucket
+        pushed = answer("push", str(bundle), "gs://models/demo")
+        run("render", str(bundle), "--storage", pushed, "--out", "manifests-out")
+        manifest = Path("manifests-out") / f"{name}.yaml"
+        with started("up", str(manifest), "--port", str(free_port()), "--quiet") as url:
+            run("samples", str(PHOTOS))
+            run("request", str(PHOTOS / "chelsea.png"), "--url", url, "--timings")
     run("verify", str(bundle))
 
 
@@ -50,20 +57,29 @@ def is_built(folder: Path, model: str, stages: int) -> bool:
 def run(*arguments: str) -> None:
     """Run one command as a user would; a failure ends the demo with its exit code."""
     say(arguments)
-    code = subprocess.run([sys.executable, "-m", "shardline", *arguments], check=False).returncode
+    code = subprocess.run([*SHARDLINE, *arguments], check=False).returncode
     if code:
         sys.exit(code)
 
 
+def answer(*arguments: str) -> str:
+    """`run`, and what it printed."""
+    say(arguments)
+    done = subprocess.run([*SHARDLINE, *arguments], check=False, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        sys.exit(done.returncode)
+    print(done.stdout, end="", flush=True)
+    return done.stdout.strip()
+
+
 @contextmanager
-def served(manifest: Path) -> Iterator[str]:
-    """The chain, up and ready; gives its URL, and stops it at the end as Ctrl-C does."""
-    command = ("up", str(manifest), "--port", str(free_port()), "--quiet")
-    say(command)
-    with subprocess.Popen([sys.executable, "-m", "shardline", *command], stdout=subprocess.PIPE, text=True) as process:
+def started(*arguments: str) -> Iterator[str]:
+    """A server, ready; gives the URL that it prints, and stops it at the end as Ctrl-C does."""
+    say(arguments)
+    with subprocess.Popen([*SHARDLINE, *arguments], stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            url = process.stdout.readline().strip()  # `up` prints it when all is ready, or ends
+            url = process.stdout.readline().strip()  # it comes when all is ready, or the process ends
             if not url:
                 sys.exit(process.wait() or 1)
             print(url, flush=True)

@@ -49,12 +49,20 @@ def serve(folder: Path, buckets: Sequence[str], *, host: str, port: int, on_read
 
 def _open(folder: Path, buckets: Sequence[str]) -> Any:
     try:
-        storage = Storage(data_dir=str(folder.resolve()))
+        storage = _Storage(data_dir=str(folder.resolve()))
         for bucket in buckets:
             create_bucket(bucket, storage)
     except (OSError, ValueError) as exc:
         raise StorageError(f"{folder} is no folder of an emulator's ({exc}): choose another --folder") from exc
     return storage
+
+
+class _Storage(Storage):  # type: ignore[misc]
+    def create_file(self, bucket: str, name: str, content: bytes, described: dict[str, Any], *rest: Any) -> None:
+        """Without a link, clients download where they list. With one they would go to the host and port that the object
+        was once written through, which may not be there any more, or not for them."""
+        described.pop("mediaLink", None)
+        super().create_file(bucket, name, content, described, *rest)
 
 
 def _in_turn(method: str) -> Callable[[Any], None]:
