@@ -71,9 +71,18 @@ def chain_state(cluster: Cluster, name: str, namespace: str) -> ChainState:
     return judge(name, namespace, look(cluster, name, namespace))
 
 
+def stages_of(cluster: Cluster, graph: Document) -> tuple[StageState, ...]:
+    """The stages of a graph that the cluster need not have yet."""
+    name, namespace = graph["metadata"]["name"], graph["metadata"]["namespace"]
+    return judge(name, namespace, _look(cluster, name, namespace, graph)).stages
+
+
 def look(cluster: Cluster, name: str, namespace: str) -> Facts:
     """Ask for everything that belongs to one chain."""
-    graph = cluster.get("InferenceGraph", namespace, name)
+    return _look(cluster, name, namespace, cluster.get("InferenceGraph", namespace, name))
+
+
+def _look(cluster: Cluster, name: str, namespace: str, graph: Document | None) -> Facts:
     names = services_of(graph) if graph else [name]
     found = {one["metadata"]["name"]: one for one in cluster.select("InferenceService", namespace)}
     selectors = [f"{SERVICE_LABEL} in ({','.join(names)})"] if names else []

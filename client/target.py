@@ -85,6 +85,17 @@ class Target:
             response = self._post(self._discover(response), body)
         return _read_reply(response, time.monotonic() - started)
 
+    def pass_on(self, body: Body) -> bytes:
+        """Send one body and give back what is answered, whatever it is: a stage's answer is for the next stage.
+
+        Raises:
+            PredictorDownError, PredictorError: as `ask`.
+        """
+        response = self._post(self.url, body)
+        if response.status_code != 200:
+            raise _refusal(response)
+        return response.content
+
     def _discover(self, refused: requests.Response) -> str:
         """The predict URL of the server's only model; `refused` is what it said to the bare URL."""
         with self._discovering:

@@ -5,7 +5,24 @@ import sys
 import typer
 from rich.markup import escape
 
-from shardline.commands import build, emulator, gs, lint, plan, pull, push, render, request, samples, up, verify
+from shardline.commands import (
+    build,
+    deploy,
+    emulator,
+    gs,
+    lint,
+    plan,
+    pull,
+    push,
+    render,
+    request,
+    rollback,
+    samples,
+    status,
+    undeploy,
+    up,
+    verify,
+)
 from shardline.console import err
 from wire.errors import ShardlineError
 
@@ -16,7 +33,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for module in (build, plan, verify, push, pull, gs, render, lint, up, emulator, request, samples):
+for module in (build, plan, verify, push, pull, gs, render, lint, up, deploy, status, rollback, undeploy):
+    module.register(app)
+for module in (emulator, request, samples):
     module.register(app)
 
 

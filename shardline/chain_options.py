@@ -104,6 +104,12 @@ def _chain_options(
     Raises:
         ManifestError: an option that Kubernetes or KServe would refuse.
     """
+    overrides: dict[str, Any] = parse_overrides(
+        cpu_requests=cpu_request or (),
+        cpu_limits=cpu_limit or (),
+        memory_requests=memory_request or (),
+        memory_limits=memory_limit or (),
+    )
     return partial(
         RenderOptions,
         image=image,
@@ -128,10 +134,5 @@ def _chain_options(
         access=Access(service_account=service_account, gcs_secret=gcs_secret, workload_identity=workload_identity),
         network=Network(policies=network_policy, allow_namespaces=tuple(allow_namespace or ())),
         way=Way(host=ingress_host, ingress_class=ingress_class, gateway=gateway, tls_secret=tls_secret),
-        **parse_overrides(
-            cpu_requests=cpu_request or (),
-            cpu_limits=cpu_limit or (),
-            memory_requests=memory_request or (),
-            memory_limits=memory_limit or (),
-        ),
+        **overrides,
     )

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 # from the top down: a folder imports only from lines below its own; names on one line never import each other
 ORDER = [
     ["shardline", "benchmarks", "examples"],
+    ["releases"],
     ["manifests", "formats"],
     ["predictors", "client"],
     ["training"],

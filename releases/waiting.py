@@ -1,0 +1,35 @@
+"""Wait for a cluster: ask again until nothing is missing any more, and say what is."""
+
+import time
+from collections.abc import Callable
+
+from wire.errors import ClusterDownError, ClusterError
+
+_POLL_S = 1.0
+_MOST_POLLS_APART_S = 5.0
+
+
+def wait_until(missing: Callable[[], str], what: str, *, timeout_s: float, say: Callable[[str], None]) -> None:
+    """Ask `missing` until it gives "", telling `say` each new answer. An API server that is away for a while is asked
+    again.
+
+    Raises:
+        ClusterError: after `timeout_s`, with `what` and the last answer.
+    """
+    give_up_at = time.monotonic() + timeout_s
+    pause_s, told = _POLL_S, ""
+    while answer := _ask(missing):
+        if answer != told:
+            told = answer
+            say(f"waiting for {what}: {answer}")
+        if time.monotonic() + pause_s > give_up_at:
+            raise ClusterError(f"{what} is not ready after {timeout_s:g} s: {answer}")
+        time.sleep(pause_s)
+        pause_s = min(_MOST_POLLS_APART_S, pause_s * 1.2)
+
+
+def _ask(missing: Callable[[], str]) -> str:
+    try:
+        return missing()
+    except ClusterDownError as exc:
+        return str(exc)

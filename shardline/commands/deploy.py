@@ -1,0 +1,77 @@
+"""`shardline deploy`: a bundle answers on a cluster."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from shardline.chain_options import ChainOptions, takes_chain_options
+from shardline.cluster_options import (
+    WAIT_S,
+    ContextOption,
+    KubeconfigOption,
+    NamespaceOption,
+    WaitOption,
+    join,
+    say,
+)
+from shardline.console import err, out
+from shardline.progress import byte_bar
+from shardline.storage_options import AnonymousOption, KeyFileOption, RetryOption
+
+if TYPE_CHECKING:
+    from releases.deploy import Deployed
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog="Example: shardline deploy bundles/resnet50 --to gs://my-bucket/models --namespace vision")(
+        deploy
+    )
+
+
+@takes_chain_options
+def deploy(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="the bundle's folder")],
+    to: Annotated[str, typer.Option(metavar="URI", help="where bundles lie: gs://bucket/prefix")],
+    name: Annotated[str | None, typer.Option(help="of the chain; default: the bundle's")] = None,
+    namespace: NamespaceOption = None,
+    create_namespace: Annotated[bool, typer.Option("--create-namespace", help="if it does not exist")] = False,
+    kubeconfig: KubeconfigOption = None,
+    context: ContextOption = None,
+    wait: WaitOption = WAIT_S,
+    key_file: KeyFileOption = None,
+    anonymous: AnonymousOption = False,
+    retry_for: RetryOption = 60.0,
+    *,
+    chain: ChainOptions,
+) -> None:
+    """Push BUNDLE, render it, check it, apply it, wait until every stage is ready, and ask it for a golden picture.
+
+    A version that answers already goes on until the new one is proved; then the graph switches over in one update, and
+    no request meets both.
+    """
+    from releases.deploy import deploy as deploy_bundle
+    from releases.deploy import make_namespace
+    from storage.bundle import read_bundle
+    from storage.push import destination, push
+    from storage.store import Access
+
+    described = read_bundle(bundle)
+    cluster, where = join(kubeconfig, context, namespace)
+    options = chain(storage=destination(described, to), name=name, namespace=where, versioned=True)
+    if create_namespace:
+        make_namespace(cluster, where)
+    with byte_bar("sending", "sent") as progress:
+        access = Access(key_file=key_file, anonymous=anonymous, retry_s=retry_for)
+        push(bundle, to, access=access, progress=progress)
+    report(deploy_bundle(cluster, described, bundle, options, timeout_s=wait, say=say))
+
+
+def report(deployed: "Deployed") -> None:
+    """What answers now, and how well."""
+    release = deployed.release
+    out.print(f"{release.name} revision {release.revision} answers in namespace {release.namespace}: {release.bundle}")
+    if deployed.agreement is None:
+        err.print("[dim]the bundle holds no golden picture to ask it for: build it again[/dim]")
+    else:
+        out.print(f"golden picture: {deployed.agreement}")
