@@ -15,12 +15,13 @@ from packaging.utils import canonicalize_name
 HERE = Path(__file__).resolve().parent
 IMAGES = ("shard", "transformer", "client")
 CONSTRAINTS = HERE / "constraints.txt"
-HEADER = "# what `make pins` found in the environment that the tests ran in; every image's packages are these versions\n"
+HEADER = "# The versions in the images, which are those that the tests ran with; written by `make pins`\n"
 
 
 def names(image: str) -> list[str]:
     """The packages that an image's own modules import."""
-    return (HERE / f"{image}.txt").read_text(encoding="utf-8").split()
+    lines = (HERE / f"{image}.txt").read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if not line.startswith("#")]
 
 
 def closure(wanted: list[str]) -> dict[str, str]:

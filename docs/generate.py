@@ -30,7 +30,7 @@ _STEP = 4  # columns of the tree that one level takes
 _TREE_START = "<!-- files: written by docs/generate.py -->"
 _TREE_END = "<!-- end of files -->"
 _NAME_COLUMNS = 26
-_LEFT_BEHIND = {".git", ".venv", ".hypothesis", "__pycache__", "bundles", "manifests-out", "build", "dist"}
+_LEFT_BEHIND = {".git", ".venv", ".hypothesis", "__pycache__", "bundles", "manifests-out", "build", "dist", "wheels"}
 # files that cannot say what they are
 _DESCRIPTIONS = {
     ".ci/run": "What CI runs: make test",
