@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from services.routers import node, sequence
 
-
 DEADLINE_S = 15
 
 
