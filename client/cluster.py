@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from client.kubeconfig import has_kubeconfig, join_own_cluster, read_kubeconfig
 from client.podport import PodPort, open_pod_port
-from client.refusals import is_missing, not_installed, one_line, refusal
+from client.refusals import is_missing, not_installed, one_line, refusal, root_cause
 from wire.errors import ClusterDownError, ClusterError
 
 Document = dict[str, Any]
@@ -209,15 +209,14 @@ class Cluster:
             return bytes(answer.data)
         except self._kubernetes.client.ApiException as exc:
             if not exc.status:
-                raise ClusterDownError(f"{what}: {self._silence(exc)}") from exc
+                raise self._silence(what, exc) from exc
             message = refusal(what, exc.status, exc.body or b"", server=self.server)
             raise (_MissingError if is_missing(exc.status, exc.body or b"") else ClusterError)(message) from exc
         except (HTTPError, OSError) as exc:
-            raise ClusterDownError(f"{what}: {self._silence(exc)}") from exc
+            raise self._silence(what, exc) from exc
 
-    def _silence(self, exc: BaseException) -> str:
-        reason = getattr(exc, "reason", None) or exc
-        return f"{self.server} does not answer ({one_line(str(reason).rpartition('>: ')[2], 200)})"
+    def _silence(self, what: str, exc: BaseException) -> ClusterDownError:
+        return ClusterDownError(f"{what}: {self.server} does not answer ({root_cause(exc)})")
 
 
 class _MissingError(ClusterError):

@@ -42,10 +42,10 @@ def pod_problem(pod: Document) -> str:
     if is_ready(pod):
         return ""
     if status.get("phase") == "Failed" and not status.get("containerStatuses"):
-        return one_line(f"{status.get('reason', 'Failed')}: {status.get('message', '')}")
+        return _said(status.get("reason", "Failed"), status.get("message"))
     scheduled = condition(pod, "PodScheduled")
     if scheduled.get("status") == "False":
-        return one_line(f"{scheduled.get('reason', 'Unschedulable')}: {scheduled.get('message', '')}")
+        return _said(scheduled.get("reason", "Unschedulable"), scheduled.get("message"))
     problems = list(_container_problems(status))
     # what has failed says more than what still starts
     return next((text for failed, text in problems if failed), "") or next((text for _, text in problems), "starting")
@@ -91,8 +91,12 @@ def _container_problem(container: Document, *, running: str) -> tuple[bool, str]
     if ended and (ended.get("exitCode") or container.get("restartCount")):
         return True, f"{name} {_ending(ended, container, reason)}"
     if reason and reason not in _STARTING:
-        return True, one_line(f"{name} {reason}: {waiting.get('message', '')}")
+        return True, _said(f"{name} {reason}", waiting.get("message"))
     return False, f"{name} {running}" if "running" in state else f"{name} is starting"
+
+
+def _said(reason: str, message: str | None) -> str:
+    return one_line(f"{reason}: {message}" if message else reason)
 
 
 def _ending(ended: Document, container: Document, reason: str) -> str:

@@ -8,7 +8,7 @@ changes the API client while others use it.
 from contextlib import suppress
 from typing import Any
 
-from client.refusals import one_line, refusal
+from client.refusals import one_line, refusal, root_cause
 from wire.errors import ClusterDownError, ClusterError
 
 _PROTOCOL = "v4.channel.k8s.io"
@@ -31,7 +31,7 @@ def open_pod_port(configuration: Any, path: str, name: str) -> "PodPort":
     except (WebSocketException, OSError, ValueError) as exc:
         status = getattr(exc, "status_code", None)
         if status is None:
-            raise ClusterDownError(f"{name}: {configuration.host} does not answer ({one_line(str(exc), 200)})") from exc
+            raise ClusterDownError(f"{name}: {configuration.host} does not answer ({root_cause(exc)})") from exc
         body = getattr(exc, "resp_body", None) or b""
         raise ClusterError(refusal(f"forward {name}", status, body, server=configuration.host)) from exc
 
@@ -64,7 +64,7 @@ class PodPort:
         try:
             self._socket.send_binary(b"\0" + data)
         except (WebSocketException, OSError) as exc:
-            raise ClusterDownError(f"{self._name}: the connection broke ({one_line(str(exc), 200)})") from exc
+            raise ClusterDownError(f"{self._name}: the connection broke ({root_cause(exc)})") from exc
 
     def receive(self) -> bytes | None:
         """What the next message brings, which may be nothing; None at the end.
@@ -79,7 +79,7 @@ class PodPort:
         except WebSocketConnectionClosedException:
             return None
         except (WebSocketException, OSError) as exc:
-            raise ClusterDownError(f"{self._name}: the connection broke ({one_line(str(exc), 200)})") from exc
+            raise ClusterDownError(f"{self._name}: the connection broke ({root_cause(exc)})") from exc
         return self._data(message) if message else None  # the other side's farewell is empty
 
     def _data(self, message: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""What a Kubernetes API server said no with -> one line that says what to do. Texts in, text out."""
+"""What a server said no with, and what a library made of silence -> one line that says what to do."""
 
 import json
 
@@ -37,6 +37,17 @@ def not_installed(api_version: str, kind: str, server: str) -> str:
 def one_line(text: str, most: int = 600) -> str:
     line = " ".join(text.split())
     return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def root_cause(exc: BaseException) -> str:
+    """The operating system's few words at the bottom of what libraries wrap them in."""
+    inner: BaseException | None = exc
+    while inner is not None:
+        if isinstance(inner, OSError) and inner.strerror:
+            return one_line(inner.strerror, 200)
+        nested = getattr(inner, "reason", None) or (inner.args[0] if inner.args else None)
+        inner = nested if isinstance(nested, BaseException) else inner.__cause__ or inner.__context__
+    return one_line(str(exc), 200) or type(exc).__name__
 
 
 def _message(body: str | bytes) -> str:

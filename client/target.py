@@ -17,6 +17,7 @@ from urllib3.exceptions import ProtocolError
 
 from client.access import Access
 from client.fit import Body
+from client.refusals import root_cause
 from wire.errors import PredictorDownError, PredictorError, RequestError
 
 _BACKOFF_S = 0.5  # before the first retry without a Retry-After, then doubled
@@ -157,11 +158,11 @@ class Target:
         except requests.ReadTimeout as exc:
             raise PredictorError(f"no reply within {self._timeout_s:g} s: raise --timeout", status=504) from exc
         except requests.exceptions.SSLError as exc:
-            raise PredictorDownError(f"{self.url}: no TLS ({_reason(exc)}): check --ca-file") from exc
+            raise PredictorDownError(f"{self.url}: no TLS ({root_cause(exc)}): check --ca-file") from exc
         except requests.ConnectionError as exc:
             if exc.args and isinstance(exc.args[0], ProtocolError):
                 raise PredictorError("the server closed the connection without a reply", status=502) from exc
-            raise PredictorDownError(f"{self.url} does not answer ({_reason(exc)}): is the server running?") from exc
+            raise PredictorDownError(f"{self.url} does not answer ({root_cause(exc)}): is the server running?") from exc
         except requests.RequestException as exc:
             raise PredictorError(f"the server gave no valid HTTP ({exc})", status=502) from exc
 
@@ -174,17 +175,6 @@ class Target:
             # a proxy to the world outside does not lead back to this machine
             session.trust_env = urlsplit(self.url).hostname not in ("127.0.0.1", "localhost", "::1")
         return session
-
-
-def _reason(exc: BaseException) -> str:
-    """The operating system's few words at the bottom of what requests wraps them in."""
-    inner: BaseException | None = exc
-    while inner is not None:
-        if isinstance(inner, OSError) and inner.strerror:
-            return inner.strerror
-        nested = getattr(inner, "reason", None) or (inner.args[0] if inner.args else None)
-        inner = nested if isinstance(nested, BaseException) else inner.__cause__ or inner.__context__
-    return type(exc).__name__
 
 
 def _retry_after_s(response: requests.Response, otherwise_s: float) -> float:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 ROOT = Path(__file__).parents[2]
 PREDICTION = {
@@ -87,6 +88,98 @@ def serve() -> Iterator[Serve]:
         server.stop()
 
 
+class KubernetesApi:
+    """A scripted API server as a process, and a kubeconfig for it."""
+
+    def __init__(self, folder: Path, options: dict[str, Any]) -> None:
+        program = ROOT / "tests" / "services" / "kubernetes_api.py"
+        command = [sys.executable, str(program), json.dumps(options)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        scheme = "https" if "certificate" in options else "http"
+        self.url = f"{scheme}://127.0.0.1:{self.process.stdout.readline().strip()}"
+        self._verify = options.get("certificate", True)
+        self.kubeconfig = folder / "kubeconfig.json"
+        self.kubeconfig.write_text(json.dumps(self._config(options)))
+
+    def _config(self, options: dict[str, Any]) -> dict[str, Any]:
+        """A kubeconfig is YAML, and JSON is that too."""
+        cluster = {"server": self.url} | (
+            {"certificate-authority": options["certificate"]} if "certificate" in options else {}
+        )
+        user = {"token": options["token"]} if "token" in options else {}
+        contexts = [
+            {"name": "there", "context": {"cluster": "c", "user": "u", "namespace": "vision"}},
+            {"name": "elsewhere", "context": {"cluster": "c", "user": "u"}},
+        ]
+        return {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "there",
+            "contexts": contexts,
+            "clusters": [{"name": "c", "cluster": cluster}],
+            "users": [{"name": "u", "user": user}],
+        }
+
+    def put(self, documents: list[dict[str, Any]]) -> None:
+        """These are all that it has, from now on."""
+        self._test("PUT", "objects", documents)
+
+    def refuse(self, *refusals: dict[str, Any]) -> None:
+        self._test("PUT", "refusals", list(refusals))
+
+    def cut(self) -> None:
+        """Break off what is forwarded."""
+        self._test("PUT", "cut")
+
+    def seen(self) -> list[dict[str, Any]]:
+        """All that have come."""
+        found: list[dict[str, Any]] = self._test("GET", "requests").json()
+        return found
+
+    def _test(self, method: str, path: str, body: object = None) -> requests.Response:
+        response = requests.request(method, f"{self.url}/test/{path}", json=body, timeout=30, verify=self._verify)
+        assert response.status_code == 200
+        return response
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait(timeout=10)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+ServeKubernetes = Callable[..., KubernetesApi]
+
+
+@pytest.fixture
+def kubernetes(tmp_path: Path) -> Iterator[ServeKubernetes]:
+    servers: list[KubernetesApi] = []
+
+    def start(documents: list[dict[str, Any]] | None = None, **options: Any) -> KubernetesApi:
+        folder = tmp_path / f"kubernetes-{len(servers)}"
+        folder.mkdir()
+        servers.append(KubernetesApi(folder, options))
+        servers[-1].put(documents or [])
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Key and certificate for 127.0.0.1 and models.example.com, signed by itself."""
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    names = "subjectAltName=IP:127.0.0.1,DNS:models.example.com"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"]
+    command += ["-addext", names, "-keyout", str(path), "-out", str(path.with_suffix(".crt"))]
+    subprocess.run(command, check=True, capture_output=True)
+    path.write_text(path.read_text() + path.with_suffix(".crt").read_text())
+    return path
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     code: int
@@ -116,7 +209,8 @@ def client(command: list[str], tmp_path: Path) -> Client:
 
 
 def plain_env(**more: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "SHARDLINE_URL")}
+    apart = ("PYTHONPATH", "KUBECONFIG", "KUBERNETES_SERVICE_HOST")
+    kept = {key: value for key, value in os.environ.items() if key not in apart and not key.startswith("SHARDLINE_")}
     return {**kept, "PYTHONUTF8": "1", **more}
 
 
