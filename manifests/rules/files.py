@@ -1,5 +1,6 @@
 """YAML and JSON files -> documents, as kubectl reads them; what cannot be read is a problem, not an error."""
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from manifests.rules.rule import Problem, Severity
 from wire.errors import ManifestError
 
 STDIN = Path("-")
-_SUFFIXES = (".yaml", ".yml", ".json")
+_SUFFIXES = (".yaml", ".yml")  # a .json beside them may be anything, a bundle.json for one
 _KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml")
 
 
@@ -27,34 +28,50 @@ class Source:
 def find_files(paths: Sequence[Path]) -> list[Path]:
     """The files themselves, and those of folders as `kubectl apply -f` takes them; `-` is standard input.
 
-    In a folder with a kustomization only what its `resources` name counts: patches are no documents of their own.
+    In a folder with a kustomization only what its `resources` name counts, for patches are no documents of their own;
+    a folder that has a `base` and no YAML of its own stands for that.
 
     Raises:
         ManifestError: a path that does not exist or a folder without any.
     """
-    files = [file for path in paths for file in _files_of(path)]
-    return list(dict.fromkeys(files))
+    files: list[Path] = []
+    for path in paths:
+        _add(path, files)
+    return files
 
 
-def _files_of(path: Path) -> list[Path]:
+def _add(path: Path, files: list[Path]) -> None:
+    """Put a file, or a folder's, behind those that are there; none twice."""
+    if path in files:
+        return
     if path == STDIN or path.is_file():
-        return [path]
+        files.append(path)
+        if path.name in _KUSTOMIZATIONS:
+            for each in _resources(path):
+                _add(each, files)
+        return
     if not path.is_dir():
         raise ManifestError(f"{path} does not exist: give files or folders of YAML, or - for standard input")
-    for name in _KUSTOMIZATIONS:
-        if (path / name).is_file():
-            return [path / name, *_resources(path / name)]
-    files = sorted(each for each in path.iterdir() if each.suffix in _SUFFIXES and each.is_file())
+    for each in _members(path):
+        _add(each, files)
+
+
+def _members(folder: Path) -> list[Path]:
+    kustomizations = [folder / name for name in _KUSTOMIZATIONS if (folder / name).is_file()]
+    files = kustomizations[:1] or sorted(each for each in folder.iterdir() if each.suffix in _SUFFIXES)
+    if not files and (folder / "base").is_dir():
+        return _members(folder / "base")
     if not files:
-        raise ManifestError(f"{path} holds no {', '.join(_SUFFIXES)} file: give the folder that was rendered")
+        raise ManifestError(f"{folder} holds no .yaml or .yml file: give the folder that was rendered")
     return files
 
 
 def _resources(kustomization: Path) -> list[Path]:
+    """The files and folders that it names; what it would fetch from elsewhere is left out."""
     documents = [each.document for each in read_file(kustomization) if isinstance(each, Source)]
-    named = [name for each in documents if isinstance(each, dict) for name in each.get("resources") or ()]
-    paths = [kustomization.parent / name for name in named if isinstance(name, str)]
-    return [file for path in paths for file in _files_of(path)]
+    lists = [each.get("resources") for each in documents if isinstance(each, dict)]
+    names = [name for each in lists if isinstance(each, list) for name in each if isinstance(name, str)]
+    return [Path(os.path.normpath(kustomization.parent / name)) for name in names if "://" not in name]
 
 
 def read_file(path: Path) -> Iterator[Source | Problem]:

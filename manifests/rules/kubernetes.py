@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from manifests.rules.manifest import Manifest
-from manifests.rules.rule import Finding, rule
+from manifests.rules.rule import Finding, Severity, rule
 
 _SOURCE = "Kubernetes"
 
@@ -35,3 +35,11 @@ def policy_types(policy: Manifest) -> Iterator[Finding]:
     for each in ("Ingress", "Egress"):
         if types and each not in types and policy.spec.get(each.lower()):
             yield "spec.policyTypes", f"found no {each}, so the rules under {each.lower()} do nothing: add it"
+
+
+@rule("Kustomization", source="ours", severity=Severity.WARNING)
+def kustomization_patches(kustomization: Manifest) -> Iterator[Finding]:
+    """A kustomization has no patches: only kubectl can apply them."""
+    for name in ("patches", "patchesStrategicMerge", "patchesJson6902", "replacements"):
+        if kustomization.document.get(name):
+            yield name, "not applied here: check what it makes with `kubectl kustomize FOLDER | shardline lint -`"

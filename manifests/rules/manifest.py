@@ -63,6 +63,8 @@ class Manifest:
 
     @property
     def label(self) -> str:
+        if self.kind == "Kustomization":  # has no name
+            return self.kind
         return f"{self.kind or 'a document'} {self.name or 'without a name'}"
 
     @property

@@ -53,7 +53,8 @@ def read_document(document: Mapping[Any, Any]) -> Generator[Finding, None, Clean
         yield from _unmodelled(kind, api_version)
     metadata = yield from _metadata(document, needed=kind != "Kustomization")
     if model is None:
-        return {**{str(name): value for name, value in document.items()}, "kind": str(kind), "metadata": metadata}
+        rest = {str(name): value for name, value in document.items()}
+        return {**rest, "kind": kind if isinstance(kind, str) else "", "metadata": metadata}
     whole = {name: value for name, value in document.items() if name != "metadata"}
     cleaned: Cleaned = yield from _read_object(whole, model, "")
     return {**cleaned, "metadata": metadata}
@@ -82,6 +83,7 @@ def _metadata(document: Mapping[Any, Any], *, needed: bool) -> Reader:
 
 def _read(value: Any, type_name: str, path: str) -> Reader:
     """Yield what is wrong with a value; give it back cleaned, or None where nothing can be kept of it."""
+    type_name = re.sub(r"^K8sIoApi[A-Z][a-z]+(?=V\d)", "", type_name)  # Go's full name: ...AppsV1Foo is V1Foo
     if match := re.fullmatch(r"list\[(.+)\]", type_name, re.IGNORECASE):
         return (yield from _read_list(value, match[1], path))
     if match := re.fullmatch(r"dict[\[(]str, (.+)[\])]", type_name, re.IGNORECASE):
@@ -190,11 +192,10 @@ def _refuses_none(model: Any, name: str) -> bool:
 
 @cache
 def _model(type_name: str) -> Any:
-    """The model class of a name, None for a scalar. Go's full names (K8sIoApiAppsV1Foo) are Kubernetes' V1Foo."""
+    """The model class of a name, None for a scalar."""
     import kubernetes.client.models
 
-    short = re.sub(r"^K8sIoApi[A-Z][a-z]+(?=V\d)", "", type_name)
-    return getattr(_kserve_models(), short, None) or getattr(kubernetes.client.models, short, None)
+    return getattr(_kserve_models(), type_name, None) or getattr(kubernetes.client.models, type_name, None)
 
 
 @cache
