@@ -109,7 +109,7 @@ def _convert(schema: Mapping[str, Any], *, root: bool = False) -> dict[str, Any]
     if "properties" in schema and not schema.get(_PRESERVE):
         converted.setdefault("additionalProperties", False)
     if root:  # the API server knows them better than a CRD does
-        converted["properties"] = {**converted.get("properties", {}), "metadata": {}}
+        converted["properties"] = {**converted.get("properties", {}), "apiVersion": {}, "kind": {}, "metadata": {}}
     if schema.get(_INT_OR_STRING):
         converted = {name: value for name, value in converted.items() if name not in ("type", "anyOf")}
         converted["type"] = ["integer", "string"]

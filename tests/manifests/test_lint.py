@@ -1,0 +1,251 @@
+"""Lint as a whole: what it reads, what it says of good documents, and that no document makes it fail."""
+
+import copy
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from manifests.lint import Problem, Severity, check, lint, lint_files
+from manifests.options import RenderOptions
+from manifests.render import documents
+from storage.bundle import Bundle
+from wire.errors import ManifestError
+
+ROOT = Path(__file__).parents[2]
+GOOD = list(yaml.safe_load_all((Path(__file__).parent / "bad" / "good.yaml").read_text()))
+BAD_GRAPH = {
+    "apiVersion": "serving.kserve.io/v1alpha1",
+    "kind": "InferenceGraph",
+    "metadata": {"name": "net", "annotations": {"serving.kserve.io/deploymentMode": "Standard"}},
+    "spec": {"nodes": {"root": {"routerType": "Chain", "steps": []}}},
+}
+BAD_LINES = [
+    "InferenceGraph net: spec.nodes.root.routerType: found 'Chain', allowed is Sequence, Splitter, Ensemble, Switch",
+    "InferenceGraph net: spec.nodes.root.steps: node 'root' has no steps, and the router fails on it: give it one",
+]
+
+scalars = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.dates() | st.binary(max_size=4)
+)
+anything = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6) | st.integers(), inner, max_size=3),
+)
+KINDS = sorted({str(each["kind"]) for each in GOOD} | {"Ingress", "Secret", "List", "HTTPRoute"})
+
+
+def paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The path of everything within a document."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(each for name, item in inner for each in paths(item, (*path, name)))]
+
+
+PATHS = [path for path in paths(GOOD) if path]
+
+
+@pytest.mark.parametrize("stages", [1, 3])
+def test_what_render_gives_has_no_problem(make_bundle: Callable[..., Bundle], stages: int) -> None:
+    assert lint(documents(make_bundle(stages=stages), RenderOptions(storage="gs://bucket/resnet50"))) == []
+
+
+def test_the_committed_manifests_have_no_problem() -> None:
+    report = lint_files([ROOT / "manifests" / "resnet50"])
+
+    assert report.problems == ()
+    assert report.documents > 4
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(anything | st.dictionaries(st.sampled_from(["kind", "spec", "metadata"]), anything), max_size=4))
+def test_any_documents_give_problems_or_none(found: list[Any]) -> None:
+    assert all(isinstance(each, Problem) and "\n" not in str(each) for each in lint(found))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(PATHS), anything), min_size=1, max_size=3))
+def test_a_chain_with_anything_anywhere_gives_problems_or_none(changes: list[tuple[tuple[Any, ...], Any]]) -> None:
+    changed: Any = copy.deepcopy(GOOD)
+    for path, value in changes:
+        place = changed
+        for step in path[:-1]:
+            place = place[step] if isinstance(place, dict) and step in place else changed
+            place = place if isinstance(place, dict | list) else changed
+        if isinstance(place, dict) or (isinstance(path[-1], int) and path[-1] < len(place)):
+            place[path[-1]] = value
+
+    assert all(isinstance(each, Problem) for each in lint(changed))
+
+
+def test_the_members_of_a_list_are_documents() -> None:
+    [problem, *_] = lint([{"apiVersion": "v1", "kind": "List", "items": [BAD_GRAPH]}])
+
+    assert problem.where == "InferenceGraph net: spec.nodes.root.routerType"
+
+
+def test_errors_are_raised_together_and_warnings_come_back() -> None:
+    with pytest.raises(ManifestError) as raised:
+        check([BAD_GRAPH])
+    soft = copy.deepcopy(GOOD)
+    soft[3]["spec"]["nodes"]["root"]["steps"][0]["dependency"] = "Soft"
+
+    assert str(raised.value).splitlines() == ["a cluster would not run these documents, 2 errors:", *BAD_LINES]
+    assert [(each.severity, each.rule) for each in check(soft)] == [(Severity.WARNING, "graph-soft")]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "holds no document: remove it, or give the file that was meant"),
+        ("---\n# nothing\n---\n", "holds no document"),
+        ("kind: [", "is no YAML (while parsing a flow"),
+        ("a: b: c", "is no YAML (mapping values are not allowed"),
+        ("kind: A\nkind: B\n", "is no YAML (the key 'kind' stands twice"),
+        ("!!python/object:os.system {}", "is no YAML (could not determine a constructor"),
+        ("? [a]\n: b", "is no YAML ("),
+        (f"n: {'9' * 5000}", "is no YAML (Exceeds the limit"),
+        ("just text", "found 'just text', allowed is a mapping with apiVersion, kind and metadata"),
+        ("- 1\n- 2", "found a list, allowed is a mapping"),
+    ],
+)
+def test_what_is_no_document_is_one_line(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "net.yaml"
+    path.write_text(text)
+
+    [problem] = lint_files([path]).problems
+
+    assert problem.message.startswith(message)
+    assert problem.where.startswith(str(path))
+    assert problem.severity is Severity.ERROR
+
+
+def test_a_file_of_bytes_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "net.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+
+    [problem] = lint_files([path]).problems
+
+    assert problem.message == "is no text (invalid start byte at byte 0): save it as UTF-8"
+
+
+def test_dates_are_text_as_kubectl_reads_them(tmp_path: Path) -> None:
+    path = tmp_path / "net.yaml"
+    path.write_text("apiVersion: v1\nkind: Namespace\nmetadata: {name: demo, annotations: {built: 2026-01-01}}\n")
+
+    assert lint_files([path]).problems == ()
+
+
+def test_documents_of_several_files_are_one_set(tmp_path: Path) -> None:
+    """And the file of each problem is told."""
+    for index, document in enumerate(GOOD[:4]):
+        (tmp_path / f"{index}.yaml").write_text(yaml.safe_dump(document))
+    (tmp_path / "copy.yml").write_text(yaml.safe_dump(GOOD[1]))
+    (tmp_path / "notes.txt").write_text("kind: [")
+
+    report = lint_files([tmp_path])
+
+    assert [str(each) for each in report.problems] == [
+        f"{tmp_path}/copy.yml: InferenceService net-0: metadata.name: InferenceService net-0 in namespace demo stands "
+        f"twice: remove one of {tmp_path}/1.yaml"
+    ]
+    assert (report.documents, report.files) == (5, 5)
+
+
+def test_of_a_kustomization_its_resources_are_read(tmp_path: Path) -> None:
+    overlay, base = tmp_path / "overlays" / "gpu", tmp_path / "base"
+    overlay.mkdir(parents=True)
+    base.mkdir()
+    (base / "kustomization.yaml").write_text(
+        "kind: Kustomization\napiVersion: kustomize.config.k8s.io/v1beta1\nresources: [net.yaml, .]"
+    )
+    (base / "net.yaml").write_text(yaml.safe_dump_all(GOOD[:4]))
+    (overlay / "patch.yaml").write_text("kind: InferenceService")
+    (overlay / "kustomization.yaml").write_text(
+        "kind: Kustomization\napiVersion: kustomize.config.k8s.io/v1beta1\n"
+        "resources: [../../base, 'https://example.com/x']\npatches: [{path: patch.yaml}]"
+    )
+
+    report = lint_files([overlay])
+
+    assert report.documents == 6
+    assert [each.rule for each in report.problems] == ["kustomization-patches"]
+    assert lint_files([tmp_path]).files == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("missing", "does not exist: give files or folders of YAML"), ("empty", "holds no .yaml or .yml file")],
+)
+def test_a_path_without_documents_is_an_error(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / "empty").mkdir()
+
+    with pytest.raises(ManifestError, match=message):
+        lint_files([tmp_path / name])
+
+
+@pytest.mark.slow
+def test_the_typed_models_come_without_what_import_kserve_does() -> None:
+    """Which is two seconds, and the command line parsed for a server's options."""
+    lines = [
+        "import sys, yaml",
+        "from manifests.lint import lint",
+        "assert lint([{'kind': 'InferenceService', 'apiVersion': 'serving.kserve.io/v1beta1', 'spec': {'x': 1}}])",
+        "assert not {'kserve', 'fastapi', 'uvicorn', 'torch'} & set(sys.modules)",
+        "import kserve",
+        "assert kserve.Model and kserve.V1beta1InferenceService().openapi_types",
+    ]
+
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines), "--http_port=no number"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert "invalid int value: 'no number'" in done.stderr  # of `import kserve`, in the last lines but one
+
+
+def run_lint(*args: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "shardline", "lint", *map(str, args)]
+    environment = {**os.environ, "NO_COLOR": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False, input=stdin, env=environment
+    )
+
+
+@pytest.mark.slow
+def test_the_command_prints_a_line_for_each_problem_and_fails_on_errors() -> None:
+    done = run_lint("-", stdin=yaml.safe_dump(BAD_GRAPH))
+
+    assert done.returncode == 1
+    assert done.stdout.splitlines() == [
+        f"error -: {BAD_LINES[0]} (typed-model)",
+        f"error -: {BAD_LINES[1]} (graph-empty-node)",
+        "1 document in 1 file: 2 errors, 0 warnings",
+    ]
+    assert done.stderr == ""
+
+
+@pytest.mark.slow
+def test_warnings_fail_only_when_strict() -> None:
+    soft = copy.deepcopy(GOOD)
+    del soft[3]["metadata"]["annotations"]
+    text = yaml.safe_dump_all(soft)
+
+    lax, strict = run_lint("-", stdin=text), run_lint("-", "--strict", stdin=text)
+
+    assert (lax.returncode, strict.returncode) == (0, 1)
+    assert lax.stdout == strict.stdout
+    assert (
+        "warning -: InferenceGraph net: metadata.annotations[serving.kserve.io/deploymentMode]: found none"
+        in lax.stdout
+    )
