@@ -1,4 +1,4 @@
-"""Write errors.md, commands.md and the README's list of files from the code: `python docs/generate.py`.
+"""Write errors.md, commands.md, lint.md's rules and the README's list of files: `python docs/generate.py`.
 
 They are made of what the code says of itself (the tree in wire/errors.py, the commands' own help texts, each file's
 first line) and of nothing that differs from machine to machine: no terminal's width, no environment, no path.
@@ -18,6 +18,7 @@ from typing import Any
 import typer
 
 from client.request import make_parser
+from manifests.lint import RULES
 from shardline.__main__ import app
 from wire import errors
 
@@ -29,6 +30,7 @@ _STEP = 4  # columns of the tree that one level takes
 
 _TREE_START = "<!-- files: written by docs/generate.py -->"
 _TREE_END = "<!-- end of files -->"
+_RULES_START, _RULES_END = "<!-- rules: written by docs/generate.py -->", "<!-- end of rules -->"
 _NAME_COLUMNS = 26
 _LEFT_BEHIND = {".git", ".venv", ".hypothesis", "__pycache__", "bundles", "manifests-out", "build", "dist", "wheels"}
 # files that cannot say what they are
@@ -232,11 +234,11 @@ def file_tree() -> str:
 
 
 def _describe(path: Path) -> str:
-    """The first sentence of a file: of a module's docstring, of a page's heading."""
+    """The first sentence of a file: of a module's docstring, of a page's heading, of a comment on top."""
     text = (ROOT / path).read_text(encoding="utf-8", errors="replace")
     if path.as_posix() in _DESCRIPTIONS:
         return _DESCRIPTIONS[path.as_posix()]
-    if path.suffix == ".md":
+    if path.suffix in (".md", ".yaml"):
         return text.partition("\n")[0].lstrip("# ")
     docstring = ast.get_docstring(ast.parse(text)) if path.suffix == ".py" else None
     if docstring is None:
@@ -247,17 +249,32 @@ def _describe(path: Path) -> str:
 
 def readme_page() -> str:
     """The README with its list of files made anew."""
-    before, start, rest = (ROOT / "README.md").read_text(encoding="utf-8").partition(_TREE_START)
-    _, end, after = rest.partition(_TREE_END)
-    if not start or not end:
-        raise SystemExit(f"README.md must have {_TREE_START} and {_TREE_END}")
-    return f"{before}{start}\n\n```text\n{file_tree()}\n```\n\n{end}{after}"
+    return _between("README.md", _TREE_START, _TREE_END, f"```text\n{file_tree()}\n```")
+
+
+def lint_page() -> str:
+    """The page on lint with its table of rules made anew."""
+    rows = [
+        _row(f"`{rule.id}`", rule.severity, ", ".join(rule.kinds) or "any", rule.summary, rule.source) for rule in RULES
+    ]
+    table = "\n".join(["| rule | | kind | what holds | whose |", "|---|---|---|---|---|", *rows])
+    return _between("docs/lint.md", _RULES_START, _RULES_END, table)
+
+
+def _between(page: str, start: str, end: str, text: str) -> str:
+    """A page with what stands between two comments made anew."""
+    before, found, rest = (ROOT / page).read_text(encoding="utf-8").partition(start)
+    _, ended, after = rest.partition(end)
+    if not found or not ended:
+        raise SystemExit(f"{page} must have {start} and {end}")
+    return f"{before}{start}\n\n{text}\n\n{end}{after}"
 
 
 # each from the root of the repository
 PAGES: Mapping[str, Callable[[], str]] = {
     "docs/errors.md": errors_page,
     "docs/commands.md": commands_page,
+    "docs/lint.md": lint_page,
     "README.md": readme_page,
 }
 

@@ -138,7 +138,7 @@ def model_name_argument(service: Manifest) -> Iterator[Finding]:
                     )
 
 
-@rule(SERVICE, source="issue 4463")
+@rule(SERVICE, source="kserve issue 4463")
 def collocated_ports(service: Manifest) -> Iterator[Finding]:
     """A transformer in the predictor's pod has ports of its own."""
     by_name = {each.name: each for each in predictor(service).containers}
