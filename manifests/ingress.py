@@ -1,6 +1,7 @@
 """A way in from outside the cluster. In Standard mode KServe makes none for a graph.
 
-The host leads to the router's Service, or, where one stage needs no graph, to the transformer's.
+The host leads to the router's Service, or, where one stage needs no graph, to the transformer's. The object's name is
+none that KServe gives: its own Ingress and HTTPRoute are named after the InferenceService.
 """
 
 import re
@@ -63,7 +64,7 @@ class Way:
         return {
             "apiVersion": "networking.k8s.io/v1",
             "kind": "Ingress",
-            "metadata": names.metadata(names.app, annotations=annotations),
+            "metadata": names.metadata(f"{names.app}-public", annotations=annotations),
             "spec": {
                 **({"ingressClassName": self.ingress_class} if self.ingress_class else {}),
                 **tls,
@@ -81,7 +82,7 @@ class Way:
         return {
             "apiVersion": "gateway.networking.k8s.io/v1",
             "kind": "HTTPRoute",
-            "metadata": names.metadata(names.app),
+            "metadata": names.metadata(f"{names.app}-public"),
             "spec": {
                 "parentRefs": [{"name": name, **({"namespace": namespace} if namespace else {})}],
                 "hostnames": [self.host],

@@ -52,16 +52,21 @@ class Names:
         return self.graph or f"{self.services[0]}-transformer"
 
     def metadata(
-        self, name: str, *, annotations: Mapping[str, str] | None = None, stage: int | None = None
+        self,
+        name: str,
+        *,
+        annotations: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
+        stage: int | None = None,
     ) -> Document:
         """Name, namespace, the labels by which all objects of a chain or a version are found, the whole digest."""
-        labels = {PART_OF: self.app, MANAGED_BY: "shardline", BUNDLE: short_digest(self.digest)}
+        own = {PART_OF: self.app, MANAGED_BY: "shardline", BUNDLE: short_digest(self.digest)}
         if stage is not None:
-            labels[STAGE] = str(stage)
+            own[STAGE] = str(stage)
         return {
             "name": name,
             "namespace": self.namespace,
-            "labels": labels,
+            "labels": {**own, **(labels or {})},
             "annotations": {DIGEST_ANNOTATION: self.digest, **(annotations or {})},
         }
 
@@ -81,12 +86,13 @@ def names_of(bundle: Bundle, *, name: str | None = None, namespace: str = "defau
     _check_pattern("name", app, _NAME)
     _check_pattern("namespace", namespace, _NAMESPACE)
     _check_length("namespace", namespace, "--namespace")
-    version = f"{app}-{short_digest(bundle.digest)}" if versioned else app
+    digest = bundle.digest
+    version = f"{app}-{short_digest(digest)}" if versioned else app
     several = versioned or len(bundle.stages) > 1
     names = Names(
         app=app,
         namespace=namespace,
-        digest=bundle.digest,
+        digest=digest,
         services=tuple(f"{version}-{stage.index}" for stage in bundle.stages) if several else (app,),
         runtime=version,
         graph=app if several else None,
@@ -103,12 +109,11 @@ def _check_derived(names: Names) -> None:
     (deployment_reconciler.go). The longer component counts for every stage, so that a chain which fits keeps fitting
     when its first stage becomes another.
     """
-    if names.graph is not None:
-        _check_length("graph's host name", f"{names.graph}-{names.namespace}")
-        _check_length("graph's pod label", f"isvc.{names.graph}", "--name")
-    for service in names.services:
-        _check_length("service's host name", f"{service}-transformer-{names.namespace}")
-        _check_length("service's pod label", f"isvc.{service}-transformer", "--name")
+    parts = [("service", f"{each}-transformer") for each in names.services]
+    parts += [("graph", names.graph)] if names.graph else []
+    derived = [(f"{kind}'s host name", f"{part}-{names.namespace}", "--name or --namespace") for kind, part in parts]
+    derived += [(f"{kind}'s pod label", f"isvc.{part}", "--name") for kind, part in parts]
+    _check_length(*max(derived, key=lambda each: len(each[1])))  # so that one shorter name heals all
 
 
 def check_graph_argument(spec: Mapping[str, Any], names: Names) -> None:
@@ -137,7 +142,7 @@ def _check_pattern(what: str, found: str, allowed: re.Pattern[str]) -> None:
         )
 
 
-def _check_length(what: str, found: str, options: str = "--name or --namespace") -> None:
+def _check_length(what: str, found: str, options: str) -> None:
     if len(found) > LABEL_CHARACTERS:
         raise ManifestError(
             f"the {what} {found!r} has {len(found)} characters, {LABEL_CHARACTERS} are allowed: "

@@ -49,7 +49,12 @@ def inference_service(
     return {
         "apiVersion": "serving.kserve.io/v1beta1",
         "kind": "InferenceService",
-        "metadata": names.metadata(name, annotations=_mode(options) | _scaled(options), stage=stage.index),
+        "metadata": names.metadata(
+            name,
+            annotations=_mode(options) | _scaled(options),
+            labels=_visibility(names, options),
+            stage=stage.index,
+        ),
         "spec": spec,
     }
 
@@ -110,7 +115,7 @@ def _predictor(bundle: Bundle, stage: Stage, names: Names, options: RenderOption
             "protocolVersion": "v1",
             "storageUri": f"{options.storage.rstrip('/')}/{stage_folder(stage.index)}",
             "args": [
-                f"--bundle_digest={bundle.digest}",
+                f"--bundle_digest={names.digest}",
                 f"--max_batch_size={bundle.batch}",
                 f"--max_queue={MAX_QUEUE}",
                 f"--max_body_bytes={bundle.limits.body_bytes}",
@@ -131,7 +136,7 @@ def _transformer(bundle: Bundle, names: Names, options: RenderOptions, timeouts:
     server = container(
         options.transformer_image,
         "predictors.transformer",
-        _transformer_args(bundle, timeouts.request_ms),
+        _transformer_args(bundle, names.digest, timeouts.request_ms),
         model_path=f"/v1/models/{service}",
         options=options,
         resources=transformer_compute(bundle).overridden(options.transformer).to_resources(),
@@ -143,14 +148,14 @@ def _transformer(bundle: Bundle, names: Names, options: RenderOptions, timeouts:
     }
 
 
-def _transformer_args(bundle: Bundle, request_timeout_ms: int) -> list[str]:
+def _transformer_args(bundle: Bundle, digest: str, request_timeout_ms: int) -> list[str]:
     picture = bundle.picture
     return [
         f"--input_size={picture.height}x{picture.width}",
         f"--fit={picture.fit}",
         *([f"--resize={picture.resize}"] if picture.resize is not None else []),
         f"--interpolation={picture.interpolation}",
-        f"--bundle_digest={bundle.digest}",
+        f"--bundle_digest={digest}",
         f"--max_instances={bundle.max_instances}",
         f"--max_request_bytes={bundle.limits.request_bytes}",
         f"--max_body_bytes={bundle.limits.body_bytes}",
@@ -168,6 +173,17 @@ def _step(index: int, service: str) -> Document:
 def _mode(options: RenderOptions) -> Document:
     """On both kinds: graphs have no defaulter, and the cluster's default mode is Knative in KServe's Helm chart."""
     return {"serving.kserve.io/deploymentMode": options.mode.capitalize()}
+
+
+def _visibility(names: Names, options: RenderOptions) -> Document:
+    """Not for the world, which asks the graph: KServe publishes each component under a host name of its own otherwise.
+
+    A single service without a graph is the way in itself, and KServe may publish it unless there is one of ours.
+    """
+    if names.graph is None and options.way.host is None:
+        return {}
+    domain = "networking.knative.dev" if options.knative else "networking.kserve.io"
+    return {f"{domain}/visibility": "cluster-local"}
 
 
 def _scaled(options: RenderOptions) -> Document:

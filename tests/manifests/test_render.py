@@ -1,72 +1,142 @@
-"""A bundle's YAML: what is in it, that KServe's own models know every field, and what is refused."""
+"""A bundle's YAML: what is in it, that KServe's own models and rules take it, and what is refused."""
 
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import kserve
 import pytest
 import yaml
-from kubernetes import client as kubernetes
 
+from manifests.access import Access
+from manifests.ingress import Way
+from manifests.lint import lint
+from manifests.network import Network
 from manifests.options import RenderOptions
-from manifests.render import documents, render
+from manifests.placement import Placement, Toleration
+from manifests.render import described, documents, render, to_yaml
+from manifests.scaling import Scaling
+from manifests.sizing import Overrides
 from storage.bundle import Bundle
 from wire.errors import ManifestError
 
 STORAGE = "gs://bucket/resnet50"
 OPTIONS = RenderOptions(storage=STORAGE)
-MODELS = {
-    "InferenceService": "V1beta1InferenceService",
-    "InferenceGraph": "V1alpha1InferenceGraph",
-    "ServingRuntime": "V1alpha1ServingRuntime",
-    "ServiceAccount": "V1ServiceAccount",
-    "NetworkPolicy": "V1NetworkPolicy",
-    "PodDisruptionBudget": "V1PodDisruptionBudget",
-    "Ingress": "V1Ingress",
+MIG = Placement(
+    gpu_resource="nvidia.com/mig-1g.10gb",
+    node_selector={"cloud.google.com/gke-accelerator": "nvidia-h100-80gb"},
+    tolerations=(Toleration(key="team", value="vision", effect="NoSchedule"),),
+    spread=("kubernetes.io/hostname",),
+    colocate=True,
+)
+VARIANTS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "versioned": {"versioned": True},
+    "mig": {"placement": MIG, "scaling": Scaling(replicas=2)},
+    "hpa": {"scaling": Scaling(autoscaler="hpa", max_replicas=4)},
+    "keda": {
+        "scaling": Scaling(autoscaler="keda", max_replicas=4, prometheus="http://prometheus.monitoring:9090"),
+        "network": Network(allow_namespaces=("monitoring",)),
+        "placement": MIG,
+    },
+    "key": {"access": Access(gcs_secret="key"), "image_pull_secret": "registry"},
+    "workload identity": {"access": Access(workload_identity="fetcher@my-project.iam.gserviceaccount.com")},
+    "ingress": {"way": Way(host="net.example.com", ingress_class="nginx", tls_secret="net-tls")},
+    "gateway": {"way": Way(host="net.example.com", gateway="infra/public")},
+    "knative": {"mode": "knative"},
+    "knative on GPUs": {"mode": "knative", "placement": MIG, "access": Access(gcs_secret="key")},
+    "small": {"stages": Overrides(cpu_request_m=100), "transformer": Overrides(cpu_request_m=50)},
 }
-
-
-def unknown_fields(value: Any, type_name: str, path: str = "") -> list[str]:
-    """Every field of a document that KServe's or Kubernetes' typed models do not know, as 'spec.predictor.modell'."""
-    if match := re.fullmatch(r"list\[(.+)\]", type_name):
-        assert isinstance(value, list), f"{path} is no list"
-        return [each for i, item in enumerate(value) for each in unknown_fields(item, match[1], f"{path}[{i}]")]
-    if match := re.fullmatch(r"dict\(str, (.+)\)", type_name):
-        assert isinstance(value, dict), f"{path} is no object"
-        return [each for key, item in value.items() for each in unknown_fields(item, match[1], f"{path}.{key}")]
-    model = getattr(kserve.models, type_name, None) or getattr(kubernetes, type_name, None)
-    if model is None:
-        return []
-    assert isinstance(value, dict), f"{path} is no object"
-    known = {json_name: model.openapi_types[name] for name, json_name in model.attribute_map.items()}
-    return [
-        problem
-        for key, item in value.items()
-        for problem in (
-            unknown_fields(item, known[key], f"{path}.{key}".lstrip(".")) if key in known else [f"{path}.{key}"]
-        )
-    ]
 
 
 def by_kind(rendered: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
     return [each for each in rendered if each["kind"] == kind]
 
 
-def test_a_misspelt_field_is_found() -> None:
-    document = {"spec": {"predictor": {"model": {"storageUrl": "x", "env": [{"name": "A", "valeu": "1"}]}}}}
+def test_a_misspelt_field_is_found(make_bundle: Callable[..., Bundle]) -> None:
+    rendered = documents(make_bundle(), OPTIONS)
+    by_kind(rendered, "InferenceService")[0]["spec"]["predictor"]["model"]["storageUrl"] = "x"
 
-    assert unknown_fields(document, "V1beta1InferenceService") == [
-        "spec.predictor.model.storageUrl",
-        "spec.predictor.model.env[0].valeu",
+    assert "unknown field 'storageUrl'" in str([str(each) for each in lint(rendered)])
+
+
+@pytest.mark.parametrize("stages", [1, 3, 5])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_kserve_takes_every_variant(make_bundle: Callable[..., Bundle], stages: int, variant: str) -> None:
+    rendered = documents(make_bundle(stages=stages), RenderOptions(storage=STORAGE, **VARIANTS[variant]))
+
+    assert [str(each) for each in lint(rendered)] == []
+    assert {each["metadata"]["labels"]["app.kubernetes.io/part-of"] for each in rendered} == {"resnet50"}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_no_container_is_left_to_kserves_defaults(make_bundle: Callable[..., Bundle], variant: str) -> None:
+    """2Gi of memory, which kills a large shard, among others."""
+    rendered = documents(make_bundle(), RenderOptions(storage=STORAGE, **VARIANTS[variant]))
+    specs = [each["spec"] for each in by_kind(rendered, "InferenceService")]
+    containers = [each["predictor"]["model"] for each in specs]
+    containers += [part for each in specs for part in each.get("transformer", {}).get("containers", [])]
+    containers += [each["spec"] for each in by_kind(rendered, "InferenceGraph")]
+
+    assert len(containers) == 5
+    for each in containers:
+        assert set(each["resources"]["limits"]) == set(each["resources"]["requests"]) >= {"cpu", "memory"}
+
+
+def test_a_versioned_chain_has_its_digest_in_all_names_but_those_that_lead_to_it(
+    make_bundle: Callable[..., Bundle],
+) -> None:
+    bundle = make_bundle()
+    short = bundle.digest.removeprefix("sha256:")[:8]
+    options = RenderOptions(
+        storage=STORAGE, name="net", versioned=True, scaling=Scaling(replicas=2), way=Way(host="net.example.com")
+    )
+
+    rendered = documents(bundle, options)
+    names = [(each["kind"], each["metadata"]["name"]) for each in rendered]
+
+    assert names == [
+        ("NetworkPolicy", "net-first-stage"),
+        ("NetworkPolicy", "net-stages"),
+        ("NetworkPolicy", "net-transformer"),
+        ("ServingRuntime", f"net-{short}"),
+        ("InferenceService", f"net-{short}-0"),
+        ("InferenceService", f"net-{short}-1"),
+        ("InferenceService", f"net-{short}-2"),
+        ("InferenceGraph", "net"),
+        ("PodDisruptionBudget", f"net-{short}-0-predictor"),
+        ("PodDisruptionBudget", f"net-{short}-0-transformer"),
+        ("PodDisruptionBudget", f"net-{short}-1-predictor"),
+        ("PodDisruptionBudget", f"net-{short}-2-predictor"),
+        ("PodDisruptionBudget", "net-router"),
+        ("Ingress", "net-public"),
+    ]
+    for document in rendered:
+        assert document["metadata"]["labels"]["shardline/bundle"] == short
+        assert document["metadata"]["annotations"]["shardline/bundle-digest"] == bundle.digest
+    steps = rendered[7]["spec"]["nodes"]["root"]["steps"]
+    assert [step["serviceName"] for step in steps] == [name for kind, name in names if kind == "InferenceService"]
+    assert {each["spec"]["predictor"]["model"]["runtime"] for each in rendered[4:7]} == {f"net-{short}"}
+
+
+def test_a_versioned_single_stage_has_a_graph_that_can_switch_to_the_next(make_bundle: Callable[..., Bundle]) -> None:
+    rendered = documents(make_bundle(stages=1), RenderOptions(storage=STORAGE, versioned=True))
+    [service], [graph] = by_kind(rendered, "InferenceService"), by_kind(rendered, "InferenceGraph")
+
+    assert graph["metadata"]["name"] == "resnet50"
+    assert [step["serviceName"] for step in graph["spec"]["nodes"]["root"]["steps"]] == [service["metadata"]["name"]]
+
+
+def test_two_versions_share_no_name_but_the_chains_own(make_bundle: Callable[..., Bundle]) -> None:
+    options = RenderOptions(storage=STORAGE, versioned=True, scaling=Scaling(replicas=2))
+    [first, second] = [
+        {(each["kind"], each["metadata"]["name"]) for each in documents(make_bundle(batch=batch), options)}
+        for batch in (1, 2)
     ]
 
-
-@pytest.mark.parametrize("stages", [1, 3])
-def test_kserve_knows_every_field(make_bundle: Callable[..., Bundle], stages: int) -> None:
-    for document in documents(make_bundle(stages=stages), OPTIONS):
-        assert unknown_fields(document, MODELS[document["kind"]]) == []
+    assert {kind for kind, _ in first & second} == {"InferenceGraph", "NetworkPolicy", "PodDisruptionBudget"}
+    assert ("PodDisruptionBudget", "resnet50-router") in first & second
+    assert len(first - second) == len(second - first) == 8
 
 
 def test_the_graph_is_a_hard_sequence_in_which_each_stage_gets_the_answer_of_the_one_before(
@@ -129,14 +199,6 @@ def test_what_kserves_controller_injects_is_left_to_it(make_bundle: Callable[...
     assert "containerConcurrency" not in service["spec"]["transformer"]
 
 
-def test_no_component_is_left_to_kserves_default_resources(make_bundle: Callable[..., Bundle]) -> None:
-    for service in by_kind(documents(make_bundle(), OPTIONS), "InferenceService"):
-        spec = service["spec"]
-        parts = [spec["predictor"]["model"], *spec.get("transformer", {}).get("containers", [])]
-        for part in parts:
-            assert set(part["resources"]["limits"]) == set(part["resources"]["requests"]) == {"cpu", "memory"}
-
-
 def test_no_environment_name_that_kserve_forbids(make_bundle: Callable[..., Bundle]) -> None:
     text = str(documents(make_bundle(), OPTIONS))
 
@@ -164,14 +226,104 @@ def test_rendering_twice_gives_the_same_bytes(make_bundle: Callable[..., Bundle]
     assert render(make_bundle(), tmp_path, OPTIONS).read_bytes() == first
 
 
+def test_pods_give_up_what_they_do_not_need(make_bundle: Callable[..., Bundle]) -> None:
+    rendered = documents(make_bundle(), OPTIONS)
+    [runtime] = by_kind(rendered, "ServingRuntime")
+    first = by_kind(rendered, "InferenceService")[0]["spec"]
+    [transformer] = first["transformer"]["containers"]
+
+    for container in (*runtime["spec"]["containers"], transformer):
+        rights = container["securityContext"]
+        assert rights["runAsNonRoot"]
+        assert rights["runAsUser"] > 0
+        assert rights["readOnlyRootFilesystem"]
+        assert not rights["allowPrivilegeEscalation"]
+        assert rights["capabilities"] == {"drop": ["ALL"]}
+        assert rights["seccompProfile"] == {"type": "RuntimeDefault"}
+    for component in (first["predictor"], first["transformer"]):
+        assert component["automountServiceAccountToken"] is False
+        assert component["securityContext"]["runAsNonRoot"]
+
+
+def test_a_pod_says_why_it_ended_and_has_time_to_end(make_bundle: Callable[..., Bundle]) -> None:
+    rendered = documents(make_bundle(), OPTIONS)
+    [runtime] = by_kind(rendered, "ServingRuntime")
+    first = by_kind(rendered, "InferenceService")[0]["spec"]
+    [transformer] = first["transformer"]["containers"]
+
+    for container in (*runtime["spec"]["containers"], transformer):
+        assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
+        assert {"startupProbe", "readinessProbe", "livenessProbe"} <= set(container)
+        assert container["lifecycle"]["preStop"]["sleep"]["seconds"] + 30 < 60
+    assert first["predictor"]["terminationGracePeriodSeconds"] == 60
+    assert first["transformer"]["terminationGracePeriodSeconds"] == 60
+
+
+def test_stages_behind_a_graph_are_not_published(make_bundle: Callable[..., Bundle]) -> None:
+    label = "networking.kserve.io/visibility"
+
+    def visibilities(stages: int, **more: Any) -> set[str | None]:
+        rendered = documents(make_bundle(stages=stages), RenderOptions(storage=STORAGE, **more))
+        return {each["metadata"]["labels"].get(label) for each in by_kind(rendered, "InferenceService")}
+
+    assert visibilities(3) == visibilities(1, versioned=True) == {"cluster-local"}
+    assert visibilities(1) == {None}
+    assert visibilities(1, way=Way(host="net.example.com")) == {"cluster-local"}
+
+
+def test_nothing_that_knatives_webhook_refuses(make_bundle: Callable[..., Bundle]) -> None:
+    """Knative Serving's fieldmask.go, and max-revision-timeout-seconds."""
+    bundle = make_bundle(stages=3)
+    rendered = documents(bundle, RenderOptions(storage=STORAGE, mode="knative", scaling=Scaling(replicas=2)))
+    text = to_yaml(rendered)
+
+    assert {each["kind"] for each in rendered} == {"ServingRuntime", "InferenceService", "InferenceGraph"}
+    for field in ("lifecycle", "terminationGracePeriodSeconds", "deploymentStrategy", "affinity", "nodeSelector"):
+        assert f"{field}:" not in text
+    assert text.count("serving.kserve.io/deploymentMode: Knative") == 4
+    for service in by_kind(rendered, "InferenceService"):
+        assert "securityContext" not in service["spec"]["predictor"]
+        assert service["spec"]["predictor"]["timeout"] <= 600
+        assert service["metadata"]["labels"]["networking.knative.dev/visibility"] == "cluster-local"
+
+
+def test_a_bundle_json_alone_is_enough(make_bundle: Callable[..., Bundle], tmp_path: Path) -> None:
+    bundle = make_bundle()
+    (tmp_path / "bundle.json").write_bytes(bundle.to_json())
+
+    assert described(tmp_path / "bundle.json") == bundle
+
+
+GO_READS = ["12e34567", "12345678", "0x1234", "0o17", "1_0", "y", "N", "1e5", "+.5", "-1.", ".5e1", "0b11", "3."]
+
+
+@pytest.mark.parametrize("word", GO_READS)
+def test_words_that_go_takes_for_numbers_or_booleans_are_quoted(word: str) -> None:
+    """A label's value must be a string: kubectl refuses the document otherwise."""
+    assert re.fullmatch(rf"---\nlabel: (['\"]){re.escape(word)}\1\n", to_yaml([{"label": word}]))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"name": "Net"}, "the name 'Net' is not allowed"),
         ({"name": "3net"}, "the name '3net' is not allowed"),
         ({"namespace": "a_b"}, "the namespace 'a_b' is not allowed"),
-        ({"name": "n" * 60}, "has 68 characters, 63 are allowed: choose a --name or --namespace shorter by 5"),
+        ({"name": "n" * 60}, "has 82 characters, 63 are allowed: choose a --name or --namespace shorter by 19"),
         ({"name": "n" * 42}, "'" + "n" * 42 + "-0-transformer-default' has 64 characters, 63 are allowed"),
+        ({"name": "n" * 46, "namespace": "x"}, "service's pod label 'isvc." + "n" * 46 + "-0-transformer' has 65"),
+        ({"image": "two words"}, "'two words' is no image"),
+        ({"image_pull_policy": "Sometimes"}, "'Sometimes' is no pull policy: one of Always, IfNotPresent, Never"),
+        ({"mode": "raw"}, "'raw' is no mode: one of standard, knative"),
+        ({"mode": "knative", "way": Way(host="a.b")}, "Knative makes its own way in"),
+        (
+            {"placement": MIG, "scaling": Scaling(autoscaler="hpa", max_replicas=2)},
+            "an HPA counts CPU, of which a stage on a GPU uses little",
+        ),
+        (
+            {"scaling": Scaling(autoscaler="keda", max_replicas=2, prometheus="http://p")},
+            "the NetworkPolicy would keep Prometheus out: name its namespace with --allow-namespace",
+        ),
         ({"storage": "/tmp/bundle"}, "the storage URI '/tmp/bundle' is none that KServe takes"),
     ],
 )

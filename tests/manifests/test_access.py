@@ -1,0 +1,61 @@
+"""With whose rights stages fetch their shards."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from manifests.access import Access
+from manifests.options import RenderOptions
+from manifests.render import documents
+from storage.bundle import Bundle
+from wire.errors import ManifestError
+
+
+def written(bundle: Bundle, access: Access) -> tuple[list[dict[str, Any]], set[str | None]]:
+    """The ServiceAccounts, and the names that predictors give; the transformer gives none."""
+    rendered = documents(bundle, RenderOptions(storage="gs://b/m", access=access, versioned=True))
+    services = [each["spec"] for each in rendered if each["kind"] == "InferenceService"]
+    assert "serviceAccountName" not in services[0]["transformer"]
+    accounts = [each for each in rendered if each["kind"] == "ServiceAccount"]
+    return accounts, {each["predictor"].get("serviceAccountName") for each in services}
+
+
+def test_no_account_unless_there_is_something_to_say(make_bundle: Callable[..., Bundle]) -> None:
+    assert written(make_bundle(), Access()) == ([], {None})
+    assert written(make_bundle(), Access(service_account="mine")) == ([], {"mine"})
+
+
+def test_a_secret_is_listed_where_kserve_looks_for_it(make_bundle: Callable[..., Bundle]) -> None:
+    [account], names = written(make_bundle(), Access(gcs_secret="key"))
+
+    assert names == {account["metadata"]["name"]} == {"resnet50"}
+    assert account["secrets"] == [{"name": "key"}]
+    assert account["automountServiceAccountToken"] is False
+
+
+def test_workload_identity_is_an_annotation(make_bundle: Callable[..., Bundle]) -> None:
+    email = "fetcher@my-project.iam.gserviceaccount.com"
+    [account], names = written(make_bundle(), Access(service_account="mine", workload_identity=email))
+
+    assert names == {account["metadata"]["name"]} == {"mine"}
+    assert account["metadata"]["annotations"]["iam.gke.io/gcp-service-account"] == email
+    assert "secrets" not in account
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"gcs_secret": "A"}, "the secret 'A' is not allowed"),
+        ({"service_account": "a_b"}, "the service account 'a_b' is not allowed"),
+        ({"workload_identity": "me@example.com"}, "'me@example.com' is no Google service account: write NAME@PROJECT"),
+        (
+            {"gcs_secret": "key", "workload_identity": "fetcher@my-project.iam.gserviceaccount.com"},
+            "with a key in a secret Workload Identity is never used",
+        ),
+    ],
+)
+def test_what_gives_no_access_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ManifestError, match=re.escape(message)):
+        Access(**options)

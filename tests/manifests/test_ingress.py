@@ -1,0 +1,85 @@
+"""The way in from outside the cluster."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from manifests.ingress import Way
+from manifests.options import RenderOptions
+from manifests.render import documents
+from storage.bundle import Bundle
+from wire.errors import ManifestError
+
+
+def way_in(bundle: Bundle, way: Way, **options: Any) -> dict[str, Any]:
+    *_, last = documents(bundle, RenderOptions(storage="gs://b/m", way=way, **options))
+    return last
+
+
+@pytest.mark.parametrize(
+    ("stages", "versioned", "service"),
+    [(3, False, "resnet50"), (1, False, "resnet50-transformer"), (1, True, "resnet50")],
+)
+def test_an_ingress_leads_to_the_router_or_else_the_transformer(
+    make_bundle: Callable[..., Bundle], stages: int, versioned: bool, service: str
+) -> None:
+    bundle = make_bundle(stages=stages)
+    way = Way(host="net.example.com", ingress_class="nginx", tls_secret="net-tls")
+
+    ingress = way_in(bundle, way, versioned=versioned)
+
+    assert ingress["kind"] == "Ingress"
+    assert ingress["metadata"]["name"] == "resnet50-public"  # KServe's own Ingress is named after the service
+    backend = {"service": {"name": service, "port": {"number": 80}}}
+    assert ingress["spec"] == {
+        "ingressClassName": "nginx",
+        "tls": [{"hosts": ["net.example.com"], "secretName": "net-tls"}],
+        "rules": [
+            {"host": "net.example.com", "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}
+        ],
+    }
+
+
+def test_an_ingress_lets_through_what_the_servers_take(make_bundle: Callable[..., Bundle]) -> None:
+    bundle = make_bundle()
+    annotations = way_in(bundle, Way(host="net.example.com"))["metadata"]["annotations"]
+
+    assert annotations["nginx.ingress.kubernetes.io/proxy-body-size"] == str(bundle.limits.body_bytes)
+    assert int(annotations["nginx.ingress.kubernetes.io/proxy-read-timeout"]) > 60
+
+
+@pytest.mark.parametrize(
+    ("gateway", "parent"),
+    [("public", {"name": "public"}), ("infra/public", {"name": "public", "namespace": "infra"})],
+)
+def test_an_http_route_at_a_gateway(make_bundle: Callable[..., Bundle], gateway: str, parent: dict[str, str]) -> None:
+    route = way_in(make_bundle(), Way(host="net.example.com", gateway=gateway))
+
+    assert (route["apiVersion"], route["kind"]) == ("gateway.networking.k8s.io/v1", "HTTPRoute")
+    assert route["spec"]["parentRefs"] == [parent]
+    assert route["spec"]["hostnames"] == ["net.example.com"]
+    [rule] = route["spec"]["rules"]
+    assert rule["backendRefs"] == [{"name": "resnet50", "port": 80}]
+    assert re.fullmatch(r"[1-9][0-9]*s", rule["timeouts"]["request"])
+
+
+def test_none_unless_a_host_is_named(make_bundle: Callable[..., Bundle]) -> None:
+    assert way_in(make_bundle(), Way())["kind"] == "InferenceGraph"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"host": "Net.example.com"}, "the host 'Net.example.com' is no host name"),
+        ({"host": "a..b"}, "the host 'a..b' is no host name"),
+        ({"gateway": "public"}, "give --ingress-host"),
+        ({"host": "a.b", "gateway": "public", "tls_secret": "t"}, "a Gateway has its own"),
+        ({"host": "a.b", "gateway": "in fra/public"}, "'in fra' is no object's name"),
+        ({"host": "a.b", "ingress_class": "Nginx"}, "'Nginx' is no object's name"),
+    ],
+)
+def test_what_leads_nowhere_is_refused(options: dict[str, str], message: str) -> None:
+    with pytest.raises(ManifestError, match=re.escape(message)):
+        Way(**options)

@@ -1,0 +1,98 @@
+"""Base and overlays; and that those in the repository are what `render` gives."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from manifests.kustomize import folders, merge_patch, render_folders
+from manifests.options import RenderOptions
+from manifests.placement import Placement, Toleration
+from manifests.render import described, documents
+from manifests.workloads import read_chain
+from storage.bundle import Bundle
+from wire.errors import ManifestError
+
+COMMITTED = Path(__file__).parents[2] / "manifests" / "resnet50"
+OPTIONS = RenderOptions(storage="gs://bucket/resnet50")
+
+
+def files(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    return {
+        str(path.relative_to(folder)): list(yaml.safe_load_all(path.read_text())) for path in folder.rglob("*.yaml")
+    }
+
+
+def test_the_manifests_in_the_repository_are_what_render_gives() -> None:
+    """`make manifests` writes them again."""
+    digest = hashlib.sha256((COMMITTED / "bundle.json").read_bytes()).hexdigest()
+    storage = f"gs://example-bucket/models/resnet50/{digest}"
+
+    assert files(COMMITTED) == folders(described(COMMITTED / "bundle.json"), RenderOptions(storage=storage))
+
+
+def test_base_and_gpu_overlay_are_the_two_renders(make_bundle: Callable[..., Bundle], tmp_path: Path) -> None:
+    bundle = make_bundle()
+    mig = Placement(gpu_resource="nvidia.com/mig-1g.10gb")
+
+    render_folders(bundle, tmp_path, RenderOptions(storage=OPTIONS.storage, placement=mig), command="shardline render")
+    written = files(tmp_path)
+    base = written["base/resnet50.yaml"]
+    patches = {each["metadata"]["name"]: each for each in written["overlays/gpu/stages.yaml"]}
+
+    assert base == documents(bundle, OPTIONS)
+    assert sorted(patches) == ["resnet50-0", "resnet50-1", "resnet50-2"]
+    on_gpus = documents(bundle, RenderOptions(storage=OPTIONS.storage, placement=mig))
+    for before, after in zip(base, on_gpus, strict=True):
+        spec = patches.get(after["metadata"]["name"], {}).get("spec", {}) if after["kind"] == "InferenceService" else {}
+        assert merge_patch(before, after) == ({"spec": spec} if spec else {})
+        assert set(spec.get("predictor", {})) <= {"deploymentStrategy", "tolerations", "model"}
+
+
+def test_each_kustomization_names_files_that_are_there(make_bundle: Callable[..., Bundle], tmp_path: Path) -> None:
+    render_folders(make_bundle(), tmp_path, OPTIONS)
+
+    for path in tmp_path.rglob("kustomization.yaml"):
+        document = yaml.safe_load(path.read_text())
+        for name in [*document["resources"], *(each["path"] for each in document.get("patches", ()))]:
+            target = path.parent / name
+            assert target.is_file() or (target / "kustomization.yaml").is_file()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "patch"),
+    [
+        ({"a": 1}, {"a": 1}, {}),
+        ({"a": 1, "b": {"c": 1}}, {"a": 1, "b": {"c": 2, "d": 3}}, {"b": {"c": 2, "d": 3}}),
+        ({"a": [1, 2]}, {"a": [2]}, {"a": [2]}),
+        ({"a": 1, "b": {"c": 1}}, {"b": {}}, {"a": None, "b": {"c": None}}),
+        ({}, {"a": {"b": 1}}, {"a": {"b": 1}}),
+        ({"a": {"b": 1}}, {"a": 1}, {"a": 1}),
+    ],
+)
+def test_a_merge_patch_says_only_what_differs(
+    before: dict[str, Any], after: dict[str, Any], patch: dict[str, Any]
+) -> None:
+    assert merge_patch(before, after) == patch
+
+
+def test_a_taint_that_is_tolerated_anyway_stays_in_the_overlays_list(make_bundle: Callable[..., Bundle]) -> None:
+    """A patch replaces a list as a whole."""
+    options = RenderOptions(storage=OPTIONS.storage, placement=Placement(tolerations=(Toleration(key="team"),)))
+
+    for patch in folders(make_bundle(), options)["overlays/gpu/stages.yaml"]:
+        assert [each["key"] for each in patch["spec"]["predictor"]["tolerations"]] == ["team", "nvidia.com/gpu"]
+
+
+def test_up_runs_a_tree_by_its_base_and_says_what_an_overlay_is(
+    make_bundle: Callable[..., Bundle], tmp_path: Path
+) -> None:
+    render_folders(make_bundle(), tmp_path, OPTIONS)
+
+    assert read_chain(tmp_path) == read_chain(tmp_path / "base")
+    for overlay in ("cpu", "gpu"):
+        with pytest.raises(ManifestError, match="is an overlay, which kubectl builds: give its base, or what"):
+            read_chain(tmp_path / "overlays" / overlay)

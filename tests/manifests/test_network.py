@@ -1,0 +1,109 @@
+"""Who reaches whom: the policies, evaluated as Kubernetes does, over the labels that KServe gives to the pods."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from manifests.network import Network
+from manifests.options import RenderOptions
+from manifests.render import documents
+from storage.bundle import Bundle
+from wire.errors import ManifestError
+
+Labels = dict[str, str]
+STRANGER = {"app": "stranger"}
+
+
+def pods(rendered: list[dict[str, Any]]) -> Iterator[tuple[str, Labels]]:
+    """Each pod's name and labels, as KServe's controllers make them (predictor.go buildObjectMeta, raw_ig.go)."""
+    for document in rendered:
+        name, labels = document["metadata"]["name"], document["metadata"]["labels"]
+        if document["kind"] == "InferenceGraph":
+            yield "router", labels | {"serving.kserve.io/inferencegraph": name}
+        if document["kind"] == "InferenceService":
+            for component in document["spec"]:
+                own = {"serving.kserve.io/inferenceservice": name, "component": component}
+                yield f"{component} {labels['shardline/stage']}", labels | own
+
+
+def selects(selector: Mapping[str, Any], labels: Labels) -> bool:
+    for each in selector.get("matchExpressions", []):
+        assert each["operator"] == "NotIn"
+        if labels.get(each["key"]) in each["values"]:
+            return False
+    return selector.get("matchLabels", {}).items() <= labels.items()
+
+
+def may(rendered: list[dict[str, Any]], source: Labels, target: Labels, *, namespace: str = "default") -> bool:
+    """No policy for a pod: all may. Else any that lets the source in, on port 8080."""
+    specs = [each["spec"] for each in rendered if each["kind"] == "NetworkPolicy"]
+    binding = [each for each in specs if selects(each["podSelector"], target)]
+    rules = [rule for each in binding for rule in each["ingress"]]
+    assert all(rule["ports"] == [{"port": 8080, "protocol": "TCP"}] for rule in rules)
+    return not binding or any(_lets_in(peer, source, namespace) for rule in rules for peer in rule["from"])
+
+
+def _lets_in(peer: Mapping[str, Any], source: Labels, namespace: str) -> bool:
+    if "namespaceSelector" in peer:
+        return selects(peer["namespaceSelector"], {"kubernetes.io/metadata.name": namespace})
+    return namespace == "default" and selects(peer["podSelector"], source)
+
+
+def reached(rendered: list[dict[str, Any]]) -> set[tuple[str, str]]:
+    named = list(pods(rendered))
+    pairs = {(a, b) for a, source in named for b, target in named if a != b and may(rendered, source, target)}
+    return pairs | {("stranger", b) for b, target in named if may(rendered, STRANGER, target)}
+
+
+@pytest.mark.parametrize("versioned", [False, True])
+def test_only_the_router_and_the_transformer_reach_stages(make_bundle: Callable[..., Bundle], versioned: bool) -> None:
+    rendered = documents(make_bundle(stages=3), RenderOptions(storage="gs://b/m", versioned=versioned))
+    anyone = {(name, "router") for name in ("stranger", "transformer 0", *(f"predictor {i}" for i in range(3)))}
+
+    assert reached(rendered) == anyone | {
+        ("router", "transformer 0"),
+        ("transformer 0", "predictor 0"),
+        ("router", "predictor 1"),
+        ("router", "predictor 2"),
+    }
+
+
+def test_without_a_graph_the_transformer_is_the_way_in(make_bundle: Callable[..., Bundle]) -> None:
+    rendered = documents(make_bundle(stages=1), RenderOptions(storage="gs://b/m"))
+
+    assert reached(rendered) == {
+        ("stranger", "transformer 0"),
+        ("predictor 0", "transformer 0"),
+        ("transformer 0", "predictor 0"),
+    }
+
+
+def test_another_chain_is_a_stranger(make_bundle: Callable[..., Bundle]) -> None:
+    ours = documents(make_bundle(), RenderOptions(storage="gs://b/m"))
+    theirs = dict(pods(documents(make_bundle(name="other"), RenderOptions(storage="gs://b/m"))))
+
+    for name, target in pods(ours):
+        assert may(ours, theirs["router"], target) == (name == "router")
+
+
+def test_a_namespace_that_is_let_in_reaches_all(make_bundle: Callable[..., Bundle]) -> None:
+    options = RenderOptions(storage="gs://b/m", network=Network(allow_namespaces=("monitoring",)))
+    rendered = documents(make_bundle(), options)
+
+    for name, target in pods(rendered):
+        assert may(rendered, STRANGER, target, namespace="monitoring")
+        assert may(rendered, STRANGER, target, namespace="elsewhere") == (name == "router")
+
+
+def test_no_policies_if_they_are_not_wanted(make_bundle: Callable[..., Bundle]) -> None:
+    rendered = documents(make_bundle(), RenderOptions(storage="gs://b/m", network=Network(policies=False)))
+
+    assert "NetworkPolicy" not in {each["kind"] for each in rendered}
+
+
+def test_what_makes_no_sense_is_refused() -> None:
+    with pytest.raises(ManifestError, match="'A b' is no namespace"):
+        Network(allow_namespaces=("A b",))
+    with pytest.raises(ManifestError, match="leave out --allow-namespace"):
+        Network(policies=False, allow_namespaces=("monitoring",))
