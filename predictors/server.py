@@ -3,7 +3,8 @@
 KServe decodes a body by its Content-Type, and its router labels every body `application/json` and drops headers. So
 here a body reaches the model as the bytes that were sent, whatever they are called, and the model knows them by their
 first bytes. Bodies over the hard limit are refused without being kept. Every exception becomes a JSON reply: one that
-KServe does not map makes uvicorn close the connection, and the router's next request on it fails.
+KServe does not map makes uvicorn close the connection, and the router's next request on it fails. And nobody unloads
+the model: KServe's server lets whoever reaches its port do so.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from fastapi import Request, Response
+from fastapi import FastAPI, Request, Response
 from kserve import Model, ModelServer
 from kserve.model_server import app
 from kserve.model_server import parser as kserve_parser
@@ -26,7 +27,7 @@ from kserve.protocol.dataplane import DataPlane
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from predictors.drain import CloseConnections, Drain
-from wire.errors import PredictorError, RequestError, ShardlineError, TooLargeError
+from wire.errors import ForbiddenError, PredictorError, RequestError, ShardlineError, TooLargeError
 from wire.limits import BODY_BYTES, mebibytes
 
 logger = logging.getLogger(__name__)
@@ -200,13 +201,27 @@ def serve(model: BytesModel, arguments: Namespace) -> None:
     """Serve one loaded model until SIGTERM: then drain, finish the running requests and refuse new connections."""
     drain = Drain(arguments.drain_seconds)
     warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")  # KServe's own use of FastAPI
-    server = ModelServer(workers=1, timeout_keep_alive=max(arguments.timeout_keep_alive, _KEEP_ALIVE_SECONDS))
+    server = ModelServer(
+        workers=1,
+        enable_grpc=False,  # it would load and unload models, too, and answers nothing that ours are asked
+        timeout_keep_alive=max(arguments.timeout_keep_alive, _KEEP_ALIVE_SECONDS),
+    )
     server.dataplane = BytesDataPlane(model_registry=server.registered_models)
     app.add_exception_handler(ShardlineError, _reply_to_error)
+    _close_repository(app, model.label)
     app.add_middleware(BodyLimit, label=model.label, limit_bytes=arguments.max_body_bytes)
     app.add_middleware(CloseConnections, drain=drain)
     app.router.lifespan_context = lambda _: _closing(model, drain)
     server.start([model])
+
+
+def _close_repository(app: FastAPI, label: str) -> None:
+    """Stand before KServe's load and unload, which ask nobody who they are: the first route that matches answers."""
+
+    async def refuse() -> NoReturn:
+        raise ForbiddenError(f"{label}: no request loads or unloads a model: to change it apply another manifest")
+
+    app.add_api_route("/v2/repository/{path:path}", refuse, methods=["GET", "POST"], response_model=None)
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@
     ├── RequestError               400   the request is at fault
     │   ├── PictureError           400   an instance is not a picture that can be decoded
     │   ├── FrameError             400   a frame is corrupt or of the wrong dtype or shape
+    │   ├── ForbiddenError         403   what no server of ours does for anyone
     │   ├── ForeignFrameError      409   a frame of another bundle or for another stage
     │   └── TooLargeError          413   more bytes, pixels or instances than allowed
     ├── QueueFullError             503   Retry-After says when to come back
@@ -41,6 +42,10 @@ class PictureError(RequestError):
 
 class FrameError(RequestError):
     pass
+
+
+class ForbiddenError(RequestError):
+    status = 403
 
 
 class ForeignFrameError(RequestError):

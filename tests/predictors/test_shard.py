@@ -187,6 +187,18 @@ def test_other_paths_answer_as_kserve_does(serve: Callable[[int], Served]) -> No
     assert requests.post(f"{base}/v2/models/small-0/infer", json={"inputs": []}, timeout=10).status_code in {400, 422}
 
 
+@pytest.mark.parametrize("what", ["load", "unload"])
+def test_nobody_loads_or_unloads_the_model(serve: Callable[[int], Served], what: str) -> None:
+    """KServe's server would do it for whoever asks."""
+    base = serve(0).url.partition("/v1")[0]
+
+    reply = requests.post(f"{base}/v2/repository/models/small-0/{what}", timeout=10)
+
+    assert reply.status_code == 403
+    assert error_of(reply) == "small-0: no request loads or unloads a model: to change it apply another manifest"
+    assert requests.get(f"{base}/v1/models/small-0", timeout=10).json() == {"name": "small-0", "ready": True}
+
+
 def spoil_file(folder: Path, name: str) -> None:
     data = bytearray((folder / name).read_bytes())
     data[len(data) // 2] ^= 1
