@@ -46,6 +46,8 @@ API_VERSIONS: Mapping[str, str] = {
     "ServingRuntime": "serving.kserve.io/v1alpha1",
 }
 
+# what passes when the server, or a proxy in front of it, has recovered
+_KINDS: Mapping[int, type[ClusterError]] = dict.fromkeys((429, 502, 503, 504), ClusterDownError)
 _TIMEOUT_S = (10.0, 60.0)  # to connect; for an answer: webhooks may take 30 s
 
 
@@ -210,8 +212,9 @@ class Cluster:
         except self._kubernetes.client.ApiException as exc:
             if not exc.status:
                 raise self._silence(what, exc) from exc
-            message = refusal(what, exc.status, exc.body or b"", server=self.server)
-            raise (_MissingError if is_missing(exc.status, exc.body or b"") else ClusterError)(message) from exc
+            body = exc.body or b""
+            kind = _MissingError if is_missing(exc.status, body) else _KINDS.get(exc.status, ClusterError)
+            raise kind(refusal(what, exc.status, body, server=self.server)) from exc
         except (HTTPError, OSError) as exc:
             raise self._silence(what, exc) from exc
 

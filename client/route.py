@@ -9,7 +9,7 @@ from client.cluster import Cluster
 from client.forward import Forward
 from client.graphs import Chain
 from client.target import check_url
-from wire.errors import ClusterError
+from wire.errors import ClusterDownError, ClusterError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +33,27 @@ def open_route(cluster: Cluster, chain: Chain, ingress: str | None = None) -> It
     if ingress:
         yield _through_ingress(cluster, chain, check_url(ingress))
     elif cluster.in_cluster:
-        yield Route(url=f"http://{chain.service}.{chain.namespace}.svc")
+        yield Route(url=f"http://{chain.service}.{chain.namespace}.svc{_port(cluster, chain)}")
     else:
         with Forward(cluster, chain.namespace, chain.service) as forward:
             yield Route(url=forward.url)
+
+
+def _port(cluster: Cluster, chain: Chain) -> str:
+    """A headless Service (KServe's `serviceClusterIPNone`) is its pods' addresses, and these know their own port only.
+
+    Whoever may not look at Services is left with port 80, which all others have.
+    """
+    try:
+        service = cluster.get("Service", chain.namespace, chain.service)
+    except ClusterDownError:
+        raise
+    except ClusterError:
+        return ""
+    if service is None or service["spec"].get("clusterIP") != "None":
+        return ""
+    ports = [one.get("targetPort") for one in service["spec"].get("ports") or [] if one["port"] == 80]
+    return f":{ports[0]}" if ports and isinstance(ports[0], int) else ""
 
 
 def _through_ingress(cluster: Cluster, chain: Chain, ingress: str) -> Route:

@@ -153,6 +153,16 @@ def test_refusals_are_one_line(kubernetes: Any, status: int, message: str, said:
     assert str(raised.value) == f"apply InferenceGraph resnet50: {expected}"
 
 
+@pytest.mark.parametrize("status", [429, 503, 504])
+def test_a_server_that_is_overloaded_does_not_refuse(kubernetes: Any, status: int) -> None:
+    api = kubernetes()
+    cluster = connect(api.kubeconfig)
+    api.refuse({"method": "GET", "path": "/pods", "status": status, "message": "the server is currently unable"})
+
+    with pytest.raises(ClusterDownError, match=rf"list Pods: the server is currently unable \({status}\)"):
+        cluster.select("Pod", VISION)
+
+
 def test_wrong_credentials(kubernetes: Any) -> None:
     api = kubernetes(token="right")
     api.kubeconfig.write_text(api.kubeconfig.read_text().replace("right", "wrong"))

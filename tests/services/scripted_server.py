@@ -3,8 +3,8 @@
     python scripted_server.py '{"POST /": [{"status": 503, "text": "busy"}, {"json": {"predictions": []}}]}'
 
 Each route has a list of replies, taken in order; the last one stays. A reply has `status` (200), `headers`, and `json`
-or `text`, in which SIZE stands for the number of bytes that came. `after` holds it back until so many requests have
-come in all; `hang` never replies; `drop` closes the connection. Other routes get 404.
+or `text`, which is said `repeat` times and in which SIZE stands for the number of bytes that came. `after` holds it
+back until so many requests have come in all; `hang` never replies; `drop` closes the connection. Other routes get 404.
 
 The first line on stdout is the port, each further one a request: {"method", "path", "headers", "body"} (base64).
 """
@@ -38,7 +38,7 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         text = json.dumps(reply["json"]) if "json" in reply else reply.get("text", "")
-        payload = text.replace("SIZE", str(len(body))).encode()
+        payload = text.replace("SIZE", str(len(body))).encode() * reply.get("repeat", 1)
         self.send_response(reply.get("status", 200))
         for name, value in {"Content-Length": str(len(payload)), **reply.get("headers", {})}.items():
             self.send_header(name, value)
