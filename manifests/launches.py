@@ -73,8 +73,12 @@ def _at_port(launch: Launch, port: int) -> Launch:
 
 
 def _argv(workload: Workload, ports: Mapping[str, int], folder: Path) -> tuple[str, ...]:
-    """The container's command line with what KServe's controller would add if it is absent."""
+    """The container's command line with what KServe's controller would add if it is absent.
+
+    Nothing is drained here: no Service has to forget anybody, and Ctrl-C is to be quick.
+    """
     words = [_here(word, folder, workload) for word in (*workload.command, *workload.args)]
+    words = list(_without(tuple(words), "--drain_seconds"))
     if words[0] in ("python", "python3"):
         words[0] = sys.executable
     if workload.component == "transformer":

@@ -5,8 +5,10 @@ from manifests.network import HTTP_PORT
 from manifests.options import RenderOptions
 from manifests.placement import rollout
 
-# KServe's SDK finishes requests for 30 s after SIGTERM; before that, PRE_STOP_S let the Service forget the pod.
+# A pod that is to go: PRE_STOP_S let the Service forget it, then SIGTERM; for DRAIN_S it tells those who still hold a
+# connection to close it; the SDK finishes what runs within 30 s.
 PRE_STOP_S = 10
+DRAIN_S = 15
 GRACE_S = 60
 USER = 65532  # "nonroot" of distroless images; a number, for the kubelet cannot see that a name is not root's
 KNATIVE_TIMEOUT_S = 600  # max-revision-timeout-seconds of its config-defaults, over which its webhook refuses
@@ -84,6 +86,11 @@ def container(
         },
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
     }
+
+
+def drain_args(options: RenderOptions) -> list[str]:
+    """Knative's queue-proxy drains in front of the server."""
+    return [] if options.knative else [f"--drain_seconds={DRAIN_S}"]
 
 
 def volumes() -> list[Document]:

@@ -8,7 +8,7 @@ fills in `{{.Name}}` (ReplacePlaceholders), so the service's name is the model's
 from manifests.names import Document, Names, check_graph_argument
 from manifests.network import HTTP_PORT
 from manifests.options import RenderOptions
-from manifests.pods import KNATIVE_TIMEOUT_S, component, container, volumes
+from manifests.pods import KNATIVE_TIMEOUT_S, component, container, drain_args, volumes
 from manifests.sizing import MAX_QUEUE, Timeouts, router_compute, stage_compute, transformer_compute
 from storage.bundle import Bundle, Stage, stage_folder
 
@@ -22,6 +22,7 @@ def serving_runtime(names: Names, options: RenderOptions) -> Document:
         f"--model_dir={MODEL_FOLDER}",
         f"--http_port={HTTP_PORT}",
         "--enable_grpc=false",
+        *drain_args(options),
         "--model_name={{.Name}}",
     ]
     shard = container(options.image, "predictors.shard", args, model_path="/v1/models/{{.Name}}", options=options)
@@ -136,7 +137,7 @@ def _transformer(bundle: Bundle, names: Names, options: RenderOptions, timeouts:
     server = container(
         options.transformer_image,
         "predictors.transformer",
-        _transformer_args(bundle, names.digest, timeouts.request_ms),
+        _transformer_args(bundle, names.digest, timeouts.request_ms) + drain_args(options),
         model_path=f"/v1/models/{service}",
         options=options,
         resources=transformer_compute(bundle).overridden(options.transformer).to_resources(),

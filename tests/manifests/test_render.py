@@ -254,7 +254,9 @@ def test_a_pod_says_why_it_ended_and_has_time_to_end(make_bundle: Callable[..., 
     for container in (*runtime["spec"]["containers"], transformer):
         assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
         assert {"startupProbe", "readinessProbe", "livenessProbe"} <= set(container)
-        assert container["lifecycle"]["preStop"]["sleep"]["seconds"] + 30 < 60
+        [drain_s] = [int(each.partition("=")[2]) for each in container["args"] if each.startswith("--drain_seconds=")]
+        assert drain_s >= 10
+        assert container["lifecycle"]["preStop"]["sleep"]["seconds"] + drain_s + 30 < 60
     assert first["predictor"]["terminationGracePeriodSeconds"] == 60
     assert first["transformer"]["terminationGracePeriodSeconds"] == 60
 
@@ -278,6 +280,7 @@ def test_nothing_that_knatives_webhook_refuses(make_bundle: Callable[..., Bundle
     text = to_yaml(rendered)
 
     assert {each["kind"] for each in rendered} == {"ServingRuntime", "InferenceService", "InferenceGraph"}
+    assert "--drain_seconds" not in text
     for field in ("lifecycle", "terminationGracePeriodSeconds", "deploymentStrategy", "affinity", "nodeSelector"):
         assert f"{field}:" not in text
     assert text.count("serving.kserve.io/deploymentMode: Knative") == 4

@@ -1,0 +1,28 @@
+"""A rendered chain -> the processes that `up` starts: what is added, and what only a cluster needs is left out."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from manifests.launches import make_plan
+from manifests.options import RenderOptions
+from manifests.render import render
+from manifests.scaling import Scaling
+from manifests.workloads import read_chain
+from storage.bundle import Bundle
+
+
+def test_what_is_rendered_is_what_is_started(
+    make_bundle: Callable[..., Bundle], tmp_path: Path, free_port: Callable[[], int]
+) -> None:
+    options = RenderOptions(storage="gs://b/m", versioned=True, scaling=Scaling(replicas=2))
+    chain = read_chain(render(make_bundle(stages=2), tmp_path, options))
+
+    plan = make_plan(chain, tmp_path, port=free_port(), router=None)
+    argv = {launch.name.partition("#")[0].split("-", 2)[-1]: launch.argv for launch in plan.launches}
+
+    assert len(plan.launches) == 7  # twice two stages and the transformer, and the router
+    assert set(argv) == {"0", "0-transformer", "1", "router"}
+    assert f"--model_dir={tmp_path / chain.workloads[0].name}" in argv["0"]
+    assert any(word.startswith("--predictor_host=127.0.0.1:") for word in argv["0-transformer"])
+    for words in argv.values():
+        assert not [word for word in words if word.startswith("--drain_seconds") or "/mnt/models" in word]
