@@ -35,10 +35,12 @@ class Up:
         raise LookupError(f"no {module} of {model} among {[process.cmdline() for process in self.children()]}")
 
 
-def shardline(*arguments: str, code: int = 0, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+def shardline(
+    *arguments: str, code: int = 0, folder: Path = ROOT, timeout_s: float = 300
+) -> subprocess.CompletedProcess[str]:
     """Run the command; its exit code must be `code`, and a traceback is never right."""
     command = [sys.executable, "-m", "shardline", *arguments]
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=timeout_s, check=False)
     assert result.returncode == code, result.stderr
     assert "Traceback" not in result.stderr
     return result
