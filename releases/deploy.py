@@ -55,8 +55,7 @@ def make_namespace(cluster: Cluster, namespace: str) -> None:
     Raises:
         ClusterError: the cluster refuses.
     """
-    if cluster.get("Namespace", "", namespace) is None:
-        cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
 
 
 def rollback(

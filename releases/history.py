@@ -47,6 +47,17 @@ class Release:
     phase: str = PENDING
     created: str = ""
 
+    @property
+    def graph(self) -> Document:
+        """
+        Raises:
+            ClusterError: the revision has none.
+        """
+        for document in self.documents:
+            if document["kind"] == "InferenceGraph":
+                return document
+        raise ClusterError(f"revision {self.revision} of {self.name} has no InferenceGraph to switch over")
+
     def as_revision(self, revision: int) -> "Release":
         """The same to be deployed again."""
         return replace(self, revision=revision, phase=PENDING, created="")

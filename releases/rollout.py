@@ -23,7 +23,6 @@ from releases.golden import Agreement
 from releases.history import DEPLOYED, KEPT, Release, forget, read_history, record
 from releases.probe import prove_graph, prove_stages
 from releases.waiting import wait_until
-from wire.errors import ClusterError
 
 Say = Callable[[str], None]
 
@@ -40,7 +39,7 @@ def roll_out(cluster: Cluster, release: Release, *, timeout_s: float, say: Say) 
     Raises:
         ClusterError: what the cluster refuses, what is not ready in time and why, or a wrong reply.
     """
-    graph = _graph(release)
+    graph = release.graph
     others = [document for document in release.documents if document is not graph]
     say("checking every document with the cluster")
     for document in release.documents:
@@ -82,13 +81,6 @@ def clear(cluster: Cluster, name: str, namespace: str, *, keep: Iterable[Documen
             if (kind, found["metadata"]["name"]) not in kept:
                 deleted += cluster.delete(kind, namespace, found["metadata"]["name"], api_version=api_version)
     return deleted
-
-
-def _graph(release: Release) -> Document:
-    for document in release.documents:
-        if document["kind"] == "InferenceGraph":
-            return document
-    raise ClusterError(f"revision {release.revision} of {release.name} has no InferenceGraph: it cannot be switched to")
 
 
 def _stages_problem(cluster: Cluster, graph: Document) -> str:

@@ -14,7 +14,7 @@ def wait_until(missing: Callable[[], str], what: str, *, timeout_s: float, say: 
     again.
 
     Raises:
-        ClusterError: after `timeout_s`, with `what` and the last answer.
+        ClusterError: after `timeout_s`, with `what` was waited for and the last answer.
     """
     give_up_at = time.monotonic() + timeout_s
     pause_s, told = _POLL_S, ""
@@ -23,7 +23,7 @@ def wait_until(missing: Callable[[], str], what: str, *, timeout_s: float, say: 
             told = answer
             say(f"waiting for {what}: {answer}")
         if time.monotonic() + pause_s > give_up_at:
-            raise ClusterError(f"{what} is not ready after {timeout_s:g} s: {answer}")
+            raise ClusterError(f"after {timeout_s:g} s, still waiting for {what}: {answer}")
         time.sleep(pause_s)
         pause_s = min(_MOST_POLLS_APART_S, pause_s * 1.2)
 

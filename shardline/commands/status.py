@@ -1,6 +1,7 @@
 """`shardline status`: what is deployed, does it answer, and if not, why."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,7 @@ from wire.errors import ClusterError
 if TYPE_CHECKING:
     from client.states import ChainState
     from releases.history import Release
+    from releases.report import Report
 
 
 def register(app: typer.Typer) -> None:
@@ -29,44 +31,53 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Show each stage, why it is not ready, and the revisions that were deployed; exit 1 unless all is ready."""
-    from client.readiness import chain_state
-    from releases.history import read_history, read_names
+    from releases.report import names, report
 
     cluster, where = join(kubeconfig, context, namespace)
-    names = [name] if name else read_names(cluster, where)
-    if not names:
+    chosen = [name] if name else names(cluster, where)
+    if not chosen:
         raise ClusterError(f"nothing is deployed in namespace {where}: shardline deploy, or choose another --namespace")
-    chains = [(chain_state(cluster, each, where), read_history(cluster, each, where)) for each in names]
+    reports = [report(cluster, each, where) for each in chosen]
     if as_json:
-        print(json.dumps([_to_dict(state, history) for state, history in chains]))
+        print(json.dumps([_to_dict(each) for each in reports]))
     else:
-        for state, history in chains:
-            _show(state, history)
-    raise typer.Exit(0 if all(state.ready for state, _ in chains) else 1)
+        for each in reports:
+            _show(each)
+    raise typer.Exit(0 if all(each.ready for each in reports) else 1)
 
 
-def _show(state: "ChainState", history: "list[Release]") -> None:
+def _show(report: "Report") -> None:
+    if report.live:
+        _show_state(report.live, f"{report.name} in namespace {report.namespace}")
+    if report.begun:
+        _show_state(report.begun, f"{report.name} revision {report.history[-1].revision}, begun and not answering")
+    if report.history:
+        out.print(_table(report.history))
+
+
+def _show_state(state: "ChainState", heading: str) -> None:
     verdict = "[green]ready[/green]" if state.ready else "[red]not ready[/red]"
-    out.print(f"{state.name} in namespace {state.namespace}: {verdict}")
+    out.print(f"{escape(heading)}: {verdict}", highlight=False, soft_wrap=True)
     for line in state.lines():
-        out.print(f"  {escape(line)}", highlight=False)
-    if history:
-        out.print(_table(history))
+        out.print(f"  {escape(line)}", highlight=False, soft_wrap=True)
 
 
-def _table(history: "list[Release]") -> Table:
-    table = Table("revision", "phase", "bundle", "created", "storage")
+def _table(history: "Sequence[Release]") -> Table:
+    table = Table("revision", "phase", "bundle", "created")
+    table.add_column("storage", overflow="fold")
     for release in history:
         bundle = release.bundle.removeprefix("sha256:")[:8]
         table.add_row(str(release.revision), release.phase, bundle, release.created, release.storage)
     return table
 
 
-def _to_dict(state: "ChainState", history: "list[Release]") -> dict[str, Any]:
+def _to_dict(report: "Report") -> dict[str, Any]:
     return {
-        **asdict(state),
-        "ready": state.ready,
-        "serves": state.serves,
+        "name": report.name,
+        "namespace": report.namespace,
+        "ready": report.ready,
+        "live": _state_dict(report.live),
+        "begun": _state_dict(report.begun),
         "revisions": [
             {
                 "revision": release.revision,
@@ -75,6 +86,10 @@ def _to_dict(state: "ChainState", history: "list[Release]") -> dict[str, Any]:
                 "created": release.created,
                 "storage": release.storage,
             }
-            for release in history
+            for release in report.history
         ],
     }
+
+
+def _state_dict(state: "ChainState | None") -> dict[str, Any] | None:
+    return asdict(state) | {"ready": state.ready, "serves": state.serves} if state else None
