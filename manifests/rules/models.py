@@ -38,6 +38,7 @@ KINDS: Mapping[str, Mapping[str, str]] = {
     "NetworkPolicy": {"networking.k8s.io/v1": "V1NetworkPolicy"},
     "PodDisruptionBudget": {"policy/v1": "V1PodDisruptionBudget"},
 }
+_NOT_REQUIRED = {"V1beta1ARTExplainerSpec.name"}  # of the model, but not of the CRD
 # The controllers' to write, and not modelled in full
 _OPAQUE = {"status", "managedFields"}
 
@@ -65,8 +66,15 @@ def _unmodelled(kind: Any, api_version: Any) -> Generator[Finding, None, None]:
         yield "kind", f"found {shown(kind)}, allowed is the name of a kind: every Kubernetes document has one"
     if not isinstance(api_version, str) or not api_version:
         yield "apiVersion", f"found {shown(api_version)}, allowed is text: every Kubernetes document has one"
-    elif kind in KINDS:
+    elif kind in KINDS and not _foreign(api_version, KINDS[kind]):
         yield "apiVersion", f"found {api_version!r}, allowed for {kind} is {' or '.join(KINDS[kind])}"
+
+
+def _foreign(api_version: str, known: Mapping[str, str]) -> bool:
+    """Whether a kind of a known name is somebody else's: Knative has a Service, too."""
+    group = api_version.rpartition("/")[0]
+    ours = any(each.startswith(_SERVING) for each in known)
+    return "." in group and not group.endswith(".k8s.io") and not ours
 
 
 def _metadata(document: Mapping[Any, Any], *, needed: bool) -> Reader:
@@ -177,7 +185,8 @@ def _required(type_name: str) -> frozenset[str]:
         return frozenset(
             names[name] for name, each in model.model_fields.items() if name in names and each.is_required()
         )
-    return frozenset(json_name for name, json_name in names.items() if _refuses_none(model, name))
+    found = (json_name for name, json_name in names.items() if _refuses_none(model, name))
+    return frozenset(name for name in found if f"{type_name}.{name}" not in _NOT_REQUIRED)
 
 
 def _refuses_none(model: Any, name: str) -> bool:

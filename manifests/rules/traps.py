@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from manifests.rules.components import CONTAINER, TRANSFORMER_CONTAINER, components, model_name, predictor, transformer
-from manifests.rules.manifest import Container, Document, Manifest
+from manifests.rules.manifest import Container, Document, Manifest, containers
 from manifests.rules.rule import SERVICE, Finding, Severity, rule
 from manifests.rules.scalars import quantity
 
@@ -33,7 +33,7 @@ def container_names(service: Manifest) -> Iterator[Finding]:
                 yield f"{container.path}.name", f"found {container.name!r} more than once: rename one"
 
 
-@rule(SERVICE, source="inference_service_defaults.go setResourceRequirementDefaults")
+@rule(SERVICE, source="inference_service_defaults.go setResourceRequirementDefaults", severity=Severity.WARNING)
 def memory_limit(service: Manifest) -> Iterator[Finding]:
     """A container of one's own has a memory limit: KServe's default is 2Gi, whatever the model takes."""
     for component in components(service):
@@ -94,14 +94,13 @@ def transformer_concurrency(service: Manifest) -> Iterator[Finding]:
 @rule(SERVICE, source="utils.go GetModelName")
 def one_model_name(service: Manifest) -> Iterator[Finding]:
     """Transformer and predictor have the same `--model_name`, or neither has one."""
-    front, back = transformer(service), predictor(service)
+    front = transformer(service)
     if front is None or not front.containers:
         return
-    own = _named(front.containers[0], service)
-    behind = back.framework or (back.containers[0] if back.containers else None)
-    theirs = _named(behind, service) if behind else service.name
+    own = _named(front.containers[0].args) or service.name  # which KServe's controller adds
     asked = model_name(service)
-    if own != theirs or asked != own:
+    theirs = _predictors_name(service) or asked
+    if not own == theirs == asked:
         yield (
             f"{front.containers[0].path}.args",
             f"the transformer serves {own!r}, the predictor {theirs!r}, a graph asks for {asked!r}: give both the same "
@@ -109,16 +108,31 @@ def one_model_name(service: Manifest) -> Iterator[Finding]:
         )
 
 
-def _named(container: Container, service: Manifest) -> str:
-    """The model's name as the server in the container reads its args; without one it is the service's."""
-    name = service.name
-    args = container.args
+def _predictors_name(service: Manifest) -> str | None:
+    """By which the predictor knows its model, as far as args tell: the model's own come after its runtime's."""
+    back = predictor(service)
+    if back.framework is None:
+        return _named(back.containers[0].args) if back.containers else None
+    runtime = service.find("ServingRuntime", back.framework.fields.get("runtime", ""))
+    inherited = [arg for each in containers(runtime.spec if runtime else {}, "spec") for arg in each.args]
+    name = _named([*inherited, *back.framework.args])
+    return name.replace("{{.Name}}", service.name) if name else None
+
+
+def _named(args: list[str]) -> str | None:
+    """`--model_name` as a server reads it; KServe's controller reads it differently (components.named_in)."""
+    return _option(args, "--model_name")
+
+
+def _option(args: list[str], option: str) -> str | None:
+    """The last value of an option, in either form."""
+    value = None
     for index, arg in enumerate(args):
-        if arg == "--model_name" and index + 1 < len(args):
-            name = args[index + 1]
-        elif arg.startswith("--model_name="):
-            name = arg.removeprefix("--model_name=")
-    return name.replace("{{.Name}}", service.name)
+        if arg == option and index + 1 < len(args):
+            value = args[index + 1]
+        elif arg.startswith(f"{option}="):
+            value = arg.removeprefix(f"{option}=")
+    return value
 
 
 @rule(SERVICE, source="utils.go getModelNameFromArgs")
@@ -140,23 +154,14 @@ def model_name_argument(service: Manifest) -> Iterator[Finding]:
 
 @rule(SERVICE, source="kserve issue 4463")
 def collocated_ports(service: Manifest) -> Iterator[Finding]:
-    """A transformer in the predictor's pod has ports of its own."""
+    """A transformer in the predictor's pod has a port of its own."""
     by_name = {each.name: each for each in predictor(service).containers}
     if not {CONTAINER, TRANSFORMER_CONTAINER} <= by_name.keys():
         return
     front, back = by_name[TRANSFORMER_CONTAINER], by_name[CONTAINER]
-    if _port(front.args) == _port(back.args):
-        path = f"{front.path}.args"
-        yield path, f"both containers of the pod listen on port {_port(front.args)}: give one another --http_port"
-
-
-def _port(args: list[str]) -> str:
-    for index, arg in enumerate(args):
-        if arg == "--http_port" and index + 1 < len(args):
-            return args[index + 1]
-        if arg.startswith("--http_port="):
-            return arg.removeprefix("--http_port=")
-    return "8080"
+    port = _option(front.args, "--http_port") or "8080"
+    if port == _option(back.args, "--http_port"):
+        yield f"{front.path}.args", f"both containers of the pod listen on port {port}: give one another --http_port"
 
 
 @rule(SERVICE, source="pkg/batcher/handler.go", severity=Severity.WARNING)

@@ -84,6 +84,16 @@ def test_a_chain_with_anything_anywhere_gives_problems_or_none(changes: list[tup
     assert all(isinstance(each, Problem) for each in lint(changed))
 
 
+def test_kinds_without_a_model_need_no_more_than_metadata() -> None:
+    knative = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "metadata": {"name": "a"}, "spec": {"x": 1}}
+    route = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": {"name": "a", "labls": {}}}
+
+    assert lint([knative]) == []
+    assert [str(each) for each in lint([route])] == [
+        "HTTPRoute a: metadata.labls: unknown field 'labls': did you mean 'labels'?"
+    ]
+
+
 def test_the_members_of_a_list_are_documents() -> None:
     [problem, *_] = lint([{"apiVersion": "v1", "kind": "List", "items": [BAD_GRAPH]}])
 
