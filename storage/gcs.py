@@ -25,7 +25,7 @@ from storage.sessions import Slot, session_slot
 from storage.store import SILENT, Access, Entry, Progress, as_storage_error, checked_name, is_inside
 from wire.errors import StorageError
 
-_URI = re.compile(r"gs://(?P<bucket>[a-z0-9][-a-z0-9_.]{1,220}[a-z0-9])(?:/(?P<prefix>[^?#*\[\]]*))?")
+_URI = re.compile(r"gs://(?P<bucket>[a-z0-9][-a-z0-9_.]{1,220}[a-z0-9])(?:/(?P<prefix>[^?#*\[\]]+))?")
 _SCOPES = ["https://www.googleapis.com/auth/devstorage.read_write"]
 _CONTENT_TYPE = "application/octet-stream"
 _PARTIAL = ".partial"

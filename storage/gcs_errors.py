@@ -21,7 +21,6 @@ _MESSAGES = {
         "to read roles/storage.objectViewer"
     ),
     404: "there is no such bucket: make it, or look for a typing error",
-    412: "it was changed at the same time: run the command again",
     429: "too many requests, or the project's quota is used up: run the command again later, it goes on where it was",
 }
 _BROKEN_OFF = "the connection broke off: run the command again, it goes on where it was"
@@ -49,6 +48,8 @@ def _line(exc: BaseException) -> str:
         case api.GoogleAPICallError():
             meaning = _MESSAGES.get(exc.code or 0, "Google Cloud Storage refused")
             return f"{meaning} ({exc.code}{_said(exc)})"
+        case auth.InvalidOperation():  # what Anonymous credentials say to a 401
+            return _MESSAGES[401]
         case auth.DefaultCredentialsError():
             return NO_CREDENTIALS
         case auth.TransportError():
@@ -66,7 +67,7 @@ def _line(exc: BaseException) -> str:
 def _where(exc: BaseException, what: str) -> str:
     """What a bucket refuses it refuses for all that is in it."""
     code = getattr(getattr(exc, "cause", None) or exc, "code", None)
-    return "/".join(what.split("/")[:3]) if code in _MESSAGES and code != 412 else what
+    return "/".join(what.split("/")[:3]) if code in _MESSAGES else what
 
 
 def _said(exc: api.GoogleAPICallError) -> str:

@@ -129,7 +129,8 @@ def _pull_from(store: Store, bundle: Bundle, folder: Path, progress: Progress) -
             progress.there(path.stat().st_size)
 
     with writing_bundle(folder) as (draft, _):
-        progress.begin(sum(entry.size_bytes for entry in bundle.files.values()))
+        sizes = {entry.name: entry.size_bytes for entry in store.entries()}
+        progress.begin(sum(sizes.get(name, 0) for names in names_of(bundle) for name in names))
         for names in names_of(bundle):
             for_each(names, fetch, progress)
         read_bundle(fetched)

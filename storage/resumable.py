@@ -17,8 +17,7 @@ from google.api_core.retry import Retry
 
 from storage.store import Progress
 
-CHUNK_BYTES = 8 * 1024**2
-GRAIN_BYTES = 256 * 1024  # a session keeps multiples of it until the last chunk
+CHUNK_BYTES = 8 * 1024**2  # a multiple of 256 KiB, as all but the last must be
 TIMEOUT_S = 60.0  # of connecting, and between two bytes
 
 _KEPT = re.compile(r"bytes=0-([0-9]+)")
@@ -83,6 +82,6 @@ class _Upload:
 
 
 def _kept_bytes(reply: requests.Response) -> int:
-    """Rounded down: a byte that is sent again does no harm, and an emulator calls an empty session one byte long."""
+    """Without a Range nothing is kept; an emulator says 0-0 in its place."""
     match = _KEPT.fullmatch(reply.headers.get("Range", ""))
-    return (int(match[1]) + 1) // GRAIN_BYTES * GRAIN_BYTES if match else 0
+    return int(match[1]) + 1 if match and match[1] != "0" else 0

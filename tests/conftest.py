@@ -1,11 +1,13 @@
 """What tests of several folders share: a small bundle, and the photographs that are there."""
 
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from services.bucket import emulating
 
 from partition.build import BuildOptions, build
 from partition.models import load_model
@@ -34,6 +36,13 @@ def build_small(folder: Path, *, cuts: tuple[str, ...] = ("one", "two"), name: s
     pictures = calibration_pixels(sample_pictures()[:2], model.picture)
     build(model, name, np.ascontiguousarray(pictures), BuildOptions(cuts=cuts, stages=1), folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a bucket emulator's process, with the bucket `models`."""
+    with emulating(tmp_path_factory.mktemp("emulator"), "models") as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -1,24 +1,43 @@
 """What every Store must do, whichever it is. A new one joins by a line in STORES."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from storage.folder import FolderStore
 from storage.memory import MemoryStore
-from storage.store import Store, save_all
+from storage.resumable import CHUNK_BYTES
+from storage.store import Store, open_store, save_all
 from wire.errors import StorageError
 
-STORES: dict[str, Callable[[Path], Store]] = {"FolderStore": FolderStore, "MemoryStore": lambda _: MemoryStore()}
+FACTORIES: dict[str, Callable[[Path, pytest.FixtureRequest], Store]] = {
+    "FolderStore": lambda root, _: FolderStore(root),
+    "MemoryStore": lambda _, __: MemoryStore(),
+    "GcsStore": lambda _, request: request.getfixturevalue("gcs_store"),
+}
+STORES = [
+    pytest.param(factory, id=name, marks=[pytest.mark.slow] if name == "GcsStore" else [])
+    for name, factory in FACTORIES.items()
+]
 BAD_NAMES = ["", ".", "..", "/etc/passwd", "../up", "a/../../b", "a//b", "a/", "./a", "a\\b", "a\0b", "a\nb"]
 
 
-@pytest.fixture(params=STORES.values(), ids=STORES.keys())
+@pytest.fixture
+def gcs_store(emulator: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Store:
+    """A prefix of its own in a real emulator's bucket."""
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return open_store(f"gs://models/{uuid4().hex}")
+
+
+@pytest.fixture(params=STORES)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     root = tmp_path / "root"
     root.mkdir()
-    opened: Store = request.param(root)
+    opened: Store = request.param(root, request)
     return opened
 
 
@@ -75,6 +94,80 @@ def test_save_twice(store: Store, tmp_path: Path) -> None:
         assert (tmp_path / "file").read_bytes() == content
 
 
+class Counted:
+    def __init__(self) -> None:
+        self.moved_bytes = self.there_bytes = 0
+
+    def begin(self, total_bytes: int) -> None:
+        pass
+
+    def moved(self, size_bytes: int) -> None:
+        self.moved_bytes += size_bytes
+
+    def there(self, size_bytes: int) -> None:
+        self.there_bytes += size_bytes
+
+
+@pytest.mark.parametrize("size_bytes", [0, 1, CHUNK_BYTES, CHUNK_BYTES + 1, 2 * CHUNK_BYTES])
+def test_put_and_save_count_bytes(store: Store, tmp_path: Path, size_bytes: int) -> None:
+    content = bytes(index % 251 for index in range(1000)) * (size_bytes // 1000 + 1)
+    (tmp_path / "file").write_bytes(content[:size_bytes])
+    sent, fetched = Counted(), Counted()
+
+    store.put("a/b", tmp_path / "file", sent)
+    store.save("a/b", tmp_path / "again", fetched)
+
+    assert (tmp_path / "again").read_bytes() == content[:size_bytes]
+    assert store.read("a/b") == content[:size_bytes]
+    assert (sent.moved_bytes, sent.there_bytes) == (size_bytes, 0)
+    assert fetched.moved_bytes == size_bytes
+
+
+def test_put_replaces(store: Store, tmp_path: Path) -> None:
+    for content in (b"long content", b"short"):
+        (tmp_path / "file").write_bytes(content)
+        store.put("a", tmp_path / "file")
+        assert store.read("a") == content
+
+
+def test_put_of_nothing(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="cannot be read or written"):
+        store.put("a", tmp_path / "none")
+    assert store.names() == []
+
+
+def test_holds_what_is_equal(store: Store, tmp_path: Path) -> None:
+    store.write("a", b"content")
+    for name, content, expected in (
+        ("a", b"content", True),
+        ("a", b"contenT", False),  # as long
+        ("a", b"content ", False),
+        ("b", b"content", False),
+    ):
+        (tmp_path / "file").write_bytes(content)
+        assert store.holds(name, tmp_path / "file") is expected
+
+
+def test_entries(store: Store) -> None:
+    store.write("a/b", b"12")
+    store.write("c", b"")
+
+    entries = store.entries()
+
+    assert [(entry.name, entry.size_bytes) for entry in entries] == [("a/b", 2), ("c", 0)]
+    assert all(abs(entry.modified - datetime.now(UTC)) < timedelta(minutes=5) for entry in entries)
+    assert [entry.name for entry in store.entries("a/")] == ["a/b"]
+
+
+def test_delete(store: Store) -> None:
+    store.write("a/b/c", b"")
+    store.write("a/d", b"")
+
+    for _ in range(2):
+        store.delete("a/b/c")
+        assert store.names() == ["a/d"]
+
+
 def test_missing(store: Store, tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="a/b"):
         store.read("a/b")
@@ -91,6 +184,13 @@ def test_bad_names(store: Store, tmp_path: Path, name: str) -> None:
         store.read(name)
     with pytest.raises(StorageError, match="is no name in a store"):
         store.save(name, tmp_path / "file")
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="is no name in a store"):
+        store.put(name, tmp_path / "file")
+    with pytest.raises(StorageError, match="is no name in a store"):
+        store.holds(name, tmp_path / "file")
+    with pytest.raises(StorageError, match="is no name in a store"):
+        store.delete(name)
 
 
 def test_cannot_be_saved_there(store: Store, tmp_path: Path) -> None:

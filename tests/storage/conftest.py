@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from threading import Lock
+from uuid import uuid4
 
 import pytest
 
@@ -62,3 +64,35 @@ def write(small: Bundle) -> Callable[..., Bundle]:
             return seal(small)
 
     return write_to
+
+
+@pytest.fixture
+def bucket(emulator: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """A URI of one's own in the emulator's bucket."""
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return f"gs://models/{uuid4().hex}"
+
+
+class Counted:
+    """A storage.store.Progress."""
+
+    def __init__(self) -> None:
+        self.total_bytes = self.there_bytes = self.moved_bytes = 0
+        self._lock = Lock()
+
+    def begin(self, total_bytes: int) -> None:
+        self.total_bytes = total_bytes
+
+    def there(self, size_bytes: int) -> None:
+        with self._lock:
+            self.there_bytes += size_bytes
+
+    def moved(self, size_bytes: int) -> None:
+        with self._lock:
+            self.moved_bytes += size_bytes
+
+
+@pytest.fixture
+def counted() -> Counted:
+    return Counted()

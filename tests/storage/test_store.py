@@ -91,3 +91,16 @@ class TestFolderStore:
 
         assert store.names() == ["stages/0/shard.pt2"]
         assert store.read("stages/0/shard.pt2") == b"shard"
+
+    def test_delete_leaves_no_empty_folders(self, source: Path) -> None:
+        FolderStore(source).delete("stages/0/shard.pt2")
+
+        assert list(source.iterdir()) == []
+
+    def test_put_copies(self, source: Path) -> None:
+        """A pushed bundle stays as it was when the one that it was pushed from is built again."""
+        store = FolderStore(source)
+        store.put("copy", source / "stages/0/shard.pt2")
+        (source / "stages/0/shard.pt2").write_bytes(b"new")
+
+        assert store.read("copy") == b"shard"
