@@ -73,7 +73,8 @@ def check(documents: Sequence[Mapping[str, Any]], crds: Sequence[Mapping[str, An
     problems = lint(documents, crds)
     errors = [str(each) for each in problems if each.severity is Severity.ERROR]
     if errors:
-        raise ManifestError("\n".join([f"a cluster would not run these documents, {len(errors)} errors:", *errors]))
+        count = f"{len(errors)} error{'s' if len(errors) > 1 else ''}"
+        raise ManifestError("\n".join([f"a cluster would not run these documents, {count}:", *errors]))
     return problems
 
 
