@@ -49,7 +49,7 @@ def parser_of(name: str, description: str) -> argparse.ArgumentParser:
 def _add_asking(parser: argparse.ArgumentParser) -> None:
     limit_mb = REQUEST_BYTES / 1024**2
     add = parser.add_argument
-    add("pictures", nargs="+", type=Path, metavar="PICTURE", help="files, and folders to search for pictures")
+    add("pictures", nargs="+", type=Path, metavar="PICTURE", help="files, folders to search for pictures, - for stdin")
     add("--url", help=f"of the server, or of one model (default: $SHARDLINE_URL or {DEFAULT_URL})")
     add("--top", type=_positive_int, default=DEFAULT_TOP, metavar="N", help="labels a picture (default: %(default)s)")
     add("--timings", action="store_true", help="show the time of each stage")

@@ -38,6 +38,7 @@ from client.route import open_route
 from client.target import Reply, Target
 from wire.errors import ClusterError, PredictorDownError, RequestError, ShardlineError
 
+STDIN = Path("-")
 SUFFIXES = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
@@ -101,13 +102,16 @@ def open_target(options: argparse.Namespace) -> Iterator[Target]:
 
 
 def find_pictures(given: Sequence[Path]) -> list[Path]:
-    """Files as they are given, folders as the pictures in them: all below, sorted, hidden ones left out.
+    """Files as they are given, - for stdin, folders as the pictures in them: all below, sorted, hidden ones left out.
 
     Raises:
         RequestError: one does not exist, or there is no picture at all.
     """
     paths: list[Path] = []
     for path in given:
+        if path == STDIN:
+            paths.append(path)
+            continue
         if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises where a folder may not be looked into
             raise RequestError(f"{path}: no such file or folder")
         paths += _pictures_below(path) if path.is_dir() else [path]
@@ -171,7 +175,7 @@ def _parameters(options: argparse.Namespace) -> Mapping[str, object]:
 
 def _ask(target: Target, path: Path, parameters: Mapping[str, object], limit_bytes: int) -> Outcome:
     try:
-        picture = path.read_bytes()
+        picture = sys.stdin.buffer.read() if path == STDIN else path.read_bytes()
     except OSError as exc:
         return Outcome(path=path, error=RequestError(f"cannot be read ({exc.strerror})"))
     resized = None

@@ -60,6 +60,18 @@ def test_a_failed_picture_does_not_stop_the_others(client: Any, serve: Any, phot
     )
 
 
+def test_a_picture_may_come_on_stdin(command: list[str], serve: Any, photo: Path, answer: Any) -> None:
+    """As it does into a pod, where there are no files of the user's."""
+    server = serve({"POST /": [answer]})
+    with photo.open("rb") as picture:
+        done = subprocess.run([*command, "-", "--url", server.url], stdin=picture, capture_output=True, timeout=60)
+
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.decode() == f"-\n{TABLE}"
+    (request,) = server.requests()
+    assert request.body == photo.read_bytes()
+
+
 def test_an_unreadable_picture_is_one_that_failed(client: Any, serve: Any, photo: Path, answer: Any) -> None:
     server = serve({"POST /": [answer]})
     gone = photo.with_name("gone.jpg")
