@@ -41,6 +41,7 @@ _DESCRIPTIONS = {
     "Makefile": "make demo, make test, make install and others",
     "README.md": "This page",
     "docs/flow.svg": "The picture above",
+    "manifests/resnet50/bundle.json": "What ResNet-50's manifests are written from",
     "pyproject.toml": "Dependencies with their bounds, and the settings of ruff, mypy and pytest",
 }
 
