@@ -1,0 +1,155 @@
+"""push, pull, gs and emulator as they are typed, on a bucket of a real emulator's process."""
+
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import pytest
+import requests
+from e2e.conftest import shardline
+from services.bucket import emulating
+from services.processes import ROOT, free_port, stop
+
+from storage.bundle import read_bundle
+from storage.store import open_store
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def uri(emulator: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return f"gs://models/{uuid4().hex}"
+
+
+def test_push_list_render_pull(small_bundle: Path, uri: str, tmp_path: Path) -> None:
+    first = shardline("push", str(small_bundle), uri)
+    second = shardline("push", str(small_bundle), uri)
+    listed = shardline("gs", "list", uri)
+    rendered = shardline("render", str(small_bundle), "--storage", first.stdout.strip(), "--out", str(tmp_path))
+    pulled = shardline("pull", first.stdout.strip(), str(tmp_path / "pulled"))
+
+    pushed = first.stdout.strip()
+    digest = read_bundle(small_bundle).digest
+    assert pushed == f"{uri}/small/{digest.removeprefix('sha256:')}"
+    assert second.stdout == first.stdout
+    assert "sent 0.0 MB" in second.stderr
+    assert [line.split()[-2:] for line in listed.stdout.splitlines()[1:]] == [["whole", pushed]]
+    assert f"storageUri: {pushed}/stages/2" in Path(rendered.stdout.strip()).read_text()
+    assert digest in pulled.stdout
+    assert read_bundle(tmp_path / "pulled").digest == digest
+
+
+def test_gc(small_bundle: Path, other_bundle: Path, single_bundle: Path, uri: str, tmp_path: Path) -> None:
+    """Named: stays. Not named: goes. Half of one that is not named: goes. Nothing goes without --delete."""
+    named, unnamed, half = (
+        shardline("push", str(bundle), uri).stdout.strip() for bundle in (small_bundle, other_bundle, single_bundle)
+    )
+    open_store(half).delete("bundle.json")
+    shardline("render", str(small_bundle), "--storage", named, "--out", str(tmp_path / "out"))
+    manifests = ("--manifests", str(tmp_path / "out"))
+
+    young = shardline("gs", "gc", uri, *manifests, "--delete")
+    shown = shardline("gs", "gc", uri, *manifests, "--older-than", "0")
+    assert len(shardline("gs", "list", uri).stdout.splitlines()) == 4
+    shardline("gs", "gc", uri, *manifests, "--older-than", "0", "--delete")
+
+    assert "0 bundles" in young.stderr
+    assert {line.split()[-1] for line in shown.stdout.splitlines()[1:]} == {unnamed, half}
+    assert "would be deleted" in shown.stderr
+    assert [line.split()[-1] for line in shardline("gs", "list", uri).stdout.splitlines()[1:]] == [named]
+    shardline("pull", named, str(tmp_path / "pulled"))
+    assert "holds no files" in shardline("pull", unnamed, str(tmp_path / "gone"), code=1).stderr
+
+
+def test_gc_all_but_newest(small_bundle: Path, other_bundle: Path, uri: str) -> None:
+    for bundle in (small_bundle, other_bundle):
+        newest = shardline("push", str(bundle), uri).stdout.strip()
+    shardline("gs", "gc", uri, "--all-but-newest", "1", "--older-than", "0", "--delete")
+
+    names = {read_bundle(bundle).name for bundle in (small_bundle, other_bundle)}
+    listed = [line.split()[-1] for line in shardline("gs", "list", uri).stdout.splitlines()[1:]]
+    assert newest in listed
+    assert len(listed) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("gs", "gc", "URI", "--delete"), "nothing says what must stay"),
+        (("gs", "gc", "URI", "--delete", "--manifests", "Makefile"), "Makefile names no bundle's digest"),
+        (("gs", "gc", "URI", "--delete", "--manifests", "none"), "none cannot be read"),
+        (("gs", "list", "gs://none/a"), "there is no such bucket"),
+        (("gs", "list", "ftp://a"), "is no storage URI"),
+        (("pull", "URI/resnet50", "there"), "holds no files"),
+        (("push", "tests", "URI"), "is it a bundle?"),
+    ],
+)
+def test_one_line_for_every_mistake(uri: str, arguments: tuple[str, ...], message: str) -> None:
+    failed = shardline(*(argument.replace("URI", uri) for argument in arguments), code=1)
+
+    assert failed.stderr.splitlines()[-1].startswith("error: ")
+    assert message in failed.stderr.splitlines()[-1]
+    assert failed.stdout == ""
+
+
+class TestEmulator:
+    def test_keeps_its_objects_and_serves_them_at_another_port(
+        self, small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Objects do not remember the port at which they were written: pods ask elsewhere than who pushed."""
+        with emulating(tmp_path / "bucket", "models") as url:
+            monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
+            pushed = shardline("push", str(small_bundle), "gs://models").stdout.strip()
+        with emulating(tmp_path / "bucket") as url:
+            monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
+            shardline("pull", pushed, str(tmp_path / "pulled"))
+
+        assert read_bundle(tmp_path / "pulled").digest == read_bundle(small_bundle).digest
+
+    def test_a_silent_client_holds_nobody_up(self, tmp_path: Path) -> None:
+        with emulating(tmp_path) as url:
+            parts = urlsplit(url)
+            with socket.create_connection((parts.hostname or "", parts.port or 0)):
+                assert requests.get(f"{url}/storage/v1/b", timeout=10).status_code == 200
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_stops_when_told(self, tmp_path: Path, number: signal.Signals) -> None:
+        command = [sys.executable, "-m", "shardline", "emulator", "--folder", str(tmp_path), "--port", "0"]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            assert process.stdout.readline().startswith("http://127.0.0.1:")
+            assert stop(process, number) == 0  # type: ignore[arg-type]
+            assert "Traceback" not in process.stderr.read()
+
+    def test_taken_port(self, tmp_path: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = str(listener.getsockname()[1])
+            failed = shardline("emulator", "--port", port, "--folder", str(tmp_path), code=1)
+
+        assert f"127.0.0.1:{port} cannot be opened" in failed.stderr
+
+    def test_foreign_folder(self, tmp_path: Path) -> None:
+        (tmp_path / ".cloudstorage").mkdir()
+        (tmp_path / ".cloudstorage/.meta").write_text("{")
+        failed = shardline("emulator", "--port", str(free_port()), "--folder", str(tmp_path), code=1)
+
+        assert "is no folder of an emulator's" in failed.stderr
+
+
+def test_what_needs_no_bucket_loads_no_google() -> None:
+    """Pods' processes neither have nor load it, and `--help` is quick."""
+    program = (
+        "import sys; import shardline.__main__, storage.push, storage.initializer, storage.inventory, "
+        "predictors.transformer; print([n for n in sys.modules if n.startswith(('google.cloud', "
+        "'google.resumable_media', 'kserve_storage', 'gcp_storage'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert done.stdout.strip() == "[]", done.stderr
