@@ -25,17 +25,35 @@ from wire import errors
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 
+# what stands where, from the top of the import order down
+_FOLDERS = {
+    "shardline": "the command; one file a subcommand",
+    "releases": "a bundle on a cluster: rolled out, proved, rolled back",
+    "manifests": "bundle → KServe YAML, checked without a cluster, run here as processes",
+    "predictors": "what runs in a pod: transformer and shard servers",
+    "client": "the script that asks, from anywhere; the door to a cluster",
+    "partition": "model → shards: capture, plan, cut, run, verify; torch",
+    "tasks": "tensors → v1 reply",
+    "storage": "bundles on disk and in buckets",
+    "wire": "frames, v1 JSON, limits, errors",
+    "docker": "images of shard, transformer and client",
+    "docs": "pages, and decisions in adr/",
+    "examples": "the demo",
+    "tests": "mirrors the folders above, and more",
+}
+
 _BRANCH = re.compile(r" {4}(?P<stem>[│├└─ ]*)(?P<name>\w+)(?: +(?P<status>\d{3}|any))?(?: {2,}(?P<meaning>\S.*))?")
 _STEP = 4  # columns of the tree that one level takes
 
-_TREE_START = "<!-- files: written by docs/generate.py -->"
-_TREE_END = "<!-- end of files -->"
+_TREE_START = "<!-- folders: written by docs/generate.py -->"
+_TREE_END = "<!-- end of folders -->"
 _RULES_START, _RULES_END = "<!-- rules: written by docs/generate.py -->", "<!-- end of rules -->"
 _NAME_COLUMNS = 26
 _LEFT_BEHIND = {".git", ".venv", ".hypothesis", "__pycache__", "bundles", "manifests-out", "build", "dist", "wheels"}
 # files that cannot say what they are
 _DESCRIPTIONS = {
     ".ci/run": "What CI runs: make test",
+    ".dockerignore": "What no image is made from",
     ".gitignore": "What is made here and not kept",
     "CHANGELOG.md": "What changed, version by version",
     "Makefile": "make demo, make test, make install and others",
@@ -76,6 +94,14 @@ KServe's router, and the stand-in that `shardline up` starts, have two answers o
 
 A stage's own error comes through the router as it is, but for its headers: Retry-After reaches only clients that ask
 the transformer directly.
+"""
+
+_FILES = """\
+# Files
+
+Written by `python docs/generate.py` from the first sentence of each file; edit those and run it again. Empty files are
+left out.
+
 """
 
 _COMMANDS = """\
@@ -131,8 +157,16 @@ def commands_page() -> str:
 
 def commands() -> Mapping[str, Any]:
     """The name of each command -> what typer made of it."""
-    group: Any = typer.main.get_command(app)
-    return {name: command for name, command in group.commands.items() if not command.hidden}
+    return dict(_leaves(typer.main.get_command(app), ""))
+
+
+def _leaves(group: Any, above: str) -> Iterator[tuple[str, Any]]:
+    """Commands by their names, those of a group with its name before theirs."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _leaves(command, f"{above}{name} ")
+        elif not command.hidden:
+            yield f"{above}{name}", command
 
 
 def _command(name: str, command: Any) -> str:
@@ -241,6 +275,9 @@ def _describe(path: Path) -> str:
         return _DESCRIPTIONS[path.as_posix()]
     if path.suffix in (".md", ".yaml"):
         return text.partition("\n")[0].lstrip("# ")
+    if path.suffix in (".Dockerfile", ".sh", ".txt"):
+        comment = next(line for line in text.splitlines() if not line.startswith("#!"))
+        return comment.lstrip("# ").partition(": ")[0].partition("; ")[0]
     docstring = ast.get_docstring(ast.parse(text)) if path.suffix == ".py" else None
     if docstring is None:
         raise SystemExit(f"{path} says nothing of itself: give it a docstring, or a line in docs/generate.py")
@@ -249,8 +286,20 @@ def _describe(path: Path) -> str:
 
 
 def readme_page() -> str:
-    """The README with its list of files made anew."""
-    return _between("README.md", _TREE_START, _TREE_END, f"```text\n{file_tree()}\n```")
+    """The README with its list of folders made anew."""
+    return _between("README.md", _TREE_START, _TREE_END, f"```text\n{folder_tree()}\n```")
+
+
+def folder_tree() -> str:
+    """One line a folder, in the order in which they may import each other."""
+    there = {path.parts[0] for path in files() if len(path.parts) > 1 and not path.parts[0].startswith(".")}
+    if there != _FOLDERS.keys():
+        raise SystemExit(f"_FOLDERS in docs/generate.py is off by {sorted(there ^ _FOLDERS.keys())}")
+    return "\n".join(f"{name + '/':<14}{meaning}" for name, meaning in _FOLDERS.items())
+
+
+def files_page() -> str:
+    return f"{_FILES}```text\n{file_tree()}\n```\n"
 
 
 def lint_page() -> str:
@@ -275,6 +324,7 @@ def _between(page: str, start: str, end: str, text: str) -> str:
 PAGES: Mapping[str, Callable[[], str]] = {
     "docs/errors.md": errors_page,
     "docs/commands.md": commands_page,
+    "docs/files.md": files_page,
     "docs/lint.md": lint_page,
     "README.md": readme_page,
 }
