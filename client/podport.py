@@ -23,7 +23,7 @@ def open_pod_port(configuration: Any, path: str, name: str) -> "PodPort":
     from kubernetes.stream import ws_client
     from websocket import WebSocketException
 
-    token = configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+    token = configuration.auth_settings().get("BearerToken", {}).get("value")
     headers = {"sec-websocket-protocol": _PROTOCOL} | ({"authorization": token} if token else {})
     url = ws_client.get_websocket_url(configuration.host + path)  # type: ignore[no-untyped-call]
     try:

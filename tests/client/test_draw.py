@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from client.draw import Style, draw_reply, json_line, printable
+from client.draw import Style, Waiting, draw_reply, json_line, printable
+from client.states import ChainState, PartState, StageState
 from client.target import Reply
 
 
@@ -67,3 +68,44 @@ def test_json_is_one_line_of_ascii() -> None:
     assert line.isascii()
     assert "\n" not in line
     assert line.endswith('"timings": {}}')
+
+
+def waiting(problem: str) -> ChainState:
+    part = PartState(name="predictor", ready=0 if problem else 1, wanted=1, problem=problem)
+    stages = (StageState(index=0, service="one", parts=(part,)),)
+    return ChainState(name="one", namespace="vision", stages=stages)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def show_all(stream: io.StringIO) -> str:
+    shown = Waiting("one", stream)
+    for problem in ("starting", "starting", "a\x1bb", ""):
+        shown.show(waiting(problem))
+    shown.clear()
+    return stream.getvalue()
+
+
+def test_what_is_waited_for_is_said_once_in_a_file() -> None:
+    line = "waiting for one: stage 0 one: predictor 0/1:"
+
+    assert show_all(io.StringIO()) == f"{line} starting\n{line} a\N{REPLACEMENT CHARACTER}b\n"
+
+
+def test_what_is_waited_for_takes_one_line_of_a_terminal() -> None:
+    shown = show_all(Terminal()).split("\r\x1b[K")
+
+    assert len(shown) == 5
+    assert shown[1].startswith("waiting for one (0 s): stage 0 one: predictor 0/1: start")
+    assert (shown[0], shown[-1]) == ("", "")
+    assert "\n" not in "".join(shown)
+
+
+def test_nothing_is_said_of_a_chain_that_is_ready() -> None:
+    stream = io.StringIO()
+    Waiting("one", stream).show(waiting(""))
+
+    assert stream.getvalue() == ""
