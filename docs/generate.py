@@ -1,4 +1,4 @@
-"""Write errors.md, commands.md, lint.md's rules and the README's list of files: `python docs/generate.py`.
+"""Write errors.md, commands.md, files.md, the rules in lint.md and the folders in README.md: `python docs/generate.py`.
 
 They are made of what the code says of itself (the tree in wire/errors.py, the commands' own help texts, each file's
 first line) and of nothing that differs from machine to machine: no terminal's width, no environment, no path.
