@@ -58,7 +58,8 @@ _DESCRIPTIONS = {
     "CHANGELOG.md": "What changed, version by version",
     "Makefile": "make demo, make test, make install and others",
     "README.md": "This page",
-    "docs/flow.svg": "The picture above",
+    "docker/install.sh": "Install named packages into an image, in the versions of constraints.txt",
+    "docs/flow.svg": "The picture in README.md",
     "manifests/resnet50/bundle.json": "What ResNet-50's manifests are written from",
     "pyproject.toml": "Dependencies with their bounds, and the settings of ruff, mypy and pytest",
 }
