@@ -1,5 +1,6 @@
 # make demo      build ResNet-50 in three shards, serve it here, ask it, prove it
 # make test      all that CI checks: lint, types, tests
+# make e2e       the tests on a cluster with KServe: whatever KUBECONFIG points to
 # make images    the container images of shard, transformer and client (TOOL=buildah|podman|docker, WHEELS=folder)
 # make wheels    the packages of the images, into the folder WHEELS (wheels): images are then built without internet
 # make pins      the versions in the images: those that are installed here
@@ -15,7 +16,7 @@ BIN := $(VENV)/bin
 # threads that spin while they wait take the CPU from the other processes of a chain
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test check images wheels pins manifests install lint format clean
+.PHONY: demo test check e2e images wheels pins manifests install lint format clean
 
 demo: install
 	$(BIN)/python examples/demo.py
@@ -25,6 +26,10 @@ test: install lint
 
 check: install lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+
+# in a namespace of their own; the images must be there, and STORAGE_EMULATOR_HOST or SHARDLINE_E2E_BUCKET say where to push
+e2e: install
+	SHARDLINE_E2E=1 $(BIN)/python -m pytest tests/cluster -v --exitfirst
 
 lint: install
 	$(BIN)/ruff check .

@@ -56,7 +56,7 @@ _DESCRIPTIONS = {
     ".dockerignore": "What no image is made from",
     ".gitignore": "What is made here and not kept",
     "CHANGELOG.md": "What changed, version by version",
-    "Makefile": "make demo, make test, make install and others",
+    "Makefile": "make demo, make test, make e2e, make images and others",
     "README.md": "This page",
     "docker/install.sh": "Install named packages into an image, in the versions of constraints.txt",
     "docs/flow.svg": "The picture in README.md",
