@@ -85,6 +85,11 @@ class Wire:
             self.sent_bytes = self.fetched_bytes = 0
             self.is_cut = False
 
+    def is_idle(self) -> bool:
+        """Whether all that was sent has come through."""
+        with self._lock:
+            return not self._open
+
     def _accept(self) -> None:
         with suppress(OSError):
             while True:

@@ -55,6 +55,7 @@ def test_killed_and_repeated(
         first.send_signal(signal.SIGKILL)
         first.communicate()
         assert first.returncode == -signal.SIGKILL
+        wait_until(wire.is_idle, "what was under way has come through")
         sent_bytes = wire.sent_bytes
         check_nothing_is_seen()
 
