@@ -95,6 +95,10 @@ class Cluster:
         self._resources: dict[str, dict[str, Resource]] = {}
         self._discovering = threading.Lock()
 
+    def has(self, kind: str, *, api_version: str | None = None) -> bool:
+        """Whether the server knows documents of this kind."""
+        return self._find(api_version or API_VERSIONS[kind], kind) is not None
+
     def get(self, kind: str, namespace: str, name: str, *, api_version: str | None = None) -> Document | None:
         """One document; None if there is none of that name. `namespace` is left aside where a kind has none."""
         path = self._path(kind, namespace, name, api_version)
@@ -180,13 +184,16 @@ class Cluster:
         return f"{root}{where}/{resource.plural}" + (f"/{quote(name, safe='')}" if name else "")
 
     def _resource(self, version: str, kind: str) -> Resource:
-        with self._discovering:
-            if kind not in self._resources.get(version, {}):
-                self._resources[version] = self._discover(version)
-            resource = self._resources[version].get(kind)
+        resource = self._find(version, kind)
         if resource is None:
             raise ClusterError(not_installed(version, kind, self.server))
         return resource
+
+    def _find(self, version: str, kind: str) -> Resource | None:
+        with self._discovering:
+            if kind not in self._resources.get(version, {}):
+                self._resources[version] = self._discover(version)
+            return self._resources[version].get(kind)
 
     def _discover(self, version: str) -> dict[str, Resource]:
         """The kinds of one API version; none if the server does not know it. Subresources have a slash."""
