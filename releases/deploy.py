@@ -10,7 +10,7 @@ from manifests.lint import check
 from manifests.options import RenderOptions
 from manifests.render import documents
 from releases.golden import Agreement
-from releases.history import DEPLOYED, Golden, Release, forget, read_history
+from releases.history import DEPLOYED, Golden, Release, kinds_in, read_history, read_records
 from releases.rollout import Say, clear, roll_out
 from storage.bundle import GOLDEN_PICTURE_FILE, GOLDEN_REPLY_FILE, Bundle
 from wire.errors import ClusterError
@@ -74,32 +74,27 @@ def rollback(
 
 
 def undeploy(cluster: Cluster, name: str, namespace: str) -> int:
-    """Delete every object of the chain and its history; gives back how many there were. The bucket is left alone.
+    """Delete every object of the chain and then its history; gives back how many objects there were. The bucket is left
+    alone. Records that were altered by hand are no obstacle.
 
     Raises:
         ClusterError: nothing of that name, or the cluster refuses.
     """
-    history = read_history(cluster, name, namespace)
-    if not history:
+    records = read_records(cluster, name, namespace)
+    if not records:
         raise _nothing(name, namespace)
-    deleted = clear(cluster, name, namespace)
-    for release in history:
-        forget(cluster, release)
+    deleted = clear(cluster, name, namespace, kinds_in(records))
+    for found in records:
+        cluster.delete("ConfigMap", namespace, found["metadata"]["name"])
     return deleted
 
 
 def _roll_out(
     cluster: Cluster, release: Release, history: Sequence[Release], *, timeout_s: float, say: Say
 ) -> Deployed:
-    try:
-        agreement = roll_out(cluster, release, timeout_s=timeout_s, say=say)
-    except ClusterError as exc:
-        answering = [each.revision for each in history if each.phase == DEPLOYED]
-        hint = (
-            f"; revision {answering[-1]} was answering before: shardline rollback {release.name}" if answering else ""
-        )
-        exc.args = (f"revision {release.revision} of {release.name}: {exc}{hint}",)
-        raise
+    command = "rollback" if any(each.phase == DEPLOYED for each in history) else "undeploy"
+    way_back = f"shardline {command} {release.name} --namespace {release.namespace}"
+    agreement = roll_out(cluster, release, way_back=way_back, timeout_s=timeout_s, say=say)
     return Deployed(release=release, agreement=agreement)
 
 

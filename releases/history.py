@@ -6,23 +6,33 @@ finished can be seen, and taken back.
 """
 
 import base64
-import binascii
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from client.cluster import Cluster
+from client.cluster import API_VERSIONS, Cluster
 from manifests.names import Document
 from wire.errors import ClusterError
 
-KEPT = 10  # revisions; older ones are forgotten
+KEPT = 10  # revisions; of older ones, only the last that was deployed
 PENDING, DEPLOYED = "pending", "deployed"
 
 RELEASE_LABEL = "shardline/release"
 PHASE_LABEL = "shardline/phase"
 _MANAGED = {"app.kubernetes.io/managed-by": "shardline"}
+# all that a chain may be made of
+_EVERY_KIND = (
+    "HTTPRoute", "InferenceGraph", "InferenceService", "Ingress", "NetworkPolicy", "PodDisruptionBudget",
+    "ServiceAccount", "ServingRuntime",
+)  # fmt: skip
+
+Kind = tuple[str, str]  # apiVersion, kind
+
+
+class SupersededError(ClusterError):
+    """Another deploy, rollback or undeploy of the same name came after this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +79,21 @@ def read_history(cluster: Cluster, name: str, namespace: str) -> list[Release]:
     Raises:
         ClusterError: the cluster refuses, or a record was altered by hand.
     """
-    records = cluster.select("ConfigMap", namespace, labels=f"{RELEASE_LABEL}={name}")
-    return sorted((_parse(record) for record in records), key=lambda release: release.revision)
+    releases = [_parse(found) for found in read_records(cluster, name, namespace)]
+    return sorted(releases, key=lambda release: release.revision)
+
+
+def read_records(cluster: Cluster, name: str, namespace: str) -> list[Document]:
+    """The ConfigMaps themselves, whatever is in them."""
+    return cluster.select("ConfigMap", namespace, labels=f"{RELEASE_LABEL}={name}")
+
+
+def kinds_in(records: Iterable[Document]) -> set[Kind]:
+    """Of what was applied; one altered record, and it may have been anything."""
+    try:
+        return {(each["apiVersion"], each["kind"]) for found in records for each in _parse(found).documents}
+    except ClusterError:
+        return {(API_VERSIONS[kind], kind) for kind in _EVERY_KIND}
 
 
 def read_names(cluster: Cluster, namespace: str) -> list[str]:
@@ -86,12 +109,37 @@ def record(cluster: Cluster, release: Release) -> Release:
     return written
 
 
-def forget(cluster: Cluster, release: Release) -> None:
-    cluster.delete("ConfigMap", release.namespace, _record_name(release))
+def check_newest(cluster: Cluster, release: Release) -> None:
+    """Of two that deploy at once, the later one goes on.
+
+    Raises:
+        SupersededError: the record of `release`, as `record` gave it back, is not the newest any more.
+    """
+    own = cluster.get("ConfigMap", release.namespace, _record_name(release.name, release.revision))
+    following = release.revision + 1
+    if own is None:
+        raise SupersededError(f"revision {release.revision} of {release.name} was undeployed meanwhile")
+    if cluster.get("ConfigMap", release.namespace, _record_name(release.name, following)) is not None:
+        raise SupersededError(
+            f"revision {following} of {release.name} was begun meanwhile, and revision {release.revision} gives way"
+        )
+    if _parse(own) != release:
+        raise SupersededError(
+            f"revision {release.revision} of {release.name} was begun by another deploy at the same time, which goes on"
+        )
 
 
-def _record_name(release: Release) -> str:
-    return f"{release.name}.shardline.v{release.revision}"
+def forget_oldest(cluster: Cluster, name: str, namespace: str) -> None:
+    """All but the newest, and the last one to go back to."""
+    history = read_history(cluster, name, namespace)
+    deployed = [each.revision for each in history[:-1] if each.phase == DEPLOYED]
+    for old in history[:-KEPT]:
+        if old.revision not in deployed[-1:]:
+            cluster.delete("ConfigMap", namespace, _record_name(name, old.revision))
+
+
+def _record_name(name: str, revision: int) -> str:
+    return f"{name}.shardline.v{revision}"
 
 
 def _to_document(release: Release) -> Document:
@@ -100,7 +148,7 @@ def _to_document(release: Release) -> Document:
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {
-            "name": _record_name(release),
+            "name": _record_name(release.name, release.revision),
             "namespace": release.namespace,
             "labels": _MANAGED | {RELEASE_LABEL: release.name, PHASE_LABEL: release.phase},
         },
@@ -132,8 +180,8 @@ def _parse(record: Document) -> Release:
             documents=json.loads(data["documents.json"]),
             golden=Golden(picture=base64.b64decode(picture), reply=json.loads(reply)) if picture and reply else None,
         )
-    except (KeyError, ValueError, binascii.Error) as exc:
+    except (KeyError, TypeError, ValueError) as exc:  # base64's and JSON's own errors are ValueErrors
         raise ClusterError(
-            f"ConfigMap {metadata['name']} in {metadata['namespace']} is no record of a revision any more ({exc!r}): "
-            "delete it; the revision cannot be rolled back to"
+            f"ConfigMap {metadata['name']} is no record of a revision any more ({exc!r}), it was altered: "
+            f"kubectl delete configmap {metadata['name']} --namespace {metadata['namespace']}, or shardline undeploy"
         ) from exc

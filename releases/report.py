@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from client.cluster import Cluster
-from client.graphs import MANAGED
+from client.graphs import MANAGED, find_chain, services_of
 from client.readiness import chain_state, stages_of
 from client.states import ChainState
-from releases.history import PENDING, Release, read_history, read_names
+from manifests.names import Document
+from releases.history import DEPLOYED, Release, read_history, read_names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """`live` is what requests reach. `begun` is the newest revision's own stages, while it is not finished."""
+    """`live` is what requests reach. `begun` is the newest revision's own stages, while no request reaches them yet."""
 
     name: str
     namespace: str
@@ -21,20 +22,33 @@ class Report:
     history: Sequence[Release]
 
     @property
+    def finished(self) -> bool:
+        """Whether the newest revision was deployed to the end."""
+        return not self.history or self.history[-1].phase == DEPLOYED
+
+    @property
     def ready(self) -> bool:
-        return self.live is not None and self.live.ready and self.begun is None
+        return self.finished and self.live is not None and self.live.ready
 
 
 def report(cluster: Cluster, name: str, namespace: str) -> Report:
     """
     Raises:
-        ClusterError: the cluster refuses.
+        ClusterError: there is nothing of that name, or the cluster refuses.
     """
     history = read_history(cluster, name, namespace)
-    begun = _begun(cluster, history[-1]) if history and history[-1].phase == PENDING else None
-    switched = begun is None or cluster.get("InferenceGraph", namespace, name) is not None
-    live = chain_state(cluster, name, namespace) if switched else None
-    return Report(name=name, namespace=namespace, live=live, begun=begun, history=history)
+    if not history:
+        find_chain(cluster, name, namespace)  # its error tells what else there is
+    graph = cluster.get("InferenceGraph", namespace, name)
+    newest = history[-1] if history else None
+    waits = newest is not None and newest.phase != DEPLOYED and not _leads_to(graph, newest)
+    return Report(
+        name=name,
+        namespace=namespace,
+        live=_live(cluster, name, namespace, graph, newest) if graph or not waits else None,
+        begun=_stages(cluster, newest) if newest and waits else None,
+        history=history,
+    )
 
 
 def names(cluster: Cluster, namespace: str) -> list[str]:
@@ -43,6 +57,16 @@ def names(cluster: Cluster, namespace: str) -> list[str]:
     return sorted({graph["metadata"]["name"] for graph in graphs} | set(read_names(cluster, namespace)))
 
 
-def _begun(cluster: Cluster, release: Release) -> ChainState:
-    graph = release.graph
-    return ChainState(name=release.name, namespace=release.namespace, stages=stages_of(cluster, graph))
+def _leads_to(graph: Document | None, release: Release) -> bool:
+    return graph is not None and services_of(graph) == services_of(release.graph)
+
+
+def _live(cluster: Cluster, name: str, namespace: str, graph: Document | None, newest: Release | None) -> ChainState:
+    if newest is not None and graph is None:
+        return _stages(cluster, newest, problem="there is no InferenceGraph of that name, so nothing answers")
+    return chain_state(cluster, name, namespace)
+
+
+def _stages(cluster: Cluster, release: Release, problem: str = "") -> ChainState:
+    stages = stages_of(cluster, release.graph)
+    return ChainState(name=release.name, namespace=release.namespace, problem=problem, stages=stages)

@@ -11,99 +11,159 @@
 Whatever goes wrong before the switch leaves the old version answering, untouched.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from client.cluster import Cluster
-from client.diagnosis import is_ready
+from client.diagnosis import is_ready, pods_problem
 from client.graphs import GRAPH_LABEL, services_of
 from client.readiness import stages_of
-from manifests.names import Document
+from manifests.names import MANAGED_BY, PART_OF, Document
 from releases.golden import Agreement
-from releases.history import DEPLOYED, KEPT, Release, forget, read_history, record
+from releases.history import (
+    DEPLOYED,
+    Kind,
+    Release,
+    SupersededError,
+    check_newest,
+    forget_oldest,
+    kinds_in,
+    read_history,
+    read_records,
+    record,
+)
 from releases.probe import prove_graph, prove_stages
 from releases.waiting import wait_until
+from wire.errors import ClusterError
 
 Say = Callable[[str], None]
 
-PART_OF_LABEL = "app.kubernetes.io/part-of"
 
-
-def roll_out(cluster: Cluster, release: Release, *, timeout_s: float, say: Say) -> Agreement | None:
+def roll_out(cluster: Cluster, release: Release, *, way_back: str, timeout_s: float, say: Say) -> Agreement | None:
     """Put `release` in place of what its name answers with now; gives back how well it replies to the golden picture.
 
     Args:
+        way_back: the command that undoes what was begun, for errors.
         timeout_s: how long the new stages, and then the new router, may take to get ready.
         say: told each step, one short line.
 
     Raises:
         ClusterError: what the cluster refuses, what is not ready in time and why, or a wrong reply.
     """
-    graph = release.graph
-    others = [document for document in release.documents if document is not graph]
-    say("checking every document with the cluster")
-    for document in release.documents:
-        cluster.apply(document, force=True, dry_run=True)
-    release = record(cluster, release)
-    say(f"applying revision {release.revision}")
-    for document in others:
-        cluster.apply(document, force=True)
-    services = services_of(graph)
-    wait_until(lambda: _stages_problem(cluster, graph), "the stages", timeout_s=timeout_s, say=say)
-    if release.golden is not None:
-        say("asking the new stages for the golden picture")
-        prove_stages(cluster, services, release.namespace, release.golden)
-    say("switching the graph")
-    cluster.apply(graph, force=True)
-    wait_until(lambda: _router_problem(cluster, release, services), "the router", timeout_s=timeout_s, say=say)
-    agreement = None
-    if release.golden is not None:
-        say("asking the chain for the golden picture")
-        agreement = prove_graph(cluster, release.name, release.namespace, release.golden)
-    record(cluster, replace(release, phase=DEPLOYED))
-    say("removing what is not of this revision")
-    clear(cluster, release.name, release.namespace, keep=release.documents)
-    _forget_oldest(cluster, release)
+    with _failing(release, "nothing was applied"):
+        say("checking every document with the cluster")
+        _check(cluster, release)
+        release = record(cluster, release)
+    with _failing(release, f"the graph was not touched; {way_back} takes the new stages away"):
+        forget_oldest(cluster, release.name, release.namespace)
+        _prepare(cluster, release, timeout_s=timeout_s, say=say)
+    with _failing(release, f"the graph leads to it already; to go back: {way_back}"):
+        agreement = _switch(cluster, release, timeout_s=timeout_s, say=say)
+        record(cluster, replace(release, phase=DEPLOYED))
+        say("removing what is not of this revision")
+        _clear_older(cluster, release)
     return agreement
 
 
-def clear(cluster: Cluster, name: str, namespace: str, *, keep: Iterable[Document] = ()) -> int:
+def clear(cluster: Cluster, name: str, namespace: str, kinds: Iterable[Kind], *, keep: Iterable[Document] = ()) -> int:
     """Delete every object of the chain that is not among `keep`; gives back how many there were.
 
-    The graph goes first, so that its router asks nobody who is gone.
+    The graph goes first, so that its router asks nobody who is gone. Of a kind that was uninstalled nothing is left.
     """
-    history = read_history(cluster, name, namespace)
-    kinds = {(each["apiVersion"], each["kind"]) for release in history for each in release.documents}
     kept = {(each["kind"], each["metadata"]["name"]) for each in keep}
     deleted = 0
     for api_version, kind in sorted(kinds, key=lambda each: (each[1] != "InferenceGraph", each)):
-        for found in cluster.select(kind, namespace, labels=f"{PART_OF_LABEL}={name}", api_version=api_version):
+        if not cluster.has(kind, api_version=api_version):
+            continue
+        for found in cluster.select(kind, namespace, labels=f"{PART_OF}={name}", api_version=api_version):
             if (kind, found["metadata"]["name"]) not in kept:
                 deleted += cluster.delete(kind, namespace, found["metadata"]["name"], api_version=api_version)
     return deleted
 
 
-def _stages_problem(cluster: Cluster, graph: Document) -> str:
-    return next((str(stage) for stage in stages_of(cluster, graph) if not stage.ready), "")
+@contextmanager
+def _failing(release: Release, left: str) -> Iterator[None]:
+    """Errors say which revision it is, and what is `left` of it. Who gave way to another leaves that to the other."""
+    try:
+        yield
+    except SupersededError:
+        raise
+    except ClusterError as exc:
+        exc.args = (f"revision {release.revision} of {release.name}: {exc}; {left}",)
+        raise
 
 
-def _router_problem(cluster: Cluster, release: Release, services: Sequence[str]) -> str:
-    """Why not every request goes to `services`, and to no others. KServe replaces the router's pods; an old one
-    answers for 30 s more after it was told to stop.
+def _check(cluster: Cluster, release: Release) -> None:
+    graph = cluster.get("InferenceGraph", release.namespace, release.name)
+    if graph is not None and (graph["metadata"].get("labels") or {}).get(MANAGED_BY) != "shardline":
+        raise ClusterError(
+            f"there is an InferenceGraph {release.name} in namespace {release.namespace} that is not Shardline's: "
+            "choose another --name, or delete it"
+        )
+    for document in release.documents:
+        cluster.apply(document, force=True, dry_run=True)
+
+
+def _prepare(cluster: Cluster, release: Release, *, timeout_s: float, say: Say) -> None:
+    """The new stages, proved, beside whatever answers now."""
+    say(f"applying revision {release.revision}")
+    for document in release.documents:
+        if document is not release.graph:
+            cluster.apply(document, force=True)
+    wait_until(lambda: _stages_problem(cluster, release), "the stages", timeout_s=timeout_s, say=say)
+    if release.golden is not None:
+        say("asking the new stages for the golden picture")
+        prove_stages(cluster, services_of(release.graph), release.namespace, release.golden)
+
+
+def _switch(cluster: Cluster, release: Release, *, timeout_s: float, say: Say) -> Agreement | None:
+    """The graph leads to the new stages, and nothing else does any more."""
+    check_newest(cluster, release)
+    say("switching the graph")
+    cluster.apply(release.graph, force=True)
+    wait_until(lambda: _router_problem(cluster, release), "the router", timeout_s=timeout_s, say=say)
+    if release.golden is None:
+        return None
+    say("asking the chain for the golden picture")
+    return prove_graph(cluster, release.name, release.namespace, release.golden)
+
+
+def _clear_older(cluster: Cluster, release: Release) -> None:
+    """What is of no revision from this one on: the next may have been begun meanwhile."""
+    records = read_records(cluster, release.name, release.namespace)
+    history = read_history(cluster, release.name, release.namespace)
+    keep = [document for each in history if each.revision >= release.revision for document in each.documents]
+    clear(cluster, release.name, release.namespace, kinds_in(records), keep=keep)
+
+
+def _stages_problem(cluster: Cluster, release: Release) -> str:
+    check_newest(cluster, release)
+    return next((str(stage) for stage in stages_of(cluster, release.graph) if not stage.ready), "")
+
+
+def _router_problem(cluster: Cluster, release: Release) -> str:
+    """Why not every request goes to the release's services, and to no others. KServe replaces the router's pods; an old
+    one answers for 30 s more after it was told to stop.
     """
+    check_newest(cluster, release)
+    services = services_of(release.graph)
     pods = cluster.select("Pod", release.namespace, labels=f"{GRAPH_LABEL}={release.name}")
     new = [pod for pod in pods if _knows(pod, services)]
+    old = [pod for pod in pods if pod not in new and not _has_ended(pod)]
     if not any(is_ready(pod) for pod in new):
-        return "no new pod is ready"
-    return f"{len(pods) - len(new)} pods of before still answer" if len(new) < len(pods) else ""
+        return pods_problem(new) or "no new pod is ready"
+    if not old:
+        return ""
+    return "1 pod of before still answers" if len(old) == 1 else f"{len(old)} pods of before still answer"
+
+
+def _has_ended(pod: Document) -> bool:
+    """An evicted pod stays to be looked at, and answers nobody."""
+    return (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded")
 
 
 def _knows(pod: Document, services: Sequence[str]) -> bool:
     """KServe hands the router its chain as the argument after --graph-json."""
     arguments = [word for container in pod["spec"]["containers"] for word in container.get("args") or []]
     return all(any(f'"{service}"' in word for word in arguments) for service in services)
-
-
-def _forget_oldest(cluster: Cluster, release: Release) -> None:
-    for old in read_history(cluster, release.name, release.namespace)[:-KEPT]:
-        forget(cluster, old)

@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 from wire.errors import ClusterDownError, ClusterError
 
-_POLL_S = 1.0
-_MOST_POLLS_APART_S = 5.0
+_FIRST_PAUSE_S = 0.2
+_LONGEST_PAUSE_S = 5.0
+_GROWTH = 1.5
 
 
 def wait_until(missing: Callable[[], str], what: str, *, timeout_s: float, say: Callable[[str], None]) -> None:
@@ -17,7 +18,7 @@ def wait_until(missing: Callable[[], str], what: str, *, timeout_s: float, say: 
         ClusterError: after `timeout_s`, with `what` was waited for and the last answer.
     """
     give_up_at = time.monotonic() + timeout_s
-    pause_s, told = _POLL_S, ""
+    pause_s, told = _FIRST_PAUSE_S, ""
     while answer := _ask(missing):
         if answer != told:
             told = answer
@@ -25,7 +26,7 @@ def wait_until(missing: Callable[[], str], what: str, *, timeout_s: float, say: 
         if time.monotonic() + pause_s > give_up_at:
             raise ClusterError(f"after {timeout_s:g} s, still waiting for {what}: {answer}")
         time.sleep(pause_s)
-        pause_s = min(_MOST_POLLS_APART_S, pause_s * 1.2)
+        pause_s = min(_LONGEST_PAUSE_S, pause_s * _GROWTH)
 
 
 def _ask(missing: Callable[[], str]) -> str:

@@ -51,6 +51,11 @@ def _show(report: "Report") -> None:
         _show_state(report.live, f"{report.name} in namespace {report.namespace}")
     if report.begun:
         _show_state(report.begun, f"{report.name} revision {report.history[-1].revision}, begun and not answering")
+    elif not report.finished:
+        hint = (
+            f"revision {report.history[-1].revision} was not deployed to the end: shardline deploy again, or rollback"
+        )
+        out.print(escape(hint), highlight=False, soft_wrap=True)
     if report.history:
         out.print(_table(report.history))
 
@@ -76,6 +81,7 @@ def _to_dict(report: "Report") -> dict[str, Any]:
         "name": report.name,
         "namespace": report.namespace,
         "ready": report.ready,
+        "finished": report.finished,
         "live": _state_dict(report.live),
         "begun": _state_dict(report.begun),
         "revisions": [
