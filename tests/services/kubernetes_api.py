@@ -4,7 +4,8 @@
 
 It knows the kinds in KINDS (but those of the `absent` groups), gets, lists by labels, patches and deletes them, hands
 out a pod's logs, and forwards ports: a pod's annotations `test/log` and `test/port-PORT` say what its log is and which
-port on this machine stands for its own. With `certificate` (key and certificate in one file) it speaks TLS.
+port on this machine stands for its own. With `certificate` (key and certificate in one file) it speaks TLS. With
+`controller` (options of kserve_controller.py) it does with what is applied and deleted what KServe would.
 
 A test moves it along at /test/…: PUT objects (a list of documents takes the place of all), PUT refusals (a list of
 {"method", "path": a part of it, "status", "message", "times"}), GET requests (what has come: method, path with query,
@@ -18,6 +19,7 @@ import sys
 from typing import Any
 
 from aiohttp import WSMsgType, web
+from kserve_controller import Controller
 
 Document = dict[str, Any]
 
@@ -26,7 +28,10 @@ KINDS = {
     ("v1", "Namespace"): "namespaces",
     ("v1", "Pod"): "pods",
     ("v1", "Service"): "services",
+    ("v1", "ServiceAccount"): "serviceaccounts",
     ("apps/v1", "Deployment"): "deployments",
+    ("networking.k8s.io/v1", "NetworkPolicy"): "networkpolicies",
+    ("policy/v1", "PodDisruptionBudget"): "poddisruptionbudgets",
     ("serving.kserve.io/v1alpha1", "ClusterServingRuntime"): "clusterservingruntimes",
     ("serving.kserve.io/v1alpha1", "InferenceGraph"): "inferencegraphs",
     ("serving.kserve.io/v1alpha1", "ServingRuntime"): "servingruntimes",
@@ -37,6 +42,7 @@ OPTIONS: Document = json.loads(sys.argv[1])
 OBJECTS: list[Document] = []
 REFUSALS: list[Document] = []
 REQUESTS: list[Document] = []
+CONTROLLER = Controller(OBJECTS, OPTIONS["controller"]) if "controller" in OPTIONS else None
 CONNECTIONS: set[web.WebSocketResponse] = set()
 
 
@@ -57,7 +63,12 @@ async def guard(request: web.Request, handler: Any) -> web.StreamResponse:
         if one["method"] == request.method and one["path"] in request.path and one.get("times", 1) > 0:
             one["times"] = one.get("times", 1_000_000) - 1
             return status(one["status"], one["message"])
-    return await handler(request)
+    answer = await handler(request)
+    if CONTROLLER and request.method in ("PATCH", "DELETE"):
+        CONTROLLER.reconcile()
+    if CONTROLLER and request.method == "GET" and request.path.endswith("/pods"):
+        CONTROLLER.look()
+    return answer
 
 
 async def discovery(request: web.Request) -> web.Response:
@@ -87,13 +98,13 @@ def stored(request: web.Request) -> list[Document]:
 
 
 def selected(document: Document, selector: str) -> bool:
-    """Equality, and `in` with one term: what the client uses."""
+    """Equality, that there is one, and `in` with one term: what the client uses."""
     labels = document["metadata"].get("labels") or {}
     if " in (" in selector:
         key, _, values = selector.partition(" in (")
         return labels.get(key) in values.rstrip(")").split(",")
-    pairs = (term.split("=", 1) for term in selector.split(",") if term)
-    return all(labels.get(key) == value for key, value in pairs)
+    terms = (term.partition("=") for term in selector.split(",") if term)
+    return all(labels.get(key) == value if sign else key in labels for key, sign, value in terms)
 
 
 async def listing(request: web.Request) -> web.Response:

@@ -1,0 +1,335 @@
+"""A version takes over: in which order, and what every failure leaves behind."""
+
+from itertools import groupby
+from typing import Any
+
+import pytest
+from services.bucket import Wire
+from services.kserve_documents import NAMESPACE
+from services.versions import PICTURE, Place, Version
+
+from client.cluster import connect
+from releases.deploy import undeploy
+from wire.errors import ClusterError
+
+pytestmark = pytest.mark.slow
+
+EQUAL = "equal to the whole model's reply, to the last digit"
+DENIED = 'admission webhook "inferenceservice.kserve-webhook-server.validator" denied the request: no'
+
+
+def name_in(seen: dict[str, Any]) -> str:
+    return str(seen["path"].partition("?")[0].rpartition("/")[2])
+
+
+def steps(place: Place, *versions: Version) -> list[str]:
+    """What was changed and which ports were forwarded, in order and in a word each."""
+    words = {one: f"stages of {version.folder.name}" for version in versions for one in version.services}
+    told = []
+    for seen in place.seen("PATCH", "DELETE", "/portforward"):
+        path = seen["path"].partition("?")[0]
+        kind = path.split("/")[-2 if seen["method"] != "GET" else -3]
+        stage = next((word for service, word in words.items() if service in path), "")
+        if kind in ("configmaps", "inferencegraphs", "inferenceservices", "pods"):
+            told.append(f"{seen['method'].lower()} {stage or kind}")
+    return [step for step, _ in groupby(told)]
+
+
+class TestFirst:
+    def test_is_proved_stage_by_stage_and_then_through_the_router(self, place: Place, first: Version) -> None:
+        deployed = place.deploy(first)
+
+        assert str(deployed.agreement) == EQUAL
+        assert place.graph() == first.services
+        assert first.asked() == [
+            (f"/v1/models/{first.services[0]}:predict", PICTURE),
+            (f"/v1/models/{first.services[1]}:predict", b"frame of first"),
+            ("/", PICTURE),
+        ]
+
+    def test_says_each_step(self, place: Place, first: Version) -> None:
+        place.deploy(first)
+
+        waiting = "waiting for the stages: stage 0 "
+        assert [line.partition(first.services[0])[0] for line in place.said] == [
+            "checking every document with the cluster",
+            "applying revision 1",
+            waiting,
+            "asking the new stages for the golden picture",
+            "switching the graph",
+            "waiting for the router: kserve-container is running, not ready yet",
+            "asking the chain for the golden picture",
+            "removing what is not of this revision",
+        ]
+
+    def test_its_record_is_written_before_it_and_finished_after_it(self, place: Place, first: Version) -> None:
+        place.deploy(first)
+        [release] = place.history()
+
+        assert steps(place, first) == [
+            "patch configmaps",
+            "patch stages of first",
+            "get stages of first",
+            "patch inferencegraphs",
+            "get pods",
+            "patch configmaps",
+        ]
+        begun, finished = (seen["body"] for seen in place.seen("PATCH /api/v1/namespaces/vision/configmaps"))
+        assert '"shardline/phase": "pending"' in begun
+        assert '"shardline/phase": "deployed"' in finished
+        assert (release.revision, release.phase, release.bundle) == (1, "deployed", first.bundle.digest)
+        assert release.golden is not None
+        assert release.golden.picture == PICTURE
+
+    def test_every_document_is_checked_before_any_is_applied(self, place: Place, first: Version) -> None:
+        place.deploy(first)
+
+        patches = [seen for seen in place.api.seen() if seen["method"] == "PATCH"]
+        dry = [index for index, seen in enumerate(patches) if "dryRun=All" in seen["path"]]
+        applied = {(seen["path"].partition("?")[0], seen["body"]) for seen in place.seen("PATCH /apis/")}
+        assert dry == list(range(len(dry)))
+        assert {(seen["path"].partition("?")[0], seen["body"]) for seen in patches[: len(dry)]} == applied
+
+    def test_without_a_golden_picture_nobody_is_asked(self, make_version: Any, make_place: Any) -> None:
+        silent = make_version("silent", golden=False)
+        place = make_place(silent)
+
+        assert place.deploy(silent).agreement is None
+        assert place.phases() == [(1, "deployed")]
+        assert silent.asked() == []
+
+
+class TestSecond:
+    def test_stands_beside_the_first_until_it_is_proved(self, place: Place, first: Version, second: Version) -> None:
+        place.deploy(first)
+        before = len(steps(place, first, second))
+        place.deploy(second)
+
+        assert steps(place, first, second)[before - 1 :] == [
+            "patch configmaps",
+            "patch stages of second",
+            "get stages of second",
+            "patch inferencegraphs",
+            "get pods",
+            "patch configmaps",
+            "delete stages of first",
+        ]
+        assert "waiting for the router: 1 pod of before still answers" in place.said
+        assert place.graph() == second.services
+        assert place.names("InferenceService") == sorted(second.services)
+        assert place.names("ServingRuntime") == [f"chain-{second.short}"]
+        assert place.phases() == [(1, "deployed"), (2, "deployed")]
+
+    def test_keeps_the_first_while_a_router_knows_it(self, make_place: Any, first: Version, second: Version) -> None:
+        place = make_place(first, second, router_stays=True)
+        place.deploy(first)
+        with pytest.raises(ClusterError) as caught:
+            place.deploy(second, timeout_s=3)
+
+        assert str(caught.value) == (
+            "revision 2 of chain: after 3 s, still waiting for the router: 1 pod of before still answers; the graph "
+            "leads to it already; to go back: shardline rollback chain --namespace vision"
+        )
+        assert place.names("InferenceService") == sorted(first.services + second.services)
+        assert place.phases() == [(1, "deployed"), (2, "pending")]
+
+    def test_a_router_pod_that_was_evicted_is_not_waited_for(
+        self, place: Place, first: Version, second: Version
+    ) -> None:
+        place.deploy(first)
+        [router] = place.cluster.select("Pod", NAMESPACE, labels="serving.kserve.io/inferencegraph=chain")
+        place.cluster.apply(
+            router | {"metadata": router["metadata"] | {"name": "evicted"}, "status": {"phase": "Failed"}}
+        )
+        place.deploy(second)
+
+        assert place.graph() == second.services
+
+    def test_the_same_bundle_again_is_a_revision_of_its_own(self, place: Place, first: Version) -> None:
+        place.deploy(first)
+        place.deploy(first)
+
+        assert place.names("InferenceService") == sorted(first.services)
+        assert place.phases() == [(1, "deployed"), (2, "deployed")]
+
+    def test_takes_over_what_was_applied_by_hand(self, place: Place, first: Version) -> None:
+        labels = {"app.kubernetes.io/part-of": "chain", "app.kubernetes.io/managed-by": "shardline"}
+        by_hand = {
+            "apiVersion": "serving.kserve.io/v1beta1",
+            "kind": "InferenceService",
+            "metadata": {"name": "chain-0", "namespace": NAMESPACE, "labels": labels},
+            "spec": {"predictor": {"model": {"args": []}}},
+        }
+        place.cluster.apply(by_hand)
+        place.deploy(first)
+
+        assert place.names("InferenceService") == sorted(first.services)
+
+
+class TestFailures:
+    def test_a_refused_document_leaves_nothing_and_no_record(self, place: Place, first: Version) -> None:
+        refused = {"method": "PATCH", "path": f"/inferenceservices/{first.services[1]}", "status": 400}
+        place.api.refuse(refused | {"message": DENIED})
+        with pytest.raises(ClusterError) as caught:
+            place.deploy(first)
+
+        assert str(caught.value) == (
+            f"revision 1 of chain: apply InferenceService {first.services[1]}: {DENIED}; nothing was applied"
+        )
+        assert place.seen("PATCH") == []
+        assert place.history() == []
+
+    def test_another_s_graph_is_not_taken_over(self, place: Place, first: Version) -> None:
+        foreign = {
+            "apiVersion": "serving.kserve.io/v1alpha1",
+            "kind": "InferenceGraph",
+            "metadata": {"name": "chain", "namespace": NAMESPACE, "labels": {}},
+            "spec": {"nodes": {"root": {"routerType": "Sequence", "steps": [{"serviceName": "theirs"}]}}},
+        }
+        place.cluster.apply(foreign)
+        with pytest.raises(ClusterError, match=r"that is not Shardline's: choose another --name"):
+            place.deploy(first)
+
+        assert place.graph() == ["theirs"]
+
+    def test_a_stage_that_never_gets_ready(self, make_place: Any, first: Version, second: Version) -> None:
+        ended = "error: stages/1/shard.pt2 has sha256 0123, expected 4567"
+        place = make_place(first, second, broken={f"{second.services[1]}-predictor": ended})
+        place.deploy(first)
+        with pytest.raises(ClusterError) as caught:
+            place.deploy(second, timeout_s=1)
+
+        assert str(caught.value) == (
+            f"revision 2 of chain: after 1 s, still waiting for the stages: stage 1 {second.services[1]}: predictor "
+            f"0/1: kserve-container CrashLoopBackOff (exit 1, 3 restarts): {ended}; the graph was not touched; "
+            "shardline rollback chain --namespace vision takes the new stages away"
+        )
+        assert place.graph() == first.services
+        assert set(first.services) < set(place.names("InferenceService"))
+        assert place.phases() == [(1, "deployed"), (2, "pending")]
+
+    @pytest.mark.parametrize(
+        ("says", "said"),
+        [
+            (
+                {"last": {"json": {"predictions": [{"label": "wrong", "index": 1, "score": 0.5}]}}},
+                "the chain does not reply to the golden picture as the whole model did: reply.predictions[0].label is "
+                "'wrong', expected 'other'",
+            ),
+            ({"last": {"status": 500, "json": {"error": "1: out of memory"}}}, "500: 1: out of memory"),
+            ({"last": {"text": "<html>"}}, "answers the golden picture with b'<html>', which is no JSON"),
+            ({"first": {"status": 422, "json": {"error": "no picture"}}}, "422: no picture"),
+        ],
+        ids=["a wrong reply", "an error", "no JSON", "the first stage's error"],
+    )
+    def test_stages_that_fail_the_golden_picture(
+        self, make_version: Any, make_place: Any, first: Version, says: dict[str, Any], said: str
+    ) -> None:
+        other = make_version("other", **says)
+        place = make_place(first, other)
+        place.deploy(first)
+        with pytest.raises(ClusterError) as caught:
+            place.deploy(other)
+
+        assert said in str(caught.value)
+        assert "; the graph was not touched; shardline rollback chain" in str(caught.value)
+        assert place.graph() == first.services
+        assert set(first.services) < set(place.names("InferenceService"))
+
+    def test_a_router_that_fails_it(self, make_version: Any, make_place: Any, first: Version) -> None:
+        other = make_version("other", router={"status": 404, "json": {"error": "no route"}})
+        place = make_place(first, other)
+        place.deploy(first)
+        with pytest.raises(ClusterError) as caught:
+            place.deploy(other)
+
+        assert "chain does not answer the golden picture: 404: no route; the graph leads to it already" in str(
+            caught.value
+        )
+        assert place.phases() == [(1, "deployed"), (2, "pending")]
+        assert set(first.services) < set(place.names("InferenceService"))
+
+    def test_the_first_of_all_is_taken_away_by_undeploy(self, make_version: Any, make_place: Any) -> None:
+        wrong = make_version("wrong", last={"json": {"predictions": []}})
+        place = make_place(wrong)
+        with pytest.raises(ClusterError, match="shardline undeploy chain --namespace vision takes the new stages away"):
+            place.deploy(wrong)
+        undeploy(place.cluster, "chain", NAMESPACE)
+
+        assert place.names("InferenceService") == []
+
+    def test_an_api_server_that_is_away_for_a_while(self, place: Place, first: Version) -> None:
+        with Wire(place.api.url) as wire:
+            kubeconfig = place.api.kubeconfig.with_name("through-the-wire.json")
+            kubeconfig.write_text(place.api.kubeconfig.read_text().replace(place.api.url, wire.url))
+            said: list[str] = []
+
+            def say(line: str) -> None:
+                said.append(line)
+                if line.startswith("waiting for the stages: stage 0"):
+                    wire.cut()
+                if "does not answer" in line:
+                    wire.mend()
+
+            away = Place(place.api, connect(kubeconfig))
+            away.deploy(first, say=say)
+
+        assert [line for line in said if line.startswith("waiting for the stages: ") and "does not answer" in line]
+        assert place.phases() == [(1, "deployed")]
+
+
+class TestAtOnce:
+    def test_the_later_one_goes_on(self, place: Place, first: Version, second: Version) -> None:
+        """The second is deployed while the first waits for its stages."""
+
+        def say(line: str) -> None:
+            if line.startswith("waiting for the stages"):
+                place.deploy(second)
+
+        with pytest.raises(ClusterError) as caught:
+            place.deploy(first, say=say)
+
+        assert str(caught.value) == "revision 2 of chain was begun meanwhile, and revision 1 gives way"
+        assert place.graph() == second.services
+        assert place.names("InferenceService") == sorted(second.services)
+        assert place.phases() == [(1, "pending"), (2, "deployed")]
+
+    def test_the_graph_is_left_to_the_later_one(self, place: Place, first: Version, second: Version) -> None:
+        """The second is deployed after the first was proved."""
+
+        def say(line: str) -> None:
+            if line.startswith("asking the new stages"):
+                place.deploy(second)
+
+        with pytest.raises(ClusterError):
+            place.deploy(first, say=say)
+
+        assert place.graph() == second.services
+
+    def test_what_the_later_one_has_begun_is_not_taken_away(
+        self, make_place: Any, first: Version, second: Version
+    ) -> None:
+        """The second is begun after the first was switched to; it does not get ready, and the first ends after it."""
+        place = make_place(first, second, broken={f"{second.services[1]}-predictor": "error"})
+
+        def say(line: str) -> None:
+            if line.startswith("removing"):
+                with pytest.raises(ClusterError, match="still waiting"):
+                    place.deploy(second, timeout_s=0)
+
+        place.deploy(first, say=say)
+
+        assert place.graph() == first.services
+        assert place.names("InferenceService") == sorted(first.services + second.services)
+        assert place.phases() == [(1, "deployed"), (2, "pending")]
+
+    def test_undeployed_while_it_waits(self, place: Place, first: Version) -> None:
+        def say(line: str) -> None:
+            if line.startswith("waiting for the stages"):
+                undeploy(place.cluster, "chain", NAMESPACE)
+
+        with pytest.raises(ClusterError, match="revision 1 of chain was undeployed meanwhile"):
+            place.deploy(first, say=say)
+
+        assert place.names("InferenceService") == []
+        assert place.names("InferenceGraph") == []
