@@ -40,8 +40,14 @@ def component(names: Names, service: str, kind: str, options: RenderOptions, *, 
         "timeout": timeout_s,  # of the HTTPRoute, whose default is 60 s
         "deploymentStrategy": rollout(gpu=gpu),
         "terminationGracePeriodSeconds": GRACE_S,
-        # Of the init container, too, which KServe gives no securityContext.
-        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        # Of KServe's storage initializer, too, which has none of its own: an image of it without a user would be root's.
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
         **common,
     }
 
