@@ -177,7 +177,7 @@ def _parse(record: Document) -> Release:
             bundle=data["bundle"],
             storage=data["storage"],
             created=data["created"],
-            documents=json.loads(data["documents.json"]),
+            documents=_parse_documents(data["documents.json"]),
             golden=Golden(picture=base64.b64decode(picture), reply=json.loads(reply)) if picture and reply else None,
         )
     except (KeyError, TypeError, ValueError) as exc:  # base64's and JSON's own errors are ValueErrors
@@ -185,3 +185,12 @@ def _parse(record: Document) -> Release:
             f"ConfigMap {metadata['name']} is no record of a revision any more ({exc!r}), it was altered: "
             f"kubectl delete configmap {metadata['name']} --namespace {metadata['namespace']}, or shardline undeploy"
         ) from exc
+
+
+def _parse_documents(text: str) -> list[Document]:
+    """Raises KeyError, TypeError or ValueError for what could not be applied."""
+    documents = json.loads(text)
+    for each in documents:
+        if not all(isinstance(one, str) for one in (each["apiVersion"], each["kind"], each["metadata"]["name"])):
+            raise ValueError(f"no document: {str(each)[:80]}")
+    return list(documents)
