@@ -51,14 +51,14 @@ def roll_out(cluster: Cluster, release: Release, *, way_back: str, timeout_s: fl
     Raises:
         ClusterError: what the cluster refuses, what is not ready in time and why, or a wrong reply.
     """
-    with _failing(release, "nothing was applied"):
+    with _failing(release, "nothing was applied", say):
         say("checking every document with the cluster")
         _check(cluster, release)
         release = record(cluster, release)
-    with _failing(release, f"the graph was not touched; {way_back} takes the new stages away"):
+    with _failing(release, f"the graph was not touched; {way_back} takes the new stages away", say):
         forget_oldest(cluster, release.name, release.namespace)
         _prepare(cluster, release, timeout_s=timeout_s, say=say)
-    with _failing(release, f"the graph leads to it already; to go back: {way_back}"):
+    with _failing(release, f"requests may reach it already; to go back: {way_back}", say):
         agreement = _switch(cluster, release, timeout_s=timeout_s, say=say)
         record(cluster, replace(release, phase=DEPLOYED))
         say("removing what is not of this revision")
@@ -83,14 +83,18 @@ def clear(cluster: Cluster, name: str, namespace: str, kinds: Iterable[Kind], *,
 
 
 @contextmanager
-def _failing(release: Release, left: str) -> Iterator[None]:
+def _failing(release: Release, left: str, say: Say) -> Iterator[None]:
     """Errors say which revision it is, and what is `left` of it. Who gave way to another leaves that to the other."""
+    revision = f"revision {release.revision} of {release.name}"
     try:
         yield
     except SupersededError:
         raise
     except ClusterError as exc:
-        exc.args = (f"revision {release.revision} of {release.name}: {exc}; {left}",)
+        exc.args = (f"{revision}: {exc}; {left}",)
+        raise
+    except KeyboardInterrupt:
+        say(f"{revision}: stopped; {left}")
         raise
 
 

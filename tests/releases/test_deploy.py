@@ -127,8 +127,8 @@ class TestSecond:
             place.deploy(second, timeout_s=3)
 
         assert str(caught.value) == (
-            "revision 2 of chain: after 3 s, still waiting for the router: 1 pod of before still answers; the graph "
-            "leads to it already; to go back: shardline rollback chain --namespace vision"
+            "revision 2 of chain: after 3 s, still waiting for the router: 1 pod of before still answers; requests "
+            "may reach it already; to go back: shardline rollback chain --namespace vision"
         )
         assert place.names("InferenceService") == sorted(first.services + second.services)
         assert place.phases() == [(1, "deployed"), (2, "pending")]
@@ -243,7 +243,7 @@ class TestFailures:
         with pytest.raises(ClusterError) as caught:
             place.deploy(other)
 
-        assert "chain does not answer the golden picture: 404: no route; the graph leads to it already" in str(
+        assert "chain does not answer the golden picture: 404: no route; requests may reach it already" in str(
             caught.value
         )
         assert place.phases() == [(1, "deployed"), (2, "pending")]

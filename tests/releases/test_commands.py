@@ -1,0 +1,156 @@
+"""deploy, status, rollback and undeploy as they are typed: a bucket's emulator, a scripted cluster, real processes."""
+
+import json
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from e2e.conftest import shardline
+from services.bucket import shardline as start
+from services.processes import wait_until
+from services.versions import Place, Version
+
+from storage.store import open_store
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def uri(emulator: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return f"gs://models/{uuid4().hex}"
+
+
+@pytest.fixture
+def typed(uri: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """typed(place, "deploy", version): the command in a process of its own; `code` is its exit code."""
+
+    def run(place: Place, *words: "str | Version", code: int = 0) -> "subprocess.CompletedProcess[str]":
+        monkeypatch.setenv("KUBECONFIG", str(place.api.kubeconfig))
+        return shardline(*(each for word in words for each in spelled(word, uri)), code=code)
+
+    return run
+
+
+def spelled(word: "str | Version", uri: str) -> list[str]:
+    return [word] if isinstance(word, str) else [str(word.folder), "--to", uri, "--name", word.name]
+
+
+def test_from_the_first_deploy_to_the_last_undeploy(
+    typed: Any, place: Place, first: Version, second: Version, uri: str
+) -> None:
+    deployed = typed(place, "deploy", first)
+    assert deployed.stdout.splitlines() == [
+        f"chain revision 1 answers in namespace vision: {first.bundle.digest}",
+        "golden picture: equal to the whole model's reply, to the last digit",
+    ]
+    assert "switching the graph" in deployed.stderr
+    assert "bundle.json" in open_store(f"{uri}/chain/{first.bundle.digest.removeprefix('sha256:')}").names()
+
+    typed(place, "deploy", second)
+    back = typed(place, "rollback", "chain")
+    assert f"chain revision 3 answers in namespace vision: {first.bundle.digest}" in back.stdout
+
+    text = typed(place, "status", "chain", "--namespace", "vision").stdout
+    assert text.splitlines()[:4] == [
+        "chain in namespace vision: ready",
+        "  graph chain: ready (router 1/1)",
+        f"  stage 0 {first.services[0]}: ready (transformer 1/1, predictor 1/1)",
+        f"  stage 1 {first.services[1]}: ready (predictor 1/1)",
+    ]
+    rows = [line.strip("│").split("│") for line in text.splitlines() if "│" in line]
+    assert [[cell.strip() for cell in row[:3]] for row in rows if row[0].strip().isdecimal()] == [
+        ["1", "deployed", first.short],
+        ["2", "deployed", second.short],
+        ["3", "deployed", first.short],
+    ]
+
+    undeployed = typed(place, "undeploy", "chain")
+    assert undeployed.stdout == "chain: 7 objects deleted from namespace vision\n"
+    assert place.names("InferenceService") == []
+    assert "nothing is deployed in namespace vision" in typed(place, "status", code=1).stderr
+
+
+def test_a_deploy_that_fails_is_one_line_and_status_tells_why(
+    typed: Any, make_place: Any, first: Version, second: Version
+) -> None:
+    ended = "error: stages/1/shard.pt2 is missing"
+    place = make_place(first, second, broken={f"{second.services[1]}-predictor": ended})
+    typed(place, "deploy", first)
+    failed = typed(place, "deploy", second, "--wait", "1", code=1)
+    shown = typed(place, "status", code=1).stdout
+    found = json.loads(typed(place, "status", "--json", code=1).stdout)
+
+    assert failed.stdout == ""
+    assert failed.stderr.splitlines()[-1].startswith("error: revision 2 of chain: after 1 s, still waiting for the")
+    assert ended in failed.stderr.splitlines()[-1]
+    assert shown.splitlines()[0] == "chain in namespace vision: ready"
+    assert "chain revision 2, begun and not answering: not ready" in shown
+    assert ended in shown
+    [chain] = found
+    assert (chain["name"], chain["namespace"], chain["ready"]) == ("chain", "vision", False)
+    assert (chain["live"]["ready"], chain["begun"]["ready"]) == (True, False)
+    assert [stage["service"] for stage in chain["begun"]["stages"]] == second.services
+    assert [(each["revision"], each["phase"]) for each in chain["revisions"]] == [(1, "deployed"), (2, "pending")]
+
+
+def test_status_of_one_that_was_switched_to_and_not_finished(typed: Any, make_version: Any, make_place: Any) -> None:
+    wrong = make_version("wrong", router={"status": 500})
+    place = make_place(wrong)
+    typed(place, "deploy", wrong, code=1)
+    shown = typed(place, "status", code=1).stdout
+
+    assert shown.splitlines()[0] == "chain in namespace vision: ready"
+    assert "revision 1 was not deployed to the end: shardline deploy again, or rollback" in shown
+
+
+def test_ctrl_c_while_it_waits(uri: str, make_place: Any, first: Version) -> None:
+    """What was begun stays, and status shows it."""
+    place = make_place(first, broken={f"{first.services[0]}-transformer": "error"})
+    env = {"KUBECONFIG": str(place.api.kubeconfig)}
+    process = start("deploy", *spelled(first, uri), env=env)
+    wait_until(lambda: bool(place.seen("GET /api/v1/namespaces/vision/pods")), "it waits for the stages")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert err.splitlines()[-1] == (
+        "revision 1 of chain: stopped; the graph was not touched; shardline undeploy chain --namespace vision takes "
+        "the new stages away"
+    )
+    assert place.phases() == [(1, "pending")]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("status", "cahin"), "namespace vision has no InferenceGraph or InferenceService 'cahin'"),
+        (("status", "--namespace", "empty"), "nothing is deployed in namespace empty"),
+        (("status", "--context", "nowhere"), "nowhere"),
+        (("rollback", "chain"), "nothing was deployed as chain in namespace vision"),
+        (("undeploy", "chain"), "nothing was deployed as chain in namespace vision"),
+        (("deploy", "tests", "--to", "gs://models"), "tests/bundle.json cannot be read"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_one_line_for_every_mistake(typed: Any, place: Place, words: tuple[str, ...], said: str) -> None:
+    failed = typed(place, *words, code=1)
+
+    assert failed.stdout == ""
+    [line] = failed.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert said in line
+
+
+def test_no_cluster_at_all(typed: Any, place: Place) -> None:
+    place.api.stop()
+    failed = typed(place, "status", code=1)
+
+    assert failed.stderr.splitlines() == [
+        f"error: look up serving.kserve.io/v1alpha1: {place.api.url} does not answer (Connection refused)"
+    ]
