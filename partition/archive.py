@@ -56,7 +56,8 @@ _CONTAINERS = {None, "builtins.tuple", "builtins.list", "builtins.dict", "collec
 
 # sympy's constructors for the sizes of tensors, as sympy.srepr writes them; whatever else is called is refused.
 _ARITHMETIC = {"Integer", "Rational", "Add", "Mul", "Pow", "FloorDiv", "CeilDiv", "CleanDiv", "Mod", "PythonMod",
-               "ModularIndexing", "Max", "Min", "Eq", "Ne", "Le", "Lt", "Ge", "Gt"}  # fmt: skip
+               "ModularIndexing", "Max", "Min", "Eq", "Ne", "Le", "Lt", "Ge", "Gt", "Equality", "Unequality",
+               "LessThan", "StrictLessThan", "GreaterThan", "StrictGreaterThan"}  # fmt: skip
 _SYMBOL = re.compile(r"[a-z]+\d*")
 
 
@@ -73,6 +74,11 @@ def check_archive(path: Path) -> None:
         for name in _PAYLOADS:
             _check_payloads(path, name, _json(path, reader, name))
         _check_program(path, _json(path, reader, _PROGRAM))
+
+
+def needs_torchvision(path: Path) -> bool:
+    """Whether a checked archive has operations that torch knows only once torchvision is imported."""
+    return b"torch.ops.torchvision." in _open(path).get_record(_PROGRAM)
 
 
 @contextmanager

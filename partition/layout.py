@@ -75,8 +75,8 @@ def to_torch(value: np.ndarray, spec: TensorSpec) -> torch.Tensor:
 
 
 def to_numpy(value: torch.Tensor, spec: TensorSpec) -> np.ndarray:
-    """A tensor -> the array that a frame carries: dimensions in the order of memory, packed."""
-    return value.permute(spec.dim_order).contiguous().numpy()
+    """A tensor, on any device -> the array that a frame carries: dimensions in the order of memory, packed."""
+    return value.permute(spec.dim_order).contiguous().cpu().numpy()
 
 
 def batch_of(value: np.ndarray, spec: TensorSpec) -> int:

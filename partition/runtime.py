@@ -14,13 +14,15 @@ from safetensors.numpy import save as safetensors_bytes
 from torch.export.pt2_archive._package import load_pt2
 from torch.utils._pytree import tree_leaves
 
-from partition.archive import check_archive
+from partition.archive import check_archive, needs_torchvision
+from partition.device import move
 from partition.layout import batch_of, to_numpy, to_torch
 from partition.program import one_line, runnable
 from storage.bundle import GOLDEN_FILE, SHARD_FILE, Bundle, Stage, TensorSpec, read_stage
 from wire.errors import BundleError, FrameError
 from wire.frame import dtype_name
 
+_CPU = torch.device("cpu")
 _GOLDEN_TOLERANCE = 1e-3  # of the largest golden value; another machine rounds otherwise, a wrong shard is far off
 
 
@@ -52,11 +54,12 @@ class Golden:
 class LoadedShard:
     """One stage's program, ready to run."""
 
-    def __init__(self, bundle: Bundle, stage: Stage, module: torch.nn.Module) -> None:
+    def __init__(self, bundle: Bundle, stage: Stage, module: torch.nn.Module, device: torch.device = _CPU) -> None:
         self.bundle = bundle
         self.digest = bundle.digest
         self.stage = stage
         self._module = module
+        self._device = device
 
     @property
     def is_last(self) -> bool:
@@ -83,7 +86,7 @@ class LoadedShard:
         return {name: np.concatenate([part[name] for part in parts], axes[name]) for name in parts[0]}
 
     def _run(self, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        inputs = [to_torch(tensors[spec.name], spec) for spec in self.stage.inputs]
+        inputs = [to_torch(tensors[spec.name], spec).to(self._device) for spec in self.stage.inputs]
         with torch.inference_mode():
             outputs = tree_leaves(self._module(*inputs))
         return {spec.name: to_numpy(value, spec) for spec, value in zip(self.stage.outputs, outputs, strict=True)}
@@ -113,11 +116,12 @@ def _off_by(found: np.ndarray, expected: np.ndarray) -> float:
     return float(np.abs(found.astype(np.float64) - expected).max(initial=0.0))
 
 
-def load_shard(folder: Path, digest: str | None = None) -> LoadedShard:
+def load_shard(folder: Path, digest: str | None = None, device: torch.device = _CPU) -> LoadedShard:
     """Load the shard in a stage's folder, after checking every digest, and warm it up.
 
     Args:
         digest: the bundle's digest as the manifest names it.
+        device: where it computes.
 
     Raises:
         BundleError: naming what is missing, altered, of another bundle, of another torch version or unsafe to load.
@@ -126,7 +130,7 @@ def load_shard(folder: Path, digest: str | None = None) -> LoadedShard:
     check_torch_version(bundle.torch_version)
     program, golden = load_program(folder / SHARD_FILE), Golden.load(folder)
     try:
-        shard = LoadedShard(bundle, stage, runnable(program))
+        shard = LoadedShard(bundle, stage, runnable(move(program, device)), device)
         shard.warm_up(golden)
     except BundleError:
         raise
@@ -146,6 +150,8 @@ def load_program(path: Path) -> torch.export.ExportedProgram:
         BundleError: it does not, or cannot be loaded.
     """
     check_archive(path)
+    if needs_torchvision(path):
+        import torchvision  # noqa: F401  it registers its operations; a second of start for those that have none
     try:
         program: torch.export.ExportedProgram = load_pt2(str(path)).exported_programs["model"]
         program._guards_code = []  # source code out of the archive

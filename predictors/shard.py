@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from partition.device import DEVICES, choose_device
 from partition.runtime import LoadedShard, load_shard, use_threads
 from predictors.server import FRAME_TYPE, JSON_TYPE, Answer, BytesModel, arguments, run_main, serve
 from predictors.worker import Worker, check_deadline
@@ -25,12 +26,20 @@ class ShardPredictor(BytesModel):
     """One stage of the chain."""
 
     def __init__(
-        self, name: str, folder: Path, digest: str | None = None, *, max_batch: int = 1, max_queue: int = 32
+        self,
+        name: str,
+        folder: Path,
+        digest: str | None = None,
+        *,
+        max_batch: int = 1,
+        max_queue: int = 32,
+        device: str = "auto",
     ) -> None:
         super().__init__(name)
         self._max_batch = max_batch
         self._folder = folder
         self._digest = digest
+        self._device = device
         self._worker = Worker(threads=1, max_queue=max_queue, initializer=use_threads)
         self._shard: LoadedShard
 
@@ -39,9 +48,10 @@ class ShardPredictor(BytesModel):
 
         Raises:
             BundleError: see `load_shard`.
+            ModelError: see `choose_device`.
         """
         use_threads()
-        self._shard = load_shard(self._folder, self._digest)
+        self._shard = load_shard(self._folder, self._digest, choose_device(self._device))
         self.ready = True
         return self.ready
 
@@ -91,6 +101,7 @@ def parse() -> Namespace:
     parser = arguments("Serve one shard of a bundle with KServe.")
     parser.add_argument("--model_dir", type=Path, required=True, help="the stage's folder, as downloaded")
     parser.add_argument("--max_batch_size", type=int, default=1, help="the most instances that are run at once")
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="auto: the GPU where there is one")
     parsed = parser.parse_args()
     if parsed.max_batch_size < 1 or parsed.max_queue < 0:
         parser.error("--max_batch_size must be at least 1 and --max_queue at least 0")
@@ -105,6 +116,7 @@ def main() -> None:
         arguments.bundle_digest,
         max_batch=arguments.max_batch_size,
         max_queue=arguments.max_queue,
+        device=arguments.device,
     )
     model.load()
     serve(model, arguments)

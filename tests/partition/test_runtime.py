@@ -1,14 +1,18 @@
 """One shard, loaded from its folder: equal to the whole's own numbers, and nothing wrong gets in."""
 
 import itertools
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torchvision
 from hypothesis import given
 from hypothesis import strategies as st
+from services.processes import ROOT
 
 from partition.layout import dim_order, to_numpy, to_torch
 from partition.program import safetensors_dtype
@@ -342,3 +346,31 @@ def test_frames_between_shards_are_what_the_specs_say(shards: list[LoadedShard])
         tensors = before.run(tensors)
 
         check_tensors(tensors, after.stage.inputs)
+
+
+class Boxes(torch.nn.Module):
+    """An operation of torchvision's own."""
+
+    def forward(self, boxes: torch.Tensor) -> torch.Tensor:
+        return torchvision.ops.nms(boxes, boxes[:, 0], 0.5)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of torch's own, while it exports
+def test_a_program_with_torchvision_s_operations_is_loaded_by_a_process_that_has_not_imported_it(
+    tmp_path: Path,
+) -> None:
+    program = torch.export.export(Boxes(), (torch.rand(5, 4),))
+    program._example_inputs = None
+    for node in program.graph.nodes:
+        node.meta = {key: value for key, value in node.meta.items() if key == "val"}
+    torch.export.save(program, tmp_path / "shard.pt2")
+    code = (
+        "import sys, pathlib; from partition.runtime import load_program; assert 'torchvision' not in sys.modules; "
+        "load_program(pathlib.Path(sys.argv[1])); print('loaded')"
+    )
+
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "shard.pt2")], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert result.stdout == "loaded\n", result.stderr
