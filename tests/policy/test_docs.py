@@ -42,9 +42,9 @@ def read(page: str) -> str:
 
 
 def typed_lines(page: str) -> Iterator[str]:
-    """Every line of a page that a reader types into a shell."""
+    """Every line of a page that a reader types into a shell; one that ends in a backslash goes on in the next."""
     for block in BLOCK.finditer(read(page)):
-        for line in block["text"].splitlines():
+        for line in re.sub(r"\\\n\s*", "", block["text"]).splitlines():
             if block["kind"] == "sh":
                 yield line
             elif line.startswith("$ "):
