@@ -87,7 +87,9 @@ class Place:
         return shardline(*words, "--namespace", self.namespace, code=code, timeout_s=900)
 
     def pods(self, labels: str = "") -> list[Document]:
-        return self.cluster.select("Pod", self.namespace, labels=labels)
+        """Those that are not on their way out."""
+        pods = self.cluster.select("Pod", self.namespace, labels=labels)
+        return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
 
     def stage_pods(self, version: Version, index: int, component: str = "predictor") -> list[Document]:
         name = stage_name(version, index)
