@@ -6,6 +6,7 @@ order of memory, and the receiver lays it out again, with the holes of a slice a
 """
 
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 
 import numpy as np
 import torch
@@ -60,18 +61,43 @@ def to_torch(value: np.ndarray, spec: TensorSpec) -> torch.Tensor:
 
     It is copied: kernels may round differently on unaligned memory, and a frame lies wherever the network left it.
     """
+    return join([value], spec)
+
+
+def join(values: Sequence[np.ndarray], spec: TensorSpec, axis: int = 0) -> torch.Tensor:
+    """The arrays of several frames, one behind the other along `axis`, -> one tensor as `to_torch` makes it.
+
+    Each is copied once, to its place: joining costs no more than not joining. An array may have no axis if it is alone.
+    """
+    shape = list(values[0].shape)
+    if len(values) > 1:
+        shape[axis] = sum(value.shape[axis] for value in values)
+    strides = spec.strides_for(sum(batch_of(value, spec) for value in values))
+    dtype = torch.from_numpy(np.empty(0, dtype=values[0].dtype)).dtype
     back = tuple(spec.dim_order.index(dim) for dim in range(len(spec.dim_order)))
-    strides = spec.strides_for(batch_of(value, spec))
-    dtype = torch.from_numpy(np.empty(0, dtype=value.dtype)).dtype
     if strides is None:
-        packed = torch.empty(value.shape, dtype=dtype)
-        packed.numpy()[...] = value
-        return packed.permute(back)
-    source = value.transpose(back)
-    tensor = torch.empty_strided(source.shape, strides, dtype=dtype)
-    once = tuple(slice(1) if stride == 0 else slice(None) for stride in strides)
-    tensor[once].numpy()[...] = source[once]
+        strides = (1,) * len(shape)
+        tensor = torch.empty(shape, dtype=dtype).permute(back)
+    else:
+        tensor = torch.empty_strided([shape[place] for place in back], strides, dtype=dtype)
+    once = tuple(slice(1) if strides[dim] == 0 else slice(None) for dim in spec.dim_order)
+    packed = tensor.permute(spec.dim_order)[once].numpy()
+    for value, place in zip(values, _places(values, axis), strict=True):
+        packed[place] = value[once]
     return tensor
+
+
+def _places(values: Sequence[np.ndarray], axis: int) -> list[tuple[slice, ...]]:
+    """Where each array lies in all of them joined along `axis`."""
+    if len(values) == 1:
+        return [()]
+    ends = accumulate((value.shape[axis] for value in values), initial=0)
+    return [along(axis, start, stop) for start, stop in pairwise(ends)]
+
+
+def along(axis: int, start: int, stop: int) -> tuple[slice, ...]:
+    """The index of what lies from `start` to `stop` along one axis, and of all along the axes before and behind it."""
+    return (slice(None),) * axis + (slice(start, stop),)
 
 
 def to_numpy(value: torch.Tensor, spec: TensorSpec) -> np.ndarray:

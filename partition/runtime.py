@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch.utils._pytree import tree_leaves
 
 from partition.archive import check_archive, needs_torchvision
 from partition.device import move
-from partition.layout import batch_of, to_numpy, to_torch
+from partition.layout import along, batch_of, join, to_numpy
 from partition.program import one_line, runnable
 from storage.bundle import GOLDEN_FILE, SHARD_FILE, Bundle, Stage, TensorSpec, read_stage
 from wire.errors import BundleError, FrameError
@@ -60,36 +61,82 @@ class LoadedShard:
         self.stage = stage
         self._module = module
         self._device = device
+        self._axes = instance_axes(stage.inputs + stage.outputs)
 
     @property
     def is_last(self) -> bool:
         return self.stage.index == len(self.bundle.stages) - 1
 
-    def run(self, tensors: Mapping[str, np.ndarray], max_batch: int | None = None) -> dict[str, np.ndarray]:
-        """Run the shard on one frame's tensors; shapes and dtypes are those of the stage's specs.
+    @property
+    def can_part(self) -> bool:
+        """Can a frame's instances be told apart, and so be run one by one?"""
+        return self._axes is not None
 
-        Args:
-            max_batch: run at most so many instances at once, where the tensors can be parted by instance.
+    def can_join(self, golden: Golden) -> bool:
+        """Can several frames be run as one batch without an instance that changes another's outputs?
+
+        Tried on the golden input, with zeros beside it: nothing in a program says that it never reduces over the batch.
+        """
+        if self._axes is None or any(_repeats(spec) for spec in self.stage.inputs):
+            return False
+        zeros = {name: np.zeros_like(value) for name, value in golden.inputs.items()}
+        outputs = self.run_joined([golden.inputs, zeros])[0]
+        return all(_off_by(outputs[name], value) <= _allowed(value) for name, value in golden.outputs.items())
+
+    def instances(self, tensors: Mapping[str, np.ndarray]) -> int:
+        """How many instances a frame's tensors hold; 1 where none of them shows it."""
+        return _batch(tensors, self.stage.inputs)
+
+    def check(self, tensors: Mapping[str, np.ndarray]) -> None:
+        """Check one frame's tensors against the stage's inputs.
 
         Raises:
             FrameError: a tensor is missing, unknown, of another dtype or shape, or holds NaN.
         """
         check_tensors(tensors, self.stage.inputs)
-        batch = _batch(tensors, self.stage.inputs)
-        axes = instance_axes(self.stage.inputs + self.stage.outputs)
-        if max_batch is None or batch <= max_batch or axes is None:
-            return self._run(tensors)
-        parts = [
-            self._run({name: _part(value, axes[name], start, max_batch) for name, value in tensors.items()})
-            for start in range(0, batch, max_batch)
-        ]
-        return {name: np.concatenate([part[name] for part in parts], axes[name]) for name in parts[0]}
 
-    def _run(self, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        inputs = [to_torch(tensors[spec.name], spec).to(self._device) for spec in self.stage.inputs]
+    def run(self, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run the shard on one frame's tensors; shapes and dtypes are those of the stage's specs.
+
+        Raises:
+            FrameError: see `check`.
+        """
+        self.check(tensors)
+        return self.run_joined([tensors])[0]
+
+    def part(self, tensors: Mapping[str, np.ndarray], start: int, stop: int) -> Mapping[str, np.ndarray]:
+        """The instances `start` to `stop` of a frame's tensors, as views. The shard must be one that `can_part`."""
+        assert self._axes is not None
+        return {name: value[along(self._axes[name], start, stop)] for name, value in tensors.items()}
+
+    def unpart(self, parts: Sequence[Mapping[str, np.ndarray]]) -> Mapping[str, np.ndarray]:
+        """The outputs of a frame's parts, put together again."""
+        if len(parts) == 1:
+            return parts[0]
+        assert self._axes is not None
+        return {name: np.concatenate([part[name] for part in parts], self._axes[name]) for name in parts[0]}
+
+    def run_joined(self, frames: Sequence[Mapping[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
+        """Run the checked tensors of several frames as one batch; -> each one's own outputs, views of the batch's.
+
+        Several only where the shard `can_join` them.
+        """
+        axes = self._axes or {}
+        inputs = [
+            join([frame[spec.name] for frame in frames], spec, axes.get(spec.name, 0)).to(self._device)
+            for spec in self.stage.inputs
+        ]
         with torch.inference_mode():
-            outputs = tree_leaves(self._module(*inputs))
-        return {spec.name: to_numpy(value, spec) for spec, value in zip(self.stage.outputs, outputs, strict=True)}
+            values = tree_leaves(self._module(*inputs))
+        outputs = {spec.name: to_numpy(value, spec) for spec, value in zip(self.stage.outputs, values, strict=True)}
+        if len(frames) == 1:
+            return [outputs]
+        name = self.stage.inputs[0].name
+        ends = accumulate((frame[name].shape[axes[name]] for frame in frames), initial=0)
+        return [
+            {name: value[along(axes[name], start, stop)] for name, value in outputs.items()}
+            for start, stop in pairwise(ends)
+        ]
 
     def warm_up(self, golden: Golden) -> None:
         """Run the golden input and compare with what it gave when the bundle was built.
@@ -101,12 +148,11 @@ class LoadedShard:
         check_tensors(golden.outputs, self.stage.outputs)
         outputs = self.run(golden.inputs)
         for name, expected in golden.outputs.items():
-            scale = float(np.abs(expected).max(initial=0.0)) or 1.0
             difference = _off_by(outputs[name], expected)
-            if not difference <= _GOLDEN_TOLERANCE * scale:
+            if not difference <= _allowed(expected):
                 raise BundleError(
                     f"stage {self.stage.index} gives {name} off by {difference:.3g} from the golden output "
-                    f"(largest value {scale:.3g}): build the bundle with this torch ({torch.__version__})"
+                    f"(largest value {_largest(expected):.3g}): build the bundle with this torch ({torch.__version__})"
                 )
 
 
@@ -114,6 +160,14 @@ def _off_by(found: np.ndarray, expected: np.ndarray) -> float:
     if found.shape != expected.shape:
         return math.inf
     return float(np.abs(found.astype(np.float64) - expected).max(initial=0.0))
+
+
+def _allowed(expected: np.ndarray) -> float:
+    return _GOLDEN_TOLERANCE * _largest(expected)
+
+
+def _largest(expected: np.ndarray) -> float:
+    return float(np.abs(expected).max(initial=0.0)) or 1.0
 
 
 def load_shard(folder: Path, digest: str | None = None, device: torch.device = _CPU) -> LoadedShard:
@@ -194,10 +248,6 @@ def check_tensors(tensors: Mapping[str, np.ndarray], specs: tuple[TensorSpec, ..
         raise FrameError(f"the frame does not fit this stage: {'; '.join(differences)}")
 
 
-def _part(value: np.ndarray, axis: int, start: int, count: int) -> np.ndarray:
-    return value[(slice(None),) * axis + (slice(start, start + count),)]
-
-
 def instance_axes(specs: Sequence[TensorSpec]) -> dict[str, int] | None:
     """Along which axis of its array in a frame each tensor holds its instances, one an index.
 
@@ -210,6 +260,13 @@ def instance_axes(specs: Sequence[TensorSpec]) -> dict[str, int] | None:
             return None
         axes[spec.name] = dynamic[0]
     return axes
+
+
+def _repeats(spec: TensorSpec) -> bool:
+    """Is there one value for all instances, however many a frame holds? Two frames' would meet in one place."""
+    return spec.strides is not None and any(
+        stride == 0 and isinstance(size, str) for size, stride in zip(spec.shape, spec.strides, strict=True)
+    )
 
 
 def _batch(tensors: Mapping[str, np.ndarray], specs: tuple[TensorSpec, ...]) -> int:

@@ -1,18 +1,27 @@
 """Serve one shard: `python -m predictors.shard --model_name NAME --model_dir /mnt/models`.
 
-A frame comes in, the shard runs, a frame for the next stage goes out; the last stage answers v1 JSON.
+A frame comes in, the shard runs, a frame for the next stage goes out; the last stage answers v1 JSON. Frames that wait
+while the shard is busy run together next, where `--max_batch_size` allows it and the shard can tell them apart.
 """
 
+import asyncio
 import json
+import logging
+import math
 import os
 import time
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
 
 from partition.device import DEVICES, choose_device
-from partition.runtime import LoadedShard, load_shard, use_threads
+from partition.runtime import Golden, LoadedShard, load_shard, use_threads
+from predictors.batching import Share
+from predictors.metrics import BATCH_SIZE, QUEUE_SECONDS
 from predictors.server import FRAME_TYPE, JSON_TYPE, Answer, BytesModel, arguments, run_main, serve
 from predictors.worker import Worker, check_deadline
 from tasks.registry import task_reply
@@ -20,6 +29,17 @@ from wire.errors import ForeignFrameError, FrameError
 from wire.frame import Frame, decode, encode, is_frame
 
 TIMINGS_PARAMETER = "timings"
+
+Tensors = Mapping[str, np.ndarray]
+
+logger = logging.getLogger(__name__)
+
+
+class Run(NamedTuple):
+    """What one batch gave for one request, and how long the batch took."""
+
+    outputs: Tensors
+    taken_ms: float
 
 
 class ShardPredictor(BytesModel):
@@ -32,16 +52,20 @@ class ShardPredictor(BytesModel):
         digest: str | None = None,
         *,
         max_batch: int = 1,
+        max_delay_ms: float = 0.0,
         max_queue: int = 32,
         device: str = "auto",
     ) -> None:
         super().__init__(name)
         self._max_batch = max_batch
+        self._max_delay_ms = max_delay_ms
+        self._max_queue = max_queue
         self._folder = folder
         self._digest = digest
         self._device = device
-        self._worker = Worker(threads=1, max_queue=max_queue, initializer=use_threads)
         self._shard: LoadedShard
+        self._parts: bool
+        self._worker: Worker[Tensors, Run]
 
     def load(self) -> bool:
         """Check, load and warm up the shard; ready only after that.
@@ -52,8 +76,24 @@ class ShardPredictor(BytesModel):
         """
         use_threads()
         self._shard = load_shard(self._folder, self._digest, choose_device(self._device))
+        self._parts = self._shard.can_part if self._max_batch == 1 else self._joins()
+        self._worker = Worker(
+            self._compute,
+            max_queue=self._max_queue,
+            max_batch=self._max_batch if self._parts else 1,
+            max_delay_s=self._max_delay_ms / 1000 if self._parts else 0.0,
+            initializer=use_threads,
+        )
         self.ready = True
         return self.ready
+
+    def _joins(self) -> bool:
+        joins = self._shard.can_join(Golden.load(self._folder))
+        if not joins:
+            logger.warning(
+                "stage %d runs one request at a time: its instances cannot be parted", self._shard.stage.index
+            )
+        return joins
 
     async def answer(self, body: bytes, headers: Mapping[str, str]) -> Answer:  # noqa: ARG002  # a frame carries all
         if not is_frame(body):
@@ -64,7 +104,11 @@ class ShardPredictor(BytesModel):
         frame = decode(body)
         self._check_owner(frame)
         check_deadline(frame.deadline_ms)
-        return await self._worker.run(lambda: self._run(frame), frame.deadline_ms)
+        self._shard.check(frame.tensors)
+        size = self._shard.instances(frame.tensors) if self._parts else 1
+        runs = await self._worker.run(frame.tensors, size, frame.deadline_ms)
+        # in a thread of its own: the next batch runs already
+        return await asyncio.to_thread(self._finish, frame, runs)
 
     def _check_owner(self, frame: Frame) -> None:
         if frame.bundle != self._shard.digest:
@@ -78,11 +122,24 @@ class ShardPredictor(BytesModel):
                 "check the order of the graph's steps"
             )
 
-    def _run(self, frame: Frame) -> Answer:
-        start = time.perf_counter()
-        outputs = self._shard.run(frame.tensors, self._max_batch)
-        taken_ms = (time.perf_counter() - start) * 1000
-        timings = {**frame.timings, str(frame.stage): round(taken_ms, 3)}
+    def _compute(self, batch: Sequence[Share[Tensors, Run]]) -> list[Run]:
+        """One batch, in the worker's thread."""
+        start_s = time.monotonic()
+        frames = [self._tensors(share) for share in batch]
+        outputs = self._shard.run_joined(frames)
+        taken_ms = (time.monotonic() - start_s) * 1000
+        BATCH_SIZE.labels(self.name).observe(sum(self._shard.instances(frame) for frame in frames))
+        for share in batch:
+            if share.start == 0:
+                QUEUE_SECONDS.labels(self.name).observe(start_s - share.request.arrived_s)
+        return [Run(each, taken_ms) for each in outputs]
+
+    def _tensors(self, share: Share[Tensors, Run]) -> Tensors:
+        return self._shard.part(share.item, share.start, share.stop) if self._parts else share.item
+
+    def _finish(self, frame: Frame, runs: Sequence[Run]) -> Answer:
+        outputs = self._shard.unpart([run.outputs for run in runs])
+        timings = {**frame.timings, str(frame.stage): round(sum(run.taken_ms for run in runs), 3)}
         if self._shard.is_last:
             return self._reply(replace(frame, tensors=outputs, timings=timings))
         return Answer(encode(replace(frame, tensors=outputs, stage=frame.stage + 1, timings=timings)), FRAME_TYPE)
@@ -101,10 +158,16 @@ def parse() -> Namespace:
     parser = arguments("Serve one shard of a bundle with KServe.")
     parser.add_argument("--model_dir", type=Path, required=True, help="the stage's folder, as downloaded")
     parser.add_argument("--max_batch_size", type=int, default=1, help="the most instances that are run at once")
+    parser.add_argument(
+        "--max_batch_delay_ms",
+        type=float,
+        default=0,
+        help="how long an idle shard waits for more; 0: only what waits anyway is taken together",
+    )
     parser.add_argument("--device", choices=DEVICES, default="auto", help="auto: the GPU where there is one")
     parsed = parser.parse_args()
-    if parsed.max_batch_size < 1 or parsed.max_queue < 0:
-        parser.error("--max_batch_size must be at least 1 and --max_queue at least 0")
+    if parsed.max_batch_size < 1 or parsed.max_queue < 0 or not 0 <= parsed.max_batch_delay_ms < math.inf:
+        parser.error("--max_batch_size must be at least 1, --max_queue and --max_batch_delay_ms at least 0")
     return parsed
 
 
@@ -115,6 +178,7 @@ def main() -> None:
         arguments.model_dir,
         arguments.bundle_digest,
         max_batch=arguments.max_batch_size,
+        max_delay_ms=arguments.max_batch_delay_ms,
         max_queue=arguments.max_queue,
         device=arguments.device,
     )

@@ -8,14 +8,14 @@ import json
 import time
 import uuid
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import aiohttp
 
 from predictors.picture import pixel_batch
 from predictors.server import JSON_TYPE, Answer, BytesModel, arguments, run_main, serve
-from predictors.worker import Worker, check_deadline, now_ms
+from predictors.worker import Worker, call_each, check_deadline, now_ms
 from storage.bundle import PictureSpec
 from wire.errors import DeadlineError, PredictorDownError, PredictorError, RequestError, ShardlineError
 from wire.frame import Frame, encode, is_frame
@@ -47,14 +47,17 @@ class ImageTransformer(BytesModel):
         super().__init__(name, label=f"transformer of {name}")
         self._url = f"{predictor_url}/v1/models/{name}:predict"
         self._config = config
-        self._worker = Worker(threads=_DECODE_THREADS, max_queue=config.max_queue)
+        self._worker: Worker[Callable[[], bytes], bytes]
+        self._worker = Worker(call_each, threads=_DECODE_THREADS, max_queue=config.max_queue)
         self._session: aiohttp.ClientSession | None = None
 
     async def answer(self, body: bytes, headers: Mapping[str, str]) -> Answer:
         deadline_ms = now_ms() + self._config.request_timeout_ms
         request_id = headers.get("x-request-id") or uuid.uuid4().hex
         traceparent = headers.get("traceparent", "")
-        frame = await self._worker.run(lambda: self._frame(body, request_id, traceparent, deadline_ms), deadline_ms)
+        [frame] = await self._worker.run(
+            lambda: self._frame(body, request_id, traceparent, deadline_ms), deadline_ms=deadline_ms
+        )
         return await self._ask_predictor(frame, deadline_ms)
 
     def _frame(self, body: bytes, request_id: str, traceparent: str, deadline_ms: int) -> bytes:

@@ -87,12 +87,12 @@ def test_an_input_is_not_changed(shards: list[LoadedShard]) -> None:
     assert all(np.array_equal(before[name], tensors[name]) for name in before)
 
 
-def test_at_most_so_many_instances_run_at_once(shards: list[LoadedShard]) -> None:
-    """Three instances, one at a time: each as if it had come alone, to the bit."""
+def test_the_parts_of_a_frame_run_as_if_each_had_come_alone(shards: list[LoadedShard]) -> None:
+    """Three instances, one at a time, to the bit."""
     whole = {"pixels": pixels(3)}
     alone = [{"pixels": whole["pixels"][index : index + 1]} for index in range(3)]
     for shard in shards:
-        whole = shard.run(whole, max_batch=1)
+        whole = dict(shard.unpart([shard.run(shard.part(whole, index, index + 1)) for index in range(3)]))
         alone = [shard.run(tensors) for tensors in alone]
 
         for name, value in whole.items():

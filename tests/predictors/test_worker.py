@@ -2,12 +2,18 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from predictors.worker import Worker, check_deadline, now_ms
+from predictors.worker import Worker, call_each, check_deadline, now_ms
 from wire.errors import DeadlineError, QueueFullError
+
+Work = Callable[[], object]
+
+
+def works(max_queue: int) -> Worker[Work, object]:
+    return Worker(call_each, max_queue=max_queue)
 
 
 @pytest.fixture
@@ -20,7 +26,7 @@ def gate() -> Iterator[threading.Event]:
 
 def test_more_than_the_queue_holds_is_refused_at_once(gate: threading.Event) -> None:
     async def scenario() -> None:
-        worker = Worker(threads=1, max_queue=2)
+        worker = works(max_queue=2)
         running = [asyncio.ensure_future(worker.run(gate.wait)) for _ in range(3)]
         await asyncio.sleep(0)
 
@@ -28,8 +34,8 @@ def test_more_than_the_queue_holds_is_refused_at_once(gate: threading.Event) -> 
             await worker.run(gate.wait)
 
         gate.set()
-        assert await asyncio.gather(*running) == [True, True, True]
-        assert await worker.run(lambda: "free again") == "free again"
+        assert await asyncio.gather(*running) == [[True]] * 3
+        assert await worker.run(lambda: "free again") == ["free again"]
 
     asyncio.run(scenario())
 
@@ -43,10 +49,10 @@ def test_a_deadline_that_passes_in_the_queue_is_not_worked_on(gate: threading.Ev
     worked: list[str] = []
 
     async def scenario() -> None:
-        worker = Worker(threads=1, max_queue=2)
+        worker = works(max_queue=2)
         first = asyncio.ensure_future(worker.run(gate.wait))
         deadline_ms = now_ms() + 1
-        late = asyncio.ensure_future(worker.run(lambda: worked.append("late"), deadline_ms))
+        late = asyncio.ensure_future(worker.run(lambda: worked.append("late"), deadline_ms=deadline_ms))
         while now_ms() <= deadline_ms:
             await asyncio.sleep(0.001)
         gate.set()
@@ -64,7 +70,7 @@ def test_work_whose_client_has_gone_is_not_started(gate: threading.Event) -> Non
     worked: list[str] = []
 
     async def scenario() -> None:
-        worker = Worker(threads=1, max_queue=2)
+        worker = works(max_queue=2)
         first = asyncio.ensure_future(worker.run(gate.wait))
         gone = asyncio.ensure_future(worker.run(lambda: worked.append("gone")))
         await asyncio.sleep(0)
@@ -73,7 +79,7 @@ def test_work_whose_client_has_gone_is_not_started(gate: threading.Event) -> Non
             await gone
         gate.set()
         await first
-        assert await worker.run(lambda: "next") == "next"
+        assert await worker.run(lambda: "next") == ["next"]
 
     asyncio.run(scenario())
 
@@ -82,7 +88,7 @@ def test_work_whose_client_has_gone_is_not_started(gate: threading.Event) -> Non
 
 def test_the_event_loop_goes_on_while_work_runs(gate: threading.Event) -> None:
     async def scenario() -> None:
-        worker = Worker(threads=1, max_queue=1)
+        worker = works(max_queue=1)
         running = asyncio.ensure_future(worker.run(gate.wait))
         await asyncio.sleep(0)  # the loop turns, though the work waits for the gate that is opened only after it
         gate.set()
@@ -94,7 +100,7 @@ def test_the_event_loop_goes_on_while_work_runs(gate: threading.Event) -> None:
 def test_what_the_work_raises_reaches_the_caller() -> None:
     async def scenario() -> None:
         with pytest.raises(ZeroDivisionError):
-            await Worker(threads=1, max_queue=1).run(lambda: 1 / 0)
+            await works(max_queue=1).run(lambda: 1 / 0)
 
     asyncio.run(scenario())
 
