@@ -2,8 +2,8 @@
 
 Requests stand in line in the order in which they came. A batch takes them from the front for as long as they fit, and
 nobody overtakes: a request that does not fit ends the batch and begins the next one. So a large one is never passed by
-small ones for ever. One that is larger than any batch goes in shares, as much as there is room for, and after each
-share stands at the end of the line again: it holds small ones up by one batch at a time. Only such requests are parted.
+small ones for ever. One that is larger than any batch goes in shares as large as a batch, and after each stands at the
+end of the line again: it holds small ones up by one batch at a time, and is parted as if it had come alone.
 
 Nothing here knows a thread, a clock or a tensor: times are handed in, and the worker does what is decided here.
 """
@@ -96,16 +96,12 @@ class Batcher(Generic[Item, Result]):
         """The next batch, in the order of the line."""
         batch: list[Share[Item, Result]] = []
         room = self._max_batch
-        while room and self._line and (size := self._fitting(self._line[0], room)):
+        while self._line and (size := min(self._line[0].left, self._max_batch)) <= room:
             request = self._line.popleft()
             batch.append(Share(request=request, start=request.taken, stop=request.taken + size))
             request.taken += size
             room -= size
         return batch
-
-    def _fitting(self, request: Request[Item, Result], room: int) -> int:
-        """How many instances of a request go into a batch with so much room: all, or none, unless it is too large."""
-        return min(request.left, room) if request.left <= room or request.size > self._max_batch else 0
 
     def settle(
         self, batch: Sequence[Share[Item, Result]], outcomes: Sequence[Result | Exception]

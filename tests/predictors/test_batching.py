@@ -1,0 +1,260 @@
+"""The line and its batches, without threads or clocks: whatever comes in which order, each request gets its own result.
+
+The model is an allotment of numbers: each instance has one of its own, and a batch answers each with its square.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from predictors.batching import Batcher, Request, Share, outcomes
+
+Numbers = list[int]
+Asked = Request[Numbers, Numbers]
+
+
+class GuiltyError(Exception):
+    pass
+
+
+def squares(batch: Sequence[Share[Numbers, Numbers]]) -> list[Numbers]:
+    """Fails as a whole for one bad instance, as a model's call does."""
+    numbers = [share.item[share.start : share.stop] for share in batch]
+    if any(number < 0 for part in numbers for number in part):
+        raise GuiltyError(f"{numbers}")
+    return [[number**2 for number in part] for part in numbers]
+
+
+def asked(*numbers: int, deadline_ms: int | None = None, arrived_s: float = 0.0) -> Asked:
+    return Request(item=list(numbers), size=len(numbers), deadline_ms=deadline_ms, arrived_s=arrived_s)
+
+
+def sizes(batch: Sequence[Share[Numbers, Numbers]]) -> list[int]:
+    return [share.stop - share.start for share in batch]
+
+
+def run_all(batcher: Batcher[Numbers, Numbers]) -> tuple[list[list[int]], list[Asked]]:
+    """Batch after batch until nobody waits: the sizes in each, and who was answered in which order."""
+    taken, answered = [], []
+    while len(batcher):
+        batch = batcher.take()
+        taken.append(sizes(batch))
+        answered += batcher.settle(batch, outcomes(squares, batch))
+    return taken, answered
+
+
+def line_of(max_batch: int, *requests: Asked) -> Batcher[Numbers, Numbers]:
+    batcher: Batcher[Numbers, Numbers] = Batcher(max_batch)
+    for request in requests:
+        batcher.add(request)
+    return batcher
+
+
+# any order of arrivals, cancellations, deadlines and two threads that end when they like
+
+
+@dataclass
+class Seen:
+    """What a run of the machine has seen of each request, in the order of arrival."""
+
+    arrived: list[Asked] = field(default_factory=list)
+    answered: list[Asked] = field(default_factory=list)
+    gone: list[Asked] = field(default_factory=list)
+    late: list[Asked] = field(default_factory=list)
+
+
+class Line(RuleBasedStateMachine):
+    """Requests come, their clients go, time passes, and two threads take batches and end in any order."""
+
+    THREADS = 2
+
+    def __init__(self, max_batch: int) -> None:
+        super().__init__()
+        self.max_batch = max_batch
+        self.batcher: Batcher[Numbers, Numbers] = Batcher(max_batch)
+        self.running: list[list[Share[Numbers, Numbers]]] = []
+        self.seen = Seen()
+        self.now_ms = 0
+        self.next = 1
+
+    @rule(size=st.integers(1, 9), bad=st.booleans(), patience_ms=st.none() | st.integers(0, 3))
+    def come(self, size: int, bad: bool, patience_ms: int | None) -> None:
+        numbers = list(range(self.next, self.next + size))
+        self.next += size
+        if bad:
+            numbers[size // 2] *= -1
+        deadline_ms = None if patience_ms is None else self.now_ms + patience_ms
+        request = asked(*numbers, deadline_ms=deadline_ms)
+        self.seen.arrived.append(request)
+        self.batcher.add(request)
+
+    @precondition(lambda self: self.open())
+    @rule(data=st.data())
+    def go_away(self, data: st.DataObject) -> None:
+        request = data.draw(st.sampled_from(self.open()))
+        self.seen.gone.append(request)
+        self.batcher.discard(request)
+
+    @rule(ms=st.integers(1, 3))
+    def time_passes(self, ms: int) -> None:
+        self.now_ms += ms
+
+    @precondition(lambda self: len(self.running) < self.THREADS and len(self.batcher))
+    @rule()
+    def take(self) -> None:
+        late = self.batcher.late(self.now_ms)
+        assert all(each.deadline_ms is not None and each.deadline_ms < self.now_ms for each in late)
+        self.seen.late += late
+        if not len(self.batcher):
+            return
+        batch = self.batcher.take()
+        assert 0 < sum(sizes(batch)) <= self.max_batch
+        assert all(each.request.deadline_ms is None or each.request.deadline_ms >= self.now_ms for each in batch)
+        assert all(each.request not in self.seen.gone for each in batch)
+        self.running.append(batch)
+
+    @precondition(lambda self: self.running)
+    @rule(which=st.integers(0, THREADS - 1))
+    def end(self, which: int) -> None:
+        batch = self.running.pop(which % len(self.running))
+        answered = self.batcher.settle(batch, outcomes(squares, batch))
+        self.seen.answered += [each for each in answered if each not in self.seen.gone]
+
+    def open(self) -> list[Asked]:
+        closed = [*self.seen.answered, *self.seen.gone, *self.seen.late]
+        return [each for each in self.seen.arrived if each not in closed]
+
+    @invariant()
+    def nobody_is_lost(self) -> None:
+        running = [share.request for batch in self.running for share in batch]
+        assert sum(each not in running for each in self.open()) == len(self.batcher)
+
+    @invariant()
+    def each_is_answered_once_and_by_its_own_result(self) -> None:
+        answered = [id(each) for each in [*self.seen.answered, *self.seen.late]]
+        assert len(set(answered)) == len(answered)
+        for request in self.seen.answered:
+            if any(number < 0 for number in request.item):
+                assert isinstance(request.error, GuiltyError)
+            else:
+                assert request.error is None
+                assert [each for part in request.results for each in part] == [number**2 for number in request.item]
+
+    def teardown(self) -> None:
+        while self.open():
+            while self.running:
+                self.end(0)
+            if len(self.batcher):
+                self.take()
+        self.each_is_answered_once_and_by_its_own_result()
+        self.nobody_is_lost()
+
+
+@pytest.mark.parametrize("max_batch", [1, 4, 8])
+def test_whatever_happens_each_request_is_answered_once_by_its_own_result(max_batch: int) -> None:
+    run_state_machine_as_test(lambda: Line(max_batch))
+
+
+# order and fairness
+
+
+@given(max_batch=st.integers(1, 8), lengths=st.lists(st.integers(1, 20), max_size=12))
+def test_first_come_first_served(max_batch: int, lengths: list[int]) -> None:
+    """Those that fit a batch are answered in the order in which they came, and are not parted."""
+    requests = [asked(*range(1, length + 1)) for length in lengths]
+
+    _, answered = run_all(line_of(max_batch, *requests))
+
+    fitting = [each for each in requests if each.size <= max_batch]
+    assert [each for each in answered if each.size <= max_batch] == fitting
+    assert all(len(each.results) == 1 for each in fitting)
+    assert sorted(map(id, answered)) == sorted(map(id, requests))
+
+
+def test_what_waits_is_taken_together_up_to_the_limit() -> None:
+    batcher = line_of(4, *(asked(1) for _ in range(10)))
+
+    assert run_all(batcher)[0] == [[1] * 4, [1] * 4, [1] * 2]
+
+
+def test_nothing_is_joined_at_one() -> None:
+    assert run_all(line_of(1, asked(1, 2, 3), asked(1), asked(1, 2)))[0] == [[1]] * 6
+
+
+def test_who_does_not_fit_is_next_and_nobody_overtakes() -> None:
+    small, large, last = asked(1), asked(1, 2, 3, 4), asked(1)
+
+    taken, answered = run_all(line_of(4, small, large, last))
+
+    assert taken == [[1], [4], [1]]
+    assert answered == [small, large, last]
+
+
+def test_a_large_request_delays_small_ones_by_one_batch_at_a_time() -> None:
+    large, small, smaller = asked(*range(1, 21)), asked(1, 2), asked(1)
+
+    taken, answered = run_all(line_of(4, large, small, smaller))
+
+    assert taken == [[4], [2, 1], [4], [4], [4], [4]]
+    assert answered == [small, smaller, large]
+
+
+@given(count=st.integers(1, 30))
+def test_a_large_request_is_not_starved_by_small_ones_that_keep_coming(count: int) -> None:
+    """However many come meanwhile: between two of its shares each of those that wait is served once."""
+    large = asked(*range(1, 13))
+    batcher = line_of(4, large)
+    shares, waited = 0, 0
+    while large.left:
+        batch = batcher.take()
+        for _ in range(count if waited == 0 else len(batch)):
+            batcher.add(asked(1))
+        shares, waited = (shares + 1, 1) if batch[0].request is large else (shares, waited + 1)
+        assert waited <= count // 4 + 3
+        batcher.settle(batch, outcomes(squares, batch))
+
+    assert shares == 3
+
+
+# when a batch is due
+
+
+def test_no_waiting_without_a_delay() -> None:
+    assert line_of(8, asked(1, arrived_s=5.0)).wait_s(5.0) == 0
+
+
+def test_with_a_delay_the_first_in_line_waits_that_long_for_more() -> None:
+    batcher: Batcher[Numbers, Numbers] = Batcher(3, 0.5)
+    batcher.add(asked(1, arrived_s=10.0))
+    batcher.add(asked(1, arrived_s=10.25))
+
+    assert batcher.wait_s(10.25) == 0.25
+    assert batcher.wait_s(10.5) == 0
+
+    batcher.add(asked(1, arrived_s=10.25))
+
+    assert batcher.wait_s(10.25) == 0  # it is full
+
+
+# who is guilty
+
+
+def test_a_batch_that_fails_is_tried_one_by_one() -> None:
+    good, bad, other = asked(1, 2), asked(3, -4), asked(5)
+
+    taken, answered = run_all(line_of(8, good, bad, other))
+
+    assert taken == [[2, 2, 1]]
+    assert answered == [good, bad, other]
+    assert (good.results, other.results) == ([[1, 4]], [[25]])
+    assert str(bad.error) == "[[3, -4]]"
+
+
+def test_one_that_failed_is_not_gone_on_with() -> None:
+    bad = asked(-1, *range(2, 10))
+
+    assert run_all(line_of(4, bad)) == ([[4]], [bad])
