@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partition.layout import dim_order, is_dense, strides_by_batch, to_numpy, to_torch
+from partition.layout import dim_order, is_dense, join, strides_by_batch, to_numpy, to_torch
 from partition.program import safetensors_dtype
 from storage.bundle import TensorSpec
 
@@ -47,6 +47,21 @@ def test_values_and_strides_come_back(layout: str, batch: int) -> None:
 
     assert carried.flags.c_contiguous
     assert carried.shape == spec.frame_shape_for(batch)
+    assert torch.equal(found, tensor)
+    assert found.stride() == tensor.stride()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@given(batches=st.lists(st.integers(2, 4), min_size=2, max_size=4))
+def test_joined_arrays_are_what_the_model_would_see_of_all_at_once(layout: str, batches: list[int]) -> None:
+    spec = spec_of(layout)
+    if spec.strides is not None and spec.strides[0] == 0:
+        return  # one value for all instances: what each frame says of it would meet in one place
+    tensor = LAYOUTS[layout](base(sum(batches)))
+    axis = spec.dim_order.index(0)
+
+    found = join([to_numpy(part, spec) for part in tensor.split(batches)], spec, axis)
+
     assert torch.equal(found, tensor)
     assert found.stride() == tensor.stride()
 

@@ -3,7 +3,8 @@
 import itertools
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from services.processes import ROOT
 
+from partition.build import BuildOptions, build
 from partition.layout import dim_order, to_numpy, to_torch
+from partition.models import load_model
 from partition.program import safetensors_dtype
 from partition.runtime import (
     Golden,
@@ -97,6 +100,58 @@ def test_the_parts_of_a_frame_run_as_if_each_had_come_alone(shards: list[LoadedS
 
         for name, value in whole.items():
             assert np.array_equal(value, np.concatenate([tensors[name] for tensors in alone]))
+
+
+JOINING: dict[str, tuple[str, ...]] = {
+    "residual": ("one", "two"),
+    "strided": ("norm", "mlp"),
+    "tuples": ("norm",),
+    "named_outputs": ("conv",),
+}
+
+
+@pytest.mark.parametrize("name", JOINING)
+def test_frames_that_run_as_one_batch_each_get_their_own_outputs(name: str, tmp_path: Path) -> None:
+    frames: list[Mapping[str, np.ndarray]] = [{"pixels": pixels(batch, seed=batch)} for batch in (1, 3, 2)]
+
+    for shard in built(name, tmp_path, cuts=JOINING[name]):
+        assert shard.can_join(Golden.load(tmp_path / name / stage_folder(shard.stage.index)))
+        alone, joined = [shard.run(frame) for frame in frames], shard.run_joined(frames)
+
+        for mine, expected in zip(joined, alone, strict=True):
+            assert mine.keys() == expected.keys()
+            for each, value in expected.items():
+                assert mine[each].shape == value.shape
+                np.testing.assert_allclose(mine[each], value, rtol=0, atol=1e-4)
+        frames = [*alone]
+
+
+def built(name: str, folder: Path, cuts: tuple[str, ...] = ()) -> list[LoadedShard]:
+    model = load_model(f"services.small_models:{name}", size=32)
+    bundle, _ = build(model, name.replace("_", "-"), pixels(2), BuildOptions(cuts=cuts, stages=1), folder / name)
+    return [load_shard(folder / name / stage_folder(stage.index)) for stage in bundle.stages]
+
+
+@pytest.mark.parametrize("name", ["mixing", "windows"])
+def test_what_cannot_be_told_apart_is_not_joined(name: str, tmp_path: Path) -> None:
+    """One picture's outputs that depend on its neighbours; tensors that hold the batch inside a dimension."""
+    shards = built(name, tmp_path, cuts=("attention",) if name == "windows" else ())
+
+    assert not any(shard.can_join(Golden.load(tmp_path / name / stage_folder(shard.stage.index))) for shard in shards)
+
+
+def test_a_value_that_all_instances_share_is_not_joined(shards: list[LoadedShard], small_bundle: Path) -> None:
+    """Two frames would write theirs to one place. Such a stage runs them one by one."""
+    shard = shards[1]
+    name = shard.stage.inputs[0].name
+    inputs = tuple(
+        replace(spec, strides=(0, *(1,) * (len(spec.shape) - 1))) if spec.name == name else spec
+        for spec in shard.stage.inputs
+    )
+    repeating = LoadedShard(shard.bundle, replace(shard.stage, inputs=inputs), torch.nn.Identity())
+
+    assert repeating.can_part
+    assert not repeating.can_join(Golden.load(small_bundle / stage_folder(1)))
 
 
 def test_a_frame_is_parted_along_its_instances_wherever_they_lie() -> None:

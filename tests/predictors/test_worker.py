@@ -2,10 +2,11 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
+from predictors.batching import Share
 from predictors.worker import Worker, call_each, check_deadline, now_ms
 from wire.errors import DeadlineError, QueueFullError
 
@@ -101,6 +102,97 @@ def test_what_the_work_raises_reaches_the_caller() -> None:
     async def scenario() -> None:
         with pytest.raises(ZeroDivisionError):
             await works(max_queue=1).run(lambda: 1 / 0)
+
+    asyncio.run(scenario())
+
+
+class Batches:
+    """A `compute` for numbers that keeps what it was given; the first call waits for the gate."""
+
+    def __init__(self, gate: threading.Event) -> None:
+        self.gate = gate
+        self.seen: list[list[int]] = []
+
+    def __call__(self, batch: Sequence[Share[list[int], int]]) -> list[int]:
+        self.seen.append([each for share in batch for each in share.item[share.start : share.stop]])
+        assert self.gate.wait(60)
+        if 0 in self.seen[-1]:
+            raise ZeroDivisionError
+        return [sum(share.item[share.start : share.stop]) for share in batch]
+
+
+def test_what_waits_when_the_thread_gets_free_is_computed_together_and_answered_apart(gate: threading.Event) -> None:
+    batches = Batches(gate)
+
+    async def scenario() -> list[list[int]]:
+        worker = Worker(batches, max_queue=9, max_batch=3)
+        first = asyncio.ensure_future(worker.run([1]))
+        await asyncio.sleep(0)
+        rest = [asyncio.ensure_future(worker.run(item, len(item))) for item in ([2, 3], [4], [5, 6, 7, 8])]
+        await asyncio.sleep(0)
+        gate.set()
+        return await asyncio.gather(first, *rest)
+
+    assert asyncio.run(scenario()) == [[1], [5], [4], [18, 8]]
+    assert batches.seen == [[1], [2, 3, 4], [5, 6, 7], [8]]
+
+
+def test_one_that_fails_does_not_spoil_those_beside_it(gate: threading.Event) -> None:
+    batches = Batches(gate)
+
+    async def scenario() -> list[list[int] | BaseException]:
+        worker = Worker(batches, max_queue=9, max_batch=3)
+        first = asyncio.ensure_future(worker.run([1]))
+        await asyncio.sleep(0)
+        rest = [asyncio.ensure_future(worker.run([number])) for number in (2, 0, 3)]
+        await asyncio.sleep(0)
+        gate.set()
+        return await asyncio.gather(first, *rest, return_exceptions=True)
+
+    one, two, zero, three = asyncio.run(scenario())
+
+    assert (one, two, three) == ([1], [2], [3])
+    assert isinstance(zero, ZeroDivisionError)
+    assert batches.seen == [[1], [2, 0, 3], [2], [0], [3]]
+
+
+def test_with_a_delay_an_idle_thread_waits_until_a_batch_is_full(gate: threading.Event) -> None:
+    """Much longer than the test may take: it goes on only because the batch is full."""
+    batches = Batches(gate)
+    gate.set()
+
+    async def scenario() -> list[list[int]]:
+        worker = Worker(batches, max_queue=9, max_batch=3, max_delay_s=3600)
+        return await asyncio.gather(*(worker.run([number]) for number in (1, 2, 3)))
+
+    assert asyncio.run(scenario()) == [[1], [2], [3]]
+    assert batches.seen == [[1, 2, 3]]
+
+
+def test_with_a_delay_a_batch_that_stays_small_starts_after_it(gate: threading.Event) -> None:
+    batches = Batches(gate)
+    gate.set()
+
+    async def scenario() -> list[int]:
+        return await Worker(batches, max_queue=9, max_batch=3, max_delay_s=0.01).run([1])
+
+    assert asyncio.run(scenario()) == [1]
+
+
+def test_who_goes_while_waiting_leaves_the_place_to_another(gate: threading.Event) -> None:
+    async def scenario() -> None:
+        worker = works(max_queue=1)
+        first = asyncio.ensure_future(worker.run(gate.wait))
+        await asyncio.sleep(0)
+        gone = asyncio.ensure_future(worker.run(gate.wait))
+        await asyncio.sleep(0)
+        gone.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+        next_one = asyncio.ensure_future(worker.run(lambda: "next"))
+        await asyncio.sleep(0)
+        gate.set()
+        assert [await first, await next_one] == [[True], ["next"]]
 
     asyncio.run(scenario())
 

@@ -212,6 +212,31 @@ class Reused(nn.Module):
         return self.head((first + third).mean((2, 3)))
 
 
+class Pick(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.argmax(1)
+
+
+class Lookup(nn.Module):
+    """Looks numbers up in a table. The second stage, cut after `pick`, fails for one that the table does not have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, stride=2)
+        self.pick = Pick()
+        self.table = nn.Embedding(8, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.table(self.pick(self.conv(x))).mean((1, 2))
+
+
+class Mixing(nn.Module):
+    """What one picture gets depends on those beside it."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mean((2, 3)) - x.mean((0, 2, 3))
+
+
 class Random(nn.Module):
     """Drops values outside of training too."""
 
@@ -292,6 +317,14 @@ def named_outputs() -> nn.Module:
 
 def reused() -> nn.Module:
     return _seeded(Reused)
+
+
+def lookup() -> nn.Module:
+    return _seeded(Lookup)
+
+
+def mixing() -> nn.Module:
+    return Mixing()
 
 
 def random() -> nn.Module:
