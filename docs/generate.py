@@ -36,6 +36,7 @@ _FOLDERS = {
     "tasks": "tensors → v1 reply",
     "storage": "bundles on disk and in buckets",
     "wire": "frames, v1 JSON, limits, errors",
+    "benchmarks": "what is measured, and how",
     "docker": "images of shard, transformer and client",
     "docs": "pages, and decisions in adr/",
     "examples": "the demo",

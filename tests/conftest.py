@@ -61,3 +61,12 @@ def other_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def single_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One stage."""
     return build_small(tmp_path_factory.mktemp("bundles") / "single", cuts=(), name="single")
+
+
+@pytest.fixture(scope="session")
+def slow_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One stage that computes about half a second a picture."""
+    folder = tmp_path_factory.mktemp("bundles") / "slow"
+    model = load_model("services.small_models:slow", size=128)
+    build(model, "slow", np.zeros((2, 3, 128, 128), np.uint8), BuildOptions(stages=1), folder)
+    return folder

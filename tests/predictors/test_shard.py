@@ -17,8 +17,6 @@ import requests
 from services.chains import one_by_one
 from services.processes import ROOT, answers, free_port, server, stop, wait_until
 
-from partition.build import BuildOptions, build
-from partition.models import load_model
 from partition.verify import Chain
 from predictors.worker import now_ms
 from storage.bundle import Bundle, read_bundle
@@ -254,14 +252,6 @@ def test_another_torch_version_is_refused(small_bundle: Path, tmp_path: Path) ->
     (folder / "bundle.json").write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
 
     assert_one_error(run_shard(folder), "built with torch 1.13.0")
-
-
-@pytest.fixture(scope="module")
-def slow_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("bundles") / "slow"
-    model = load_model("services.small_models:slow", size=128)
-    build(model, "slow", np.zeros((2, 3, 128, 128), np.uint8), BuildOptions(stages=1), folder)
-    return folder
 
 
 @pytest.fixture
