@@ -41,6 +41,19 @@ def test_more_than_the_queue_holds_is_refused_at_once(gate: threading.Event) -> 
     asyncio.run(scenario())
 
 
+def test_where_nobody_may_wait_a_free_thread_still_works(gate: threading.Event) -> None:
+    async def scenario() -> None:
+        worker = works(max_queue=0)
+        running = asyncio.ensure_future(worker.run(gate.wait))
+        await asyncio.sleep(0)
+        with pytest.raises(QueueFullError, match="0 requests wait already"):
+            await worker.run(gate.wait)
+        gate.set()
+        assert await running == [True]
+
+    asyncio.run(scenario())
+
+
 def test_a_refusal_says_when_to_come_back() -> None:
     assert QueueFullError.status == 503
     assert QueueFullError.retry_after_s == 1
