@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from storage.bundle import read_bundle
+from storage.bundle_folder import read_bundle
 from wire.errors import BundleError
 
 SHARDLINE = (sys.executable, "-m", "shardline")

@@ -11,7 +11,8 @@ import pytest
 from cluster.conftest import NAME, Place, Version, stage_name
 from services.processes import ROOT, wait_until
 
-from storage.bundle import Bundle, read_bundle, writing_bundle
+from storage.bundle import Bundle
+from storage.bundle_folder import read_bundle, writing_bundle
 from storage.push import prefix_of
 from storage.store import Store, open_store
 

@@ -21,7 +21,8 @@ from partition.build import BuildOptions, build
 from partition.models import load_model
 from partition.verify import Chain
 from predictors.worker import now_ms
-from storage.bundle import Bundle, read_bundle
+from storage.bundle import Bundle
+from storage.bundle_folder import read_bundle
 from wire.frame import Frame, decode, encode
 
 pytestmark = pytest.mark.slow

@@ -23,8 +23,8 @@ from storage.bundle import (
     Task,
     TensorSpec,
     stage_folder,
-    writing_bundle,
 )
+from storage.bundle_folder import writing_bundle
 from wire.limits import Limits
 
 PICTURE = b"\x89PNG of a cat"
