@@ -7,7 +7,6 @@ emulator's: the shards are fetched from gs:// by KServe's own downloader, as in 
 """
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from storage.bundle import read_bundle
+from storage.bundle_folder import read_bundle
 from wire.errors import BundleError
 
 SHARDLINE = (sys.executable, "-m", "shardline")
@@ -74,7 +73,10 @@ def answer(*arguments: str) -> str:
 
 @contextmanager
 def started(*arguments: str) -> Iterator[str]:
-    """A server, ready; gives the URL that it prints, and stops it at the end as Ctrl-C does."""
+    """A server, ready; gives the URL that it prints, and stops it at the end.
+
+    By SIGTERM: what was started in the background of a script is deaf to Ctrl-C's SIGINT.
+    """
     say(arguments)
     with subprocess.Popen([*SHARDLINE, *arguments], stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -85,7 +87,7 @@ def started(*arguments: str) -> Iterator[str]:
             print(url, flush=True)
             yield url
         finally:
-            process.send_signal(signal.SIGINT)
+            process.terminate()
 
 
 def say(command: Sequence[str]) -> None:

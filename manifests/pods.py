@@ -40,7 +40,7 @@ def component(names: Names, service: str, kind: str, options: RenderOptions, *, 
         "timeout": timeout_s,  # of the HTTPRoute, whose default is 60 s
         "deploymentStrategy": rollout(gpu=gpu),
         "terminationGracePeriodSeconds": GRACE_S,
-        # Of KServe's storage initializer, too, which has none of its own: an image of it without a user would be root's.
+        # Of KServe's storage initializer, too, which has none of its own: its image may name no user but root.
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": USER,

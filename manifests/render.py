@@ -10,7 +10,8 @@ from manifests import resources, sizing
 from manifests.names import Document, names_of
 from manifests.options import RenderOptions
 from manifests.scaling import disruption_budgets
-from storage.bundle import Bundle, parse_bundle, read_bundle
+from storage.bundle import Bundle, parse_bundle
+from storage.bundle_folder import read_bundle
 from wire.errors import ManifestError
 
 

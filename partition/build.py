@@ -30,8 +30,8 @@ from storage.bundle import (
     Task,
     TensorSpec,
     stage_folder,
-    writing_bundle,
 )
+from storage.bundle_folder import writing_bundle
 from tasks.registry import task_reply
 from wire.errors import CutError, ModelError
 from wire.limits import Limits

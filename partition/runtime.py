@@ -19,7 +19,8 @@ from partition.archive import check_archive, needs_torchvision
 from partition.device import move
 from partition.layout import along, batch_of, join, to_numpy
 from partition.program import one_line, runnable
-from storage.bundle import GOLDEN_FILE, SHARD_FILE, Bundle, Stage, TensorSpec, read_stage
+from storage.bundle import GOLDEN_FILE, SHARD_FILE, Bundle, Stage, TensorSpec
+from storage.bundle_folder import read_stage
 from wire.errors import BundleError, FrameError
 from wire.frame import dtype_name
 

@@ -16,7 +16,8 @@ from torch.export import ExportedProgram
 from partition.layout import to_numpy
 from partition.program import node_values
 from partition.runtime import LoadedShard, load_program, load_shard
-from storage.bundle import WHOLE_FILE, TensorSpec, read_bundle, stage_folder
+from storage.bundle import WHOLE_FILE, TensorSpec, stage_folder
+from storage.bundle_folder import read_bundle
 from wire.frame import Frame, decode, encode
 
 

@@ -103,10 +103,11 @@ def read_names(cluster: Cluster, namespace: str) -> list[str]:
 
 
 def record(cluster: Cluster, release: Release) -> Release:
-    """Write a revision, new or again; gives it back with its time."""
-    written = replace(release, created=release.created or datetime.now(UTC).isoformat(timespec="seconds"))
-    cluster.apply(_to_document(written), force=True)
-    return written
+    """Write a revision, new or again; gives it back with its time, as it will be read."""
+    created = release.created or datetime.now(UTC).isoformat(timespec="seconds")
+    document = _to_document(replace(release, created=created))
+    cluster.apply(document, force=True)
+    return _parse(document)
 
 
 def check_newest(cluster: Cluster, release: Release) -> None:

@@ -14,18 +14,8 @@ import re
 import shutil
 from pathlib import Path
 
-from storage.bundle import (
-    BUNDLE_FILE,
-    STAGE_FILE,
-    Bundle,
-    digest_of,
-    file_digest,
-    parse_bundle,
-    read_bundle,
-    read_stage,
-    stage_folder,
-    writing_bundle,
-)
+from storage.bundle import BUNDLE_FILE, STAGE_FILE, Bundle, digest_of, parse_bundle, stage_folder
+from storage.bundle_folder import file_digest, read_bundle, read_stage, writing_bundle
 from storage.parallel import for_each
 from storage.store import DEFAULT_ACCESS, SILENT, Access, Progress, Store, as_storage_error, open_store
 from wire.errors import BundleError, StorageError

@@ -52,7 +52,7 @@ def deploy(
     """
     from releases.deploy import deploy as deploy_bundle
     from releases.deploy import make_namespace
-    from storage.bundle import read_bundle
+    from storage.bundle_folder import read_bundle
     from storage.push import destination, push
     from storage.store import Access
 

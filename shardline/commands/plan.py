@@ -19,7 +19,8 @@ from shardline.options import (
     build_options,
     load_with_pixels,
 )
-from storage.bundle import BUNDLE_FILE, read_bundle
+from storage.bundle import BUNDLE_FILE
+from storage.bundle_folder import read_bundle
 
 
 def register(app: typer.Typer) -> None:

@@ -1,13 +1,11 @@
 """`shardline status`: what is deployed, does it answer, and if not, why."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from shardline.cluster_options import ContextOption, KubeconfigOption, NamespaceOption, join
 from shardline.console import out
@@ -56,8 +54,8 @@ def _show(report: "Report") -> None:
             f"revision {report.history[-1].revision} was not deployed to the end: shardline deploy again, or rollback"
         )
         out.print(escape(hint), highlight=False, soft_wrap=True)
-    if report.history:
-        out.print(_table(report.history))
+    for release in report.history:
+        out.print(escape(_line(release)), highlight=False, soft_wrap=True)
 
 
 def _show_state(state: "ChainState", heading: str) -> None:
@@ -67,13 +65,8 @@ def _show_state(state: "ChainState", heading: str) -> None:
         out.print(f"  {escape(line)}", highlight=False, soft_wrap=True)
 
 
-def _table(history: "Sequence[Release]") -> Table:
-    table = Table("revision", "phase", "bundle", "created")
-    table.add_column("storage", overflow="fold")
-    for release in history:
-        bundle = release.bundle.removeprefix("sha256:")[:8]
-        table.add_row(str(release.revision), release.phase, bundle, release.created, release.storage)
-    return table
+def _line(release: "Release") -> str:
+    return f"  revision {release.revision:<4}{release.phase:<10}{release.created}  {release.storage}"
 
 
 def _to_dict(report: "Report") -> dict[str, Any]:

@@ -34,7 +34,7 @@ def verify(
     from partition.verify import random_batches
     from partition.verify import verify as verify_bundle
     from shardline.samples import picture_files, sample_files
-    from storage.bundle import read_bundle
+    from storage.bundle_folder import read_bundle
 
     described = read_bundle(bundle)
     pictures = sample_files() if images is None else picture_files(images)

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from storage.bundle import BUNDLE_JSON_BYTES, parse_bundle, read_stage
+from storage.bundle import BUNDLE_JSON_BYTES, parse_bundle
+from storage.bundle_folder import read_stage
 from wire.errors import BundleError
 
 DOCS = Path(__file__).parents[2] / "docs" / "bundle.md"

@@ -29,7 +29,8 @@ from client.cluster import Cluster, Document, connect
 from client.forward import Forward
 from partition.verify import Chain
 from predictors.picture import pixel_batch
-from storage.bundle import Bundle, read_bundle
+from storage.bundle import Bundle
+from storage.bundle_folder import read_bundle
 from tasks.registry import task_reply
 
 NAME = "resnet50"

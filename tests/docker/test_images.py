@@ -17,7 +17,8 @@ from services.processes import ROOT, answers, free_port, wait_until
 
 from manifests.pods import USER
 from partition.runtime import Golden
-from storage.bundle import Bundle, read_stage
+from storage.bundle import Bundle
+from storage.bundle_folder import read_stage
 from wire.frame import Frame, decode, encode
 
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]

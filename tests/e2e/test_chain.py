@@ -21,7 +21,7 @@ from partition.models import load_model
 from partition.runtime import use_threads
 from partition.verify import Chain
 from predictors.picture import pixel_batch
-from storage.bundle import read_bundle
+from storage.bundle_folder import read_bundle
 from tasks.registry import task_reply
 
 pytestmark = pytest.mark.slow

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from storage.bundle import BUNDLE_FILE, STAGE_FILE, read_bundle, writing_bundle
+from storage.bundle import BUNDLE_FILE, STAGE_FILE
+from storage.bundle_folder import read_bundle, writing_bundle
 
 Reseal = Callable[..., Path]
 

@@ -30,7 +30,8 @@ from partition.runtime import (
     use_threads,
 )
 from partition.verify import Chain
-from storage.bundle import GOLDEN_FILE, SHARD_FILE, TensorSpec, read_bundle, stage_folder
+from storage.bundle import GOLDEN_FILE, SHARD_FILE, TensorSpec, stage_folder
+from storage.bundle_folder import read_bundle
 from wire.errors import BundleError, FrameError
 
 STAGES = 3

@@ -13,7 +13,8 @@ from partition.capture import random_pixels, run_whole, whole_module
 from partition.models import load_model
 from partition.runtime import load_program
 from partition.verify import Chain, random_batches, verify
-from storage.bundle import SHARD_FILE, WHOLE_FILE, read_bundle, stage_folder
+from storage.bundle import SHARD_FILE, WHOLE_FILE, stage_folder
+from storage.bundle_folder import read_bundle
 from wire.errors import BundleError
 
 

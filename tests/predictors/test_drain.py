@@ -12,7 +12,8 @@ import pytest
 import requests
 from services.processes import free_port, server, stop, wait_until
 
-from storage.bundle import Bundle, read_bundle
+from storage.bundle import Bundle
+from storage.bundle_folder import read_bundle
 from wire.frame import Frame, encode
 
 pytestmark = pytest.mark.slow

@@ -19,7 +19,8 @@ from services.processes import ROOT, answers, free_port, server, stop, wait_unti
 
 from partition.verify import Chain
 from predictors.worker import now_ms
-from storage.bundle import Bundle, read_bundle
+from storage.bundle import Bundle
+from storage.bundle_folder import read_bundle
 from wire.frame import Frame, decode, encode
 
 pytestmark = pytest.mark.slow

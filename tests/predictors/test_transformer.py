@@ -17,7 +17,8 @@ from services.chains import one_by_one
 from services.processes import ROOT, answers, free_port, server, stop
 
 from predictors.picture import pixel_batch
-from storage.bundle import Bundle, read_bundle
+from storage.bundle import Bundle
+from storage.bundle_folder import read_bundle
 from wire.frame import Frame, decode, encode
 from wire.limits import BODY_BYTES, REQUEST_BYTES
 

@@ -62,12 +62,10 @@ def test_from_the_first_deploy_to_the_last_undeploy(
         f"  stage 0 {first.services[0]}: ready (transformer 1/1, predictor 1/1)",
         f"  stage 1 {first.services[1]}: ready (predictor 1/1)",
     ]
-    rows = [line.strip("│").split("│") for line in text.splitlines() if "│" in line]
-    assert [[cell.strip() for cell in row[:3]] for row in rows if row[0].strip().isdecimal()] == [
-        ["1", "deployed", first.short],
-        ["2", "deployed", second.short],
-        ["3", "deployed", first.short],
-    ]
+    rows = [line.split() for line in text.splitlines() if line.startswith("  revision")]
+    digests = [version.bundle.digest.removeprefix("sha256:") for version in (first, second, first)]
+    assert [row[:3] for row in rows] == [["revision", str(number), "deployed"] for number in (1, 2, 3)]
+    assert [row[4] for row in rows] == [f"{uri}/chain/{digest}" for digest in digests]
 
     undeployed = typed(place, "undeploy", "chain")
     assert undeployed.stdout == "chain: 7 objects deleted from namespace vision\n"

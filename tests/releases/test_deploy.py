@@ -295,16 +295,32 @@ class TestAtOnce:
         assert place.phases() == [(1, "pending"), (2, "deployed")]
 
     def test_the_graph_is_left_to_the_later_one(self, place: Place, first: Version, second: Version) -> None:
-        """The second is deployed after the first was proved."""
+        """The second is begun, and not yet ready, while the first is proved."""
 
         def say(line: str) -> None:
             if line.startswith("asking the new stages"):
-                place.deploy(second)
+                with pytest.raises(ClusterError, match="still waiting"):
+                    place.deploy(second, timeout_s=0)
 
-        with pytest.raises(ClusterError):
+        with pytest.raises(ClusterError, match="revision 2 of chain was begun meanwhile, and revision 1 gives way"):
             place.deploy(first, say=say)
 
-        assert place.graph() == second.services
+        assert place.names("InferenceGraph") == []
+
+    def test_both_of_one_number(self, place: Place, first: Version, second: Version) -> None:
+        """The second reads the history before the first has written to it, and writes after it."""
+
+        def say(line: str) -> None:
+            if line.startswith("applying"):
+                place.cluster.delete("ConfigMap", NAMESPACE, "chain.shardline.v1")
+                with pytest.raises(ClusterError, match="still waiting"):
+                    place.deploy(second, timeout_s=0)
+
+        with pytest.raises(ClusterError, match="revision 1 of chain was begun by another deploy at the same time"):
+            place.deploy(first, say=say)
+
+        assert place.names("InferenceGraph") == []
+        assert [release.bundle for release in place.history()] == [second.bundle.digest]
 
     def test_what_the_later_one_has_begun_is_not_taken_away(
         self, make_place: Any, first: Version, second: Version

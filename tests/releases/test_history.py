@@ -8,7 +8,7 @@ from services.kserve_documents import NAMESPACE
 from services.versions import Place, Version
 
 from releases.deploy import undeploy
-from releases.history import DEPLOYED, KEPT, PENDING, Release, record
+from releases.history import DEPLOYED, KEPT, PENDING, Release, check_newest, record
 from wire.errors import ClusterError
 
 pytestmark = pytest.mark.slow
@@ -140,6 +140,16 @@ class TestRollback:
 
 
 class TestKept:
+    def test_a_record_is_given_back_as_it_is_read(self, place: Place, first: Version) -> None:
+        """JSON knows no tuples, which documents may be made of."""
+        place.deploy(first)
+        [release] = place.history()
+        ports = {**ROUTE, "spec": {"ports": (1, 2)}}
+        written = record(place.cluster, replace(release, documents=(ports, *release.documents), created=""))
+
+        assert place.history() == [written]
+        check_newest(place.cluster, written)
+
     def fill(self, place: Place, like: Release, phases: dict[int, str]) -> None:
         for revision, phase in phases.items():
             record(place.cluster, replace(like, revision=revision, phase=phase))

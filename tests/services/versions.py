@@ -23,8 +23,8 @@ from storage.bundle import (
     Task,
     TensorSpec,
     stage_folder,
-    writing_bundle,
 )
+from storage.bundle_folder import writing_bundle
 from wire.limits import Limits
 
 PICTURE = b"\x89PNG of a cat"
@@ -102,11 +102,12 @@ class Place:
     said: list[str] = field(default_factory=list)
 
     def deploy(
-        self, version: Version, *, timeout_s: float = 30.0, say: Callable[[str], None] | None = None
+        self, version: Version, *, timeout_s: float = 30.0, say: Callable[[str], None] | None = None, **options: Any
     ) -> Deployed:
-        options = RenderOptions(storage="gs://models/chain", name=version.name, namespace=NAMESPACE)
+        """`options` are RenderOptions' own."""
+        rendered = RenderOptions(storage="gs://models/chain", name=version.name, namespace=NAMESPACE, **options)
         tell = say or self.said.append
-        return deploy(self.cluster, version.bundle, version.folder, options, timeout_s=timeout_s, say=tell)
+        return deploy(self.cluster, version.bundle, version.folder, rendered, timeout_s=timeout_s, say=tell)
 
     def rollback(self, revision: int | None = None, *, timeout_s: float = 30.0) -> Deployed:
         return rollback(self.cluster, "chain", NAMESPACE, revision, timeout_s=timeout_s, say=self.said.append)

@@ -13,7 +13,7 @@ from services.processes import ROOT
 
 from partition.verify import Chain
 from predictors.picture import pixel_batch
-from storage.bundle import read_bundle
+from storage.bundle_folder import read_bundle
 from tasks.registry import task_reply
 
 pytestmark = pytest.mark.slow

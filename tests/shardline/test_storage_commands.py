@@ -14,7 +14,7 @@ from e2e.conftest import shardline
 from services.bucket import emulating
 from services.processes import ROOT, free_port, stop
 
-from storage.bundle import read_bundle
+from storage.bundle_folder import read_bundle
 from storage.store import open_store
 
 pytestmark = pytest.mark.slow

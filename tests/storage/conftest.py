@@ -17,8 +17,8 @@ from storage.bundle import (
     Task,
     TensorSpec,
     stage_folder,
-    writing_bundle,
 )
+from storage.bundle_folder import writing_bundle
 from wire.limits import Limits
 
 PIXELS = TensorSpec(name="pixels", dtype="U8", shape=("batch", 3, 8, 8), dim_order=(0, 1, 2, 3))

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from services.bucket import Wire, emulating, shardline
 from services.processes import ROOT, stop, wait_until
 
-from storage.bundle import Bundle, read_bundle
+from storage.bundle import Bundle
+from storage.bundle_folder import read_bundle
 from storage.push import destination, prefix_of, pull, push
 from storage.resumable import CHUNK_BYTES
 from storage.store import Access, open_store

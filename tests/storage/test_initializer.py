@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from storage.bundle import Bundle, read_stage
+from storage.bundle import Bundle
+from storage.bundle_folder import read_stage
 from storage.initializer import fetch
 from storage.push import push
 from wire.errors import StorageError

@@ -8,7 +8,8 @@ import pytest
 from services.bucket import Wire, shardline
 from services.processes import wait_until
 
-from storage.bundle import SHARD_FILE, WHOLE_FILE, Bundle, stage_folder, writing_bundle
+from storage.bundle import SHARD_FILE, WHOLE_FILE, Bundle, stage_folder
+from storage.bundle_folder import writing_bundle
 from storage.inventory import inventory
 from storage.push import destination, pull
 from storage.resumable import CHUNK_BYTES

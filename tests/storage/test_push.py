@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.bundle import BUNDLE_FILE, NAME_PATTERN, STAGE_FILE, Bundle, read_bundle, read_stage
+from storage.bundle import BUNDLE_FILE, NAME_PATTERN, STAGE_FILE, Bundle
+from storage.bundle_folder import read_bundle, read_stage
 from storage.memory import MemoryStore
 from storage.push import destination, names_of, prefix_of, pull, push, push_to
 from storage.store import SILENT, Progress, open_store
