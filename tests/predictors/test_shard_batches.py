@@ -21,7 +21,7 @@ from partition.models import load_model
 from partition.verify import Chain
 from predictors.shard import parse
 from predictors.worker import now_ms
-from storage.bundle import read_bundle
+from storage.bundle_folder import read_bundle
 from wire.frame import Frame, decode, encode
 
 pytestmark = pytest.mark.slow
