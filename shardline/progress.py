@@ -21,7 +21,7 @@ from shardline.console import err
 def byte_bar(label: str, moved: str) -> Iterator["ByteBar"]:
     """A bar on stderr where that is a terminal, and one line at the end: '`moved` 12.3 MB, 190.2 MB were there'."""
     columns = (TextColumn(label), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True) as bar:
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         counted = ByteBar(bar, bar.add_task(label, total=None))
         yield counted
     err.print(f"[dim]{moved} {_megabytes(counted.moved_bytes)}, {_megabytes(counted.there_bytes)} were there[/dim]")
