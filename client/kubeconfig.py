@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from logging.handlers import BufferingHandler
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +57,12 @@ def read_kubeconfig(config: Any, configuration: Any, kubeconfig: str | Path | No
 @contextmanager
 def _log_as_error(path: str) -> Iterator[None]:
     """A credential plugin that fails is only logged by the library, which then asks as nobody."""
-    records: list[str] = []
-    handler = logging.Handler(logging.ERROR)
-    handler.emit = lambda record: records.append(record.getMessage())  # type: ignore[method-assign]
+    handler = BufferingHandler(capacity=1000)
+    handler.setLevel(logging.ERROR)
     logging.getLogger().addHandler(handler)
     try:
         yield
     finally:
         logging.getLogger().removeHandler(handler)
-    if records:
-        raise ClusterError(f"kubeconfig {path}: no credentials: {one_line(records[0], 300)}")
+    if handler.buffer:
+        raise ClusterError(f"kubeconfig {path}: no credentials: {one_line(handler.buffer[0].getMessage(), 300)}")

@@ -25,9 +25,9 @@ def open_pod_port(configuration: Any, path: str, name: str) -> "PodPort":
 
     token = configuration.auth_settings().get("BearerToken", {}).get("value")
     headers = {"sec-websocket-protocol": _PROTOCOL} | ({"authorization": token} if token else {})
-    url = ws_client.get_websocket_url(configuration.host + path)  # type: ignore[no-untyped-call]
+    url = ws_client.get_websocket_url(configuration.host + path)  # type: ignore[no-untyped-call]  # kubernetes has no types
     try:
-        return PodPort(ws_client.create_websocket(configuration, url, headers), name)  # type: ignore[no-untyped-call]
+        return PodPort(ws_client.create_websocket(configuration, url, headers), name)  # type: ignore[no-untyped-call]  # likewise
     except (WebSocketException, OSError, ValueError) as exc:
         status = getattr(exc, "status_code", None)
         if status is None:

@@ -8,7 +8,6 @@ import asyncio
 import json
 import logging
 import math
-import os
 import time
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
@@ -187,6 +186,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # Idle OpenMP threads that spin take the CPU from the other stages on the same machine.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     run_main(main)

@@ -38,7 +38,7 @@ def takes_chain_options(command: Callable[..., None]) -> Callable[..., None]:
         command(**given, chain=chain)
 
     parameters = [each.replace(kind=Parameter.KEYWORD_ONLY) for each in (*own.values(), *shared.values())]
-    with_options.__signature__ = signature(command).replace(parameters=parameters)  # type: ignore[attr-defined]
+    with_options.__signature__ = signature(command).replace(parameters=parameters)  # type: ignore[attr-defined]  # PEP 362
     with_options.__annotations__ = {each.name: each.annotation for each in parameters}
     return with_options
 

@@ -57,7 +57,7 @@ def _open(folder: Path, buckets: Sequence[str]) -> Any:
     return storage
 
 
-class _Storage(Storage):  # type: ignore[misc]
+class _Storage(Storage):  # type: ignore[misc]  # the emulator ships no types
     def create_file(self, bucket: str, name: str, content: bytes, described: dict[str, Any], *rest: Any) -> None:
         """Without a link, clients download where they list. With one they would go to the host and port that the object
         was once written through, which may not be there any more, or not for them."""
@@ -73,7 +73,7 @@ def _in_turn(method: str) -> Callable[[Any], None]:
     return handle
 
 
-class _Handler(RequestHandler):  # type: ignore[misc]
+class _Handler(RequestHandler):  # type: ignore[misc]  # likewise
     timeout = IDLE_S
     turn = threading.Lock()  # the storage is not made for threads
     do_DELETE = _in_turn("DELETE")  # noqa: N815 - the names that http.server calls

@@ -97,7 +97,7 @@ def _unreadable(path: Path, message: str) -> Problem:
     return Problem(severity=Severity.ERROR, rule="yaml", file=str(path), message=" ".join(message.split()))
 
 
-class _Loader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):  # type: ignore[misc]
+class _Loader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):  # type: ignore[misc]  # chosen at run time
     """As kubectl parses: dates stay text, and a key that stands twice is refused."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 PyYAML's own way
