@@ -10,8 +10,12 @@ that finds it finds everything. A push that is killed and repeated sends the res
     pull(uri, Path("elsewhere/resnet50"))
 """
 
+import fcntl
+import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from storage.bundle import BUNDLE_FILE, STAGE_FILE, Bundle, digest_of, parse_bundle, stage_folder
@@ -76,7 +80,7 @@ def pull(uri: str, folder: Path, *, access: Access = DEFAULT_ACCESS, progress: P
     """Fetch the bundle at `uri`, a pushed one's own, and put it at `folder` in one step once all of it was checked.
 
     Nothing is fetched if `folder` is that bundle already. What an earlier pull fetched before it was broken off lies
-    beside it and is used again.
+    beside it and is used again. Of two pulls to one folder the second waits for the first, and finds the bundle there.
 
     Raises:
         BundleError: what came is incomplete or altered, or `folder` is something else than a bundle.
@@ -84,8 +88,12 @@ def pull(uri: str, folder: Path, *, access: Access = DEFAULT_ACCESS, progress: P
     """
     store = open_store(uri, access)
     bundle = _pushed(store, uri)
-    if not _is_at(folder, bundle):
-        _pull_from(store, bundle, folder.resolve(), progress or SILENT)
+    folder = folder.resolve()
+    if _is_at(folder, bundle):
+        return bundle
+    with _only_one(folder.with_name(f".{folder.name}.pull.{bundle.digest[-12:]}")) as fetched:
+        if not _is_at(folder, bundle):
+            _pull_from(store, bundle, folder, fetched, progress or SILENT)
     return bundle
 
 
@@ -108,9 +116,33 @@ def _is_at(folder: Path, bundle: Bundle) -> bool:
         return False
 
 
-def _pull_from(store: Store, bundle: Bundle, folder: Path, progress: Progress) -> None:
-    fetched = folder.with_name(f".{folder.name}.pull.{bundle.digest[-12:]}")
+@contextmanager
+def _only_one(folder: Path) -> Iterator[Path]:
+    """The folder, made if need be, for this process alone: others wait here. What is left in it is kept."""
+    with as_storage_error(str(folder)):
+        locked = _locked(folder)
+    try:
+        yield folder
+    finally:
+        with suppress(OSError):
+            folder.rmdir()
+        os.close(locked)
 
+
+def _locked(folder: Path) -> int:
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:  # removed since by who had it
+            continue
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        if folder.exists() and folder.stat().st_ino == os.fstat(opened).st_ino:
+            return opened
+        os.close(opened)
+
+
+def _pull_from(store: Store, bundle: Bundle, folder: Path, fetched: Path, progress: Progress) -> None:
     def fetch(name: str, progress: Progress) -> None:
         path = fetched / name
         if not _is_fetched(path, name, bundle):
@@ -127,7 +159,6 @@ def _pull_from(store: Store, bundle: Bundle, folder: Path, progress: Progress) -
         with as_storage_error(str(folder)):
             for path in fetched.iterdir():
                 path.rename(draft / path.name)
-            fetched.rmdir()
 
 
 def _is_fetched(path: Path, name: str, bundle: Bundle) -> bool:
