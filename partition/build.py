@@ -1,8 +1,8 @@
 """A model -> a bundle on disk: capture, plan, cut, save, and prove before it is put in place."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +11,11 @@ import torch
 from torch.export import ExportedProgram
 from torch.utils._pytree import tree_leaves
 
-from partition.capture import capture
-from partition.costs import measure
 from partition.cut import Shard, cut
 from partition.layout import to_numpy
-from partition.liveness import Liveness, analyse
 from partition.models import Model
-from partition.plan import Plan, plan, plan_at
+from partition.plan import Plan
+from partition.planning import PlanOptions, Progress, make_plan
 from partition.program import runnable
 from partition.runtime import Golden, LoadedShard
 from storage.bundle import (
@@ -34,19 +32,11 @@ from storage.bundle import (
 from storage.bundle_folder import writing_bundle
 from tasks.registry import task_reply
 from wire.errors import CutError, ModelError
-from wire.limits import Limits
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BuildOptions:
-    """How to cut. `cuts` names positions; without them `stages` are planned. `batch` is what a stage runs at most."""
-
-    stages: int = 3
-    cuts: tuple[str, ...] = ()
-    batch: int = 1
-    limits: Limits = field(default_factory=Limits)
+class BuildOptions(PlanOptions):
+    """How to cut, and what to put into the bundle."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,22 +48,6 @@ class GoldenPicture:
 
     png: bytes
     pixels: np.ndarray
-
-
-def make_plan(model: Model, pictures: np.ndarray, options: BuildOptions, say: Progress) -> tuple[Liveness, Plan]:
-    """Capture the model, measure it on `pictures` (uint8 [n, 3, height, width]) and plan its stages.
-
-    Raises:
-        ModelError, CutError, PlanError: as `capture`, `Liveness.find_all` and `plan` say.
-    """
-    say(f"exporting {model.reference}")
-    liveness = analyse(capture(model))
-    positions = liveness.find_all(options.cuts)
-    say("measuring")
-    costs = measure(liveness, torch.from_numpy(np.resize(pictures, (options.batch, *pictures.shape[1:]))))
-    if positions:
-        return liveness, plan_at(liveness, costs, positions, options.limits)
-    return liveness, plan(liveness, costs, options.stages, options.limits)
 
 
 def build(

@@ -39,7 +39,7 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Measure MODEL on this machine and show the plan; of a bundle's folder, show the plan that it was built by."""
-    from partition.build import make_plan
+    from partition.planning import make_plan
     from shardline.tables import bundle_dict, bundle_table, plan_dict, plan_table
 
     if (Path(model) / BUNDLE_FILE).is_file():
