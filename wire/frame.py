@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
+import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
@@ -41,7 +42,7 @@ _ALIGNMENT = 8  # bytes; the widest dtype
 _METADATA = "__metadata__"
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,15}")  # below 2**53: the same in every language's JSON
 _MAX_INT64 = 2**63 - 1
-_DTYPES = {
+_DTYPES: dict[str, np.dtype[Any]] = {
     "BOOL": np.dtype("?"),
     "U8": np.dtype("u1"),
     "I8": np.dtype("i1"),
@@ -52,10 +53,13 @@ _DTYPES = {
     "U64": np.dtype("<u8"),
     "I64": np.dtype("<i8"),
     "F16": np.dtype("<f2"),
+    "BF16": np.dtype(ml_dtypes.bfloat16),  # to numpy a type of two bytes that it knows nothing about
     "F32": np.dtype("<f4"),
     "F64": np.dtype("<f8"),
 }
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+_BF16 = _DTYPES["BF16"]
+_FLOATS = frozenset({"F16", "BF16", "F32", "F64"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -133,6 +137,11 @@ def named_dtype(name: str) -> np.dtype[Any]:
         raise _bad(f"dtype {reprlib.repr(name)}", f"one of {', '.join(_DTYPES)}") from exc
 
 
+def is_float(dtype: np.dtype[Any]) -> bool:
+    """Can values of this dtype be NaN? `dtype.kind` says no of bfloat16."""
+    return _NAMES.get(dtype) in _FLOATS
+
+
 def is_frame(body: bytes | bytearray | memoryview) -> bool:
     """Whether a body is meant as a frame, by its first 9 bytes: a plausible header length, then '{'.
 
@@ -149,6 +158,14 @@ def encode(frame: Frame) -> bytes:
     Raises:
         FrameError: parameters that are not JSON, or a header over `HEADER_BYTES`.
     """
+    return b"".join(encode_parts(frame))
+
+
+def encode_parts(frame: Frame) -> list[bytes | memoryview]:
+    """As `encode`, but in parts that follow each other: the header, then each tensor's own memory, not copied.
+
+    Whoever sends the parts must not change the tensors before they are sent.
+    """
     by_width = sorted(frame.tensors.items(), key=lambda item: -item[1].itemsize)
     ends = accumulate((array.nbytes for _, array in by_width), initial=0)
     places = {name: place for (name, _), place in zip(by_width, pairwise(ends), strict=True)}
@@ -160,8 +177,12 @@ def encode(frame: Frame) -> bytes:
     header += b" " * (-len(header) % _ALIGNMENT)
     if len(header) > HEADER_BYTES:
         raise _bad(f"a header of {len(header)} bytes", f"{HEADER_BYTES}")
-    data = ((array if array.flags.c_contiguous else array.copy(order="C")).data for _, array in by_width)
-    return b"".join([len(header).to_bytes(_LENGTH_BYTES, "little"), header, *data])
+    return [len(header).to_bytes(_LENGTH_BYTES, "little") + header, *(_memory(array) for _, array in by_width)]
+
+
+def _memory(array: Array) -> memoryview:
+    """An array's bytes in C order; as bytes, for numpy gives out no memory of a dtype that Python has no letter for."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def decode(body: bytes | bytearray | memoryview) -> Frame:

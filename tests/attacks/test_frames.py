@@ -133,6 +133,8 @@ ATTACKS: dict[str, tuple[bytes, str]] = {
         ),
         "starts at byte 0",
     ),
+    "BF16 of odd bytes": (with_tensors(b"\0\0\0", x=entry("BF16", [1], [0, 3])), "3 bytes for 'x'"),
+    "BF16 over the data": (with_tensors(b"\0\0", x=entry("BF16", [2**62], [0, 2**63 - 2])), "bytes for 'x'"),
     "BOOL of 2": (with_tensors(b"\x02", x=entry("BOOL")), "a byte over 1"),
     # metadata
     "no metadata": (with_header({}), "metadata None"),

@@ -9,14 +9,17 @@ import numpy as np
 import pytest
 import safetensors
 import safetensors.numpy
+import safetensors.torch
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from wire.errors import FrameError
-from wire.frame import MAX_RANK, MAX_TENSORS, Frame, decode, dtype_name, encode, is_frame, named_dtype
+from wire.frame import MAX_RANK, MAX_TENSORS, Frame, decode, dtype_name, encode, is_float, is_frame, named_dtype
 
-DTYPES = ["BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64", "F16", "F32", "F64"]
+NUMPYS = ["BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64", "F16", "F32", "F64"]  # its own dtypes
+DTYPES = [*NUMPYS, "BF16"]
 DOCS = Path(__file__).parents[2] / "docs" / "frame.md"
 EXAMPLE = Frame(
     tensors={"size": np.array([[480, 640]], np.uint16), "x": np.array([[1.0, -2.0]], np.float32)},
@@ -149,13 +152,19 @@ class TestTable:
             np.testing.assert_array_equal(array, frame.tensors[name])
 
 
-tensors = st.dictionaries(
-    st.text(max_size=5).filter(lambda name: name != "__metadata__"),
-    st.sampled_from(DTYPES).flatmap(
-        lambda name: hnp.arrays(named_dtype(name), hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3))
-    ),
-    max_size=4,
-)
+def arrays(name: str) -> st.SearchStrategy[np.ndarray]:
+    """Any values of the dtype, NaN of every kind among them, in up to three dimensions."""
+    bits = np.dtype(np.uint16) if name == "BF16" else named_dtype(name)
+    shapes = hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3)
+    return hnp.arrays(bits, shapes).map(lambda array: array.view(named_dtype(name)))
+
+
+def named_arrays(dtypes: list[str]) -> st.SearchStrategy[dict[str, np.ndarray]]:
+    names = st.text(max_size=5).filter(lambda name: name != "__metadata__")
+    return st.dictionaries(names, st.sampled_from(dtypes).flatmap(arrays), max_size=4)
+
+
+tensors = named_arrays(DTYPES)
 numbers = st.integers(0, 2**53)
 texts = st.text(max_size=9).filter(str.isprintable)
 json_values = st.recursive(
@@ -188,8 +197,9 @@ class TestProperties:
         assert all(array.flags.aligned for array in decode(data).tensors.values())
 
     @settings(max_examples=100, deadline=None)
-    @given(frames)
-    def test_peer_reads_every_frame(self, frame: Frame) -> None:
+    @given(named_arrays(NUMPYS))
+    def test_peer_reads_every_frame(self, tensors: dict[str, np.ndarray]) -> None:
+        frame = Frame(tensors=tensors, bundle="b", stage=0)
         found = safetensors.numpy.load(encode(frame))
 
         assert {name: array.tobytes() for name, array in found.items()} == {
@@ -197,7 +207,22 @@ class TestProperties:
         }
 
     @settings(max_examples=100, deadline=None)
-    @given(tensors)
+    @given(arrays("BF16"))
+    def test_peer_reads_and_writes_bfloat16(self, array: np.ndarray) -> None:
+        """safetensors' numpy does not know it, its torch does: the same bits on both ways."""
+        ours = encode(Frame(tensors={"x": array}, bundle="b", stage=0))
+
+        found = safetensors.torch.load(ours)["x"]
+
+        assert found.dtype is torch.bfloat16
+        assert np.array_equal(found.view(torch.int16).numpy(), array.view(np.int16))
+        theirs = safetensors.torch.save({"x": found}, {"shardline": "1", "bundle": "b", "stage": "0"})
+        back = decode(theirs).tensors["x"]
+        assert back.dtype == array.dtype
+        assert back.tobytes() == array.tobytes()
+
+    @settings(max_examples=100, deadline=None)
+    @given(named_arrays(NUMPYS))
     def test_every_frame_of_the_peer(self, arrays: dict[str, np.ndarray]) -> None:
         data = safetensors.numpy.save(arrays, metadata={"shardline": "1", "bundle": "b", "stage": "4", "later": "x"})
 
@@ -317,6 +342,22 @@ class TestFrame:
             assert np.shares_memory(array, body_bytes)
             with pytest.raises(ValueError, match="read-only"):
                 array[...] = 0
+
+    def test_bfloat16_of_any_strides_and_address(self) -> None:
+        array = np.arange(24).astype(named_dtype("BF16")).reshape(2, 3, 4)
+        views = {"turned": array.T, "stepped": array[:, ::2, ::-1], "scalar": array[1, 1, 1], "flag": np.array([True])}
+        data = encode(Frame(tensors={name: np.asarray(view) for name, view in views.items()}, bundle="b", stage=0))
+
+        for start in range(4):
+            found = decode(memoryview(b"\0" * start + data)[start:]).tensors
+
+            for name, view in views.items():
+                np.testing.assert_array_equal(found[name], view)
+                assert found[name].flags.aligned
+                assert not found[name].flags.writeable
+
+    def test_floats(self) -> None:
+        assert [name for name in DTYPES if is_float(named_dtype(name))] == ["F16", "F32", "F64", "BF16"]
 
     def test_dtype_names(self) -> None:
         assert [dtype_name(named_dtype(name)) for name in DTYPES] == DTYPES
