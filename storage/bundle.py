@@ -8,6 +8,7 @@
     stages/0/stage.json          {"stage": 0}
     stages/0/shard.pt2           the shard
     stages/0/golden.safetensors  one input of this stage and what it gave: warms the server up and proves it
+    stages/0/compiled/cpu/…      the shard compiled for one kind of machine, if that was asked for
     stages/1/…
 
 Trust goes one way: whoever names a bundle's digest (a manifest, a frame) fixes the bytes of bundle.json, which fixes
@@ -30,7 +31,8 @@ from storage.typed import MismatchError, typed
 from wire.errors import BundleError
 from wire.limits import Limits
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READABLE_VERSIONS = (1, 2)  # 1 knew no compiled packages and no tolerances
 BUNDLE_JSON_BYTES = 16 * 1024**2  # of bundle.json itself: thousands of labels and files need a few MB
 BUNDLE_FILE = "bundle.json"
 STAGE_FILE = "stage.json"
@@ -39,6 +41,9 @@ GOLDEN_FILE = "golden.safetensors"
 WHOLE_FILE = "whole.pt2"
 GOLDEN_PICTURE_FILE = "golden.png"
 GOLDEN_REPLY_FILE = "golden.json"
+
+PRECISIONS = ("fp32", "bf16", "fp16")
+TARGETS = ("cpu", "cuda")
 
 NAME_PATTERN = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _BATCH_DIM = re.compile(r"(?:([1-9][0-9]{0,8})\*)?batch")
@@ -117,6 +122,37 @@ class FileDigest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Package:
+    """A shard compiled by AOTInductor, and the machine that it needs: it runs nowhere else.
+
+    `path` is relative to the stage's folder. `batch` is the one that it takes, None for any. `system` and `machine` are
+    Python's `sys.platform` and `platform.machine()`, `cpu_features` are named as torch.cpu.get_capabilities() does,
+    `gpu_architecture` is "sm_90" or the like for the target cuda, else None.
+    """
+
+    path: str
+    target: str
+    batch: int | None
+    torch_version: str
+    system: str
+    machine: str
+    cpu_features: tuple[str, ...]
+    gpu_architecture: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tolerance:
+    """How far a chain's outputs may be from those of the whole in fp32.
+
+    `max_relative_error` is the largest difference over the largest value of an output, `top1_agreement` the least share
+    of pictures with the same top class.
+    """
+
+    max_relative_error: float
+    top1_agreement: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
     """One shard's place in the chain. `cut` names the position after it, None for the last stage."""
 
@@ -127,11 +163,16 @@ class Stage:
     model_ms: float  # measured, one batch of `Bundle.batch`
     weight_bytes: int
     output_bytes: int  # of one instance, what crosses to the next stage
+    compiled: tuple[Package, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
-    """bundle.json, parsed."""
+    """bundle.json, parsed.
+
+    `portable_tolerance` is of the portable shards; None means to the bit, which holds in fp32. `compiled_tolerance` is
+    of the compiled ones, None where there are none.
+    """
 
     name: str
     model: str
@@ -145,6 +186,8 @@ class Bundle:
     max_instances: int  # the most pictures in one request: what fits `limits.request_bytes` at every cut
     threads: int  # torch threads when the costs were measured
     stages: tuple[Stage, ...]
+    portable_tolerance: Tolerance | None = None
+    compiled_tolerance: Tolerance | None = None
     files: Mapping[str, FileDigest] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
@@ -155,7 +198,16 @@ class Bundle:
 
     def to_json(self) -> bytes:
         """bundle.json's bytes: sorted keys, so that equal bundles have equal digests."""
-        return (json.dumps(asdict(self), indent=1, sort_keys=True) + "\n").encode()
+        document = asdict(self)
+        if self.schema_version == 1:  # as it was written, so that its digest stays
+            _without_since_2(document)
+        return (json.dumps(document, indent=1, sort_keys=True) + "\n").encode()
+
+
+def _without_since_2(document: dict[str, Any]) -> None:
+    del document["portable_tolerance"], document["compiled_tolerance"]
+    for stage in document["stages"]:
+        del stage["compiled"]
 
 
 def parse_bundle(data: bytes) -> Bundle:
@@ -167,10 +219,10 @@ def parse_bundle(data: bytes) -> Bundle:
     """
     document = load_json(data, BUNDLE_FILE)
     version = document.get("schema_version")
-    if type(version) is not int or version != SCHEMA_VERSION:
+    if type(version) is not int or version not in READABLE_VERSIONS:
         raise BundleError(
-            f"{BUNDLE_FILE} has schema_version {reprlib.repr(version)}; this Shardline reads {SCHEMA_VERSION}: "
-            "build the bundle again"
+            f"{BUNDLE_FILE} has schema_version {reprlib.repr(version)}; this Shardline reads "
+            f"{' and '.join(map(str, READABLE_VERSIONS))}: build the bundle again"
         )
     try:
         bundle: Bundle = typed(Bundle, document)
@@ -185,7 +237,7 @@ def parse_bundle(data: bytes) -> Bundle:
 
 
 def _off_schema(what: str) -> BundleError:
-    return BundleError(f"{BUNDLE_FILE} does not follow schema {SCHEMA_VERSION} ({what}): build the bundle again")
+    return BundleError(f"{BUNDLE_FILE} does not follow its schema ({what}): build the bundle again")
 
 
 def load_json(data: bytes, name: str) -> dict[str, Any]:
@@ -204,6 +256,11 @@ def _problems(bundle: Bundle) -> Iterator[str]:
     """What the types let through and no bundle has."""
     if not NAME_PATTERN.fullmatch(bundle.name):
         yield f"name is {reprlib.repr(bundle.name)}, not small letters, digits and '-'"
+    if bundle.precision not in PRECISIONS:
+        yield f"precision is {reprlib.repr(bundle.precision)}, not one of {', '.join(PRECISIONS)}"
+    for tolerance in (bundle.portable_tolerance, bundle.compiled_tolerance):
+        if tolerance is not None:
+            yield from _tolerance_problems(tolerance)
     for field_name in ("batch", "max_instances", "threads"):
         if getattr(bundle, field_name) < 1:
             yield f"{field_name} is {getattr(bundle, field_name)}, not 1 or more"
@@ -215,11 +272,36 @@ def _problems(bundle: Bundle) -> Iterator[str]:
             yield f"stages[{stage.index}].model_ms is {stage.model_ms}, not a time"
         for spec in stage.inputs + stage.outputs:
             yield from _spec_problems(spec, f"stages[{stage.index}]")
+        for package in stage.compiled:
+            yield from _package_problems(package, bundle, stage.index)
     for path, entry in bundle.files.items():
         if not is_inside(path):
             yield f"files has {reprlib.repr(path)}, not a path inside the bundle"
         if not _SHA256.fullmatch(entry.sha256) or entry.size_bytes < 0:
             yield f"files[{reprlib.repr(path)}] has no sha256 and size"
+
+
+def _tolerance_problems(tolerance: Tolerance) -> Iterator[str]:
+    if not 0 <= tolerance.max_relative_error < float("inf"):
+        yield f"a max_relative_error is {tolerance.max_relative_error}, not a number from 0"
+    if not 0 <= tolerance.top1_agreement <= 1:
+        yield f"a top1_agreement is {tolerance.top1_agreement}, not from 0 to 1"
+
+
+def _package_problems(package: Package, bundle: Bundle, index: int) -> Iterator[str]:
+    where = f"stages[{index}].compiled"
+    if f"{stage_folder(index)}/{package.path}" not in bundle.files:
+        yield f"{where} has {reprlib.repr(package.path)}, which files do not list"
+    if package.target not in TARGETS:
+        yield f"{where} has the target {reprlib.repr(package.target)}, not one of {', '.join(TARGETS)}"
+    if package.batch is not None and package.batch < 1:
+        yield f"{where} has the batch {package.batch}, not 1 or more"
+    if (package.target == "cuda") != (package.gpu_architecture is not None):
+        yield f"{where} has a gpu_architecture where the target is not cuda, or none where it is"
+    texts = (package.torch_version, package.system, package.machine, package.gpu_architecture or "")
+    for text in (*texts, *package.cpu_features):
+        if not text.isprintable():  # these end up in logs
+            yield f"{where} has {reprlib.repr(text)}, not printable text"
 
 
 def _spec_problems(spec: TensorSpec, where: str) -> Iterator[str]:

@@ -30,6 +30,17 @@ STAGE = {
     "model_ms": 1.0,
     "weight_bytes": 1,
     "output_bytes": 1,
+    "compiled": [],
+}
+PACKAGE = {
+    "path": "shard.pt2",
+    "target": "cpu",
+    "batch": None,
+    "torch_version": "2.14.1",
+    "system": "linux",
+    "machine": "x86_64",
+    "cpu_features": ["avx2"],
+    "gpu_architecture": None,
 }
 VALID: dict[str, Any] = {
     "name": "small",
@@ -45,7 +56,9 @@ VALID: dict[str, Any] = {
     "threads": 1,
     "stages": [STAGE],
     "files": {"stages/0/shard.pt2": {"sha256": SHA256, "size_bytes": 1}},
-    "schema_version": 1,
+    "portable_tolerance": None,
+    "compiled_tolerance": None,
+    "schema_version": 2,
 }
 
 
@@ -71,6 +84,14 @@ def file_named(name: str) -> bytes:
     return changed({name: {"sha256": SHA256, "size_bytes": 1}}, "files")
 
 
+def package(**fields: object) -> bytes:
+    return changed([{**PACKAGE, **fields}], "stages", 0, "compiled")
+
+
+def tolerance(error: object, agreement: object) -> bytes:
+    return changed({"max_relative_error": error, "top1_agreement": agreement}, "compiled_tolerance")
+
+
 def stages(*indexes: object) -> bytes:
     return changed([{**STAGE, "index": index} for index in indexes], "stages")
 
@@ -89,9 +110,10 @@ ATTACKS: dict[str, tuple[bytes, str]] = {
     "trailing newline": (written(VALID) + b"\n", "its bytes are not"),
     # the version
     "no version": (without("schema_version"), "schema_version None"),
-    "version of tomorrow": (changed(2, "schema_version"), "schema_version 2"),
+    "version of tomorrow": (changed(3, "schema_version"), "schema_version 3"),
     "version true": (changed(True, "schema_version"), "schema_version True"),
     "version 1.0": (changed(1.0, "schema_version"), "schema_version 1.0"),
+    "version 1 with what came with 2": (changed(1, "schema_version"), "its bytes are not"),
     # the fields
     "field missing": (without("stages"), "lacks ['stages']"),
     "field unknown": (changed(1, "__class__"), "has the unknown ['__class__']"),
@@ -128,6 +150,20 @@ ATTACKS: dict[str, tuple[bytes, str]] = {
     "dimensions too few": (changed([0], "stages", 0, "inputs", 0, "dim_order"), "the dim_order"),
     "strides too few": (changed([1], "stages", 0, "inputs", 0, "strides"), "the strides"),
     "stride is negative": (changed([-1, 1], "stages", 0, "inputs", 0, "strides"), "the dimension"),
+    # compiled packages
+    "precision of nobody": (changed("fp8", "precision"), "precision is 'fp8'"),
+    "package not listed": (package(path="other.pt2"), "'other.pt2', which files do not list"),
+    "package above": (package(path="../1/shard.pt2"), "which files do not list"),
+    "package for another target": (package(target="tpu"), "the target 'tpu'"),
+    "package for no batch": (package(batch=0), "the batch 0"),
+    "package for a GPU without one": (package(target="cuda"), "gpu_architecture"),
+    "package for the CPU with a GPU": (package(gpu_architecture="sm_90"), "gpu_architecture"),
+    "package with a line break": (package(machine="x86\nforged"), "not printable text"),
+    "package with a feature that is a line break": (package(cpu_features=["\n"]), "not printable text"),
+    "tolerance is NaN": (tolerance(float("nan"), 1), "max_relative_error is nan"),
+    "tolerance without end": (tolerance(float("inf"), 1), "max_relative_error is inf"),
+    "tolerance is negative": (tolerance(-1, 1), "max_relative_error is -1"),
+    "agreement over all": (tolerance(0, 1.5), "top1_agreement is 1.5"),
     # the files
     "file above": (file_named("../../etc/passwd"), "files has '../../etc/passwd'"),
     "file above from inside": (file_named("stages/0/../../../shadow"), "not a path inside"),
@@ -151,6 +187,10 @@ ATTACKS: dict[str, tuple[bytes, str]] = {
 
 def test_valid() -> None:
     assert parse_bundle(written(VALID)).name == "small"
+
+
+def test_valid_with_a_package() -> None:
+    assert parse_bundle(package()).stages[0].compiled[0].cpu_features == ("avx2",)
 
 
 @pytest.mark.parametrize(("data", "message"), ATTACKS.values(), ids=ATTACKS.keys())

@@ -282,6 +282,14 @@ class TestParse:
         with pytest.raises(BundleError):
             parse_bundle(data)
 
+    def test_schema_1_is_read_and_keeps_its_digest(self) -> None:
+        bundle = parse_bundle(SMALL_JSON_1)
+
+        assert bundle.to_json() == SMALL_JSON_1
+        assert bundle.digest == digest_of(SMALL_JSON_1)
+        assert bundle.stages[0].compiled == ()
+        assert bundle.portable_tolerance is bundle.compiled_tolerance is None
+
     def test_cut_at_every_byte(self) -> None:
         for end in range(len(SMALL_JSON)):
             with pytest.raises(BundleError):
@@ -289,6 +297,94 @@ class TestParse:
 
 
 SMALL_JSON = b"""{
+ "batch": 1,
+ "compiled_tolerance": {
+  "max_relative_error": 0.0001,
+  "top1_agreement": 1.0
+ },
+ "files": {
+  "stages/0/compiled/cpu/any.pt2": {
+   "sha256": "cb8379ac2098aa165029e3938a51da0bcecfc008fd6795f401178647f96c5b34",
+   "size_bytes": 3
+  },
+  "stages/0/shard.pt2": {
+   "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+   "size_bytes": 3
+  }
+ },
+ "limits": {
+  "body_bytes": 33554432,
+  "pixels": 50000000,
+  "request_bytes": 6291456
+ },
+ "max_instances": 1,
+ "model": "torchvision:small",
+ "name": "small",
+ "picture": {
+  "fit": "crop",
+  "height": 8,
+  "interpolation": "bilinear",
+  "resize": null,
+  "width": 8
+ },
+ "portable_tolerance": null,
+ "precision": "fp32",
+ "schema_version": 2,
+ "stages": [
+  {
+   "compiled": [
+    {
+     "batch": null,
+     "cpu_features": [
+      "avx2",
+      "f16c",
+      "fma3"
+     ],
+     "gpu_architecture": null,
+     "machine": "x86_64",
+     "path": "compiled/cpu/any.pt2",
+     "system": "linux",
+     "target": "cpu",
+     "torch_version": "2.14.1"
+    }
+   ],
+   "cut": null,
+   "index": 0,
+   "inputs": [
+    {
+     "dim_order": [
+      0,
+      1
+     ],
+     "dtype": "U8",
+     "name": "pixels",
+     "shape": [
+      "batch",
+      8
+     ],
+     "strides": null
+    }
+   ],
+   "model_ms": 1.5,
+   "output_bytes": 12,
+   "outputs": [],
+   "weight_bytes": 40
+  }
+ ],
+ "task": {
+  "labels": [
+   "cat"
+  ],
+  "name": "classify"
+ },
+ "threads": 1,
+ "torch_version": "2.14.1",
+ "weights": "random:0"
+}
+"""
+
+# as Shardline 0.1 wrote it before there were compiled packages
+SMALL_JSON_1 = b"""{
  "batch": 1,
  "files": {
   "stages/0/shard.pt2": {
