@@ -14,7 +14,7 @@ from types import FrameType
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_CLOSE = (b"connection", b"close")
+CLOSE = (b"connection", b"close")
 
 
 class Drain:
@@ -59,7 +59,7 @@ class CloseConnections:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_and_close(message: Message) -> None:
             if message["type"] == "http.response.start" and self._drain.begun:
-                message = {**message, "headers": [*message.get("headers", []), _CLOSE]}
+                message = {**message, "headers": [*message.get("headers", []), CLOSE]}
             await send(message)
 
         await self._app(scope, receive, send_and_close if scope["type"] == "http" else send)

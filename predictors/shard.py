@@ -21,11 +21,12 @@ from partition.device import DEVICES, choose_device
 from partition.runtime import Golden, LoadedShard, load_shard, use_threads
 from predictors.batching import Share
 from predictors.metrics import BATCH_SIZE, QUEUE_SECONDS
-from predictors.server import FRAME_TYPE, JSON_TYPE, Answer, BytesModel, arguments, run_main, serve
+from predictors.model import FRAME_TYPE, Answer, BytesModel
+from predictors.server import arguments, run_main, serve
 from predictors.worker import Worker, check_deadline
 from tasks.registry import task_reply
 from wire.errors import ForeignFrameError, FrameError
-from wire.frame import Frame, decode, encode, is_frame
+from wire.frame import Frame, decode, encode_parts, is_frame
 
 TIMINGS_PARAMETER = "timings"
 
@@ -94,7 +95,7 @@ class ShardPredictor(BytesModel):
             )
         return joins
 
-    async def answer(self, body: bytes, headers: Mapping[str, str]) -> Answer:  # noqa: ARG002  # a frame carries all
+    async def answer(self, body: bytes | memoryview, headers: Mapping[str, str]) -> Answer:  # noqa: ARG002  # a frame carries all
         if not is_frame(body):
             raise FrameError(
                 f"stage {self._shard.stage.index} takes frames, not pictures or JSON: send those to the transformer of "
@@ -106,6 +107,8 @@ class ShardPredictor(BytesModel):
         self._shard.check(frame.tensors)
         size = self._shard.instances(frame.tensors) if self._parts else 1
         runs = await self._worker.run(frame.tensors, size, frame.deadline_ms)
+        if not self._shard.is_last and len(runs) == 1:
+            return self._finish(frame, runs)  # copies nothing
         # in a thread of its own: the next batch runs already
         return await asyncio.to_thread(self._finish, frame, runs)
 
@@ -141,7 +144,8 @@ class ShardPredictor(BytesModel):
         timings = {**frame.timings, str(frame.stage): round(sum(run.taken_ms for run in runs), 3)}
         if self._shard.is_last:
             return self._reply(replace(frame, tensors=outputs, timings=timings))
-        return Answer(encode(replace(frame, tensors=outputs, stage=frame.stage + 1, timings=timings)), FRAME_TYPE)
+        passed_on = replace(frame, tensors=outputs, stage=frame.stage + 1, timings=timings)
+        return Answer(tuple(encode_parts(passed_on)), FRAME_TYPE)
 
     def _reply(self, frame: Frame) -> Answer:
         task = self._shard.bundle.task
@@ -150,7 +154,7 @@ class ShardPredictor(BytesModel):
         reply: dict[str, object] = {"predictions": task_reply(task.name)(frame.tensors, task, parameters)}
         if with_timings:
             reply["timings"] = frame.timings
-        return Answer(json.dumps(reply, allow_nan=False).encode(), JSON_TYPE)
+        return Answer((json.dumps(reply, allow_nan=False).encode(),))
 
 
 def parse() -> Namespace:

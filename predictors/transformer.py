@@ -13,8 +13,10 @@ from dataclasses import dataclass
 
 import aiohttp
 
+from predictors.model import Answer, BytesModel
 from predictors.picture import pixel_batch
-from predictors.server import JSON_TYPE, Answer, BytesModel, arguments, run_main, serve
+from predictors.replies import JSON_TYPE
+from predictors.server import arguments, run_main, serve
 from predictors.worker import Worker, call_each, check_deadline, now_ms
 from storage.bundle import PictureSpec
 from wire.errors import DeadlineError, PredictorDownError, PredictorError, RequestError, ShardlineError
@@ -51,12 +53,12 @@ class ImageTransformer(BytesModel):
         self._worker = Worker(call_each, threads=_DECODE_THREADS, max_queue=config.max_queue)
         self._session: aiohttp.ClientSession | None = None
 
-    async def answer(self, body: bytes, headers: Mapping[str, str]) -> Answer:
+    async def answer(self, body: bytes | memoryview, headers: Mapping[str, str]) -> Answer:
         deadline_ms = now_ms() + self._config.request_timeout_ms
         request_id = headers.get("x-request-id") or uuid.uuid4().hex
         traceparent = headers.get("traceparent", "")
         [frame] = await self._worker.run(
-            lambda: self._frame(body, request_id, traceparent, deadline_ms), deadline_ms=deadline_ms
+            lambda: self._frame(bytes(body), request_id, traceparent, deadline_ms), deadline_ms=deadline_ms
         )
         return await self._ask_predictor(frame, deadline_ms)
 
@@ -96,7 +98,7 @@ class ImageTransformer(BytesModel):
             raise PredictorDownError(f"the predictor {self._url} does not answer ({reason}): try again later") from exc
         if response.status >= 400:
             raise _predictor_error(response.status, response.headers.get("retry-after"), body)
-        return Answer(body, response.headers.get("content-type", JSON_TYPE))
+        return Answer((body,), response.headers.get("content-type", JSON_TYPE))
 
     def _client(self) -> aiohttp.ClientSession:
         """One session for all requests, made on the server's own event loop."""

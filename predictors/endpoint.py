@@ -1,0 +1,97 @@
+"""The one request that counts, answered before KServe's own routes: `POST /v1/models/NAME:predict` with a known length.
+
+KServe's way leads through nine layers of middleware and routing, three timers and two log lines a request: 0.6 ms of
+CPU, and two more copies of the body. Here the body comes as one block (predictors.protocol) and the answer leaves in
+parts, as the model gave them. The model, its errors and its metrics are the same; everything else, a model that is not
+ready included, is KServe's to answer.
+"""
+
+import time
+from collections.abc import Mapping
+
+from kserve.metrics import POST_HIST_TIME, PRE_HIST_TIME, PREDICT_HIST_TIME, get_labels
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from predictors.drain import CLOSE, Drain
+from predictors.model import Answer, BytesModel
+from predictors.protocol import BODY, Body
+from predictors.replies import logged_reply
+from wire.errors import ShardlineError
+
+
+class PredictEndpoint:
+    """ASGI: the model's predict, and `others` for all that is not."""
+
+    def __init__(self, others: ASGIApp, model: BytesModel, drain: Drain) -> None:
+        self._others = others
+        self._model = model
+        self._drain = drain
+        self._path = f"/v1/models/{model.name}:predict"
+        labels = get_labels(model.name)
+        self._predict_seconds = PREDICT_HIST_TIME.labels(**labels)
+        self._preprocess_seconds = PRE_HIST_TIME.labels(**labels)
+        self._postprocess_seconds = POST_HIST_TIME.labels(**labels)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = scope.get("state", {}).get(BODY)
+        if body is None:
+            await self._others(scope, receive, send)
+        elif scope["method"] == "POST" and scope["path"] == self._path and self._model.ready:
+            await self._predict(body, scope, receive, send)
+        else:
+            await self._others(scope, _Received(body, receive), send)
+
+    async def _predict(self, body: Body, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            whole = await body.whole()
+        except ConnectionResetError:
+            return
+        start_s = time.perf_counter()
+        self._preprocess_seconds.observe(0.0)  # nothing is done there; KServe counts each request all the same
+        try:
+            answer = await self._model.answer_or_error(whole, _headers(scope))
+        except ShardlineError as exc:
+            await self._closing(logged_reply(exc))(scope, receive, send)
+            return
+        finally:
+            self._predict_seconds.observe(time.perf_counter() - start_s)
+        self._postprocess_seconds.observe(0.0)
+        await self._send(answer, send)
+
+    def _closing(self, response: Response) -> Response:
+        if self._drain.begun:
+            response.raw_headers.append(CLOSE)
+        return response
+
+    async def _send(self, answer: Answer, send: Send) -> None:
+        headers = [
+            (b"content-type", answer.content_type.encode("latin-1")),
+            (b"content-length", str(sum(map(len, answer.parts))).encode()),
+            *([CLOSE] if self._drain.begun else []),
+        ]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        for part in answer.parts[:-1]:
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": answer.parts[-1]})
+
+
+class _Received:
+    """Gives a body that has come past the parser to an application that asks for it in ASGI's way."""
+
+    def __init__(self, body: Body, receive: Receive) -> None:
+        self._body: Body | None = body
+        self._receive = receive
+
+    async def __call__(self) -> Message:
+        if self._body is None:
+            return await self._receive()
+        body, self._body = self._body, None
+        try:
+            return {"type": "http.request", "body": bytes(await body.whole())}
+        except ConnectionResetError:
+            return {"type": "http.disconnect"}
+
+
+def _headers(scope: Scope) -> Mapping[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
