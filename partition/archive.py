@@ -44,6 +44,12 @@ _MEMBER = re.compile(
     r"|\.data/(version|serialization_id)"
 )
 
+_LIBRARY = re.compile(r"data/aotinductor/model/[\w.-]+\.so")
+_PACKAGE_MEMBER = re.compile(
+    r"data/aotinductor/model/[\w.-]+\.(so|cpp|cubin|fatbin|json)"
+    r"|archive_format|archive_version|byteorder|\.data/(version|serialization_id)"
+)
+
 _NAME = re.compile(r"[^\W\d]\w*|")  # what may stand as a variable in the Python source that torch makes of a graph
 _PATH = re.compile(r"[\w .:/+-]*")  # what may stand between quotes there
 _PAYLOAD = re.compile(r"(weight|tensor)_\d+")
@@ -108,18 +114,39 @@ def _copy_without_examples(path: Path, copy: Path) -> None:
                     shutil.copyfileobj(source, target)
 
 
+def unpack_package(path: Path, folder: Path) -> Path:
+    """Unpack what a package of AOTInductor needs to run, its library and a GPU's kernels; -> the library.
+
+    Raises:
+        BundleError: it is not a readable archive, has a member that no package has, or not one library.
+    """
+    with _as_bundle_error(path, "a package"):
+        names = _open(path, _PACKAGE_MEMBER, "a package").get_all_records()
+        libraries = [name for name in names if _LIBRARY.fullmatch(name)]
+        if len(libraries) != 1:
+            raise BundleError(f"{path.name} has {len(libraries)} libraries, a package has one: build it again")
+        folder.mkdir(parents=True)
+        with zipfile.ZipFile(path) as archive:
+            for entry in archive.infolist():
+                target = folder / Path(entry.filename).name
+                if target.suffix in {".so", ".cubin", ".fatbin"}:
+                    with archive.open(entry) as source, target.open("xb") as copy:
+                        shutil.copyfileobj(source, copy, 1024**2)
+    return folder / Path(libraries[0]).name
+
+
 @contextmanager
-def _as_bundle_error(path: Path) -> Iterator[None]:
+def _as_bundle_error(path: Path, what: str = "an exported program") -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as exc:
         raise BundleError(f"{path} does not exist") from exc
     except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError) as exc:
         reason = str(exc).partition("\n")[0][:200]
-        raise BundleError(f"{path.name} is not an exported program's archive ({reason}): build it again") from exc
+        raise BundleError(f"{path.name} is not {what}'s archive ({reason}): build it again") from exc
 
 
-def _open(path: Path) -> Any:
+def _open(path: Path, member: re.Pattern[str] = _MEMBER, what: str = "an exported program") -> Any:
     """Torch's reader of an archive that has the members of an exported program, each once, and no others."""
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
@@ -127,8 +154,8 @@ def _open(path: Path) -> Any:
         raise BundleError(f"{path.name} has {len(entries)} members; allowed are {_MEMBERS}")
     roots = {entry.filename.partition("/")[0] for entry in entries}
     for entry in entries:
-        if len(roots) > 1 or roots & _NO_FOLDERS or not _MEMBER.fullmatch(entry.filename.partition("/")[2]):
-            raise BundleError(f"{path.name} holds {entry.filename[:80]!r}, which no exported program has")
+        if len(roots) > 1 or roots & _NO_FOLDERS or not member.fullmatch(entry.filename.partition("/")[2]):
+            raise BundleError(f"{path.name} holds {entry.filename[:80]!r}, which no {what.split(' ', 1)[1]} has")
         if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
             raise BundleError(f"{path.name} holds {entry.filename[:80]!r} compressed or encrypted; it must be stored")
     names = [entry.filename.partition("/")[2] for entry in entries]

@@ -11,7 +11,11 @@ from itertools import accumulate, pairwise
 import numpy as np
 import torch
 
+from partition.program import DTYPES
 from storage.bundle import TensorSpec
+from wire.frame import named_dtype
+
+_DTYPES = {name: dtype for dtype, name in DTYPES.items()}
 
 
 def dim_order(tensor: torch.Tensor) -> tuple[int, ...]:
@@ -64,24 +68,25 @@ def to_torch(value: np.ndarray, spec: TensorSpec) -> torch.Tensor:
     return join([value], spec)
 
 
-def join(values: Sequence[np.ndarray], spec: TensorSpec, axis: int = 0) -> torch.Tensor:
+def join(values: Sequence[np.ndarray], spec: TensorSpec, axis: int = 0, *, pinned: bool = False) -> torch.Tensor:
     """The arrays of several frames, one behind the other along `axis`, -> one tensor as `to_torch` makes it.
 
     Each is copied once, to its place: joining costs no more than not joining. An array may have no axis if it is alone.
+    `pinned` memory is what a GPU fetches by itself.
     """
     shape = list(values[0].shape)
     if len(values) > 1:
         shape[axis] = sum(value.shape[axis] for value in values)
     strides = spec.strides_for(sum(batch_of(value, spec) for value in values))
-    dtype = torch.from_numpy(np.empty(0, dtype=values[0].dtype)).dtype
+    dtype = _DTYPES[spec.dtype]
     back = tuple(spec.dim_order.index(dim) for dim in range(len(spec.dim_order)))
     if strides is None:
         strides = (1,) * len(shape)
-        tensor = torch.empty(shape, dtype=dtype).permute(back)
+        tensor = torch.empty(shape, dtype=dtype, pin_memory=pinned).permute(back)
     else:
-        tensor = torch.empty_strided([shape[place] for place in back], strides, dtype=dtype)
+        tensor = torch.empty_strided([shape[place] for place in back], strides, dtype=dtype, pin_memory=pinned)
     once = tuple(slice(1) if strides[dim] == 0 else slice(None) for dim in spec.dim_order)
-    packed = tensor.permute(spec.dim_order)[once].numpy()
+    packed = as_numpy(tensor.permute(spec.dim_order)[once])
     for value, place in zip(values, _places(values, axis), strict=True):
         packed[place] = value[once]
     return tensor
@@ -102,7 +107,21 @@ def along(axis: int, start: int, stop: int) -> tuple[slice, ...]:
 
 def to_numpy(value: torch.Tensor, spec: TensorSpec) -> np.ndarray:
     """A tensor, on any device -> the array that a frame carries: dimensions in the order of memory, packed."""
-    return value.permute(spec.dim_order).contiguous().cpu().numpy()
+    return as_numpy(value.permute(spec.dim_order).contiguous().cpu())
+
+
+def as_numpy(tensor: torch.Tensor) -> np.ndarray:
+    """The same memory as an array; torch's numpy() does not know bfloat16."""
+    if tensor.dtype is torch.bfloat16:
+        return tensor.view(torch.uint16).numpy().view(named_dtype("BF16"))
+    return tensor.numpy()
+
+
+def as_torch(array: np.ndarray) -> torch.Tensor:
+    """The same memory as a tensor, which must be writable."""
+    if array.dtype == named_dtype("BF16"):
+        return torch.from_numpy(array.view(np.uint16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
 
 
 def batch_of(value: np.ndarray, spec: TensorSpec) -> int:

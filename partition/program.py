@@ -17,6 +17,7 @@ DTYPES = {
     torch.int32: "I32",
     torch.int64: "I64",
     torch.float16: "F16",
+    torch.bfloat16: "BF16",
     torch.float32: "F32",
     torch.float64: "F64",
 }

@@ -1,5 +1,6 @@
 """Load one shard and run it: numpy in, numpy out, as frames carry them."""
 
+import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -10,22 +11,24 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.numpy import load_file
-from safetensors.numpy import save as safetensors_bytes
+from safetensors.torch import load_file
+from safetensors.torch import save as safetensors_bytes
 from torch.export.pt2_archive._package import load_pt2
-from torch.utils._pytree import tree_leaves
 
 from partition.archive import check_archive, needs_torchvision
-from partition.device import move
-from partition.layout import along, batch_of, join, to_numpy
+from partition.compiled import Compiled, opened, select
+from partition.device import CPU, Module, lane_to, move
+from partition.layout import along, as_numpy, as_torch, batch_of, join
 from partition.program import one_line, runnable
 from storage.bundle import GOLDEN_FILE, SHARD_FILE, Bundle, Stage, TensorSpec
 from storage.bundle_folder import read_stage
 from wire.errors import BundleError, FrameError
-from wire.frame import dtype_name
+from wire.frame import dtype_name, is_float
 
-_CPU = torch.device("cpu")
-_GOLDEN_TOLERANCE = 1e-3  # of the largest golden value; another machine rounds otherwise, a wrong shard is far off
+# Of the largest golden value; another machine rounds otherwise, a wrong shard is far off.
+_GOLDEN_TOLERANCE = {"fp32": 1e-3, "fp16": 1e-2, "bf16": 5e-2}
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +41,13 @@ class Golden:
     def save(self, folder: Path) -> None:
         tensors = {f"in.{name}": value for name, value in self.inputs.items()}
         tensors |= {f"out.{name}": value for name, value in self.outputs.items()}
-        packed = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+        packed = {name: as_torch(np.array(value, order="C")) for name, value in tensors.items()}
         (folder / GOLDEN_FILE).write_bytes(safetensors_bytes(packed))
 
     @classmethod
     def load(cls, folder: Path) -> "Golden":
         try:
-            tensors = load_file(folder / GOLDEN_FILE)
+            tensors = {name: as_numpy(value) for name, value in load_file(folder / GOLDEN_FILE).items()}
         except (SafetensorError, OSError) as exc:
             raise BundleError(f"{GOLDEN_FILE} cannot be read ({exc}): push or build the bundle again") from exc
         return cls(
@@ -54,19 +57,23 @@ class Golden:
 
 
 class LoadedShard:
-    """One stage's program, ready to run."""
+    """One stage's program, portable or compiled, ready to run."""
 
-    def __init__(self, bundle: Bundle, stage: Stage, module: torch.nn.Module, device: torch.device = _CPU) -> None:
+    def __init__(self, bundle: Bundle, stage: Stage, module: Module, device: torch.device = CPU) -> None:
         self.bundle = bundle
         self.digest = bundle.digest
         self.stage = stage
         self._module = module
-        self._device = device
+        self._lane = lane_to(device)
         self._axes = instance_axes(stage.inputs + stage.outputs)
 
     @property
     def is_last(self) -> bool:
         return self.stage.index == len(self.bundle.stages) - 1
+
+    @property
+    def is_compiled(self) -> bool:
+        return isinstance(self._module, Compiled)
 
     @property
     def can_part(self) -> bool:
@@ -82,7 +89,7 @@ class LoadedShard:
             return False
         zeros = {name: np.zeros_like(value) for name, value in golden.inputs.items()}
         outputs = self.run_joined([golden.inputs, zeros])[0]
-        return all(_off_by(outputs[name], value) <= _allowed(value) for name, value in golden.outputs.items())
+        return all(_off_by(outputs[name], value) <= self._allowed(value) for name, value in golden.outputs.items())
 
     def instances(self, tensors: Mapping[str, np.ndarray]) -> int:
         """How many instances a frame's tensors hold; 1 where none of them shows it."""
@@ -124,12 +131,11 @@ class LoadedShard:
         """
         axes = self._axes or {}
         inputs = [
-            join([frame[spec.name] for frame in frames], spec, axes.get(spec.name, 0)).to(self._device)
+            join([frame[spec.name] for frame in frames], spec, axes.get(spec.name, 0), pinned=self._lane.pinned)
             for spec in self.stage.inputs
         ]
-        with torch.inference_mode():
-            values = tree_leaves(self._module(*inputs))
-        outputs = {spec.name: to_numpy(value, spec) for spec, value in zip(self.stage.outputs, values, strict=True)}
+        values = self._lane.run(self._module, inputs, self.stage.outputs)
+        outputs = {spec.name: value for spec, value in zip(self.stage.outputs, values, strict=True)}
         if len(frames) == 1:
             return [outputs]
         name = self.stage.inputs[0].name
@@ -140,58 +146,102 @@ class LoadedShard:
         ]
 
     def warm_up(self, golden: Golden) -> None:
-        """Run the golden input and compare with what it gave when the bundle was built.
+        """Run the golden input, through each package of a compiled shard, and compare with what it gave when built.
 
         Raises:
             BundleError: the outputs are far off: this machine or torch does not compute what the builder's did.
             FrameError: the golden tensors are not those of this stage.
         """
         check_tensors(golden.outputs, self.stage.outputs)
-        outputs = self.run(golden.inputs)
-        for name, expected in golden.outputs.items():
-            difference = _off_by(outputs[name], expected)
-            if not difference <= _allowed(expected):
-                raise BundleError(
-                    f"stage {self.stage.index} gives {name} off by {difference:.3g} from the golden output "
-                    f"(largest value {_largest(expected):.3g}): build the bundle with this torch ({torch.__version__})"
-                )
+        for copies in self._batches_to_warm():
+            inputs = self._repeated(golden.inputs, copies)
+            self.check(inputs)
+            expected = self._repeated(golden.outputs, copies)
+            for name, value in self.run_joined([inputs])[0].items():
+                self._compare(name, value, expected[name])
+
+    def _batches_to_warm(self) -> tuple[int, ...]:
+        """One that each package takes; the package for any batch takes the first that has none of its own."""
+        fixed = self._module.batches if isinstance(self._module, Compiled) and self.can_part else ()
+        free = next(batch for batch in range(1, len(fixed) + 2) if batch not in fixed)
+        return (*fixed, free)
+
+    def _repeated(self, tensors: Mapping[str, np.ndarray], copies: int) -> Mapping[str, np.ndarray]:
+        """The golden instance, as often as a batch holds it."""
+        if copies == 1:
+            return tensors
+        assert self._axes is not None
+        return {name: np.concatenate([value] * copies, self._axes[name]) for name, value in tensors.items()}
+
+    def _compare(self, name: str, found: np.ndarray, expected: np.ndarray) -> None:
+        difference = _off_by(found, expected)
+        if not difference <= self._allowed(expected):
+            raise BundleError(
+                f"stage {self.stage.index}{' compiled' if self.is_compiled else ''} gives {name} off by "
+                f"{difference:.3g} from the golden output (largest value {_largest(expected):.3g}): build the bundle "
+                f"with this torch ({torch.__version__})"
+            )
+
+    def _allowed(self, expected: np.ndarray) -> float:
+        return _GOLDEN_TOLERANCE[self.bundle.precision] * _largest(expected)
 
 
 def _off_by(found: np.ndarray, expected: np.ndarray) -> float:
     if found.shape != expected.shape:
         return math.inf
-    return float(np.abs(found.astype(np.float64) - expected).max(initial=0.0))
-
-
-def _allowed(expected: np.ndarray) -> float:
-    return _GOLDEN_TOLERANCE * _largest(expected)
+    return float(np.abs(found.astype(np.float64) - expected.astype(np.float64)).max(initial=0.0))
 
 
 def _largest(expected: np.ndarray) -> float:
     return float(np.abs(expected).max(initial=0.0)) or 1.0
 
 
-def load_shard(folder: Path, digest: str | None = None, device: torch.device = _CPU) -> LoadedShard:
+def load_shard(
+    folder: Path, digest: str | None = None, device: torch.device = CPU, program: str = "auto"
+) -> LoadedShard:
     """Load the shard in a stage's folder, after checking every digest, and warm it up.
 
     Args:
         digest: the bundle's digest as the manifest names it.
         device: where it computes.
+        program: "auto" takes the compiled packages where all that they need is here, else the portable program;
+            "portable" and "compiled" take nothing else.
 
     Raises:
         BundleError: naming what is missing, altered, of another bundle, of another torch version or unsafe to load.
     """
     bundle, stage = read_stage(folder, digest)
+    packages, why_not = select(stage, device) if program != "portable" else ((), "as asked")
+    if packages:
+        logger.info("stage %d runs %s", stage.index, ", ".join(package.path for package in packages))
+        with opened(folder, packages, stage, device) as compiled:
+            return _warmed(LoadedShard(bundle, stage, compiled, device), folder)
+    if program == "compiled":
+        raise BundleError(
+            f"stage {stage.index} has no compiled package for this machine: {why_not}; build it with --compile here, "
+            "or take --program auto"
+        )
     check_torch_version(bundle.torch_version)
-    program, golden = load_program(folder / SHARD_FILE), Golden.load(folder)
+    logger.info("stage %d runs %s, no compiled package: %s", stage.index, SHARD_FILE, why_not)
+    portable = load_program(folder / SHARD_FILE)
+    return _warmed(LoadedShard(bundle, stage, _on(portable, device, stage), device), folder)
+
+
+def _on(program: torch.export.ExportedProgram, device: torch.device, stage: Stage) -> Module:
     try:
-        shard = LoadedShard(bundle, stage, runnable(move(program, device)), device)
-        shard.warm_up(golden)
+        return runnable(move(program, device))
+    except Exception as exc:  # the program is not ours: torch raises whatever it likes
+        raise BundleError(f"stage {stage.index} cannot be moved to {device}: {one_line(exc)}") from exc
+
+
+def _warmed(shard: LoadedShard, folder: Path) -> LoadedShard:
+    try:
+        shard.warm_up(Golden.load(folder))
     except BundleError:
         raise
     except Exception as exc:  # the program is not ours: it raises whatever it likes
         raise BundleError(
-            f"stage {stage.index} does not run its golden input ({one_line(exc)}): build the bundle again"
+            f"stage {shard.stage.index} does not run its golden input ({one_line(exc)}): build the bundle again"
         ) from exc
     return shard
 
@@ -282,7 +332,7 @@ def _differences(value: np.ndarray, spec: TensorSpec, batch: int) -> list[str]:
         return [f"{spec.name} has dtype {dtype_name(value.dtype)}, allowed is {spec.dtype}"]
     if value.shape != shape:
         return [f"{spec.name} has shape {list(value.shape)}, allowed is {list(shape)}"]
-    if value.dtype.kind == "f" and np.isnan(value).any():
+    if is_float(value.dtype) and np.isnan(value).any():
         return [f"{spec.name} holds NaN"]
     return []
 

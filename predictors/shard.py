@@ -17,10 +17,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from partition.device import DEVICES, choose_device
+from partition.compiled import PROGRAMS
+from partition.device import DEVICES, bound_memory, choose_device, is_device, memory_bytes
 from partition.runtime import Golden, LoadedShard, load_shard, use_threads
 from predictors.batching import Share
-from predictors.metrics import BATCH_SIZE, QUEUE_SECONDS
+from predictors.metrics import BATCH_SIZE, DEVICE_MEMORY_BYTES, QUEUE_SECONDS
 from predictors.model import FRAME_TYPE, Answer, BytesModel
 from predictors.server import arguments, run_main, serve
 from predictors.worker import Worker, check_deadline
@@ -55,6 +56,8 @@ class ShardPredictor(BytesModel):
         max_delay_ms: float = 0.0,
         max_queue: int = 32,
         device: str = "auto",
+        device_memory_bytes: int | None = None,
+        program: str = "auto",
     ) -> None:
         super().__init__(name)
         self._max_batch = max_batch
@@ -63,6 +66,8 @@ class ShardPredictor(BytesModel):
         self._folder = folder
         self._digest = digest
         self._device = device
+        self._device_memory_bytes = device_memory_bytes
+        self._program = program
         self._shard: LoadedShard
         self._parts: bool
         self._worker: Worker[Tensors, Run]
@@ -72,10 +77,16 @@ class ShardPredictor(BytesModel):
 
         Raises:
             BundleError: see `load_shard`.
-            ModelError: see `choose_device`.
+            ModelError: see `choose_device` and `bound_memory`.
         """
         use_threads()
-        self._shard = load_shard(self._folder, self._digest, choose_device(self._device))
+        device = choose_device(self._device)
+        if self._device_memory_bytes is not None:
+            bound_memory(device, self._device_memory_bytes)
+        self._shard = load_shard(self._folder, self._digest, device, self._program)
+        if device.type != "cpu":
+            DEVICE_MEMORY_BYTES.labels(self.name).set_function(lambda: memory_bytes(device))
+            logger.info("stage %d holds %d bytes of %s", self._shard.stage.index, memory_bytes(device), device)
         self._parts = self._shard.can_part if self._max_batch == 1 else self._joins()
         self._worker = Worker(
             self._compute,
@@ -167,10 +178,19 @@ def parse() -> Namespace:
         default=0,
         help="how long an idle shard waits for more; 0: only what waits anyway is taken together",
     )
-    parser.add_argument("--device", choices=DEVICES, default="auto", help="auto: the GPU where there is one")
+    parser.add_argument("--device", default="auto", help=f"{DEVICES}; auto: the GPU where there is one")
+    parser.add_argument("--device_memory_bytes", type=int, help="the most GPU memory that the shard may take")
+    parser.add_argument(
+        "--program",
+        choices=PROGRAMS,
+        default="auto",
+        help="auto: the compiled shard where this is the machine that it needs, else the portable one",
+    )
     parsed = parser.parse_args()
     if parsed.max_batch_size < 1 or parsed.max_queue < 0 or not 0 <= parsed.max_batch_delay_ms < math.inf:
         parser.error("--max_batch_size must be at least 1, --max_queue and --max_batch_delay_ms at least 0")
+    if not is_device(parsed.device):
+        parser.error(f"--device {parsed.device!r}: allowed are {DEVICES}")
     return parsed
 
 
@@ -184,6 +204,8 @@ def main() -> None:
         max_delay_ms=arguments.max_batch_delay_ms,
         max_queue=arguments.max_queue,
         device=arguments.device,
+        device_memory_bytes=arguments.device_memory_bytes,
+        program=arguments.program,
     )
     model.load()
     serve(model, arguments)

@@ -5,9 +5,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partition.layout import dim_order, is_dense, join, strides_by_batch, to_numpy, to_torch
-from partition.program import safetensors_dtype
+from partition.layout import as_numpy, as_torch, dim_order, is_dense, join, strides_by_batch, to_numpy, to_torch
+from partition.program import DTYPES, safetensors_dtype
 from storage.bundle import TensorSpec
+from wire.frame import dtype_name
 
 LAYOUTS = {
     "plain": lambda base: base,
@@ -22,12 +23,12 @@ LAYOUTS = {
 }
 
 
-def base(batch: int) -> torch.Tensor:
-    return torch.arange(batch * 4 * 6 * 9, dtype=torch.float32).reshape(batch, 4, 6, 9)
+def base(batch: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    return torch.arange(batch * 4 * 6 * 9).to(dtype).reshape(batch, 4, 6, 9)
 
 
-def spec_of(layout: str) -> TensorSpec:
-    two, three = LAYOUTS[layout](base(2)), LAYOUTS[layout](base(3))
+def spec_of(layout: str, dtype: torch.dtype = torch.float32) -> TensorSpec:
+    two, three = LAYOUTS[layout](base(2, dtype)), LAYOUTS[layout](base(3, dtype))
     return TensorSpec(
         name="x",
         dtype=safetensors_dtype(two.dtype),
@@ -38,15 +39,16 @@ def spec_of(layout: str) -> TensorSpec:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@given(batch=st.integers(2, 5))
-def test_values_and_strides_come_back(layout: str, batch: int) -> None:
-    spec = spec_of(layout)
-    tensor = LAYOUTS[layout](base(batch))
+@given(batch=st.integers(2, 5), dtype=st.sampled_from(sorted(DTYPES, key=str)))
+def test_values_and_strides_come_back(layout: str, batch: int, dtype: torch.dtype) -> None:
+    spec = spec_of(layout, dtype)
+    tensor = LAYOUTS[layout](base(batch, dtype))
     carried = to_numpy(tensor, spec)
     found = to_torch(carried, spec)
 
     assert carried.flags.c_contiguous
     assert carried.shape == spec.frame_shape_for(batch)
+    assert dtype_name(carried.dtype) == spec.dtype
     assert torch.equal(found, tensor)
     assert found.stride() == tensor.stride()
 
@@ -64,6 +66,16 @@ def test_joined_arrays_are_what_the_model_would_see_of_all_at_once(layout: str, 
 
     assert torch.equal(found, tensor)
     assert found.stride() == tensor.stride()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_arrays_and_tensors_share_their_memory(dtype: torch.dtype) -> None:
+    tensor = base(2, dtype)
+    back = as_torch(as_numpy(tensor))
+
+    assert back.dtype is dtype
+    assert back.data_ptr() == tensor.data_ptr()
+    assert torch.equal(back, tensor)
 
 
 def test_only_a_layout_with_holes_or_repeats_lists_its_strides() -> None:

@@ -1,0 +1,129 @@
+"""A shard's compiled packages: which of them fit this machine, and how they are run.
+
+A package is an archive of AOTInductor's with a shared library in it, made for one release of torch, one kind of CPU and
+perhaps one GPU architecture. `select` compares all of that before anything is opened. The library is native code: what
+vouches for it is the bundle's digest alone, which fixes the digest of every package (docs/compiled.md).
+
+The library is unpacked into the temporary folder, mapped into memory by the loader, and deleted once the shard is warm:
+its pages come from the file as they are touched. No compiler is needed, and torch's Python for compiling is not loaded.
+"""
+
+import platform
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from partition.archive import unpack_package
+from partition.device import CPU, Module, gpu_architecture
+from partition.program import one_line
+from storage.bundle import Package, Stage
+from wire.errors import BundleError
+
+PROGRAMS = ("auto", "portable", "compiled")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What a package must fit; the fields are those of `storage.bundle.Package`."""
+
+    torch_version: str
+    system: str
+    machine: str
+    cpu_features: frozenset[str]
+    gpu_architecture: str | None
+
+
+def this_machine(device: torch.device = CPU) -> Machine:
+    features = torch.cpu.get_capabilities()
+    return Machine(
+        torch_version=torch.__version__.partition("+")[0],
+        system=sys.platform,
+        machine=platform.machine(),
+        cpu_features=frozenset(name for name, value in features.items() if value is True),
+        gpu_architecture=gpu_architecture(device),
+    )
+
+
+class Selection(NamedTuple):
+    """The packages to take, the one for any batch first; or none, and in one line why."""
+
+    packages: tuple[Package, ...]
+    why_not: str
+
+
+def select(stage: Stage, device: torch.device, machine: Machine | None = None) -> Selection:
+    """Which of a stage's packages fit the device and the machine; without one for any batch none is taken."""
+    machine = machine or this_machine(device)
+    candidates = [package for package in stage.compiled if package.target == device.type]
+    if not candidates:
+        return Selection((), f"the bundle has none for {device.type}")
+    fitting = [package for package in candidates if not _misfit(package, machine)]
+    by_batch = sorted(fitting, key=lambda package: package.batch or 0)
+    if not by_batch or by_batch[0].batch is not None:
+        for_any = next((package for package in candidates if package.batch is None), candidates[0])
+        return Selection((), f"{for_any.path} {_misfit(for_any, machine) or 'takes one batch only'}")
+    return Selection(tuple(by_batch), "")
+
+
+def _misfit(package: Package, machine: Machine) -> str:
+    """What the package needs and the machine has not; '' if it fits."""
+    for field, what in (("torch_version", "torch "), ("system", ""), ("machine", ""), ("gpu_architecture", "")):
+        needed, found = getattr(package, field), getattr(machine, field)
+        if needed != found:
+            return f"needs {what}{needed}, here is {found}"
+    missing = sorted(set(package.cpu_features) - machine.cpu_features)
+    return f"needs a CPU with {', '.join(missing)}, which this one lacks" if missing else ""
+
+
+class Compiled:
+    """A stage's packages as one module: the one for exactly this batch where there is one, else the one for any."""
+
+    def __init__(self, runners: Mapping[int | None, Module], stage: Stage) -> None:
+        self.batches = tuple(sorted(batch for batch in runners if batch is not None))
+        self._any = runners[None]
+        self._fixed = {
+            tuple(torch.Size(spec.shape_for(batch)) for spec in stage.inputs): runners[batch] for batch in self.batches
+        }
+
+    def __call__(self, *inputs: torch.Tensor) -> object:
+        return self._fixed.get(tuple(value.shape for value in inputs), self._any)(*inputs)
+
+
+@contextmanager
+def opened(folder: Path, packages: Sequence[Package], stage: Stage, device: torch.device) -> Iterator[Compiled]:
+    """Load packages, whose digests were checked. Inside the context the shard must be warmed up: a GPU's kernels are
+    read from the unpacked files when they first run.
+
+    Raises:
+        BundleError: one holds what no package has, or cannot be loaded.
+    """
+    with tempfile.TemporaryDirectory(prefix="shardline-") as unpacked:
+        runners = {
+            package.batch: _runner(folder / package.path, Path(unpacked) / str(number), device)
+            for number, package in enumerate(packages)
+        }
+        yield Compiled(runners, stage)
+
+
+def _runner(path: Path, unpacked: Path, device: torch.device) -> Module:
+    library = unpack_package(path, unpacked)
+    try:
+        runner = _load(library, device)
+    except RuntimeError as exc:
+        raise BundleError(
+            f"{path.name} cannot be loaded ({one_line(exc)}): is the temporary folder mounted noexec? "
+            "Take --program portable or build the bundle again"
+        ) from exc
+    return lambda *inputs: runner.run(list(inputs))
+
+
+def _load(library: Path, device: torch.device) -> Any:
+    if device.type == "cpu":
+        return torch._C._aoti.AOTIModelContainerRunnerCpu(str(library), 1)
+    return torch._C._aoti.AOTIModelContainerRunnerCuda(str(library), 1, str(device), str(library.parent))
