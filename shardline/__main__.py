@@ -12,6 +12,7 @@ from shardline.commands import (
     gs,
     lint,
     plan,
+    plates,
     pull,
     push,
     render,
@@ -35,7 +36,7 @@ app = typer.Typer(
 )
 for module in (build, plan, verify, push, pull, gs, render, lint, up, deploy, status, rollback, undeploy):
     module.register(app)
-for module in (emulator, request, samples):
+for module in (emulator, request, samples, plates):
     module.register(app)
 
 

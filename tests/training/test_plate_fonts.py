@@ -1,0 +1,58 @@
+"""The fonts: all there, free, pinned, and a third of them held out."""
+
+import itertools
+import tomllib
+from importlib.metadata import version
+
+import numpy as np
+import pytest
+from services.processes import ROOT
+
+from training.plates.fonts import FAMILIES, families, licence, random_font
+from training.plates.glyphs import glyph
+from training.plates.text import DIGITS, USES
+from wire.errors import ModelError
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_font_is_free_and_tells_its_characters_apart(family: str) -> None:
+    font = random_font(np.random.default_rng(0), (family,))
+    drawn = {char: np.asarray(glyph(font, char, 96).mask.resize((24, 32))) for char in DIGITS + USES}
+
+    assert licence(family) in ("OFL-1.1", "Apache-2.0")
+    for one, other in itertools.combinations(drawn, 2):
+        assert np.abs(drawn[one].astype(int) - drawn[other]).mean() > 10, (one, other)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_digits_are_as_high_as_a_zero(family: str) -> None:
+    """Old-style figures, some of which hang below the line, are on no plate."""
+    font = random_font(np.random.default_rng(0), (family,))
+
+    for char in DIGITS:
+        assert abs(glyph(font, char, 96).height - 1) < 0.1
+        assert abs(glyph(font, char, 96).top) < 0.1
+
+
+def test_the_extra_pins_each_font() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+
+    assert extras["plates"] == [f"fontpkg-{family}=={version(f'fontpkg-{family}')}" for family in FAMILIES]
+
+
+def test_a_third_is_held_out() -> None:
+    train, held_out = families("train"), families("held-out")
+
+    assert sorted((*train, *held_out)) == sorted(families("all")) == sorted(FAMILIES)
+    assert (len(train), len(held_out)) == (40, 20)
+
+
+def test_relatives_are_on_one_side() -> None:
+    first_words = [{family.partition("-")[0] for family in families(side)} for side in ("train", "held-out")]
+
+    assert first_words[0] & first_words[1] == set()
+
+
+def test_a_font_that_is_not_installed() -> None:
+    with pytest.raises(ModelError, match=r"pip install 'shardline\[plates\]'"):
+        random_font(np.random.default_rng(0), ("no-such-font",))

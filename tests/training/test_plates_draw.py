@@ -1,0 +1,114 @@
+"""`shardline plates draw`: a data set in COCO's form, the same each time, and one line for every mistake."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from e2e.conftest import shardline
+from PIL import Image
+
+from training.plates.text import CLASSES
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("drawn") / "plates"
+    done = shardline(*draw(folder))
+    assert done.stdout.strip() == str(folder / "annotations.json")
+    return folder
+
+
+def draw(folder: Path, *more: str) -> list[str]:
+    return ["plates", "draw", "--out", str(folder), "--count", "8", "--seed", "5", "--size", "200x160", *more]
+
+
+def test_the_document_is_coco_s(drawn: Path) -> None:
+    document: dict[str, Any] = json.loads((drawn / "annotations.json").read_text())
+    images = {image["id"]: image for image in document["images"]}
+
+    assert [category["name"] for category in document["categories"]] == list(CLASSES)
+    assert [category["id"] for category in document["categories"]] == list(range(1, 22))
+    assert {path.name for path in drawn.glob("*.png")} == {image["file_name"] for image in images.values()}
+    assert [each["id"] for each in document["annotations"]] == list(range(1, len(document["annotations"]) + 1))
+    for image in images.values():
+        with Image.open(drawn / image["file_name"]) as picture:
+            assert picture.size == (image["width"], image["height"]) == (200, 160)
+    for each in document["annotations"]:
+        left, top, width, height = each["bbox"]
+        assert width > 0
+        assert height > 0
+        assert left >= 0
+        assert top >= 0
+        assert left + width <= 200.01
+        assert top + height <= 160.01
+        assert each["image_id"] in images
+        assert each["area"] == pytest.approx(width * height, abs=3)
+        assert each["iscrowd"] in (0, 1)
+
+
+def test_characters_spell_the_plate(drawn: Path) -> None:
+    document = json.loads((drawn / "annotations.json").read_text())
+    names = {category["id"]: category["name"] for category in document["categories"]}
+    readable = 0
+    for image in document["images"]:
+        for number, plate in enumerate(image["plates"]):
+            if plate["readable"]:
+                readable += 1
+                of_plate = [
+                    each
+                    for each in document["annotations"]
+                    if (each["image_id"], each["plate"]) == (image["id"], number)
+                ]
+                letters = [name for each in of_plate if len(name := names[each["category_id"]]) == 1]
+                assert "".join(letters).upper() == plate["text"].replace(" ", "")
+                assert not any(each["iscrowd"] for each in of_plate)
+    assert readable
+
+
+def test_two_processes_draw_the_same_files(drawn: Path, tmp_path: Path) -> None:
+    shardline(*draw(tmp_path / "again", "--workers", "2"))
+
+    for path in drawn.iterdir():
+        assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_a_later_start_goes_on_with_the_seed(drawn: Path, tmp_path: Path) -> None:
+    shardline(*draw(tmp_path / "rest", "--start", "6", "--count", "2"))
+
+    assert (tmp_path / "rest" / "000007.png").read_bytes() == (drawn / "000007.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--size", "big"), "write pixels, such as 512 or 640x480"),
+        (("--fonts", "mine"), "allowed are train, held-out, all"),
+        (("--type", "round"), "allowed are regular, long, any"),
+        (("--plates", "few"), "such as 2 or 1-3"),
+        (("--text", "AB 12"), "12A 3456"),
+        (("--format", "gif"), "allowed are png, jpg"),
+        (("--rotation", "200"), "rotation may be 0 to 180"),
+    ],
+)
+def test_a_mistake_is_one_line(more: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    done = shardline(*draw(tmp_path / "none", *more), code=1)
+
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "none").exists()
+
+
+def test_data_sets_do_not_mix(drawn: Path) -> None:
+    assert "is not empty" in shardline(*draw(drawn), code=1).stderr
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_picture_that_cannot_be_read_leaves_no_data_set(tmp_path: Path, workers: str) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
+    arguments = draw(tmp_path / "out", "--background", str(tmp_path / "photos"), "--workers", workers)
+    done = shardline(*arguments, code=1)
+
+    assert "broken.jpg cannot be read as a picture" in done.stderr
+    assert not (tmp_path / "out" / "annotations.json").exists()

@@ -1,0 +1,223 @@
+"""A plate seen from the front, flat and large: an RGBA picture, and the outline of everything on it.
+
+Outlines are points at the very edge of the ink. A projection maps their convex hull onto the hull of what is seen, so
+that the smallest and largest of the mapped points are the exact box, however the plate is turned.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFilter
+
+from training.plates.glyphs import INK
+from training.plates.layout import Area, Placed, arrange, place_row
+from training.plates.style import Style, luma
+from training.plates.text import Group, Kind, PlateText
+from training.plates.wear import light, thin_paint, wear
+
+Points = NDArray[np.float64]  # [n, 2], x and y in pixels; a pixel's centre is at .5
+
+_MARGIN = 0.14  # around the plate, in heights, for a holder
+_ARC_POINTS = 8  # of a quarter circle
+_BOLT_RADIUS = 0.035
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Character:
+    char: str
+    group: Group
+    outline: Points
+    placed: Placed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Face:
+    image: Image.Image  # RGBA, the plate with a margin around it
+    board: Area  # the plate in it
+    outline: Points  # the plate's, round corners included
+    characters: tuple[Character, ...]
+    aspect: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Frame:
+    """Sizes of a face in its pixels."""
+
+    size: tuple[int, int]
+    board: Area
+    room: Area  # for the characters
+    unit_px: float  # the plate's height
+
+
+def draw_face(
+    random: np.random.Generator, text: PlateText, kind: Kind, style: Style, height_px: float, level: float
+) -> Face:
+    """A plate `height_px` high; `level` of wear and light, 0 to 1."""
+    frame = _frame(style, height_px)
+    placed = arrange(text, kind, style, frame.room, frame.unit_px)
+    return _draw(random, placed, kind, style, frame, level)
+
+
+def draw_sign(random: np.random.Generator, word: str, style: Style, height_px: float, level: float) -> Face:
+    """What is no plate: a board with a word on it, or nothing."""
+    frame = _frame(style, height_px)
+    placed = (
+        place_row([("m", word, 1.0)], style, frame.room, style.main_height * frame.unit_px, "centre") if word else []
+    )
+    return _draw(random, placed, "regular", style, frame, level)
+
+
+def _frame(style: Style, height_px: float) -> _Frame:
+    unit = max(8, round(height_px))
+    width, margin = round(unit * style.aspect), round(unit * _MARGIN) + 2
+    edge = (style.border and style.inset + style.border) + style.margin
+    left = right = edge * unit
+    if style.strip:
+        left, right = (
+            left + style.strip.width * unit * flag for flag in (style.strip.at_left, not style.strip.at_left)
+        )
+    board = Area(left=margin, top=margin, right=margin + width, bottom=margin + unit)
+    room = Area(
+        left=board.left + left,
+        top=board.top + edge * unit,
+        right=board.right - right,
+        bottom=board.bottom - edge * unit,
+    )
+    return _Frame(size=(width + 2 * margin, unit + 2 * margin), board=board, room=room, unit_px=unit)
+
+
+def _draw(
+    random: np.random.Generator, placed: list[Placed], kind: Kind, style: Style, frame: _Frame, level: float
+) -> Face:
+    image = _board(style, frame)
+    paint, characters = _paint(placed, frame.size)
+    if kind == "long" and placed:
+        _separator(ImageDraw.Draw(paint), style, placed)
+    if random.random() < 0.4 * level:
+        paint = thin_paint(random, paint, level)
+    if style.emboss:
+        _emboss(image, paint, style, frame.unit_px)
+    image.paste(style.ink, mask=paint)
+    _bolts(image, style, frame)
+    image = light(random, wear(random, image, level), level)
+    image.putalpha(_alpha(style, frame))
+    return Face(
+        image=image,
+        board=frame.board,
+        outline=_rounded(frame.board, style.radius * frame.unit_px),
+        characters=tuple(characters),
+        aspect=style.aspect,
+    )
+
+
+def _board(style: Style, frame: _Frame) -> Image.Image:
+    """The plate without its characters, mode RGB; beyond its edge lies the holder's colour, or its own."""
+    unit = frame.unit_px
+    image = Image.new("RGB", frame.size, (28, 28, 30) if style.holder else style.ground)
+    draw = ImageDraw.Draw(image)
+    radius = style.radius * unit
+    draw.rounded_rectangle(_inside(frame.board, 0), radius, fill=style.ground)
+    if style.strip:
+        _strip(draw, style, frame)
+    if style.border:
+        inset, width = style.inset * unit, max(1, round(style.border * unit))
+        draw.rounded_rectangle(_inside(frame.board, inset), max(0.0, radius - inset), outline=style.rim, width=width)
+    return image
+
+
+def _strip(draw: ImageDraw.ImageDraw, style: Style, frame: _Frame) -> None:
+    """The band, with a ring in its upper half as a sign of some country."""
+    assert style.strip is not None
+    board, width = frame.board, style.strip.width * frame.unit_px
+    left = board.left if style.strip.at_left else board.right - width
+    draw.rectangle((left, board.top, left + width - 1, board.bottom - 1), fill=style.strip.colour)
+    x, y, radius = left + width / 2, board.top + 0.3 * frame.unit_px, 0.25 * width
+    pale = (230, 215, 120) if luma(style.strip.colour) < 128 else (30, 30, 30)
+    draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=pale, width=max(1, int(radius / 3)))
+
+
+def _paint(placed: list[Placed], size: tuple[int, int]) -> tuple[Image.Image, list[Character]]:
+    """The mask of all characters, mode L, and each one's outline."""
+    paint, characters = Image.new("L", size), []
+    for each in placed:
+        mask = each.glyph.mask.resize((each.width, each.height), Image.Resampling.BILINEAR, reducing_gap=2.0)
+        paint.paste(255, (each.left, each.top), mask)
+        outline = _edge(np.asarray(mask)) + np.array((each.left, each.top))
+        characters.append(Character(char=each.char, group=each.group, outline=outline, placed=each))
+    return paint, characters
+
+
+def _edge(mask: NDArray[np.uint8]) -> Points:
+    """Corners of the first and last pixel of ink in each row of a mask [height, width]; [n, 2]."""
+    ink = mask >= INK
+    rows = np.flatnonzero(ink.any(axis=1))
+    if not rows.size:  # so small that no pixel is half covered
+        ink, rows = np.ones_like(ink), np.arange(len(mask))
+    first = ink[rows].argmax(axis=1)
+    last = mask.shape[1] - ink[rows, ::-1].argmax(axis=1)
+    across = np.concatenate((first, last, first, last))
+    down = np.concatenate((rows, rows, rows + 1, rows + 1))
+    return np.column_stack((across, down)).astype(np.float64)
+
+
+def _rounded(board: Area, radius: float) -> Points:
+    """The outline of a rectangle with round corners, [n, 2]."""
+    turn = np.linspace(0, np.pi / 2, _ARC_POINTS)
+    arc = radius * (1 - np.array([np.cos(turn), np.sin(turn)]).T)  # from the left edge to the top edge
+    corners = []
+    for x, right in ((board.left, 1), (board.right, -1)):
+        for y, down in ((board.top, 1), (board.bottom, -1)):
+            corners.append((x, y) + arc * (right, down))
+    return np.concatenate(corners)
+
+
+def _separator(draw: ImageDraw.ImageDraw, style: Style, placed: list[Placed]) -> None:
+    """A sign in the gap between the groups of a long plate, where there is room."""
+    left = max(each.left + each.width for each in placed if each.group == "s")
+    right = min(each.left for each in placed if each.group == "m")
+    bottom, top = max(each.top + each.height for each in placed), min(each.top for each in placed)
+    height, x, y = bottom - top, (left + right) / 2, (top + bottom) / 2
+    radius = min(0.12 * height, (right - left) / 4)
+    if style.separator == "dot":
+        draw.ellipse((x - radius / 2, y - radius / 2, x + radius / 2, y + radius / 2), fill=255)
+    elif style.separator == "ring":
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=160, width=max(1, int(radius / 3)))
+    elif style.separator == "bar":
+        draw.rectangle((x - 1.3 * radius, y - radius / 4, x + 1.3 * radius, y + radius / 4), fill=255)
+
+
+def _emboss(image: Image.Image, paint: Image.Image, style: Style, unit_px: float) -> None:
+    """Stamped characters: light on one edge, dark on the other."""
+    depth = max(1, round(0.012 * style.emboss * unit_px))
+    soft = paint.filter(ImageFilter.BoxBlur(depth / 2))
+    for shift, grey in ((depth, 40), (-depth, 250)):
+        edge = Image.new("L", paint.size)
+        edge.paste(soft.point([int(n * 0.45 * style.emboss) for n in range(256)]), (shift, shift))
+        image.paste((grey, grey, grey), mask=edge)
+
+
+def _bolts(image: Image.Image, style: Style, frame: _Frame) -> None:
+    """Two at the sides or four in the corners, as near to the edge as they go."""
+    draw, board, radius = ImageDraw.Draw(image), frame.board, _BOLT_RADIUS * frame.unit_px
+    inset = 1.6 * radius
+    sides = [board.left + inset, board.right - inset]
+    rows = {0: [], 2: [(board.top + board.bottom) / 2], 4: [board.top + inset, board.bottom - inset]}[style.bolts]
+    for x in sides:
+        for y in rows:
+            draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=(150, 150, 150), outline=(60, 60, 60))
+
+
+def _alpha(style: Style, frame: _Frame) -> Image.Image:
+    """What of the face covers the picture behind it: the plate, its holder, and no more."""
+    alpha = Image.new("L", frame.size)
+    grown = -style.holder * frame.unit_px
+    box = _inside(frame.board, grown)
+    ImageDraw.Draw(alpha).rounded_rectangle(box, style.radius * frame.unit_px, fill=255)
+    return alpha
+
+
+def _inside(area: Area, by: float) -> Any:
+    """Pillow's rectangle: its last pixel is drawn, too."""
+    return (round(area.left + by), round(area.top + by), round(area.right - by) - 1, round(area.bottom - by) - 1)

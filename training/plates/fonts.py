@@ -1,0 +1,153 @@
+"""The fonts that plates are written in: free ones, which ship in packages (extra `plates`), a third of them held out.
+
+The list is written down, and the extra pins each package's version: another font more on a machine would change every
+picture that a seed draws. Which fonts are held out follows from the first word of a family's name alone, so that close
+relatives (Roboto, Roboto Condensed, Roboto Mono) are on one side, and one more font moves no other across.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import ImageFont
+
+from wire.errors import ModelError
+
+FAMILIES = tuple(
+    """
+    alumni-sans anton archivo-black archivo-narrow arimo arvo barlow barlow-condensed bebas-neue bitter cabin
+    chakra-petch changa-one dosis encode-sans exo-2 fira-code fjalla-one fredoka geist-mono hind ibm-plex-mono
+    ibm-plex-sans inconsolata inter jetbrains-mono jost lexend libre-baskerville maven-pro montserrat open-sans
+    oswald overpass play pt-sans pt-sans-narrow pt-serif public-sans quicksand rajdhani roboto roboto-condensed
+    roboto-mono roboto-slab rubik russo-one saira sanchez share-tech signika source-code-pro source-sans-3
+    source-serif-4 space-mono teko titillium-web varela-round viga work-sans
+    """.split()  # noqa: SIM905  # sixty lines as a list
+)
+Side = Literal["train", "held-out", "all"]
+SIDES: tuple[Side, ...] = ("train", "held-out", "all")
+
+_HELD_OUT_OF = 3  # one in three
+_WEIGHTS = (400, 500, 600, 700, 800)
+_WIDTHS = (75, 100)  # per cent
+# of the height of a zero; nothing is added to what is heavy already
+_STROKES = (0.0, 0.0, 0.02, 0.04)
+_HEAVY = 700
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Font:
+    """One file, at one point of its axes, emboldened by a stroke."""
+
+    family: str
+    file: Path
+    axes: tuple[float, ...] = ()  # of a variable font, in its own order
+    stroke: float = 0.0  # around each character, of the height of a zero
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Axis:
+    name: str
+    least: float
+    default: float
+    most: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Family:
+    files: tuple[tuple[Path, int], ...]  # upright ones with their weights
+    axes: tuple[_Axis, ...]
+
+
+def families(side: Side) -> tuple[str, ...]:
+    """The names of the fonts to train with, of those held out, or of all."""
+    return tuple(each for each in FAMILIES if side == "all" or _is_held_out(each) == (side == "held-out"))
+
+
+def random_font(random: np.random.Generator, names: tuple[str, ...]) -> Font:
+    """One of the families, at a random weight and width, emboldened or not.
+
+    Raises:
+        ModelError: a family's package is not installed.
+    """
+    name = names[random.integers(0, len(names))]
+    family = _family(name)
+    wanted = {"Weight": float(random.choice(_WEIGHTS)), "Width": float(random.choice(_WIDTHS))}
+    stroke = float(random.choice(_STROKES))
+    if family.axes:
+        values = tuple(min(max(wanted.get(a.name, a.default), a.least), a.most) for a in family.axes)
+        file, weight = family.files[0][0], wanted["Weight"]
+    else:
+        values = ()
+        file, weight = min(family.files, key=lambda each: abs(each[1] - wanted["Weight"]))
+    heavy = weight >= _HEAVY or (len(family.files) == 1 and not family.axes)  # single styles are mostly display fonts
+    return Font(family=name, file=file, axes=values, stroke=0.0 if heavy else stroke)
+
+
+def open_font(font: Font, size_px: float) -> ImageFont.FreeTypeFont:
+    """
+    Raises:
+        ModelError: the file cannot be read as a font.
+    """
+    try:
+        opened = ImageFont.truetype(font.file, size_px, layout_engine=ImageFont.Layout.BASIC)
+        if font.axes:
+            opened.set_variation_by_axes(list(font.axes))
+    except OSError as exc:
+        raise ModelError(f"{font.file} cannot be read as a font ({exc}): install its package again") from exc
+    return opened
+
+
+def licence(family: str) -> str:
+    """The SPDX name of the family's licence, as its package says."""
+    return str(_metadata(family)["license"])
+
+
+def _is_held_out(family: str) -> bool:
+    first_word = family.partition("-")[0]
+    return int(hashlib.sha256(first_word.encode()).hexdigest(), 16) % _HELD_OUT_OF == 0
+
+
+def _folder(family: str) -> Path:
+    spec = find_spec(f"fontpkg_{family.replace('-', '_')}")
+    if spec is None or spec.origin is None:
+        raise ModelError(f"the font {family} is not installed; plates' fonts ship in packages: "
+                         "pip install 'shardline[plates]'")  # fmt: skip
+    return Path(spec.origin).parent
+
+
+def _metadata(family: str) -> dict[str, object]:
+    found: dict[str, object] = json.loads((_folder(family) / "metadata.json").read_text(encoding="utf-8"))
+    return found
+
+
+@cache
+def _family(name: str) -> _Family:
+    folder, listed = _folder(name), _metadata(name)["files"]
+    assert isinstance(listed, list)
+    upright = [each for each in listed if each["style"] == "normal"]
+    files = tuple((folder / each["path"], int(each["weight"] or 0)) for each in upright)
+    if not upright[0]["variable"]:
+        return _Family(files=files, axes=())
+    return _Family(files=files[:1], axes=_axes(files[0][0]))
+
+
+def _axes(file: Path) -> tuple[_Axis, ...]:
+    found = open_font(Font(family="", file=file), 16).get_variation_axes()
+    return tuple(
+        _Axis(
+            name=_text(each["name"]),
+            least=each["minimum"] or 0,
+            default=each["default"] or 0,
+            most=each["maximum"] or 0,
+        )
+        for each in found
+    )
+
+
+def _text(name: bytes | str | None) -> str:
+    return name.decode() if isinstance(name, bytes) else name or ""

@@ -1,0 +1,151 @@
+"""How one plate looks: proportions, colours, border, font; drawn by lot, wider than any country's rules.
+
+Lengths are in heights of the plate. Shares and ranges are invented, and wide on purpose: a detector that has seen only
+one country's plates reads no other's.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+import numpy as np
+
+from training.plates.fonts import Font, random_font
+from training.plates.text import Kind
+
+Colour = tuple[int, int, int]
+_T = TypeVar("_T")
+Align = Literal["centre", "left", "spread"]
+Level = Literal["top", "middle", "bottom"]
+
+# ground and ink, with how often they come; the rest is any pair with enough contrast
+_PAIRS: tuple[tuple[Colour, Colour, float], ...] = (
+    ((240, 240, 235), (20, 20, 22), 8),  # white, black
+    ((242, 196, 40), (20, 20, 22), 3),  # yellow, black
+    ((240, 240, 240), (25, 45, 130), 2),
+    ((240, 240, 240), (170, 25, 30), 2),
+    ((240, 240, 240), (15, 95, 50), 1),
+    ((25, 60, 150), (240, 240, 240), 2),
+    ((170, 25, 30), (240, 240, 240), 2),
+    ((20, 105, 60), (240, 240, 240), 2),
+    ((25, 25, 28), (235, 235, 235), 2),
+    ((215, 120, 30), (20, 20, 22), 1),
+    ((150, 195, 225), (15, 20, 40), 1),
+)
+_ANY_PAIR = 0.25
+_LEAST_CONTRAST = 95  # of 255, in luma
+_STRIPS: tuple[Colour, ...] = ((20, 50, 150), (170, 30, 40), (20, 110, 60), (30, 30, 34))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strip:
+    """The coloured band at one end that many countries have."""
+
+    at_left: bool
+    width: float
+    colour: Colour
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Style:
+    font: Font
+    aspect: float  # width of the plate
+    ground: Colour
+    ink: Colour
+    rim: Colour  # of the border
+    border: float  # its width; 0 is none
+    inset: float  # from the plate's edge to the border
+    radius: float  # of the corners
+    margin: float  # from the border to the characters
+    strip: Strip | None
+    main_height: float  # of a zero, before it is made to fit
+    small_height: float
+    stretch: float  # of characters, sideways
+    spacing: float  # between characters, in heights of a zero
+    use_gap: float  # more of it before the letter
+    group_gap: float  # more of it between the groups of a long plate
+    fixed_pitch: bool
+    align: Align  # of a regular plate's upper row
+    level: Level  # of smaller characters in a long plate's row
+    separator: Literal["", "dot", "bar", "ring"]  # between the groups of a long plate
+    emboss: float  # 0 flat to 1
+    bolts: int  # 0, 2 or 4
+    holder: float  # width of a dark frame around the plate, which is not part of it; 0 is none
+
+
+def random_style(random: np.random.Generator, kind: Kind, names: tuple[str, ...]) -> Style:
+    """
+    Raises:
+        ModelError: a font's package is not installed.
+    """
+    ground, ink = _colours(random)
+    long = kind == "long"
+    main = random.uniform(0.54, 0.8) if long else random.uniform(0.36, 0.54)
+    small = main * (random.uniform(0.65, 1.0) if _chance(random, 0.35) else 1.0) if long else random.uniform(0.2, 0.33)
+    has_border = _chance(random, 0.65)
+    return Style(
+        font=random_font(random, names),
+        aspect=random.uniform(3.3, 5.6) if long else random.uniform(1.2, 2.3),
+        ground=ground,
+        ink=ink,
+        rim=ink if _chance(random, 0.8) else _jitter(random, (90, 90, 95), 60),
+        border=random.uniform(0.012, 0.05) if has_border else 0.0,
+        inset=random.uniform(0.0, 0.05),
+        radius=random.uniform(0.0, 0.16),
+        margin=random.uniform(0.03, 0.12),
+        strip=_strip(random, long),
+        main_height=main,
+        small_height=small,
+        stretch=random.uniform(0.8, 1.3),
+        spacing=random.uniform(0.06, 0.22),
+        use_gap=random.uniform(0.05, 0.4) if _chance(random, 0.3) else 0.0,
+        group_gap=random.uniform(0.2, 0.9),
+        fixed_pitch=_chance(random, 0.3),
+        align=_one_of(random, ("centre", "centre", "left", "spread")),
+        level=_one_of(random, ("bottom", "middle", "top")),
+        separator=_one_of(random, ("", "", "", "dot", "bar", "ring")),
+        emboss=random.uniform(0.3, 1.0) if _chance(random, 0.4) else 0.0,
+        bolts=_one_of(random, (0, 0, 2, 4)),
+        holder=random.uniform(0.04, 0.1) if _chance(random, 0.2) else 0.0,
+    )
+
+
+def _colours(random: np.random.Generator) -> tuple[Colour, Colour]:
+    if _chance(random, _ANY_PAIR):
+        while True:
+            ground, ink = _any_colour(random), _any_colour(random)
+            if abs(luma(ground) - luma(ink)) >= _LEAST_CONTRAST:
+                return ground, ink
+    shares = np.array([share for *_, share in _PAIRS])
+    ground, ink, _ = _PAIRS[random.choice(len(_PAIRS), p=shares / shares.sum())]
+    return _jitter(random, ground, 22), _jitter(random, ink, 22)
+
+
+def luma(colour: Colour) -> float:
+    """0 black to 255 white, by the weights of ITU-R BT.601."""
+    red, green, blue = colour
+    return 0.299 * red + 0.587 * green + 0.114 * blue
+
+
+def _any_colour(random: np.random.Generator) -> Colour:
+    red, green, blue = (int(each) for each in random.integers(10, 246, 3))
+    return red, green, blue
+
+
+def _jitter(random: np.random.Generator, colour: Colour, most: int) -> Colour:
+    red, green, blue = (int(each) for each in np.clip(np.add(colour, random.integers(-most, most + 1, 3)), 0, 255))
+    return red, green, blue
+
+
+def _strip(random: np.random.Generator, long: bool) -> Strip | None:
+    if not _chance(random, 0.25):
+        return None
+    width = random.uniform(0.3, 0.5) if long else random.uniform(0.12, 0.2)
+    return Strip(at_left=_chance(random, 0.75), width=width, colour=_jitter(random, _one_of(random, _STRIPS), 20))
+
+
+def _chance(random: np.random.Generator, share: float) -> bool:
+    return bool(random.random() < share)
+
+
+def _one_of(random: np.random.Generator, options: tuple[_T, ...]) -> _T:
+    return options[random.integers(0, len(options))]
