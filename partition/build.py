@@ -72,7 +72,8 @@ def build(
         ModelError, CutError, PlanError: the model or the cuts.
         BundleError: `out` holds something else.
     """
-    liveness, chosen = make_plan(model, pictures, options, say)
+    planned = make_plan(model, pictures, options, say)
+    liveness, chosen = planned.liveness, planned.plan
     with writing_bundle(out) as (draft, seal):
         shards: list[Shard] = []
         for shard in cut(liveness, chosen.cuts, torch.from_numpy(pictures[:2])):

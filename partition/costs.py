@@ -1,119 +1,101 @@
-"""What each piece of the whole costs on this machine: measured milliseconds, and bytes.
+"""What every piece of the whole costs: measured milliseconds, counted bytes, and the hop from stage to stage.
 
-The whole is run node by node, several times; a node's cost is its fastest run, since everything else on the machine
-only adds. Timing node by node costs some microseconds of interpreter each, so the nodes' sum is scaled to the time of
-the whole run at once.
+Costs are told at edges, the places where a stage can begin or end (`partition/memory.py`): edge 0 is the input, edge
+i+1 is position i, the last edge is the output.
 """
 
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-import torch
-from torch.fx import Interpreter, Node
+import numpy as np
+from numpy.typing import NDArray
 
 from partition.liveness import Liveness
-from partition.program import lifted_arguments, runnable
+from partition.memory import edge_bytes, free_before, stage_peak_bytes, stage_weight_bytes
+from partition.profile import Profile
 
-_RUNS = 5
-
-# What a hop between two stages costs beside the model, through KServe's router: seen with echo stages on two cores,
-# 0.4 ms for a small body and 8 to 12 ms for 3 MB, per step.
-HOP_MS = 0.4
-HOP_MS_PER_MEBIBYTE = 3.0
+_MEBIBYTE = 1024**2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Costs:
-    """Costs at every position of one whole, for one batch.
+class HopCost:
+    """What a stage costs beside its model, a straight line in the bytes that come and go: its server and the router.
 
-    `model_ms[i]` and `weight_bytes[i]` count everything from the input up to position i, free nodes where they are
-    needed first; the last entry, one past the positions, counts the whole. `live_bytes[i]` is what crosses at position
-    i, of one instance.
+    The default is what was seen with echo stages on two cores behind KServe's router: 0.4 ms for a small body and 8 to
+    12 ms for 3 MB.
+    """
+
+    fixed_ms: float = 0.4
+    per_mebibyte_ms: float = 3.0  # of one body that comes in and goes out again
+    source: str = "default"  # or "given", or when it was measured
+
+    def ms(self, input_bytes: int, output_bytes: int) -> float:
+        return self.fixed_ms + self.per_mebibyte_ms * (input_bytes + output_bytes) / 2 / _MEBIBYTE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """Milliseconds from the input up to each edge on one device, free nodes where they are needed first."""
+
+    batch_ms: tuple[float, ...]  # of one batch
+    single_ms: tuple[float, ...]  # of one picture alone
+    measured_at: str = ""  # UTC, ISO 8601
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Costs:
+    """All that a plan weighs.
+
+    Attributes:
+        batch: the pictures of one batch.
+        threads: torch's, when times were measured.
+        times: by device, as torch names it.
+        body_bytes: what crosses each edge, of one picture; 0 at the output.
+        weight_bytes: int64 [edges, edges], of the stage from one edge (row) to another (column).
+        peak_bytes: likewise, the most that its tensors take at once, one batch.
     """
 
     batch: int
     threads: int
-    model_ms: tuple[float, ...]
-    weight_bytes: tuple[int, ...]
-    live_bytes: tuple[int, ...]
+    times: Mapping[str, Times]
+    body_bytes: tuple[int, ...]
+    weight_bytes: NDArray[np.int64]
+    peak_bytes: NDArray[np.int64]
+    hop: HopCost = field(default_factory=HopCost)
 
 
-def hop_ms(body_bytes: int) -> float:
-    """What sending a body of this size to the next stage costs."""
-    return HOP_MS + HOP_MS_PER_MEBIBYTE * body_bytes / 1024**2
-
-
-def measure(liveness: Liveness, pixels: torch.Tensor) -> Costs:
-    """Time the whole on `pixels` (uint8 [batch, 3, height, width]), with torch's current number of threads."""
-    seconds = _node_seconds(liveness, pixels)
-    scale = _whole_seconds(liveness, pixels) / sum(seconds.values())
-    model_ms, weight_bytes = [], []
-    sum_ms, sum_bytes = 0.0, 0
-    known = {liveness.pixels, *liveness.carried}
-    ends = {position.node: position for position in liveness.positions}
-    for node in liveness.carried:
-        for each in (node, *_free_before(node, known)):
-            sum_ms += seconds.get(each.name, 0.0) * scale * 1000
-            sum_bytes += each.meta["val"].nbytes if each.op == "placeholder" else 0
-        if node in ends:
-            model_ms.append(sum_ms)
-            weight_bytes.append(sum_bytes)
+def costs_of(liveness: Liveness, profiles: Mapping[str, tuple[Profile, Profile]], hop: HopCost) -> Costs:
+    """Add up what was measured: for each device a profile of one picture alone and one of a batch."""
+    order = _in_order(liveness)
+    some = next(batch for _, batch in profiles.values())
     return Costs(
-        batch=len(pixels),
-        threads=torch.get_num_threads(),
-        model_ms=(*model_ms, sum_ms),
-        weight_bytes=(*weight_bytes, sum_bytes),
-        live_bytes=tuple(position.bytes_per_instance() for position in liveness.positions),
+        batch=some.batch,
+        threads=some.threads,
+        times={
+            device: Times(batch_ms=_sums(order, batch), single_ms=_sums(order, single), measured_at=batch.measured_at)
+            for device, (single, batch) in profiles.items()
+        },
+        body_bytes=tuple(edge_bytes(liveness)),
+        weight_bytes=stage_weight_bytes(liveness),
+        peak_bytes=stage_peak_bytes(liveness, some.batch),
+        hop=hop,
     )
 
 
-def _free_before(node: Node, known: set[Node]) -> list[Node]:
-    """The free nodes, weights among them, that this node is the first to need; `known` is added to."""
-    found = []
-    waiting = [node]
-    while waiting:
-        new = [needed for needed in waiting.pop().all_input_nodes if needed not in known]
-        known.update(new)
-        found += new
-        waiting += new
-    return found
+def _in_order(liveness: Liveness) -> list[list[str]]:
+    """The names of the nodes that run between each edge and the one before it."""
+    known = {liveness.pixels, *liveness.carried}
+    ends = {position.node for position in liveness.positions}
+    pieces: list[list[str]] = [[]]
+    for node in liveness.carried:
+        pieces[-1] += [each.name for each in (node, *free_before(node, known))]
+        if node in ends:
+            pieces.append([])
+    return pieces
 
 
-def _node_seconds(liveness: Liveness, pixels: torch.Tensor) -> Mapping[str, float]:
-    """Each node's fastest run."""
-    timer = _Timer(liveness.program.graph_module)
-    arguments = lifted_arguments(liveness.program, pixels)
-    with torch.inference_mode():
-        for _ in range(_RUNS):
-            timer.run(*arguments)
-    return timer.seconds
-
-
-def _whole_seconds(liveness: Liveness, pixels: torch.Tensor) -> float:
-    module = runnable(liveness.program)
-    times = []
-    with torch.inference_mode():
-        for _ in range(_RUNS):
-            start = time.perf_counter()
-            module(pixels)
-            times.append(time.perf_counter() - start)
-    return min(times)
-
-
-class _Timer(Interpreter):
-    """Runs a graph and keeps each operation's fastest time in seconds."""
-
-    def __init__(self, module: torch.fx.GraphModule) -> None:
-        super().__init__(module)
-        self.seconds: dict[str, float] = {}
-
-    def run_node(self, n: Node) -> Any:
-        if n.op != "call_function":
-            return super().run_node(n)
-        start = time.perf_counter()
-        value = super().run_node(n)
-        taken = time.perf_counter() - start
-        self.seconds[n.name] = min(taken, self.seconds.get(n.name, taken))
-        return value
+def _sums(order: Sequence[Sequence[str]], measured: Profile) -> tuple[float, ...]:
+    sums = [0.0]
+    for names in order:
+        sums.append(sums[-1] + sum(measured.node_ms.get(name, 0.0) for name in names))
+    return tuple(sums)

@@ -1,23 +1,37 @@
-"""Costs + limits -> Plan: where to cut so that the slowest stage is as fast as can be.
+"""Costs + a goal -> Plan: where to cut so that the slowest stage, or the sum of all, is as fast as can be.
 
-Exact dynamic programming over the positions: best[k][i] is the smallest slowest-stage time of cutting what lies before
-position i into k stages. A stage's time is its model's measured time plus the hops that bring its input and take away
-its output. A position whose tensors, for one batch, do not fit a request is no candidate.
+A stage's time is its model's measured time at its place plus a hop, which grows with the bytes of its input and output.
+The search is exact (`partition/search.py`); among plans with the same slowest stage it takes the smallest sum. Then
+cuts go to the ends of modules, where that costs next to nothing.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from partition.costs import Costs, hop_ms
-from partition.liveness import Liveness, Position, tensor_bytes
+import numpy as np
+from numpy.typing import NDArray
+
+from partition import refusal
+from partition.costs import Costs
+from partition.liveness import Liveness, Position
+from partition.search import Matrix, Path, best_by_penalty
+from partition.segments import (
+    FRAME_OVERHEAD_BYTES,
+    Goal,
+    Objective,
+    Place,
+    allowed,
+    forbidding,
+    hop_ms,
+    memory_bytes,
+    model_ms,
+    stage_ms,
+)
 from wire.errors import PlanError
 from wire.limits import Limits, mebibytes
 
-# What a frame's header and metadata may add to its tensors.
-FRAME_OVERHEAD_BYTES = 16 * 1024
-_NEXT_TO_NOTHING = 0.03  # of the slowest stage's time
+_NEXT_TO_NOTHING = 0.03  # of the objective; measured times tremble more, so nothing real is lost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,9 +40,13 @@ class StagePlan:
 
     index: int
     cut: Position | None
+    place: Place
     model_ms: float  # one batch
-    hop_ms: float  # sending one batch's tensors on
+    hop_ms: float  # receiving one batch's tensors and sending them on
+    single_ms: float  # one picture alone, model and hop
     weight_bytes: int
+    peak_bytes: int  # its tensors at their most, one batch
+    memory_bytes: int  # all of it: weights, tensors, and the bodies that come and go
     output_bytes: int  # of one instance; 0 for the last stage, whose reply is small
 
 
@@ -36,6 +54,7 @@ class StagePlan:
 class Plan:
     batch: int
     threads: int
+    objective: Objective
     pixel_bytes: int  # of one instance, what goes to stage 0
     limits: Limits
     stages: tuple[StagePlan, ...]
@@ -46,7 +65,23 @@ class Plan:
 
     @property
     def slowest_ms(self) -> float:
+        """What throughput is bound by: a batch leaves the chain every so often."""
         return max(stage.model_ms + stage.hop_ms for stage in self.stages)
+
+    @property
+    def latency_ms(self) -> float:
+        """What one picture alone takes through all stages."""
+        return sum(stage.single_ms for stage in self.stages)
+
+    @property
+    def request_bytes(self) -> int:
+        """The largest body between two stages, one batch."""
+        return max(stage.output_bytes for stage in self.stages) * self.batch
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the largest stage holds."""
+        return max(stage.memory_bytes for stage in self.stages)
 
     @property
     def max_instances(self) -> int:
@@ -55,125 +90,103 @@ class Plan:
         return (self.limits.request_bytes - FRAME_OVERHEAD_BYTES) // largest
 
 
-def plan(liveness: Liveness, costs: Costs, stages: int, limits: Limits) -> Plan:
-    """The plan with `stages` stages whose slowest stage is fastest.
+def plan(liveness: Liveness, costs: Costs, goal: Goal) -> Plan:
+    """The best plan that keeps the goal's limits.
 
     Raises:
-        PlanError: fewer positions than needed, or none whose tensors fit a request.
+        PlanError: there is none; the message names the limit that is nearest to letting one through.
     """
-    if stages < 1:
-        raise PlanError(f"--stages {stages}: a plan has at least 1 stage")
-    fitting = [each for each in liveness.positions if _fits(costs.live_bytes[each.index] * costs.batch, limits)]
-    if len(fitting) < stages - 1:
-        smallest = min(costs.live_bytes, default=0)
-        raise PlanError(
-            f"{stages} stages need {stages - 1} cuts; only {len(fitting)} of {len(liveness.positions)} positions pass "
-            f"at most {mebibytes(limits.request_bytes)} for a batch of {costs.batch} (the smallest passes "
-            f"{mebibytes(smallest * costs.batch)}): take fewer stages or a smaller --batch"
-        )
-    best = plan_at(liveness, costs, _best_cuts(fitting, costs, stages), limits)
-    return _at_named_positions(liveness, costs, best, fitting)
+    refusal.check_pixels(costs.body_bytes[0], goal.limits)
+    may = allowed(costs, goal)
+    path = best_cuts(costs, goal, may)
+    if path is None:
+        raise refusal.no_plan(liveness, costs, goal)
+    return at_edges(liveness, costs, _to_named(liveness, costs, goal, may, path).edges, goal)
 
 
-def plan_at(liveness: Liveness, costs: Costs, cuts: Sequence[Position], limits: Limits) -> Plan:
+def plan_at(liveness: Liveness, costs: Costs, cuts: Sequence[Position], goal: Goal) -> Plan:
     """The plan with these cuts.
 
     Raises:
-        PlanError: the picture or a cut passes more than a request may hold, even for one instance.
+        PlanError: the picture or a cut passes more than a request may hold, even for one instance, or a stage does not
+            fit its memory.
     """
-    pixel_bytes = tensor_bytes(liveness.pixels)
-    if not _fits(pixel_bytes, limits):
-        raise PlanError(
-            f"one picture has {mebibytes(pixel_bytes)} of pixels; at most {mebibytes(limits.request_bytes)} go into "
-            "one request: take a smaller --size"
-        )
+    refusal.check_pixels(costs.body_bytes[0], goal.limits)
     for position in cuts:
-        passed = costs.live_bytes[position.index]
-        if not _fits(passed, limits):
+        passed = costs.body_bytes[position.index + 1]
+        if passed + FRAME_OVERHEAD_BYTES > goal.limits.request_bytes:
             raise PlanError(
                 f"the cut {position.name} passes {mebibytes(passed)} for one picture; at most "
-                f"{mebibytes(limits.request_bytes)} go into one request: cut elsewhere"
+                f"{mebibytes(goal.limits.request_bytes)} go into one request: cut elsewhere"
             )
-    bounds = [-1, *(position.index for position in cuts), len(liveness.positions)]
+    made = at_edges(liveness, costs, [position.index + 1 for position in cuts], goal)
+    for stage in made.stages:
+        room = stage.place.memory_bytes
+        if room is not None and stage.memory_bytes > room:
+            raise PlanError(
+                f"stage {stage.index} holds {mebibytes(stage.memory_bytes)} (weights "
+                f"{mebibytes(stage.weight_bytes)}); its place has {mebibytes(room)}: cut elsewhere"
+            )
+    return made
+
+
+def best_cuts(costs: Costs, goal: Goal, may: list[NDArray[np.bool_]]) -> Path | None:
+    """The best path of all that keep to `may`, or None; `cost` is the objective's."""
+    return _least(forbidding(stage_ms(costs, goal), may), goal.objective, np.zeros(len(may[0]), np.int64))
+
+
+def at_edges(liveness: Liveness, costs: Costs, inner: Sequence[int], goal: Goal) -> Plan:
+    """The plan whose stages meet at these edges, limits or not."""
+    held, hops, single_hops = memory_bytes(costs), *(hop_ms(costs, each) for each in Objective)
+    stages = []
+    bounds = [0, *inner, len(costs.body_bytes) - 1]
+    for index, (place, at) in enumerate(zip(goal.places, pairwise(bounds), strict=True)):
+        end = at[1]
+        stages.append(
+            StagePlan(
+                index=index,
+                cut=liveness.positions[end - 1] if end < bounds[-1] else None,
+                place=place,
+                model_ms=float(model_ms(costs, place, Objective.THROUGHPUT)[at]),
+                hop_ms=float(hops[at]),
+                single_ms=float(model_ms(costs, place, Objective.LATENCY)[at] + single_hops[at]),
+                weight_bytes=int(costs.weight_bytes[at]),
+                peak_bytes=int(costs.peak_bytes[at]),
+                memory_bytes=int(held[at]),
+                output_bytes=costs.body_bytes[end],
+            )
+        )
     return Plan(
         batch=costs.batch,
         threads=costs.threads,
-        pixel_bytes=pixel_bytes,
-        limits=limits,
-        stages=tuple(
-            StagePlan(
-                index=index,
-                cut=cuts[index] if index < len(cuts) else None,
-                model_ms=_between(costs.model_ms, start, end),
-                hop_ms=_hop_after(costs, end),
-                weight_bytes=int(_between(costs.weight_bytes, start, end)),
-                output_bytes=costs.live_bytes[end] if index < len(cuts) else 0,
-            )
-            for index, (start, end) in enumerate(pairwise(bounds))
-        ),
+        objective=goal.objective,
+        pixel_bytes=costs.body_bytes[0],
+        limits=goal.limits,
+        stages=tuple(stages),
     )
 
 
-def _at_named_positions(liveness: Liveness, costs: Costs, best: Plan, fitting: Sequence[Position]) -> Plan:
-    """The plan with each cut at the end of a module where that costs next to nothing: such cuts have names to speak of.
-
-    Measured times tremble more than `_NEXT_TO_NOTHING`, so nothing real is lost.
-    """
-    allowed_ms = best.slowest_ms * (1 + _NEXT_TO_NOTHING)
-    for index, position in enumerate(best.cuts):
-        named = sorted((each for each in fitting if each.names), key=lambda each: abs(each.index - position.index))
-        for candidate in [] if position.names else named:
-            cuts = [*best.cuts[:index], candidate, *best.cuts[index + 1 :]]
-            if all(before.index < after.index for before, after in pairwise(cuts)):
-                moved = plan_at(liveness, costs, cuts, best.limits)
-                if moved.slowest_ms <= allowed_ms:
-                    best = moved
-                    break
+def _to_named(liveness: Liveness, costs: Costs, goal: Goal, may: list[NDArray[np.bool_]], best: Path) -> Path:
+    """The path with the fewest cuts inside of modules that costs next to nothing more: ends have names to speak of."""
+    unnamed = np.array([0, *(not position.names for position in liveness.positions), 0], np.int64)
+    enough = best.cost * (1 + _NEXT_TO_NOTHING)
+    times = forbidding(stage_ms(costs, goal), may)
+    combine = _combine(goal.objective)
+    for count, found in enumerate(best_by_penalty(times, combine, unnamed)):
+        if found is not None and found.cost <= enough:
+            return _least(times, goal.objective, unnamed, count) or found
     return best
 
 
-def _fits(tensors_bytes: int, limits: Limits) -> bool:
-    """Do tensors of so many bytes go into one request?"""
-    return tensors_bytes + FRAME_OVERHEAD_BYTES <= limits.request_bytes
+def _least(times: list[Matrix], objective: Objective, penalty: NDArray[np.int64], count: int = 0) -> Path | None:
+    """The cheapest path with so many penalties; of those with the same slowest stage the one with the smallest sum."""
+    found = best_by_penalty(times, _combine(objective), penalty)[count]
+    if found is None or objective is Objective.LATENCY:
+        return found
+    as_fast = [np.where(each <= found.cost, each, np.inf) for each in times]
+    calmest = best_by_penalty(as_fast, np.add, penalty)[count]
+    return found if calmest is None else Path(found.cost, calmest.edges)
 
 
-def _between(sums: Sequence[float], start: int, end: int) -> float:
-    return sums[end] - (sums[start] if start >= 0 else 0)
-
-
-def _hop_after(costs: Costs, end: int) -> float:
-    return hop_ms(costs.live_bytes[end] * costs.batch) if end < len(costs.live_bytes) else hop_ms(0)
-
-
-def _best_cuts(fitting: Sequence[Position], costs: Costs, stages: int) -> list[Position]:
-    """The cuts of the fastest plan, by dynamic programming: O(stages × positions²)."""
-    ends = [position.index for position in fitting]
-    best = [[math.inf] * len(ends) for _ in range(stages - 1)]
-    came_from = [[-1] * len(ends) for _ in range(stages - 1)]
-    for i, end in enumerate(ends):
-        if stages > 1:
-            best[0][i] = _stage_ms(costs, -1, end)
-    for k in range(1, stages - 1):
-        for i, end in enumerate(ends):
-            for j in range(i):
-                slowest = max(best[k - 1][j], _stage_ms(costs, ends[j], end))
-                if slowest < best[k][i]:
-                    best[k][i], came_from[k][i] = slowest, j
-    return _trace(fitting, costs, best, came_from) if stages > 1 else []
-
-
-def _trace(
-    fitting: Sequence[Position], costs: Costs, best: Sequence[Sequence[float]], came_from: Sequence[Sequence[int]]
-) -> list[Position]:
-    end = len(costs.live_bytes)
-    last = len(best) - 1
-    at = min(range(len(fitting)), key=lambda i: max(best[last][i], _stage_ms(costs, fitting[i].index, end)))
-    cuts = []
-    for k in range(last, -1, -1):
-        cuts.append(fitting[at])
-        at = came_from[k][at]
-    return cuts[::-1]
-
-
-def _stage_ms(costs: Costs, start: int, end: int) -> float:
-    return _between(costs.model_ms, start, end) + _hop_after(costs, end)
+def _combine(objective: Objective) -> np.ufunc:
+    return np.maximum if objective is Objective.THROUGHPUT else np.add

@@ -7,7 +7,7 @@ import math
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -18,7 +18,6 @@ from wire.limits import REQUEST_BYTES, Limits
 if TYPE_CHECKING:
     import numpy as np
 
-    from partition.build import BuildOptions
     from partition.models import Model
 
 ModelArgument = Annotated[
@@ -41,8 +40,27 @@ MeanOption = Annotated[str | None, typer.Option(help="mean of each channel, e.g.
 StdOption = Annotated[str | None, typer.Option(help="standard deviation of each channel, likewise")]
 LabelsOption = Annotated[Path | None, typer.Option(help="text file with one class name a line")]
 LimitOption = Annotated[str, typer.Option(help="most bytes of a request to a stage, e.g. 6MB")]
+ObjectiveOption = Annotated[
+    Literal["throughput", "latency"],
+    typer.Option(help="make the slowest stage fast (one batch), or the sum of all (one picture alone)"),
+]
+MemoryOption = Annotated[
+    str | None,
+    typer.Option(help="most bytes that a stage's weights, activations and bodies take, e.g. 2Gi; or one size a stage"),
+]
+DeviceOption = Annotated[
+    str, typer.Option(help="where times are measured: cpu, or a GPU that is here (cuda); or one device a stage")
+]
+SpeedsOption = Annotated[
+    str | None, typer.Option(help="how many times as fast as measured each stage's machine is, e.g. 1,1,4")
+]
+HopOption = Annotated[
+    str | None,
+    typer.Option(help="ms that a stage costs beside its model, and ms a MB, e.g. 0.4,3; default: measured here, once"),
+]
+FreshOption = Annotated[bool, typer.Option("--fresh", help="measure even what was measured before")]
 
-_UNITS = {"": 1, "B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3}
+_UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 
 
 def load_with_pixels(
@@ -76,16 +94,75 @@ def load_with_pixels(
     return model, pixels
 
 
-def build_options(stages: int, cuts: str | None, batch: int, limit: str) -> "BuildOptions":
+def planning_options(
+    *,
+    stages: int,
+    cuts: str | None,
+    batch: int,
+    limit: str,
+    objective: str,
+    memory_per_stage: str | None,
+    device: str,
+    speeds: str | None,
+    hop: str | None,
+    fresh: bool,
+) -> dict[str, Any]:
+    """The fields of `partition.planning.PlanOptions`.
+
+    Raises:
+        ModelError: an option's value is none of its kind.
+    """
+    from partition.cache import Cache, user_folder
+    from partition.segments import Objective
+    from shardline.hops import hop_cost
+
+    names = _listed(cuts or "")
+    cache = Cache(user_folder(), say)
+    given = None if hop is None else parse_hop(hop)
+    return {
+        "stages": len(names) + 1 if names else stages,
+        "cuts": names,
+        "batch": batch,
+        "limits": Limits(request_bytes=parse_bytes(limit)),
+        "objective": Objective(objective),
+        "memory_bytes": tuple(parse_bytes(each, "--memory-per-stage") for each in _listed(memory_per_stage or "")),
+        "devices": _listed(device),
+        "speeds": (1.0,) if speeds is None else tuple(parse_number("--speeds", each) for each in _listed(speeds)),
+        "hop": lambda: hop_cost(given, cache, say, fresh=fresh),
+        "cache": cache,
+        "fresh": fresh,
+    }
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def parse_hop(text: str) -> tuple[float, float]:
+    """'0.4,3' -> ms, ms a MB.
+
+    Raises:
+        ModelError: not two numbers, or one below 0.
+    """
+    parts = _listed(text)
+    if len(parts) != 2:
+        raise ModelError(f"--hop {text!r}: write two numbers, ms a stage and ms a MB, e.g. 0.4,3")
+    fixed_ms, per_mebibyte_ms = (parse_number("--hop", part, least=0) for part in parts)
+    return fixed_ms, per_mebibyte_ms
+
+
+def parse_number(option: str, text: str, least: float = 1e-6) -> float:
     """
     Raises:
-        ModelError: `limit` is no size.
+        ModelError: no finite number from `least` up.
     """
-    from partition.build import BuildOptions
-
-    names = tuple(name.strip() for name in cuts.split(",") if name.strip()) if cuts else ()
-    limits = Limits(request_bytes=parse_bytes(limit))
-    return BuildOptions(stages=len(names) + 1 if names else stages, cuts=names, batch=batch, limits=limits)
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not least <= number < math.inf:
+        raise ModelError(f"{option} {text!r}: write numbers {'from' if least == 0 else 'above'} 0")
+    return number
 
 
 def parse_channels(option: str, text: str) -> tuple[float, float, float]:
@@ -118,14 +195,13 @@ def read_labels(path: Path) -> tuple[str, ...]:
     return labels
 
 
-def parse_bytes(text: str) -> int:
-    """'6MB' -> 6291456 (1 MB = 1024² bytes).
+def parse_bytes(text: str, option: str = "--limit") -> int:
+    """'6MB' or '6Mi' -> 6291456 (1 MB = 1024² bytes).
 
     Raises:
         ModelError: not a number with a unit.
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?B?)", text.strip(), re.IGNORECASE)
-    unit = match[2].upper().replace("I", "") if match else None
-    if match is None or unit is None:
-        raise ModelError(f"--limit {text!r}: write a size such as {REQUEST_BYTES // 1024**2}MB or 512KB")
-    return int(float(match[1]) * _UNITS[unit if unit.endswith("B") or not unit else unit + "B"])
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)I?B?", text.strip(), re.IGNORECASE)
+    if match is None:
+        raise ModelError(f"{option} {text!r}: write a size such as {REQUEST_BYTES // 1024**2}MB or 512KB")
+    return int(float(match[1]) * _UNITS[match[2].upper()])

@@ -8,30 +8,71 @@ from storage.bundle import Bundle
 from wire.limits import mebibytes
 
 if TYPE_CHECKING:
+    from partition.explain import Explanation, Weighed
     from partition.plan import Plan
+    from partition.planning import Planned
 
 
-def plan_dict(plan: "Plan") -> dict[str, Any]:
-    """A fresh plan for scripts: times in ms for one batch, sizes in bytes."""
+def plan_dict(planned: "Planned", explanation: "Explanation") -> dict[str, Any]:
+    """A fresh plan for scripts: times in ms, sizes in bytes.
+
+    `model_ms`, `hop_ms`, `memory_bytes` and the largest request are of one batch, `single_ms`, `latency_ms` and
+    `output_bytes` of one picture. `request_bytes` is the limit.
+    """
+    plan = planned.plan
     return {
         "batch": plan.batch,
         "threads": plan.threads,
+        "objective": plan.objective.value,
         "request_bytes": plan.limits.request_bytes,
         "max_instances": plan.max_instances,
-        "slowest_ms": round(plan.slowest_ms, 3),
+        **_figures(plan),
+        "hop": {
+            "fixed_ms": planned.costs.hop.fixed_ms,
+            "per_mebibyte_ms": planned.costs.hop.per_mebibyte_ms,
+            "source": planned.costs.hop.source,
+        },
+        "measured_at": {device: times.measured_at for device, times in planned.costs.times.items()},
         "stages": [
             {
                 "stage": stage.index,
                 "cut": None if stage.cut is None else stage.cut.name,
                 "position": None if stage.cut is None else stage.cut.index,
+                "device": stage.place.device,
+                "speed": stage.place.speed,
                 "model_ms": round(stage.model_ms, 3),
                 "hop_ms": round(stage.hop_ms, 3),
+                "single_ms": round(stage.single_ms, 3),
                 "weight_bytes": stage.weight_bytes,
+                "activation_bytes": stage.peak_bytes,
+                "memory_bytes": stage.memory_bytes,
                 "output_bytes": stage.output_bytes,
             }
             for stage in plan.stages
         ],
+        "explain": {
+            "plans": explanation.plans,
+            "within_limits": explanation.within_limits,
+            "reasons": list(explanation.reasons),
+            "weighed": [
+                {"cuts": _cuts(each), **_figures(each.plan), "taken": each.taken, "over": list(each.over)}
+                for each in explanation.weighed
+            ],
+        },
     }
+
+
+def _figures(plan: "Plan") -> dict[str, Any]:
+    return {
+        "slowest_ms": round(plan.slowest_ms, 3),
+        "latency_ms": round(plan.latency_ms, 3),
+        "largest_request_bytes": plan.request_bytes,
+        "largest_memory_bytes": plan.memory_bytes,
+    }
+
+
+def _cuts(weighed: "Weighed") -> list[str]:
+    return [position.name for position in weighed.plan.cuts]
 
 
 def bundle_dict(bundle: Bundle) -> dict[str, Any]:
@@ -54,19 +95,16 @@ def bundle_dict(bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def plan_table(plan: "Plan") -> Table:
-    return _table(plan_dict(plan))
-
-
 def bundle_table(bundle: Bundle) -> Table:
-    return _table(bundle_dict(bundle))
+    return plan_table(bundle_dict(bundle))
 
 
-def _table(plan: dict[str, Any]) -> Table:
-    """One row a stage: what it costs, what it holds, what it passes on."""
+def plan_table(plan: dict[str, Any]) -> Table:
+    """One row a stage of `plan_dict` or `bundle_dict`: what it costs, what it holds, what it passes on."""
     title = f"plan: {len(plan['stages'])} stages, batch {plan['batch']}, {plan['threads']} threads"
+    fresh = "slowest_ms" in plan
     table = Table(title=title, title_justify="left")
-    for column in ("stage", "cut after", "model ms", "weights", "passes on"):
+    for column in ("stage", "cut after", "model ms", "weights", *(["memory"] if fresh else []), "passes on"):
         table.add_column(column, justify="left" if column == "cut after" else "right")
     for stage in plan["stages"]:
         table.add_row(
@@ -74,6 +112,7 @@ def _table(plan: dict[str, Any]) -> Table:
             _cut(stage),
             f"{stage['model_ms']:.1f}",
             mebibytes(stage["weight_bytes"]),
+            *([mebibytes(stage["memory_bytes"])] if fresh else []),
             "reply" if stage["cut"] is None else mebibytes(stage["output_bytes"]),
         )
     return table
@@ -83,3 +122,23 @@ def _cut(stage: dict[str, Any]) -> str:
     if stage["cut"] is None:
         return "-"
     return f"{stage['cut']} ({stage['position']})" if "position" in stage else str(stage["cut"])
+
+
+def explanation_table(plan: dict[str, Any]) -> Table:
+    """One row a plan of `plan_dict` that was weighed, the best in the objective first."""
+    title = "plans of which none is better in all four; ms, one batch and one picture alone"
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    table.add_column("cut after")
+    for column in ("slowest", "latency", "request", "memory"):
+        table.add_column(column, justify="right")
+    for each in plan["explain"]["weighed"]:
+        table.add_row(
+            "taken" if each["taken"] else "\n".join(each["over"]),
+            ", ".join(each["cuts"]) or "-",
+            f"{each['slowest_ms']:.1f}",
+            f"{each['latency_ms']:.1f}",
+            mebibytes(each["largest_request_bytes"]),
+            mebibytes(each["largest_memory_bytes"]),
+        )
+    return table

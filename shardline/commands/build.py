@@ -10,17 +10,23 @@ from shardline.console import out, say
 from shardline.options import (
     BatchOption,
     CutsOption,
+    DeviceOption,
+    FreshOption,
+    HopOption,
     LabelsOption,
     LimitOption,
     MeanOption,
+    MemoryOption,
     ModelArgument,
+    ObjectiveOption,
     PicturesOption,
     SizeOption,
+    SpeedsOption,
     StagesOption,
     StdOption,
     WeightsOption,
-    build_options,
     load_with_pixels,
+    planning_options,
 )
 from storage.bundle import NAME_PATTERN
 from wire.errors import BundleError
@@ -43,20 +49,38 @@ def build(
     mean: MeanOption = None,
     std: StdOption = None,
     labels: LabelsOption = None,
+    objective: ObjectiveOption = "throughput",
     limit: LimitOption = "6MB",
+    memory_per_stage: MemoryOption = None,
+    device: DeviceOption = "cpu",
+    speeds: SpeedsOption = None,
+    hop: HopOption = None,
+    fresh: FreshOption = False,
     pictures: PicturesOption = None,
     name: Annotated[str | None, typer.Option(help="the bundle's name; default: the folder's")] = None,
 ) -> None:
     """Capture MODEL, plan its cuts, cut it, and write the bundle."""
+    from partition.build import BuildOptions
     from partition.build import build as build_bundle
     from shardline.samples import golden_picture
     from shardline.tables import bundle_table
 
     bundle_name = _name(name or out_folder.name)
-    options = build_options(stages, cuts, batch, limit)
+    asked = planning_options(
+        stages=stages,
+        cuts=cuts,
+        batch=batch,
+        limit=limit,
+        objective=objective,
+        memory_per_stage=memory_per_stage,
+        device=device,
+        speeds=speeds,
+        hop=hop,
+        fresh=fresh,
+    )
     loaded, pixels = load_with_pixels(model, weights, size, pictures, mean=mean, std=std, labels=labels)
     golden = golden_picture(pixels[0], loaded.picture)
-    bundle, _ = build_bundle(loaded, bundle_name, pixels, options, out_folder, say, golden=golden)
+    bundle, _ = build_bundle(loaded, bundle_name, pixels, BuildOptions(**asked), out_folder, say, golden=golden)
     out.print(bundle_table(bundle))
     out.print(f"{out_folder}: {bundle.name} {bundle.digest}")
 

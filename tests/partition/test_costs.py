@@ -1,81 +1,134 @@
 """What is measured hangs together; how long it took is the machine's business."""
 
 import itertools
+import json
+from pathlib import Path
 
 import pytest
 import torch
 
+from partition.cache import Cache
 from partition.capture import capture, random_pixels
-from partition.costs import HOP_MS, HOP_MS_PER_MEBIBYTE, Costs, hop_ms, measure
+from partition.costs import Costs, HopCost, costs_of
 from partition.liveness import Liveness, analyse
 from partition.models import load_model
+from partition.profile import Profile, profile
 
 NAMES = ("residual", "tuples", "shared_buffer", "windows", "reused", "derived")
+CPU = torch.device("cpu")
+
+
+def pixels(batch: int) -> torch.Tensor:
+    return random_pixels(load_model("services.small_models:residual", size=32), batch)
 
 
 @pytest.fixture(scope="module")
-def measured() -> dict[str, tuple[Liveness, Costs]]:
+def measured() -> dict[str, tuple[Liveness, Profile, Costs]]:
     found = {}
     for name in NAMES:
-        model = load_model(f"services.small_models:{name}", size=32)
-        liveness = analyse(capture(model))
-        found[name] = liveness, measure(liveness, random_pixels(model, 3))
+        liveness = analyse(capture(load_model(f"services.small_models:{name}", size=32)))
+        single, batch = (profile(liveness, pixels(count), CPU) for count in (1, 3))
+        found[name] = liveness, batch, costs_of(liveness, {"cpu": (single, batch)}, HopCost())
     return found
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_there_is_a_sum_for_every_position_and_for_the_whole(
-    name: str, measured: dict[str, tuple[Liveness, Costs]]
-) -> None:
-    liveness, costs = measured[name]
-    count = len(liveness.positions)
+def test_there_is_a_sum_for_every_edge(name: str, measured: dict[str, tuple[Liveness, Profile, Costs]]) -> None:
+    liveness, _, costs = measured[name]
+    edges = len(liveness.positions) + 2
 
     assert (costs.batch, costs.threads) == (3, torch.get_num_threads())
-    assert len(costs.model_ms) == len(costs.weight_bytes) == count + 1
-    assert list(costs.live_bytes) == [position.bytes_per_instance() for position in liveness.positions]
+    assert len(costs.times["cpu"].batch_ms) == len(costs.times["cpu"].single_ms) == edges
+    assert costs.weight_bytes.shape == costs.peak_bytes.shape == (edges, edges)
+    assert list(costs.body_bytes[1:-1]) == [position.bytes_per_instance() for position in liveness.positions]
+    assert (costs.body_bytes[0], costs.body_bytes[-1]) == (3 * 32 * 32, 0)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_sums_never_fall(name: str, measured: dict[str, tuple[Liveness, Costs]]) -> None:
-    _, costs = measured[name]
-
-    assert costs.model_ms[0] > 0
-    assert all(before < after for before, after in itertools.pairwise(costs.model_ms))
-    assert all(before <= after for before, after in itertools.pairwise(costs.weight_bytes))
-
-
-def parameter_bytes(name: str, *without: str) -> int:
-    state = load_model(f"services.small_models:{name}").module.state_dict()
-    return sum(value.nbytes for key, value in state.items() if not key.endswith(without))
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_last_sum_is_every_weight_once(name: str, measured: dict[str, tuple[Liveness, Costs]]) -> None:
-    """A buffer or a module that is used twice counts once; what no operation reads does not count."""
-    _, costs = measured[name]
-    normalisation = 2 * 3 * 4  # mean and std
-
-    assert costs.weight_bytes[-1] == parameter_bytes(name, "num_batches_tracked") + normalisation
-    assert costs.weight_bytes[0] == 0  # bytes become numbers
-
-
-def test_a_shared_weight_counts_where_it_is_used_first(measured: dict[str, tuple[Liveness, Costs]]) -> None:
-    liveness, costs = measured["shared_buffer"]
-    middle = liveness.find("middle").index
-    rest = costs.weight_bytes[-1] - costs.weight_bytes[middle]
-
-    assert rest == (6 * 4 + 4) * 4  # the head alone, and neither scale nor bias again
-
-
-def test_a_weight_that_a_constant_is_made_of_counts_where_that_is_used_first(
-    measured: dict[str, tuple[Liveness, Costs]],
+def test_the_edges_part_the_whole_s_time_without_rest(
+    name: str, measured: dict[str, tuple[Liveness, Profile, Costs]]
 ) -> None:
-    liveness, costs = measured["derived"]
-    conv, relu = liveness.find("conv").index, liveness.find("relu").index
+    _, batch, costs = measured[name]
+    sums = costs.times["cpu"].batch_ms
 
-    assert costs.weight_bytes[relu] - costs.weight_bytes[conv] == 7 * 4 + 4 * 8  # the table and its places
+    assert sums[0] == 0
+    assert all(before < after for before, after in itertools.pairwise(sums))
+    assert sums[-1] == pytest.approx(sum(batch.node_ms.values()))
 
 
-def test_a_hop_costs_by_its_bytes() -> None:
-    assert hop_ms(0) == HOP_MS
-    assert hop_ms(2 * 1024**2) == pytest.approx(HOP_MS + 2 * HOP_MS_PER_MEBIBYTE)
+# what was measured is kept
+
+
+def ask(liveness: Liveness, folder: Path, batch: int = 1, *, fresh: bool = False) -> tuple[Profile, list[str]]:
+    lines: list[str] = []
+    cache = Cache(folder, lines.append)
+    return profile(liveness, pixels(batch), CPU, lines.append, cache=cache, fresh=fresh), lines
+
+
+@pytest.fixture
+def liveness() -> Liveness:
+    return analyse(capture(load_model("services.small_models:residual", size=32)))
+
+
+def test_what_was_measured_is_not_measured_again(liveness: Liveness, tmp_path: Path) -> None:
+    first, said = ask(liveness, tmp_path)
+    same_model = analyse(capture(load_model("services.small_models:residual", size=32)))
+    second, said_then = ask(same_model, tmp_path)
+
+    assert said == ["measuring batch 1 on cpu"]
+    assert said_then == [f"batch 1 on cpu was measured at {first.measured_at}; --fresh measures anew"]
+    assert second == first
+
+
+@pytest.mark.parametrize("what", ["batch", "threads", "model", "size"])
+def test_what_changes_times_is_measured_again(what: str, liveness: Liveness, tmp_path: Path) -> None:
+    ask(liveness, tmp_path)
+    name, size = ("tuples" if what == "model" else "residual"), (48 if what == "size" else 32)
+    other = analyse(capture(load_model(f"services.small_models:{name}", size=size)))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 1 if what == "threads" else threads)
+    try:
+        images = random_pixels(load_model("services.small_models:residual", size=size), 2 if what == "batch" else 1)
+        lines: list[str] = []
+        profile(other, images, CPU, lines.append, cache=Cache(tmp_path))
+    finally:
+        torch.set_num_threads(threads)
+
+    assert lines == [f"measuring batch {len(images)} on cpu"]
+
+
+def test_other_weights_take_as_long(liveness: Liveness, tmp_path: Path) -> None:
+    ask(liveness, tmp_path)
+    model = load_model("services.small_models:residual", size=32)
+    with torch.no_grad():
+        model.module.get_parameter("stem.weight").mul_(2)
+
+    assert "was measured at" in ask(analyse(capture(model)), tmp_path)[1][0]
+
+
+def test_fresh_measures_again_and_keeps_it(liveness: Liveness, tmp_path: Path) -> None:
+    ask(liveness, tmp_path)
+    assert ask(liveness, tmp_path, fresh=True)[1] == ["measuring batch 1 on cpu"]
+    assert "was measured at" in ask(liveness, tmp_path)[1][0]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"device": "cpu"}', "[" * 100_000, "\udcff"])
+def test_a_damaged_profile_is_measured_anew_with_one_line(content: str, liveness: Liveness, tmp_path: Path) -> None:
+    ask(liveness, tmp_path)
+    (path,) = (tmp_path / "profiles").iterdir()
+    path.write_bytes(content.encode(errors="surrogateescape"))
+
+    _, said = ask(liveness, tmp_path)
+
+    assert said == [f"{path} is damaged: measuring anew", "measuring batch 1 on cpu"]
+    assert json.loads(path.read_text())["batch"] == 1
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_folder_that_cannot_be_written_to_is_no_obstacle(liveness: Liveness, tmp_path: Path) -> None:
+    (tmp_path / "profiles").write_text("in the way")
+
+    measured, said = ask(liveness, tmp_path)
+
+    assert measured.batch == 1
+    assert "cannot be written" in said[-1]

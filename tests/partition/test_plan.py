@@ -3,22 +3,32 @@
 import dataclasses
 import itertools
 import math
+import re
 from collections.abc import Sequence
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from services.plan_costs import (
+    HOP,
+    MEBIBYTE,
+    PIXEL_BYTES,
+    costs_of,
+    goal_of,
+    objective_ms,
+    stage_memory,
+    stage_times,
+)
 
 from partition.capture import capture
-from partition.costs import HOP_MS, HOP_MS_PER_MEBIBYTE, Costs
+from partition.costs import Costs, HopCost
 from partition.liveness import Liveness, analyse
 from partition.models import load_model
-from partition.plan import FRAME_OVERHEAD_BYTES, Plan, plan, plan_at
+from partition.plan import Plan, plan, plan_at
+from partition.segments import FRAME_OVERHEAD_BYTES, Goal, Place
 from wire.errors import PlanError
 from wire.limits import Limits
 
-MEBIBYTE = 1024**2
-PIXEL_BYTES = 3 * 32 * 32
 TOLERANCE = 0.03
 
 
@@ -34,31 +44,9 @@ def unnamed(residual: Liveness) -> Liveness:
     return dataclasses.replace(residual, positions=positions)
 
 
-def costs_of(parts_ms: Sequence[float], live_bytes: Sequence[int], batch: int = 1) -> Costs:
-    """`parts_ms[i]` is what lies between positions i-1 and i."""
-    assert len(parts_ms) == len(live_bytes) + 1
-    return Costs(
-        batch=batch,
-        threads=1,
-        model_ms=tuple(itertools.accumulate(parts_ms)),
-        weight_bytes=tuple(100 * (index + 1) for index in range(len(parts_ms))),
-        live_bytes=tuple(live_bytes),
-    )
-
-
 def even(liveness: Liveness, live_bytes: int = 1000, batch: int = 1) -> Costs:
     count = len(liveness.positions)
     return costs_of([1.0] * (count + 1), [live_bytes] * count, batch)
-
-
-def slowest_ms(cuts: Sequence[int], costs: Costs) -> float:
-    """What a stage costs: its part of the model, and sending its tensors on."""
-    stages = []
-    for start, end in itertools.pairwise([-1, *cuts, len(costs.live_bytes)]):
-        sent = costs.live_bytes[end] * costs.batch if end < len(costs.live_bytes) else 0
-        before = costs.model_ms[start] if start >= 0 else 0.0
-        stages.append(costs.model_ms[end] - before + HOP_MS + HOP_MS_PER_MEBIBYTE * sent / MEBIBYTE)
-    return max(stages)
 
 
 def indexes(found: Plan) -> list[int]:
@@ -67,61 +55,95 @@ def indexes(found: Plan) -> list[int]:
 
 def allowed(costs: Costs, limits: Limits) -> list[int]:
     room = limits.request_bytes - FRAME_OVERHEAD_BYTES
-    return [index for index, live in enumerate(costs.live_bytes) if live * costs.batch <= room]
+    return [index for index, live in enumerate(costs.body_bytes[1:-1]) if live * costs.batch <= room]
+
+
+def possible(costs: Costs, goal: Goal) -> list[tuple[int, ...]]:
+    """All cuts that keep the limits."""
+    chains = itertools.combinations(allowed(costs, goal.limits), goal.stages - 1)
+    rooms = [math.inf if place.memory_bytes is None else place.memory_bytes for place in goal.places]
+    return [
+        cuts
+        for cuts in chains
+        if all(held <= room for held, room in zip(stage_memory(cuts, costs), rooms, strict=True))
+    ]
 
 
 @st.composite
 def synthetic(draw: st.DrawFn, count: int = 17) -> Costs:
     times = st.floats(0, 20, allow_nan=False, allow_subnormal=False)
-    parts = draw(st.lists(times, min_size=count + 1, max_size=count + 1))
-    live = draw(st.lists(st.integers(1, 8 * MEBIBYTE), min_size=count, max_size=count))
-    return costs_of(parts, live, draw(st.sampled_from((1, 2))))
+    sizes = st.integers(1, 7 * MEBIBYTE)
+    weights = st.integers(0, 50 * MEBIBYTE)
+    pieces = count + 1
+    return costs_of(
+        draw(st.lists(times, min_size=pieces, max_size=pieces)),
+        draw(st.lists(sizes, min_size=count, max_size=count)),
+        draw(st.integers(1, 3)),
+        weights=draw(st.lists(weights, min_size=pieces, max_size=pieces)),
+        singles_ms=draw(st.lists(times, min_size=pieces, max_size=pieces)),
+    )
 
 
-shared = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@st.composite
+def goals(draw: st.DrawFn, least: int = 1) -> Goal:
+    stages = draw(st.integers(least, 4))
+    speeds = st.sampled_from([0.5, 1.0, 1.0, 4.0])
+    rooms = st.one_of(st.none(), st.integers(20, 900).map(lambda mebibytes: mebibytes * MEBIBYTE))
+    places = [Place(speed=draw(speeds), memory_bytes=draw(rooms)) for _ in range(stages)]
+    return dataclasses.replace(goal_of(stages, draw(st.sampled_from(["throughput", "latency"]))), places=tuple(places))
 
 
-@given(costs=synthetic(), stages=st.integers(1, 4))
+shared = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@given(costs=synthetic(), goal=goals())
 @shared
-def test_no_plan_is_better_than_the_one_that_is_found(costs: Costs, stages: int, unnamed: Liveness) -> None:
-    candidates = allowed(costs, Limits())
-    assume(len(candidates) >= stages - 1)
-    best = min(slowest_ms(cuts, costs) for cuts in itertools.combinations(candidates, stages - 1))
+def test_no_plan_is_better_than_the_one_that_is_found(costs: Costs, goal: Goal, unnamed: Liveness) -> None:
+    candidates = possible(costs, goal)
+    if not candidates:
+        refused(unnamed, costs, goal)
+        return
+    best = min(objective_ms(cuts, costs, goal) for cuts in candidates)
 
-    found = plan(unnamed, costs, stages, Limits())
+    found = plan(unnamed, costs, goal)
 
-    assert len(found.stages) == stages
-    assert set(indexes(found)) <= set(candidates)
-    assert found.slowest_ms == pytest.approx(best)
-    assert slowest_ms(indexes(found), costs) == pytest.approx(found.slowest_ms)
+    assert len(found.stages) == goal.stages
+    assert tuple(indexes(found)) in candidates
+    assert (found.slowest_ms if goal.objective == "throughput" else found.latency_ms) == pytest.approx(best)
+    assert objective_ms(indexes(found), costs, goal) == pytest.approx(best)
 
 
-@given(costs=synthetic(), stages=st.integers(2, 4))
+@given(costs=synthetic(), stages=st.integers(2, 3))
 @shared
-def test_names_cost_next_to_nothing(costs: Costs, stages: int, residual: Liveness, unnamed: Liveness) -> None:
-    candidates = allowed(costs, Limits())
-    assume(len(candidates) >= stages - 1)
-    best = plan(unnamed, costs, stages, Limits())
+def test_of_plans_with_the_same_slowest_stage_the_smallest_sum_is_taken(
+    costs: Costs, stages: int, unnamed: Liveness
+) -> None:
+    goal = goal_of(stages)
+    assume(candidates := possible(costs, goal))
+    found = plan(unnamed, costs, goal)
+    as_fast = [cuts for cuts in candidates if objective_ms(cuts, costs, goal) <= found.slowest_ms * (1 + 1e-12)]
 
-    found = plan(residual, costs, stages, Limits())
+    least = min(sum(stage_times(cuts, costs, goal)) for cuts in as_fast)
 
-    assert set(indexes(found)) <= set(candidates)
-    assert indexes(found) == sorted(set(indexes(found)))
-    assert found.slowest_ms <= best.slowest_ms * (1 + TOLERANCE) * (1 + 1e-9)
-    for at, position in enumerate(found.cuts):
-        if not position.names:  # then no module's end would do in its place
-            assert not [cuts for cuts in at_names(found, at, residual, candidates) if near(cuts, costs, best)]
+    assert sum(stage_times(indexes(found), costs, goal)) == pytest.approx(least)
 
 
-def at_names(found: Plan, at: int, liveness: Liveness, candidates: Sequence[int]) -> list[list[int]]:
-    """The same cuts with the one at `at` moved to each end of a module."""
-    cuts = indexes(found)
-    moved = [[*cuts[:at], index, *cuts[at + 1 :]] for index in candidates if liveness.positions[index].names]
-    return [cuts for cuts in moved if cuts == sorted(set(cuts))]
+@given(costs=synthetic(), goal=goals(least=2))
+@shared
+def test_names_cost_next_to_nothing(costs: Costs, goal: Goal, residual: Liveness) -> None:
+    assume(candidates := possible(costs, goal))
+    best = min(objective_ms(cuts, costs, goal) for cuts in candidates)
+
+    found = plan(residual, costs, goal)
+    near = [cuts for cuts in candidates if objective_ms(cuts, costs, goal) <= best * (1 + TOLERANCE) * (1 - 1e-9)]
+
+    assert tuple(indexes(found)) in candidates
+    assert objective_ms(indexes(found), costs, goal) <= best * (1 + TOLERANCE) * (1 + 1e-9)
+    assert nameless(indexes(found), residual) <= min(nameless(cuts, residual) for cuts in near)
 
 
-def near(cuts: Sequence[int], costs: Costs, best: Plan) -> bool:
-    return slowest_ms(cuts, costs) <= best.slowest_ms * (1 + TOLERANCE) * (1 - 1e-9)
+def nameless(cuts: Sequence[int], liveness: Liveness) -> int:
+    return sum(not liveness.positions[cut].names for cut in cuts)
 
 
 @pytest.mark.parametrize(("share", "is_moved"), [(0.02, True), (0.05, False)])
@@ -129,24 +151,45 @@ def test_a_name_is_taken_within_three_hundredths_and_not_beyond(
     share: float, is_moved: bool, residual: Liveness
 ) -> None:
     """The best cut has no name; the one right behind it has, and makes the first stage slower by `share`."""
-    nameless = residual.find("div_1")
+    unnamed_cut = residual.find("div_1")
     named = residual.find("stem")
-    assert (named.index, named.names != ()) == (nameless.index + 1, True)
+    assert (named.index, named.names != ()) == (unnamed_cut.index + 1, True)
     parts = [0.0] * (len(residual.positions) + 1)
     parts[0], parts[named.index], parts[-1] = 100.0, 100.0 * share, 100.0 * (1 - share)
     costs = costs_of(parts, [0] * len(residual.positions))
 
-    found = plan(residual, costs, 2, Limits())
+    found = plan(residual, costs, goal_of(2))
 
     assert bool(found.cuts[0].names) is is_moved
 
 
+def test_a_fast_stage_gets_more_of_the_model(unnamed: Liveness) -> None:
+    costs = even(unnamed)
+
+    alike = plan(unnamed, costs, goal_of(3))
+    last_is_fast = plan(unnamed, costs, goal_of(3, speeds=[1, 1, 4]))
+
+    assert indexes(alike) == [5, 11]
+    assert indexes(last_is_fast) == [2, 5]
+    assert [stage.model_ms for stage in last_is_fast.stages] == [3.0, 3.0, 3.0]
+    assert last_is_fast.slowest_ms < alike.slowest_ms
+
+
+def test_latency_goes_by_the_bodies_where_the_model_is_the_same_everywhere(unnamed: Liveness) -> None:
+    live = [3 * MEBIBYTE] * len(unnamed.positions)
+    live[2], live[4] = 1000, 2000
+    costs = costs_of([1.0] * (len(live) + 1), live)
+
+    assert indexes(plan(unnamed, costs, goal_of(3, "latency"))) == [2, 4]
+    assert indexes(plan(unnamed, costs, goal_of(3))) != [2, 4]
+
+
 def test_one_stage_has_no_cut(residual: Liveness) -> None:
     costs = even(residual)
-    found = plan(residual, costs, 1, Limits())
+    found = plan(residual, costs, goal_of(1))
 
     assert found.cuts == ()
-    assert found.slowest_ms == pytest.approx(costs.model_ms[-1] + HOP_MS)
+    assert found.slowest_ms == pytest.approx(18 + HOP.ms(PIXEL_BYTES, 0))
     assert [(stage.cut, stage.output_bytes) for stage in found.stages] == [(None, 0)]
     assert found.max_instances == (Limits().request_bytes - FRAME_OVERHEAD_BYTES) // PIXEL_BYTES
 
@@ -154,26 +197,34 @@ def test_one_stage_has_no_cut(residual: Liveness) -> None:
 def test_as_many_stages_as_there_are_places(residual: Liveness) -> None:
     count = len(residual.positions)
 
-    assert indexes(plan(residual, even(residual), count + 1, Limits())) == list(range(count))
+    assert indexes(plan(residual, even(residual), goal_of(count + 1))) == list(range(count))
 
 
 def test_stages_add_up_to_the_whole(residual: Liveness) -> None:
     costs = even(residual, live_bytes=5000, batch=4)
-    found = plan_at(residual, costs, residual.find_all(["one", "three"]), Limits())
+    found = plan_at(residual, costs, residual.find_all(["one", "three"]), goal_of(3))
 
     assert [stage.index for stage in found.stages] == [0, 1, 2]
     assert [stage.cut.name if stage.cut else None for stage in found.stages] == ["one", "three", None]
-    assert sum(stage.model_ms for stage in found.stages) == pytest.approx(costs.model_ms[-1])
-    assert sum(stage.weight_bytes for stage in found.stages) == costs.weight_bytes[-1]
+    assert sum(stage.model_ms for stage in found.stages) == pytest.approx(18)
+    assert sum(stage.weight_bytes for stage in found.stages) == costs.weight_bytes[0, -1]
     assert [stage.output_bytes for stage in found.stages] == [5000, 5000, 0]
-    assert found.stages[0].hop_ms == pytest.approx(HOP_MS + HOP_MS_PER_MEBIBYTE * 20000 / MEBIBYTE)
+    assert found.stages[1].hop_ms == pytest.approx(HOP.fixed_ms + HOP.per_mebibyte_ms * 20000 / MEBIBYTE)
     assert (found.batch, found.threads, found.pixel_bytes) == (4, 1, PIXEL_BYTES)
+
+
+def test_a_hop_costs_by_what_comes_in_and_what_goes_out() -> None:
+    hop = HopCost(fixed_ms=1.0, per_mebibyte_ms=2.0)
+
+    assert hop.ms(0, 0) == 1.0
+    assert hop.ms(MEBIBYTE, MEBIBYTE) == 3.0
+    assert hop.ms(MEBIBYTE, 0) == hop.ms(0, MEBIBYTE) == 2.0
 
 
 @given(live_bytes=st.integers(1, 3 * MEBIBYTE))
 @shared
 def test_as_many_instances_as_fit_a_request_everywhere(live_bytes: int, residual: Liveness) -> None:
-    found = plan_at(residual, even(residual, live_bytes), [residual.find("one")], Limits())
+    found = plan_at(residual, even(residual, live_bytes), [residual.find("one")], goal_of(2))
     largest = max(live_bytes, PIXEL_BYTES)
 
     assert found.max_instances >= 1
@@ -186,59 +237,110 @@ def test_the_batch_counts_when_places_are_chosen(unnamed: Liveness) -> None:
     live[-1] = MEBIBYTE
     costs = costs_of([1.0] * (len(live) + 1), live, batch=5)
 
-    assert indexes(plan(unnamed, costs, 2, Limits())) == [len(live) - 1]
+    assert indexes(plan(unnamed, costs, goal_of(2))) == [len(live) - 1]
 
 
 # what cannot be planned
 
 
-def refused(liveness: Liveness, costs: Costs, stages: int, limits: Limits | None = None) -> str:
+def refused(liveness: Liveness, costs: Costs, goal: Goal) -> str:
     with pytest.raises(PlanError) as caught:
-        plan(liveness, costs, stages, limits or Limits())
+        plan(liveness, costs, goal)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
-@pytest.mark.parametrize("stages", [0, -3])
-def test_no_stages_are_refused(stages: int, residual: Liveness) -> None:
-    assert f"--stages {stages}: a plan has at least 1 stage" in refused(residual, even(residual), stages)
-
-
 def test_more_stages_than_places_are_refused(residual: Liveness) -> None:
     count = len(residual.positions)
-    line = refused(residual, even(residual), count + 2)
+    line = refused(residual, even(residual), goal_of(count + 2))
 
     assert f"{count + 2} stages need {count + 1} cuts; only {count} of {count} positions pass" in line
 
 
 def test_places_that_pass_too_much_for_the_batch_are_refused(residual: Liveness) -> None:
-    line = refused(residual, even(residual, live_bytes=2 * MEBIBYTE, batch=4), 2)
+    costs = even(residual, live_bytes=2 * MEBIBYTE, batch=4)
+    line = refused(residual, costs, goal_of(2))
 
     assert "only 0 of 17 positions pass at most 6.0 MB for a batch of 4" in line
     assert "the smallest passes 8.0 MB" in line
-    assert "take fewer stages or a smaller --batch" in line
+    assert "take fewer stages or a smaller --batch, or --limit 8.1MB" in line
+    assert plan(residual, costs, goal_of(2, limits=Limits(request_bytes=int(8.1 * MEBIBYTE))))
+
+
+@given(costs=synthetic(), stages=st.integers(1, 4), room=st.integers(1, 100))
+@shared
+def test_a_refusal_for_memory_names_what_does_suffice_and_no_more(
+    costs: Costs, stages: int, room: int, unnamed: Liveness
+) -> None:
+    limits = Limits(request_bytes=64 * MEBIBYTE)
+    goal = goal_of(stages, limits=limits, memory_bytes=room * MEBIBYTE)
+    assume(not possible(costs, goal))
+
+    line = refused(unnamed, costs, goal)
+    needed = re.search(r"--memory-per-stage (\d+)Mi", line)
+    assert needed
+    enough = int(needed[1])
+
+    assert plan(unnamed, costs, goal_of(stages, limits=limits, memory_bytes=enough * MEBIBYTE))
+    refused(unnamed, costs, goal_of(stages, limits=limits, memory_bytes=(enough - 1) * MEBIBYTE))
+    if more := re.search(r"take (\d+) stages", line):
+        assert plan(unnamed, costs, goal_of(int(more[1]), limits=limits, memory_bytes=room * MEBIBYTE))
+
+
+def test_a_refusal_for_memory_names_the_nearest_cut(residual: Liveness) -> None:
+    pieces = len(residual.positions) + 1
+    costs = costs_of([1.0] * pieces, [0] * (pieces - 1), weights=[10 * MEBIBYTE] * pieces)
+
+    line = refused(residual, costs, goal_of(3, memory_bytes=40 * MEBIBYTE))
+
+    assert line == (
+        "3 stages of at most 40.0 MB: the smallest largest stage is 60.0 MB (cut at one.0, three.0); "
+        "take 5 stages or --memory-per-stage 61Mi"
+    )
+
+
+def test_stages_with_memory_of_their_own_are_refused_by_their_own(residual: Liveness) -> None:
+    pieces = len(residual.positions) + 1
+    costs = costs_of([1.0] * pieces, [0] * (pieces - 1), weights=[10 * MEBIBYTE] * pieces)
+    places = tuple(Place(memory_bytes=room * MEBIBYTE) for room in (20, 100))
+
+    line = refused(residual, costs, dataclasses.replace(goal_of(2), places=places))
+
+    assert line.startswith("no 2 stages fit --memory-per-stage: nearest comes the cut at ")
+    assert "and its place has " in line
 
 
 def test_a_cut_that_passes_too_much_is_refused_by_name(residual: Liveness) -> None:
     with pytest.raises(PlanError, match=r"the cut one passes 7\.0 MB for one picture; at most 6\.0 MB go into one"):
-        plan_at(residual, even(residual, live_bytes=7 * MEBIBYTE), [residual.find("one")], Limits())
+        plan_at(residual, even(residual, live_bytes=7 * MEBIBYTE), [residual.find("one")], goal_of(2))
 
 
 def test_a_cut_that_passes_for_one_picture_but_not_for_the_batch_is_taken(residual: Liveness) -> None:
     costs = even(residual, live_bytes=4 * MEBIBYTE, batch=8)
 
-    assert plan_at(residual, costs, [residual.find("one")], Limits()).max_instances == 1
+    assert plan_at(residual, costs, [residual.find("one")], goal_of(2)).max_instances == 1
+
+
+def test_cuts_whose_stages_do_not_fit_their_memory_are_refused(residual: Liveness) -> None:
+    with pytest.raises(PlanError, match=r"stage 0 holds 3\.0 MB .*; its place has 2\.0 MB: cut elsewhere"):
+        plan_at(
+            residual,
+            even(residual, live_bytes=MEBIBYTE + MEBIBYTE // 2),
+            [residual.find("one")],
+            goal_of(2, memory_bytes=2 * MEBIBYTE),
+        )
 
 
 @pytest.mark.parametrize("stages", [1, 2])
 def test_pictures_that_no_request_holds_are_refused(stages: int, residual: Liveness) -> None:
     limits = Limits(request_bytes=FRAME_OVERHEAD_BYTES + PIXEL_BYTES - 1)
+    more = Limits(request_bytes=limits.request_bytes + 1)
 
-    assert "take a smaller --size" in refused(residual, even(residual), stages, limits)
-    assert plan(residual, even(residual), stages, Limits(request_bytes=limits.request_bytes + 1)).max_instances == 1
+    assert "take a smaller --size" in refused(residual, even(residual), goal_of(stages, limits=limits))
+    assert plan(residual, even(residual), goal_of(stages, limits=more)).max_instances == 1
 
 
 def test_times_that_are_all_nothing_still_make_a_plan(unnamed: Liveness) -> None:
     costs = costs_of([0.0] * (len(unnamed.positions) + 1), [0] * len(unnamed.positions))
 
-    assert math.isclose(plan(unnamed, costs, 5, Limits()).slowest_ms, HOP_MS)
+    assert math.isclose(plan(unnamed, costs, goal_of(5)).slowest_ms, HOP.ms(PIXEL_BYTES, 0))

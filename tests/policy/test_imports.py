@@ -35,6 +35,7 @@ HOMES = {
     "jsonschema": ["manifests/rules/crds.py"],
     "kserve": ["predictors", "manifests/rules/models.py"],
     "kserve_storage": ["storage/initializer.py"],
+    "matplotlib": ["shardline/plan_plot.py"],
     "ml_dtypes": ["wire/frame.py"],
     "prometheus_client": ["predictors/metrics.py"],
     "requests": ["client", "storage/resumable.py"],

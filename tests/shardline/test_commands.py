@@ -127,7 +127,7 @@ MISTAKES: dict[str, tuple[list[str], int, str]] = {
     "no such cut": (["plan", *SMALL, "--cuts", "thre"], 1, "near it are"),
     "too many stages": (["plan", *SMALL, "--stages", "500"], 1, "need 499 cuts"),
     "no stage": (["plan", *SMALL, "--stages", "0"], 2, "--stages"),
-    "a limit too small": (["plan", *SMALL, "--limit", "1KB"], 1, "take fewer stages"),
+    "a limit too small": (["plan", *SMALL, "--limit", "1KB"], 1, "take a smaller --size"),
     "no limit": (["plan", *SMALL, "--limit", "much"], 1, "write a size such as 6MB"),
     "a broken model": (["plan", "services.small_models:broken", "--size", "32"], 1, "this model never runs"),
     "two channels": (["build", *SMALL, "--mean", "0.5,0.5", "--out", "x"], 1, "write three numbers"),
