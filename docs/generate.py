@@ -32,6 +32,7 @@ _FOLDERS = {
     "manifests": "bundle → KServe YAML, checked without a cluster, run here as processes",
     "predictors": "what runs in a pod: transformer and shard servers",
     "client": "the script that asks, from anywhere; the door to a cluster",
+    "training": "what a detector learns from, drawn",
     "partition": "model → shards: capture, plan, cut, run, verify; torch",
     "tasks": "tensors → v1 reply",
     "storage": "bundles on disk and in buckets",
@@ -50,7 +51,7 @@ _TREE_START = "<!-- folders: written by docs/generate.py -->"
 _TREE_END = "<!-- end of folders -->"
 _RULES_START, _RULES_END = "<!-- rules: written by docs/generate.py -->", "<!-- end of rules -->"
 _NAME_COLUMNS = 26
-_LEFT_BEHIND = {".git", ".venv", ".hypothesis", "__pycache__", "bundles", "manifests-out", "build", "dist", "wheels"}
+_LEFT_BEHIND = {".git", ".venv", ".venv-peers", ".hypothesis", "__pycache__", "bundles", "manifests-out", "build", "dist", "wheels"}
 # files that cannot say what they are
 _DESCRIPTIONS = {
     ".ci/run": "What CI runs: make test",

@@ -1,0 +1,154 @@
+"""Samples -> medians, spreads and ratios. Pure.
+
+A ratio is taken in each round, where both systems met the same machine, and then the median of the rounds: one median
+over another would compare one system's good minute with another's bad one.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from benchmarks.systems.base import Sample
+
+ALONE, MANY = "closed 1", "closed 8"
+MOST = "closed 32"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """The median of the rounds, and the least and the most of them."""
+
+    median: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One system under one load, over all rounds. None where no round has the figure."""
+
+    system: str
+    load: str
+    rounds: int
+    rps: Spread
+    p50_ms: Spread | None
+    p90_ms: Spread | None
+    p99_ms: Spread | None
+    cpu_ms: Spread | None
+    client_cpu_ms: Spread | None
+    pss_mib: float | None  # the most
+    peak_rss_mib: float | None
+    errors: int
+    note: str
+
+
+def spread(values: Iterable[float]) -> Spread | None:
+    found = sorted(values)
+    return Spread(median=median(found), low=found[0], high=found[-1]) if found else None
+
+
+def rows(samples: Sequence[Sample]) -> list[Row]:
+    """One row for each system and load, in the order in which they first appear."""
+    groups: dict[tuple[str, str], list[Sample]] = {}
+    for sample in samples:
+        groups.setdefault((sample.system, sample.load), []).append(sample)
+    return [_row(system, load, group) for (system, load), group in groups.items()]
+
+
+def _row(system: str, load: str, group: Sequence[Sample]) -> Row:
+    rps = spread(sample.rps for sample in group)
+    assert rps is not None
+    return Row(
+        system=system,
+        load=load,
+        rounds=len(group),
+        rps=rps,
+        p50_ms=_spread_of(group, lambda sample: sample.p50_ms),
+        p90_ms=_spread_of(group, lambda sample: sample.p90_ms),
+        p99_ms=_spread_of(group, lambda sample: sample.p99_ms),
+        cpu_ms=_spread_of(group, lambda sample: sample.cpu_ms),
+        client_cpu_ms=_spread_of(group, lambda sample: sample.client_cpu_ms),
+        pss_mib=max((sample.pss_mib for sample in group if sample.pss_mib is not None), default=None),
+        peak_rss_mib=max((sample.peak_rss_mib for sample in group if sample.peak_rss_mib is not None), default=None),
+        errors=sum(sample.errors for sample in group),
+        note=next((sample.note for sample in group if sample.note), ""),
+    )
+
+
+def _spread_of(group: Sequence[Sample], value: Callable[[Sample], float | None]) -> Spread | None:
+    return spread(found for sample in group if (found := value(sample)) is not None)
+
+
+def by_round(samples: Sequence[Sample], system: str | None, load: str, field: str) -> dict[int, float]:
+    """A field's value in each round that has one."""
+    return {
+        sample.round: value
+        for sample in samples
+        if sample.system == system and sample.load == load and (value := getattr(sample, field)) is not None
+    }
+
+
+def ratio(over: dict[int, float], under: dict[int, float]) -> float | None:
+    """The median of the rounds' ratios; None where no round has both."""
+    ratios = [over[round_] / under[round_] for round_ in over.keys() & under.keys() if under[round_]]
+    return round(median(ratios), 3) if ratios else None
+
+
+def best(
+    samples: Sequence[Sample], systems: Sequence[str], load: str, field: str, *, least: bool = False
+) -> str | None:
+    """Which of these systems has the highest (or least) median; None where none was measured."""
+    medians = {
+        system: median(values.values()) for system in systems if (values := by_round(samples, system, load, field))
+    }
+    if not medians:
+        return None
+    return min(medians, key=medians.__getitem__) if least else max(medians, key=medians.__getitem__)
+
+
+def first(samples: Sequence[Sample], systems: Sequence[str]) -> str | None:
+    """The first of these that was measured."""
+    measured = {sample.system for sample in samples}
+    return next((system for system in systems if system in measured), None)
+
+
+def headline(samples: Sequence[Sample]) -> dict[str, float | str | None]:
+    """The ratios that the project is held to. A peer counts with its better setting.
+
+    `…_rps` are throughputs with 8 clients, `k3_over_torchserve_p50` latencies of one client (below 1: ours is faster),
+    `k3_over_in_process_time` is the time of a picture in the chain over that in the compiled model at batch 8, and
+    `k3_bf16_over_torchserve_rps` takes 8 or 32 clients, whichever gives more.
+    """
+    k1, k3 = (first(samples, _variants(stages, "fp32")) for stages in (1, 3))
+    torchserve, ray = ("torchserve-tuned", "torchserve-defaults"), ("ray-defaults", "ray-threads")
+
+    def rate(system: str | None, load: str = MANY) -> dict[int, float]:
+        return by_round(samples, system, load, "rps")
+
+    def p50(system: str | None) -> dict[int, float]:
+        return by_round(samples, system, ALONE, "p50_ms")
+
+    fastest = best(samples, torchserve, MANY, "rps")
+    bf16 = [ratio(rate(first(samples, _variants(3, "bf16")), load), rate(fastest)) for load in (MANY, MOST)]
+    floor = first(samples, ["in-process-compiled", "in-process-eager"])
+    return {
+        "k3": k3,
+        "k1": k1,
+        "torchserve": fastest,
+        "k3_over_torchserve_rps": ratio(rate(k3), rate(fastest)),
+        "k3_over_torchserve_p50": ratio(p50(k3), p50(best(samples, torchserve, ALONE, "p50_ms", least=True))),
+        "k3_bf16_over_torchserve_rps": max((each for each in bf16 if each is not None), default=None),
+        "k3_over_ray_rps": ratio(rate(k3), rate(best(samples, ray, MANY, "rps"))),
+        "k3_over_json_chain_rps": ratio(rate(k3), rate("json-chain")),
+        "k3_over_k1_rps": ratio(rate(k3), rate(k1)),
+        "k3_bf16_over_k1_bf16_rps": ratio(
+            rate(first(samples, _variants(3, "bf16"))), rate(first(samples, _variants(1, "bf16")))
+        ),
+        "k3_kserve_router_over_k3_rps": ratio(rate(f"{k3}-kserve"), rate(k3)),
+        "k3_over_in_process_time": ratio(rate(floor), rate(k3)),
+        "in_process": floor,
+    }
+
+
+def _variants(stages: int, precision: str) -> tuple[str, str]:
+    return f"k{stages}-{precision}-compiled", f"k{stages}-{precision}"

@@ -1,0 +1,201 @@
+"""The load: clients that ask again when they are answered, and clients that come when they come.
+
+Closed loop: N clients with one kept connection each; a client sends its next picture when it has its answer. It says
+how much a system can do. Its latencies say nothing of a system that stalls: while it stalls nobody asks.
+
+Open loop: arrivals at a fixed rate, whether or not there are answers. A latency counts from the time at which the
+request was due, so that one which had to wait for a connection or for a busy client waits visibly ("coordinated
+omission" is leaving those out).
+
+Each reply is compared with what the whole model says of that picture. All latencies are kept, and percentiles are taken
+of them as they are (numpy): a run has thousands, for which a histogram would only round.
+
+    python -m benchmarks.load       # a process of its own: a job as JSON on each line in, a result on each line out
+"""
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from benchmarks.processes import Tree
+
+_REPLY_S = 120.0
+_SHOWN = 3  # wrong replies that are quoted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Whom to ask, with what, and what must come back.
+
+    `bodies` are files, one a picture; `expected` their classes; `answer` the keys that lead to the class in the reply.
+    """
+
+    url: str
+    content_type: str
+    bodies: tuple[str, ...]
+    expected: tuple[int, ...]
+    answer: tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """`clients` at once for `seconds`; with a rate the loop is open, and as many clients as needed ask."""
+
+    seconds: float
+    clients: int = 1
+    rate_rps: float | None = None
+
+    @property
+    def name(self) -> str:
+        return f"closed {self.clients}" if self.rate_rps is None else "open"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadResult:
+    """`seconds` lasts until the last answer. `wrong` and `errors` are counts, `faults` quotes the first of them."""
+
+    latencies_ms: tuple[float, ...]
+    seconds: float
+    errors: int
+    wrong: int
+    faults: tuple[str, ...]
+    client_cpu_s: float
+
+    @property
+    def rps(self) -> float:
+        return len(self.latencies_ms) / self.seconds if self.seconds else 0.0
+
+
+@dataclass(slots=True)
+class _Log:
+    latencies_ms: list[float] = field(default_factory=list)
+    errors: int = 0
+    wrong: int = 0
+    faults: list[str] = field(default_factory=list)
+
+    def fault(self, text: str) -> None:
+        if len(self.faults) < _SHOWN:
+            self.faults.append(text[:300])
+
+
+async def run(target: Target, load: Load) -> LoadResult:
+    """Ask; pictures are taken in turn."""
+    bodies = [await asyncio.to_thread(Path(path).read_bytes) for path in target.bodies]
+    log = _Log()
+    cpu_s, start = time.process_time(), time.perf_counter()
+    async with _session(target.content_type) as session:
+        if load.rate_rps is None:
+            await _closed(session, target, bodies, load, log)
+        else:
+            await _open(session, target, bodies, load.rate_rps, load.seconds, log)
+    return LoadResult(
+        latencies_ms=tuple(log.latencies_ms),
+        seconds=time.perf_counter() - start,
+        errors=log.errors,
+        wrong=log.wrong,
+        faults=tuple(log.faults),
+        client_cpu_s=time.process_time() - cpu_s,
+    )
+
+
+@asynccontextmanager
+async def _session(content_type: str) -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0),
+        timeout=aiohttp.ClientTimeout(total=_REPLY_S),
+        headers={"content-type": content_type},
+        auto_decompress=False,
+    ) as session:
+        yield session
+
+
+async def _closed(
+    session: aiohttp.ClientSession, target: Target, bodies: Sequence[bytes], load: Load, log: _Log
+) -> None:
+    end = time.perf_counter() + load.seconds
+    pictures = count()
+
+    async def client() -> None:
+        while (due := time.perf_counter()) < end:
+            await _ask(session, target, bodies, next(pictures), due, log)
+
+    await asyncio.gather(*(client() for _ in range(load.clients)))
+
+
+async def _open(
+    session: aiohttp.ClientSession, target: Target, bodies: Sequence[bytes], rate_rps: float, seconds: float, log: _Log
+) -> None:
+    start = time.perf_counter()
+    async with asyncio.TaskGroup() as group:
+        for number in range(round(rate_rps * seconds)):
+            due = start + number / rate_rps
+            await asyncio.sleep(due - time.perf_counter())
+            group.create_task(_ask(session, target, bodies, number, due, log))
+
+
+async def _ask(
+    session: aiohttp.ClientSession, target: Target, bodies: Sequence[bytes], number: int, due: float, log: _Log
+) -> None:
+    """One request; its latency counts from `due`. A failed one has none: it must not make a system look fast."""
+    picture = number % len(bodies)
+    try:
+        async with session.post(target.url, data=bodies[picture]) as response:
+            body = await response.read()
+    except (aiohttp.ClientError, OSError, TimeoutError) as exc:
+        log.errors += 1
+        log.fault(f"{type(exc).__name__}: {exc}")
+        return
+    latency_ms = (time.perf_counter() - due) * 1000
+    if response.status != 200:
+        log.errors += 1
+        log.fault(f"{response.status}: {body[:200].decode(errors='replace')}")
+    elif (found := top_class(body, target.answer)) != target.expected[picture]:
+        log.wrong += 1
+        log.fault(f"picture {picture}: class {found}, the whole model says {target.expected[picture]}")
+    else:
+        log.latencies_ms.append(latency_ms)
+
+
+def top_class(body: bytes, answer: Sequence[str | int]) -> int | None:
+    """The class in a JSON reply, at the end of these keys; None where it has none."""
+    try:
+        value: Any = json.loads(body)
+        for key in answer:
+            value = value[key]
+        return int(value)
+    except (ValueError, KeyError, IndexError, TypeError):
+        return None
+
+
+class LoadProcess:
+    """The client in a process of its own, so that its waiting is not ours, and its CPU time can be told apart."""
+
+    def __init__(self, log: Path) -> None:
+        self._tree = Tree("load", [sys.executable, "-m", "benchmarks.load"], log, asked=True)
+
+    def run(self, target: Target, load: Load) -> LoadResult:
+        values = json.loads(self._tree.ask(json.dumps({"target": asdict(target), "load": asdict(load)})))
+        return LoadResult(**values | {name: tuple(values[name]) for name in ("latencies_ms", "faults")})
+
+    def close(self) -> None:
+        self._tree.kill()
+
+
+def main() -> None:
+    for line in sys.stdin:
+        job = json.loads(line)
+        target, load = Target(**job["target"]), Load(**job["load"])
+        print(json.dumps(asdict(asyncio.run(run(target, load)))), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""Which systems are compared: ours in its variants, the peers, and the floor."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.bundles import BundleSpec, ensure
+from benchmarks.errors import UnavailableError
+from benchmarks.load import LoadProcess
+from benchmarks.pictures import Pictures
+from benchmarks.systems.base import System
+from benchmarks.systems.inprocess import InProcess
+from benchmarks.systems.json_chain import JsonChain
+from benchmarks.systems.rayserve import Ray, RayApplication
+from benchmarks.systems.shardline import BehindKServeRouter, ShardlineChain, kserve_router
+from benchmarks.systems.torchserve import TorchServe
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundles:
+    """The bundles' folders by (stages, precision); a compiled bundle also holds the portable shards."""
+
+    folders: dict[tuple[int, str], Path]
+    left_out: dict[str, str]
+
+    def folder(self, stages: int, precision: str = "fp32") -> Path:
+        return self.folders[stages, precision]
+
+
+def build_bundles(stages: Sequence[int], precisions: Sequence[str], say: Say, *, compiled: bool) -> Bundles:
+    """Build what is to be served; without compiled shards where they cannot be made here."""
+    folders: dict[tuple[int, str], Path] = {}
+    left_out: dict[str, str] = {}
+    for precision in precisions:
+        for count in stages:
+            spec = BundleSpec(stages=count, precision=precision, compiled=compiled)
+            try:
+                folders[count, precision] = ensure(spec, say)
+            except UnavailableError as exc:
+                say(f"{spec.name} cannot be built: {exc}")
+                left_out[f"k{count}-{precision}{'-compiled' if compiled else ''}"] = str(exc)
+                if compiled:
+                    portable = BundleSpec(stages=count, precision=precision)
+                    folders[count, precision] = ensure(portable, say)
+    return Bundles(folders=folders, left_out=left_out)
+
+
+def floors(bundles: Bundles, files: Sequence[Path], *, compiled: bool) -> Iterator[InProcess]:
+    """The whole in process; the first, eager in fp32, is the judge of all replies."""
+    for precision in dict.fromkeys(precision for _, precision in bundles.folders):
+        name = "" if precision == "fp32" else f"-{precision}"
+        folder = bundles.folder(1, precision)
+        if precision == "fp32":
+            yield InProcess(key="in-process-eager", bundle=folder, program="eager", files=files)
+        if compiled and _is_compiled(folder):
+            yield InProcess(key=f"in-process-compiled{name}", bundle=folder, program="compiled", files=files)
+
+
+def servers(bundles: Bundles, pictures: Pictures, client: LoadProcess, say: Say, *, quick: bool) -> Iterator[System]:
+    """Every server, in the order of the table. `quick` leaves out what no ratio needs."""
+    for (stages, precision), folder in bundles.folders.items():
+        programs = ("compiled", "portable") if _is_compiled(folder) else ("portable",)
+        for program in programs:
+            if quick and program == "portable" and len(programs) > 1 and stages != 3:
+                continue
+            yield from _chains(stages, precision, program, folder, pictures, client, quick=quick)
+    yield from _peers(bundles, pictures, client, say)
+
+
+def _chains(
+    stages: int,
+    precision: str,
+    program: str,
+    folder: Path,
+    pictures: Pictures,
+    client: LoadProcess,
+    *,
+    quick: bool,
+) -> Iterator[System]:
+    key = f"k{stages}-{precision}{'-compiled' if program == 'compiled' else ''}"
+    asked = [f"--program={program}"] if _is_compiled(folder) else []
+    chain = ShardlineChain(key=key, pictures=pictures, client=client, bundle=folder, stage_arguments=asked)
+    yield chain
+    main = program == "compiled" or not _is_compiled(folder)
+    if stages > 1 and (main or not quick):
+        yield BehindKServeRouter(key=f"{key}-kserve", pictures=pictures, client=client, base=chain)
+
+
+def _peers(bundles: Bundles, pictures: Pictures, client: LoadProcess, say: Say) -> Iterator[System]:
+    whole, parts = bundles.folder(1), bundles.folder(3)
+    for tuned in (True, False):
+        key = f"torchserve-{'tuned' if tuned else 'defaults'}"
+        yield TorchServe(key=key, pictures=pictures, client=client, bundle=whole, tuned=tuned, say=say)
+    ray = Ray(bundle=parts, say=say)
+    for application in ("defaults", "threads"):
+        yield RayApplication(
+            key=f"ray-{application}", pictures=pictures, client=client, ray=ray, application=application
+        )
+    chain = JsonChain(key="json-chain", pictures=pictures, client=client, bundle=parts)
+    try:
+        kserve_router()
+    except UnavailableError:
+        yield chain
+    else:
+        yield BehindKServeRouter(key="json-chain", pictures=pictures, client=client, base=chain)
+
+
+def _is_compiled(folder: Path) -> bool:
+    return any(folder.glob("stages/*/compiled"))

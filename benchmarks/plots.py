@@ -1,0 +1,52 @@
+"""Results as pictures."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+
+from benchmarks.figures import ALONE, MANY, Spread, rows
+from benchmarks.systems.base import Sample
+
+OURS, THEIRS, FLOOR = "#2a6f97", "#c1666b", "#8d99ae"
+
+
+def plot_systems(samples: Sequence[Sample], title: str, out: Path) -> None:
+    """Throughput with many clients and latency with one, a bar a system; the lines are the least and the most."""
+    found = rows(samples)
+    systems = list(dict.fromkeys(row.system for row in found))
+    figure, axes = plt.subplots(1, 2, figsize=(13, 1.6 + 0.36 * len(systems)), sharey=True, layout="constrained")
+    _bars(axes[0], systems, {row.system: row.rps for row in found if row.load == MANY})
+    _bars(axes[1], systems, {row.system: row.p50_ms for row in found if row.load == ALONE})
+    axes[0].set_xlabel("images a second, 8 clients (more is better)")
+    axes[1].set_xlabel("p50 in ms, 1 client (less is better)")
+    axes[0].set_yticks(range(len(systems)), systems)
+    axes[0].invert_yaxis()
+    figure.suptitle(title, fontsize=11)
+    figure.savefig(out, dpi=110)
+    plt.close(figure)
+
+
+def _bars(axis: Axes, systems: Sequence[str], spreads: Mapping[str, Spread | None]) -> None:
+    most = max((each.high for each in spreads.values() if each), default=1.0)
+    for position, system in enumerate(systems):
+        each = spreads.get(system)
+        if each is None:
+            continue
+        errors = [[each.median - each.low], [each.high - each.median]]
+        axis.barh(position, each.median, color=colour(system), xerr=errors, ecolor="#333333", capsize=2)
+        axis.text(each.high + most * 0.01, position, f"{each.median:.1f}", va="center", fontsize=8)
+    axis.set_xlim(0, most * 1.12)
+    axis.grid(axis="x", alpha=0.3)
+    axis.set_axisbelow(True)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def colour(system: str) -> str:
+    if system.startswith("in-process"):
+        return FLOOR
+    return OURS if system.startswith("k") else THEIRS

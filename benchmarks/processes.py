@@ -1,0 +1,219 @@
+"""A system's processes as one tree: started, watched until ready, paused, weighed, and ended to the last one.
+
+Every system is started once and measured in turns. Between its turns its tree is stopped by SIGSTOP, so that what one
+system does when idle (Ray's dashboards, a JVM's collectors) takes nothing from the one that is measured.
+
+This process becomes the reaper of all that its children leave behind (PR_SET_CHILD_SUBREAPER, Linux): a daemon that
+forks itself away is still found below it, and `end_all` ends it.
+"""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import psutil
+
+from benchmarks.errors import UnavailableError
+
+_GRACE_S = 15.0
+_POLL_S = 0.1
+_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+_MIB = 1024**2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """One process' memory in MiB. PSS shares out pages that several processes map, so that a sum over them is true."""
+
+    name: str
+    pss_mib: float
+    rss_mib: float
+    peak_rss_mib: float
+
+
+class Tree:
+    """One started program and all that it starts. What it prints goes to `log`; or, if `asked`, to who asks it."""
+
+    def __init__(
+        self,
+        name: str,
+        argv: Sequence[str],
+        log: Path,
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        asked: bool = False,
+    ) -> None:
+        self.name = name
+        self.log = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("wb") as output:
+            self._popen = subprocess.Popen(
+                list(argv),
+                env={**os.environ, **(env or {})},
+                cwd=cwd,
+                stdin=subprocess.PIPE if asked else subprocess.DEVNULL,
+                stdout=subprocess.PIPE if asked else output,
+                stderr=output,
+                start_new_session=True,  # the terminal's Ctrl-C is ours: the tree is ended in order
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    def wait_until(self, ready: Callable[[], bool], deadline_s: float) -> None:
+        """
+        Raises:
+            UnavailableError: it ended, or took too long; with the last line that it printed.
+        """
+        end = time.monotonic() + deadline_s
+        while not ready():
+            if self._popen.poll() is not None:
+                raise UnavailableError(f"{self.name} ended with exit code {self._popen.returncode}: {self.last_line()}")
+            if time.monotonic() > end:
+                raise UnavailableError(f"{self.name} was not ready after {deadline_s:g} s: {self.last_line()}")
+            time.sleep(_POLL_S)
+
+    def ask(self, line: str) -> str:
+        """Write a line to it, and wait for its line; the empty line only listens.
+
+        Raises:
+            UnavailableError: it ended.
+        """
+        assert self._popen.stdin is not None
+        assert self._popen.stdout is not None
+        with suppress(BrokenPipeError):
+            self._popen.stdin.write(f"{line}\n".encode() if line else b"")
+            self._popen.stdin.flush()
+        if answer := self._popen.stdout.readline():
+            return answer.decode().strip()
+        raise UnavailableError(f"{self.name} ended with exit code {self._popen.wait()}: {self.last_line()}")
+
+    def printed(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def last_line(self) -> str:
+        lines = [line.strip() for line in self.printed().splitlines() if line.strip()]
+        return f"{lines[-1][:300]} ({self.log})" if lines else "it printed nothing"
+
+    def processes(self) -> list[psutil.Process]:
+        return _with_children(self.pid)
+
+    def cpu_s(self) -> float:
+        """User and system seconds that the tree has used, children that have ended and were waited for included."""
+        total = 0.0
+        for process in self.processes():
+            with suppress(psutil.Error):
+                times = process.cpu_times()
+                total += times.user + times.system + times.children_user + times.children_system
+        return total
+
+    def memory(self) -> list[Memory]:
+        found = []
+        for process in self.processes():
+            with suppress(psutil.Error, OSError):
+                found.append(_memory(process))
+        return found
+
+    def pause(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """At once, for a program that takes its time after SIGTERM."""
+        _kill(self.processes())
+        self._popen.wait()
+
+    def stop(self) -> None:
+        """SIGTERM to the first process, which ends its own in order; what is left after a while is killed."""
+        left = self.processes()
+        self.resume()
+        with suppress(ProcessLookupError):
+            self._popen.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self._popen.wait(_GRACE_S)
+        _kill([*left, *self.processes()])
+        self._popen.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        for process in self.processes():
+            with suppress(psutil.Error):
+                process.send_signal(number)
+
+
+def _with_children(pid: int) -> list[psutil.Process]:
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.Error:
+        return []
+
+
+def _memory(process: psutil.Process) -> Memory:
+    full = process.memory_full_info()
+    return Memory(
+        name=role(process.cmdline()),
+        pss_mib=getattr(full, "pss", full.rss) / _MIB,  # Linux alone counts it
+        rss_mib=full.rss / _MIB,
+        peak_rss_mib=_peak_rss_mib(process.pid) or full.rss / _MIB,
+    )
+
+
+def _peak_rss_mib(pid: int) -> float | None:
+    """The kernel's own mark of the most that a process ever held; psutil does not pass it on."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    return None
+
+
+def role(command: Sequence[str]) -> str:
+    """What a process is, by its command line: the module of `python -m MODULE`, else the program."""
+    if "-m" in command[:-1] and Path(command[0]).name.startswith("python"):
+        return command[command.index("-m") + 1]
+    return Path(command[0]).name if command else "unknown"
+
+
+def _kill(processes: Sequence[psutil.Process]) -> None:
+    """Only these very processes: psutil compares their start times, and spares who got a pid later."""
+    for process in processes:
+        with suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(processes, timeout=5)
+
+
+def end_all() -> None:
+    """Kill all that this process started and that still runs."""
+    _kill(_with_children(os.getpid())[1:])
+
+
+@contextmanager
+def ending_all() -> Iterator[None]:
+    """Whatever happens inside, Ctrl-C, SIGTERM and SIGHUP included, nothing that was started stays behind."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not cut the ending short
+        end_all()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

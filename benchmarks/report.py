@@ -1,0 +1,111 @@
+"""A run's files and tables: JSON with everything, CSV with the samples, a table in the terminal and one in the docs.
+
+python -m benchmarks.report RESULT.json     # write its table into docs/performance.md, between the markers
+"""
+
+import csv
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.figures import Row, Spread, rows
+from benchmarks.systems.base import Sample
+
+DOCS = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
+START, END = "<!-- table: written by python -m benchmarks.report -->", "<!-- end of table -->"
+
+_HEADINGS = ("system", "load", "images/s", "p50 ms", "p90 ms", "p99 ms", "CPU ms", "memory MiB", "")
+
+
+def save(stem: Path, document: Mapping[str, Any], samples: Sequence[Sample]) -> None:
+    """Write STEM.json and STEM.csv."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    with_samples = {**document, "samples": [asdict(sample) for sample in samples]}
+    stem.with_suffix(".json").write_text(json.dumps(with_samples, indent=1) + "\n")
+    with stem.with_suffix(".csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(Sample)])
+        writer.writeheader()
+        writer.writerows(asdict(sample) for sample in samples)
+
+
+def load_samples(result: Path) -> tuple[dict[str, Any], list[Sample]]:
+    document = json.loads(result.read_text())
+    return document, [Sample(**sample) for sample in document["samples"]]
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """One row as text: medians, and from the least to the most of the rounds."""
+    memory = "" if row.pss_mib is None else f"{row.pss_mib:.0f}"
+    notes = [f"{row.errors} errors"] if row.errors else []
+    notes += [row.note] if row.note else []
+    times = (row.p50_ms, row.p90_ms, row.p99_ms, row.cpu_ms)
+    return (row.system, row.load, _text(row.rps), *map(_text, times), memory, ": ".join(notes)[:60])
+
+
+def _text(value: Spread | None) -> str:
+    if value is None:
+        return "–"
+    digits = 0 if value.median >= 100 else 1
+    low, high = f"{value.low:.{digits}f}", f"{value.high:.{digits}f}"
+    return f"{value.median:.{digits}f}" if low == high else f"{value.median:.{digits}f} ({low}–{high})"
+
+
+def print_table(samples: Sequence[Sample], left_out: Mapping[str, str], console: Console) -> None:
+    table = Table(title="medians of the rounds (least–most)")
+    for index, heading in enumerate(_HEADINGS):
+        table.add_column(heading, justify="left" if index in (0, 1, 8) else "right")
+    for row in rows(samples):
+        table.add_row(*cells(row))
+    console.print(table)
+    for system, reason in left_out.items():
+        console.print(f"[bold]{system}[/bold] not measured: {reason}", highlight=False)
+
+
+def markdown(document: Mapping[str, Any], samples: Sequence[Sample]) -> str:
+    """The result as a page's section."""
+    machine = document["hardware"]
+    lines = [
+        f"`{document['command']}` on {document['date']}: {machine['cpu']}, {machine['cpus']} CPUs, "
+        f"{machine['memory_gib']} GiB, {document['rounds']} rounds; "
+        + ", ".join(f"{name} {version}" for name, version in document["versions"].items())
+        + ".",
+        "",
+        "| " + " | ".join(_HEADINGS[:-1]) + " |",
+        "|---|---|" + "---:|" * (len(_HEADINGS) - 3),
+        *("| " + " | ".join(cells(row)[:-1]) + " |" for row in rows(samples)),
+        "",
+        *(f"- {system} was not measured: {reason}" for system, reason in document["left_out"].items()),
+        *([""] if document["left_out"] else []),
+        "| figure | |",
+        "|---|---:|",
+        *(f"| `{name}` | {_value(value)} |" for name, value in document["figures"].items()),
+    ]
+    return "\n".join(lines)
+
+
+def _value(value: object) -> str:
+    return "–" if value is None else str(value)
+
+
+def write_docs(result: Path, page: Path = DOCS) -> None:
+    """Put the result's table between the page's markers.
+
+    Raises:
+        ValueError: the page has no markers.
+    """
+    text = page.read_text()
+    before, start, rest = text.partition(START)
+    _, end, after = rest.partition(END)
+    if not (start and end):
+        raise ValueError(f"{page} has no {START} … {END}: put these two lines where the table belongs")
+    page.write_text(f"{before}{START}\n\n{markdown(*load_samples(result))}\n\n{END}{after}")
+
+
+if __name__ == "__main__":
+    write_docs(Path(sys.argv[1]))

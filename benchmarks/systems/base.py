@@ -1,0 +1,164 @@
+"""What is measured: a system that is started once, asked in turns, paused between them, and stopped.
+
+A system is an HTTP service (`Service`: all of the servers) or a model in a process of ours (`inprocess.py`); who
+measures sees only the Protocol.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from benchmarks.errors import UnavailableError, WrongReplyError
+from benchmarks.load import Load, LoadProcess, LoadResult, Target
+from benchmarks.pictures import Pictures
+from benchmarks.processes import Memory, Tree
+
+_CHECK_S = 0.2
+_RPS_KEPT = 0.95  # of a rate: a system that does less of it is not asked at it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One load of one system in one round.
+
+    A percentile is None where nothing was answered, `cpu_ms` (of the servers, a request) where it cannot be told.
+    """
+
+    system: str
+    round: int
+    load: str
+    rps: float
+    p50_ms: float | None
+    p90_ms: float | None
+    p99_ms: float | None
+    max_ms: float | None
+    answered: int
+    errors: int
+    cpu_ms: float | None
+    client_cpu_ms: float | None
+    pss_mib: float | None
+    peak_rss_mib: float | None
+    note: str = ""
+
+
+class System(Protocol):
+    key: str
+
+    def start(self, folder: Path) -> None:
+        """Start it; logs and what it needs go into `folder`.
+
+        Raises:
+            UnavailableError: it is not here, or does not get ready.
+        """
+
+    def resume(self) -> None: ...
+
+    def pause(self) -> None: ...
+
+    def measure(self, loads: Sequence[Load], round_: int, warm_s: float) -> list[Sample]:
+        """
+        Raises:
+            WrongReplyError: an answer that is not the whole model's.
+            UnavailableError: it does not answer any more.
+        """
+
+    def memory(self) -> list[Memory]: ...
+
+    def stop(self) -> None: ...
+
+
+@dataclass(kw_only=True)
+class Service:
+    """A system that is asked over HTTP. A subclass starts the trees and names the target."""
+
+    key: str
+    pictures: Pictures
+    client: LoadProcess
+    trees: list[Tree] = field(default_factory=list)
+    target: Target | None = None
+
+    def resume(self) -> None:
+        for tree in self.trees:
+            tree.resume()
+
+    def pause(self) -> None:
+        for tree in self.trees:
+            tree.pause()
+
+    def memory(self) -> list[Memory]:
+        return [memory for tree in self.trees for memory in tree.memory()]
+
+    def stop(self) -> None:
+        for tree in self.trees:
+            tree.stop()
+        self.trees.clear()
+
+    def measure(self, loads: Sequence[Load], round_: int, warm_s: float) -> list[Sample]:
+        assert self.target is not None
+        self._checked(self.client.run(self.target, Load(seconds=warm_s, clients=2)))
+        samples: list[Sample] = []
+        for load in loads:
+            best = max((sample.rps for sample in samples), default=0.0)
+            if load.rate_rps is not None and best and best * _RPS_KEPT < load.rate_rps:
+                samples.append(_not_kept(self.key, round_, load, best))
+                continue
+            cpu_s = self.cpu_s()
+            result = self._checked(self.client.run(self.target, load))
+            samples.append(sample_of(self.key, round_, load, result, self.cpu_s() - cpu_s, self.memory()))
+        return samples
+
+    def cpu_s(self) -> float:
+        return sum(tree.cpu_s() for tree in self.trees)
+
+    def _checked(self, result: LoadResult) -> LoadResult:
+        if result.wrong:
+            raise WrongReplyError(f"{self.key}: {result.wrong} wrong replies: {'; '.join(result.faults)}")
+        if not result.latencies_ms:
+            raise UnavailableError(f"{self.key} answered nothing: {'; '.join(result.faults) or 'no reply in time'}")
+        return result
+
+
+def sample_of(key: str, round_: int, load: Load, result: LoadResult, cpu_s: float, memory: Sequence[Memory]) -> Sample:
+    count = len(result.latencies_ms)
+    p50, p90, p99, most = np.percentile(result.latencies_ms, [50, 90, 99, 100]).tolist()
+    return Sample(
+        system=key,
+        round=round_,
+        load=load.name,
+        rps=result.rps,
+        p50_ms=p50,
+        p90_ms=p90,
+        p99_ms=p99,
+        max_ms=most,
+        answered=count,
+        errors=result.errors,
+        cpu_ms=cpu_s / count * 1000,
+        client_cpu_ms=result.client_cpu_s / count * 1000,
+        pss_mib=sum(each.pss_mib for each in memory),
+        peak_rss_mib=sum(each.peak_rss_mib for each in memory),
+        note="; ".join(result.faults),
+    )
+
+
+def _not_kept(key: str, round_: int, load: Load, best: float) -> Sample:
+    """A queue that only grows has no latency: it depends on when one stops to look."""
+    return Sample(
+        system=key,
+        round=round_,
+        load=load.name,
+        rps=best,
+        p50_ms=None,
+        p90_ms=None,
+        p99_ms=None,
+        max_ms=None,
+        answered=0,
+        errors=0,
+        cpu_ms=None,
+        client_cpu_ms=None,
+        pss_mib=None,
+        peak_rss_mib=None,
+        note=f"does not keep {load.rate_rps:g} requests/s",
+    )

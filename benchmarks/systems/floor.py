@@ -1,0 +1,84 @@
+"""The whole model in one process with no server around it, asked over a pipe. Started by inprocess.py.
+
+    python -m benchmarks.systems.floor BUNDLE eager|compiled PICTURE…
+
+For each line in, `BATCH SECONDS`, a line out: the milliseconds of each batch, the CPU seconds of all. `eager` is the
+exported program as it is, `compiled` the AOTInductor package in a bundle with one stage. A line `classes OUT` writes
+each picture's probabilities, float32 [pictures, classes], to the file OUT.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils._pytree import tree_leaves
+
+from benchmarks.pictures import pixels_of
+from partition.program import runnable
+from partition.runtime import load_program, load_shard, use_threads
+from storage.bundle import WHOLE_FILE, stage_folder
+from storage.bundle_folder import read_bundle
+
+Run = Callable[[np.ndarray], np.ndarray]  # uint8 [n, 3, height, width] -> logits [n, classes]
+
+
+def eager(folder: Path) -> Run:
+    whole = runnable(load_program(folder / WHOLE_FILE))
+
+    def run(pixels: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            [logits] = tree_leaves(whole(torch.from_numpy(pixels)))
+        values: np.ndarray = logits.float().numpy()
+        return values
+
+    return run
+
+
+def compiled(folder: Path) -> Run:
+    shard = load_shard(folder / stage_folder(0))
+    [name] = [spec.name for spec in shard.stage.inputs]
+
+    def run(pixels: np.ndarray) -> np.ndarray:
+        [outputs] = shard.run_joined([{name: pixels}])
+        [logits] = outputs.values()
+        return logits
+
+    return run
+
+
+def measure(run: Run, pixels: np.ndarray, batch: int, seconds: float) -> dict[str, object]:
+    given = np.ascontiguousarray(pixels[np.arange(batch) % len(pixels)])
+    run(given)  # warms up
+    times_ms: list[float] = []
+    cpu_s, end = time.process_time(), time.perf_counter() + seconds
+    while (start := time.perf_counter()) < end:
+        run(given)
+        times_ms.append((time.perf_counter() - start) * 1000)
+    return {"times_ms": times_ms, "cpu_s": time.process_time() - cpu_s}
+
+
+def write_probabilities(run: Run, pixels: np.ndarray, out: Path) -> None:
+    logits = np.concatenate([run(pixels[index : index + 1]) for index in range(len(pixels))])
+    np.save(out, torch.softmax(torch.from_numpy(logits), 1).numpy())
+
+
+def main() -> None:
+    folder, program, *files = sys.argv[1:]
+    use_threads()
+    pixels = pixels_of([Path(file) for file in files], read_bundle(Path(folder)).picture)
+    run = {"eager": eager, "compiled": compiled}[program](Path(folder))
+    for line in sys.stdin:
+        first, second = line.split()
+        if first == "classes":
+            write_probabilities(run, pixels, Path(second))
+            print("written", flush=True)
+        else:
+            print(json.dumps(measure(run, pixels, int(first), float(second))), flush=True)
+
+
+if __name__ == "__main__":
+    main()

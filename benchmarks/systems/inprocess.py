@@ -1,0 +1,72 @@
+"""The floor: what the model takes by itself, eager and compiled, with nothing decoded, sent or waited for."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.bundles import ROOT
+from benchmarks.load import Load, LoadResult
+from benchmarks.pictures import Pictures, choose_clear
+from benchmarks.processes import Memory, Tree
+from benchmarks.systems.base import Sample, sample_of
+
+
+@dataclass(kw_only=True)
+class InProcess:
+    """`program` is eager or compiled. A load's clients become the batch; `rps` are images a second."""
+
+    key: str
+    bundle: Path
+    program: str
+    files: Sequence[Path]
+    tree: Tree | None = None
+
+    def start(self, folder: Path) -> None:
+        command = [sys.executable, "-m", "benchmarks.systems.floor", str(self.bundle), self.program]
+        log = folder / f"{self.key}.log"
+        self.tree = Tree(self.key, [*command, *map(str, self.files)], log, cwd=ROOT, asked=True)
+        self.tree.ask("1 0")
+
+    def choose_pictures(self, folder: Path) -> Pictures:
+        """The pictures of which this model is sure, with their classes."""
+        assert self.tree is not None
+        out = folder / f"{self.key}.npy"
+        self.tree.ask(f"classes {out}")
+        return choose_clear(self.files, np.load(out))
+
+    def resume(self) -> None:
+        if self.tree is not None:
+            self.tree.resume()
+
+    def pause(self) -> None:
+        if self.tree is not None:
+            self.tree.pause()
+
+    def measure(self, loads: Sequence[Load], round_: int, warm_s: float) -> list[Sample]:  # noqa: ARG002  # each warms up
+        return [self._measure(load, round_) for load in loads if load.rate_rps is None]
+
+    def _measure(self, load: Load, round_: int) -> Sample:
+        assert self.tree is not None
+        figures = json.loads(self.tree.ask(f"{load.clients} {load.seconds}"))
+        times_ms = figures["times_ms"]
+        result = LoadResult(
+            latencies_ms=tuple(time_ms for time_ms in times_ms for _ in range(load.clients)),
+            seconds=sum(times_ms) / 1000,
+            errors=0,
+            wrong=0,
+            faults=(),
+            client_cpu_s=0.0,
+        )
+        return sample_of(self.key, round_, load, result, figures["cpu_s"], self.memory())
+
+    def memory(self) -> list[Memory]:
+        return [] if self.tree is None else self.tree.memory()
+
+    def stop(self) -> None:
+        if self.tree is not None:
+            self.tree.kill()
+            self.tree = None

@@ -1,0 +1,81 @@
+"""The plain KServe way: the same three parts behind the SDK's servers, with v1 JSON between them, in the same graph."""
+
+import base64
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.bundles import ROOT
+from benchmarks.load import Target
+from benchmarks.processes import Tree
+from benchmarks.systems.base import Service
+from benchmarks.systems.ports import free_port, is_open
+from benchmarks.systems.shardline import ANSWER, START_S, graph_json, our_router
+from storage.bundle import stage_folder
+from storage.bundle_folder import read_bundle
+
+
+@dataclass(kw_only=True)
+class JsonChain(Service):
+    """Each part's server and a router; the stages have the threads that Shardline's have."""
+
+    bundle: Path
+
+    def start(self, folder: Path) -> None:
+        stages = len(read_bundle(self.bundle).stages)
+        ports = [free_port() for _ in range(stages)]
+        for index, port in enumerate(ports):
+            self.trees.append(self._stage(index, port, folder))
+        for tree, port in zip(list(self.trees), ports, strict=True):
+            tree.wait_until(lambda port=port: is_open(port), START_S)  # type: ignore[misc]  # bound to this port
+        port = free_port()
+        self.trees.append(our_router(_graph(ports), port, folder / f"{self.key}-router.log"))
+        self.target = Target(
+            url=f"http://127.0.0.1:{port}/v1/models/json:predict",
+            content_type="application/json",
+            bodies=tuple(self._bodies(folder / f"{self.key}-bodies")),
+            expected=self.pictures.classes,
+            answer=ANSWER,
+        )
+
+    def graph_json(self) -> str | None:
+        return next((text for tree in self.trees if (text := graph_json(tree)) is not None), None)
+
+    def _stage(self, index: int, port: int, folder: Path) -> Tree:
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.systems.json_stage",
+            f"--model_name=part-{index}",
+            f"--http_port={port}",
+            f"--model_dir={self.bundle / stage_folder(index)}",
+            "--enable_grpc=false",
+        ]
+        env = {"OMP_NUM_THREADS": str(os.cpu_count() or 1)}
+        return Tree(f"{self.key} part {index}", command, folder / f"{self.key}-{index}.log", env=env, cwd=ROOT)
+
+    def _bodies(self, folder: Path) -> list[str]:
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = []
+        for picture in self.pictures.files:
+            path = folder / f"{picture.stem}.json"
+            text = base64.b64encode(picture.read_bytes()).decode()
+            path.write_text(json.dumps({"instances": [{"b64": text}]}))
+            paths.append(str(path))
+        return paths
+
+
+def _graph(ports: list[int]) -> dict[str, object]:
+    """The InferenceGraph's spec, as KServe's controller hands it to the router."""
+    steps = [
+        {
+            "name": f"part-{index}",
+            "serviceUrl": f"http://127.0.0.1:{port}/v1/models/part-{index}:predict",
+            "dependency": "Hard",
+            **({"data": "$response"} if index else {}),
+        }
+        for index, port in enumerate(ports)
+    ]
+    return {"nodes": {"root": {"routerType": "Sequence", "steps": steps}}}

@@ -1,0 +1,57 @@
+"""The virtual environment of the other servers, `.venv-peers`: made on first use, on top of the project's own.
+
+TorchServe needs an old setuptools, Ray brings dozens of packages: neither belongs into the project's environment. But
+torch with its 6 GB is not installed twice: a .pth file shows this environment the packages of that one. What is
+installed is what pyproject.toml's extras `torchserve` and `ray` name; each may fail without the other.
+"""
+
+import subprocess
+import sys
+import sysconfig
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.bundles import ROOT
+from benchmarks.errors import UnavailableError
+
+VENV = ROOT / ".venv-peers"
+BIN = VENV / "bin"
+PYTHON = BIN / "python"
+_INSTALL_S = 900
+
+
+def ensure_peer(extra: str, say: Callable[[str], None]) -> None:
+    """Install what the extra names into `.venv-peers`, unless it is there.
+
+    Raises:
+        UnavailableError: the environment cannot be made, or pip cannot install it.
+    """
+    stamp = VENV / f"{extra}.installed"
+    wanted = "\n".join(_requirements(extra)) + "\n"
+    if stamp.is_file() and stamp.read_text() == wanted:
+        return
+    if not PYTHON.exists():
+        say("making .venv-peers")
+        _run([sys.executable, "-m", "venv", str(VENV)], extra)
+    packages = Path(_run([str(PYTHON), "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])"], extra))
+    (packages / "shardline_base.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+    say(f"installing {', '.join(_requirements(extra))} into .venv-peers")
+    _run([str(PYTHON), "-m", "pip", "install", "--quiet", *_requirements(extra)], extra)
+    stamp.write_text(wanted)
+
+
+def _requirements(extra: str) -> list[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return list(project["optional-dependencies"][extra])
+
+
+def _run(command: list[str], extra: str) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_INSTALL_S)
+    except (OSError, subprocess.TimeoutExpired) as exc:
+        raise UnavailableError(f"{extra} cannot be installed: {exc}") from exc
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        raise UnavailableError(f"{extra} cannot be installed: {lines[-1] if lines else done.returncode}")
+    return done.stdout.strip()

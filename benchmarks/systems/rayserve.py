@@ -1,0 +1,79 @@
+"""Ray Serve composed of the same three parts: one Ray, two applications (see ray_app.py), each a system of its own."""
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.bundles import ROOT
+from benchmarks.load import Target
+from benchmarks.processes import Tree
+from benchmarks.systems.base import Service
+from benchmarks.systems.peers import PYTHON, ensure_peer
+from benchmarks.systems.ports import free_port
+from benchmarks.systems.shardline import RAW
+
+_START_S = 240.0
+
+
+@dataclass(kw_only=True)
+class Ray:
+    """The running Ray that its applications share."""
+
+    bundle: Path
+    say: Callable[[str], None]
+    tree: Tree | None = None
+    port: int = 0
+    temp: str = ""
+    users: int = 0
+
+    def start(self, folder: Path) -> Tree:
+        self.users += 1
+        if self.tree is not None:
+            return self.tree
+        ensure_peer("ray", self.say)
+        self.port = free_port()
+        self.temp = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # sockets' paths are limited to 107 bytes
+        command = [str(PYTHON), "-m", "benchmarks.systems.ray_app", str(self.bundle), f"--port={self.port}"]
+        env = {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": ""}
+        tree = Tree("ray", [*command, f"--temp={self.temp}"], folder / "ray.log", env=env, cwd=ROOT)
+        try:
+            tree.wait_until(lambda: "ready" in tree.printed().splitlines(), _START_S)
+        except BaseException:
+            tree.stop()
+            self._clean()
+            raise
+        self.tree = tree
+        return tree
+
+    def stop(self) -> None:
+        """Called by each user; the last one ends it."""
+        self.users -= 1
+        if self.tree is not None and self.users <= 0:
+            self.tree.stop()
+            self.tree = None
+            self._clean()
+
+    def _clean(self) -> None:
+        shutil.rmtree(self.temp, ignore_errors=True)
+
+
+@dataclass(kw_only=True)
+class RayApplication(Service):
+    ray: Ray
+    application: str
+
+    def start(self, folder: Path) -> None:
+        self.trees.append(self.ray.start(folder))
+        self.target = Target(
+            url=f"http://127.0.0.1:{self.ray.port}/{self.application}",
+            content_type=RAW,
+            bodies=tuple(map(str, self.pictures.files)),
+            expected=self.pictures.classes,
+            answer=("index",),
+        )
+
+    def stop(self) -> None:
+        self.trees.clear()
+        self.ray.stop()

@@ -1,0 +1,168 @@
+"""Shardline's chain as a user runs it: `shardline render`, then `shardline up`; asked through its URL.
+
+`BehindKServeRouter` asks the same running stages through KServe's own router binary in place of ours. That one listens
+on port 8080 only, so it is started for each turn, which takes it milliseconds, and killed after it.
+"""
+
+import json
+import os
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from benchmarks.bundles import ROOT, SHARDLINE, shardline
+from benchmarks.errors import UnavailableError
+from benchmarks.load import Load, Target
+from benchmarks.processes import Tree
+from benchmarks.systems.base import Sample, Service
+from benchmarks.systems.ports import free_port, is_open
+
+START_S = 120.0
+KSERVE_ROUTER_PORT = 8080
+_ROUTER_VARIABLE = "SHARDLINE_KSERVE_ROUTER"
+_URL = re.compile(r"^http://\S+$", re.MULTILINE)
+RAW = "application/octet-stream"  # a picture as it is, known by its first bytes
+ANSWER = ("predictions", 0, "index")
+
+
+@dataclass(kw_only=True)
+class ShardlineChain(Service):
+    """`render_arguments` go to `shardline render`, `stage_arguments` to the stages' own command lines."""
+
+    bundle: Path
+    render_arguments: Sequence[str] = ()
+    stage_arguments: Sequence[str] = ()
+
+    def start(self, folder: Path) -> None:
+        manifests = folder / f"{self.key}-manifests"
+        shardline("render", str(self.bundle), f"--out={manifests}", *self.render_arguments)
+        for path in manifests.glob("*.yaml") if self.stage_arguments else ():
+            path.write_text(with_stage_arguments(path.read_text(), self.stage_arguments))
+        command = [*SHARDLINE, "up", str(manifests), f"--port={free_port()}"]
+        tree = Tree(self.key, command, folder / f"{self.key}.log", cwd=ROOT)
+        self.trees.append(tree)
+        tree.wait_until(lambda: _URL.search(tree.printed()) is not None, START_S)
+        self.target = Target(
+            url=_URL.findall(tree.printed())[-1],
+            content_type=RAW,
+            bodies=tuple(map(str, self.pictures.files)),
+            expected=self.pictures.classes,
+            answer=ANSWER,
+        )
+
+    def graph_json(self) -> str | None:
+        """What our router was started with: the graph with its stages' addresses; None where there is no router."""
+        return next((text for tree in self.trees if (text := graph_json(tree)) is not None), None)
+
+
+def with_stage_arguments(manifest: str, arguments: Sequence[str]) -> str:
+    """The manifest with more arguments for each stage: behind --max_batch_size, which only stages have."""
+    more = "".join(rf"\g<indent>- {argument}\n" for argument in arguments)
+    return re.sub(r"^(?P<indent>\s*)- --max_batch_size=.*\n", rf"\g<0>{more}", manifest, flags=re.MULTILINE)
+
+
+def graph_json(tree: Tree) -> str | None:
+    for process in tree.processes():
+        words = process.cmdline()
+        if "manifests.router" in words and "--graph-json" in words:
+            return words[words.index("--graph-json") + 1]
+    return None
+
+
+class Chained(Protocol):
+    """A service behind our router, whose graph another router can take, too."""
+
+    key: str
+    trees: list[Tree]
+    target: Target | None
+
+    def start(self, folder: Path) -> None: ...
+    def graph_json(self) -> str | None: ...
+    def stop(self) -> None: ...
+
+
+@dataclass(kw_only=True)
+class BehindKServeRouter(Service):
+    """The stages of `base`, which is started unless it runs already."""
+
+    base: Chained
+    router: Tree | None = None
+    folder: Path | None = None
+    owns_base: bool = False
+
+    def start(self, folder: Path) -> None:
+        kserve_router()
+        if is_open(KSERVE_ROUTER_PORT):
+            raise UnavailableError(f"KServe's router listens on port {KSERVE_ROUTER_PORT} only, and that is taken")
+        if self.base.target is None:
+            self.owns_base = True
+            self.base.start(folder)
+        if self.base.graph_json() is None:
+            raise UnavailableError(f"{self.base.key} has no router that could be replaced")
+        self.folder = folder
+        self.trees = self.base.trees.copy()
+        self.target = self._target()
+
+    def _target(self) -> Target:
+        assert self.base.target is not None
+        url = re.sub(r":\d+/", f":{KSERVE_ROUTER_PORT}/", self.base.target.url, count=1)
+        return replace(self.base.target, url=url)
+
+    def pause(self) -> None:
+        self._end_router()
+        super().pause()
+
+    def measure(self, loads: Sequence[Load], round_: int, warm_s: float) -> list[Sample]:
+        self._start_router()
+        try:
+            return super().measure(loads, round_, warm_s)
+        finally:
+            self._end_router()
+
+    def stop(self) -> None:
+        self._end_router()
+        if self.owns_base:
+            self.base.stop()
+        else:
+            super().pause()
+        self.trees.clear()
+
+    def _start_router(self) -> None:
+        assert self.folder is not None
+        graph = self.base.graph_json()
+        assert graph is not None
+        log = self.folder / f"{self.key}-router.log"
+        self.router = Tree(f"{self.key} router", [str(kserve_router()), "--graph-json", graph], log)
+        self.trees.append(self.router)
+        self.router.wait_until(lambda: is_open(KSERVE_ROUTER_PORT), 30)
+
+    def _end_router(self) -> None:
+        if self.router is not None:
+            self.trees.remove(self.router)
+            self.router.kill()  # it sleeps 30 s after SIGTERM
+            self.router = None
+
+
+def kserve_router() -> Path:
+    """
+    Raises:
+        UnavailableError: KServe's router is not on this machine.
+    """
+    named = os.environ.get(_ROUTER_VARIABLE)
+    path = Path(named) if named else Path.home() / ".cache" / "kserve-cluster" / "bin" / "router"
+    if not os.access(path, os.X_OK) or path.is_dir():
+        raise UnavailableError(
+            f"no KServe router at {path}: build cmd/router of KServe and name it in {_ROUTER_VARIABLE}"
+        )
+    return path
+
+
+def our_router(graph: object, port: int, log: Path) -> Tree:
+    """The project's router alone, in front of stages that `shardline up` did not start."""
+    command = [sys.executable, "-m", "manifests.router", "--graph-json", json.dumps(graph), f"--port={port}"]
+    tree = Tree("router", [*command, "--drain-seconds=0"], log, cwd=ROOT)
+    tree.wait_until(lambda: is_open(port), 30)
+    return tree

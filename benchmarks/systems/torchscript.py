@@ -1,0 +1,35 @@
+"""ResNet-50 with a bundle's weights as TorchScript, traced and frozen: what TorchServe is given.
+
+python -m benchmarks.systems.torchscript BUNDLE OUT.pt
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+from torchvision.models import get_model
+
+from partition.runtime import load_program
+from storage.bundle import WHOLE_FILE
+from storage.bundle_folder import read_bundle
+
+_PREFIX = "model."  # the whole is the model behind its normalisation
+
+
+def main(bundle_folder: Path, out: Path) -> None:
+    bundle = read_bundle(bundle_folder)
+    state = load_program(bundle_folder / WHOLE_FILE).state_dict
+    weights = {name.removeprefix(_PREFIX): value for name, value in state.items() if name.startswith(_PREFIX)}
+    model = get_model(bundle.model.partition(":")[2], weights=None).eval()
+    missing, unknown = model.load_state_dict(weights, strict=False)
+    left = [name for name in missing if not name.endswith("num_batches_tracked")]  # counts training steps only
+    if left or unknown:
+        raise SystemExit(f"error: weights do not fit: {left[:3]} are missing, {unknown[:3]} are unknown")
+    pixels = torch.zeros(1, 3, bundle.picture.height, bundle.picture.width)
+    with torch.inference_mode():
+        traced = torch.jit.trace(model, pixels)  # type: ignore[no-untyped-call]
+        torch.jit.save(torch.jit.freeze(traced), str(out))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
