@@ -2,21 +2,23 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import sympy
 import torch
 from torch.export import ExportedProgram
-from torch.utils._pytree import tree_leaves
 
+from partition.capture import capture
+from partition.compiling import FIXED_BATCHES, check_targets, compile_stages
 from partition.cut import Shard, cut
-from partition.layout import to_numpy
 from partition.models import Model
 from partition.plan import Plan
 from partition.planning import PlanOptions, Progress, make_plan
+from partition.precision import in_precision
 from partition.program import runnable
+from partition.proof import chain_of, compiled_tolerance, prove_equal, run_of, tolerance_of
 from partition.runtime import Golden, LoadedShard
 from storage.bundle import (
     GOLDEN_PICTURE_FILE,
@@ -36,7 +38,15 @@ from wire.errors import CutError, ModelError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildOptions(PlanOptions):
-    """How to cut, and what to put into the bundle."""
+    """How to cut, and what to put into the bundle.
+
+    `targets` are what the shards are compiled for besides, "cpu" or "cuda"; `fixed_batches` may get packages of their
+    own.
+    """
+
+    precision: str = "fp32"
+    targets: tuple[str, ...] = ()
+    fixed_batches: tuple[int, ...] = FIXED_BATCHES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,26 +79,40 @@ def build(
         golden: is kept in the bundle with the whole model's reply, for `shardline deploy` to ask the cluster with.
 
     Raises:
-        ModelError, CutError, PlanError: the model or the cuts.
+        ModelError, CutError, PlanError, CompileError: the model, the cuts or the compiler.
         BundleError: `out` holds something else.
     """
-    planned = make_plan(model, pictures, options, say)
+    check_targets(options.targets)
+    rounded = in_precision(model, options.precision)
+    planned = make_plan(rounded, pictures, options, say)
     liveness, chosen = planned.liveness, planned.plan
     with writing_bundle(out) as (draft, seal):
         shards: list[Shard] = []
         for shard in cut(liveness, chosen.cuts, torch.from_numpy(pictures[:2])):
             say(f"cutting shard {len(shards)} of {len(chosen.stages)}")
             shards.append(shard)
-        description = describe(model, name, chosen, shards)
+        description = describe(model, name, chosen, shards, options.precision)
         if golden is not None:
             _save_golden(draft, description, liveness.program, golden)
-        _save_program(liveness.program, draft / WHOLE_FILE)
-        _save_shards(draft, description, shards, pictures[:1])
+        whole = liveness.program if rounded is model else capture(model)
+        _save_program(whole, draft / WHOLE_FILE)
+        loaded = _save_shards(draft, description, shards, pictures[:1])
+        reference = run_of(whole, shards[-1].outputs)
+        if rounded is not model:
+            say(f"comparing {options.precision} with fp32")
+            uncut = run_of(liveness.program, shards[-1].outputs)
+            prove_equal(chain_of(loaded)(pictures[:1]), uncut(pictures[:1]), options.precision)
+            description = replace(description, portable_tolerance=tolerance_of([uncut], reference, pictures))
+        if options.targets:
+            stages = compile_stages(draft, description, options.targets, options.fixed_batches, say)
+            say("comparing compiled with the whole")
+            tolerance = compiled_tolerance(draft, loaded, stages, options.targets, reference, pictures)
+            description = replace(description, stages=stages, compiled_tolerance=tolerance)
         say("writing")
         return seal(description), chosen
 
 
-def describe(model: Model, name: str, chosen: Plan, shards: Sequence[Shard]) -> Bundle:
+def describe(model: Model, name: str, chosen: Plan, shards: Sequence[Shard], precision: str = "fp32") -> Bundle:
     """What bundle.json says, but for the files.
 
     Raises:
@@ -99,7 +123,7 @@ def describe(model: Model, name: str, chosen: Plan, shards: Sequence[Shard]) -> 
         name=name,
         model=model.reference,
         weights=model.weights,
-        precision="fp32",
+        precision=precision,
         torch_version=torch.__version__.partition("+")[0],
         task=Task(name="classify", labels=model.labels),
         picture=model.picture,
@@ -151,24 +175,25 @@ def _symbols(value: object) -> set[sympy.Symbol]:
 
 def _save_golden(draft: Path, bundle: Bundle, whole: ExportedProgram, golden: GoldenPicture) -> None:
     """Save the picture and what the whole model replies to it, at the threads that the costs were measured with."""
-    with torch.inference_mode():
-        values = tree_leaves(runnable(whole)(torch.from_numpy(golden.pixels)))
-    outputs = {spec.name: to_numpy(value, spec) for spec, value in zip(bundle.stages[-1].outputs, values, strict=True)}
+    outputs = run_of(whole, bundle.stages[-1].outputs)(golden.pixels)
     reply = {"predictions": task_reply(bundle.task.name)(outputs, bundle.task, {})}
     (draft / GOLDEN_PICTURE_FILE).write_bytes(golden.png)
     (draft / GOLDEN_REPLY_FILE).write_text(json.dumps(reply, indent=1) + "\n")
 
 
-def _save_shards(draft: Path, bundle: Bundle, shards: Sequence[Shard], pixels: np.ndarray) -> None:
+def _save_shards(draft: Path, bundle: Bundle, shards: Sequence[Shard], pixels: np.ndarray) -> list[LoadedShard]:
     """Save each shard with its golden input and outputs: what it gives for the first picture, chained."""
+    loaded = []
     tensors: Mapping[str, np.ndarray] = {shards[0].inputs[0].name: pixels}
     for stage, shard in zip(bundle.stages, shards, strict=True):
         folder = draft / stage_folder(stage.index)
         _save_program(shard.program, folder / SHARD_FILE)
-        outputs = LoadedShard(bundle, stage, runnable(shard.program)).run(tensors)
+        loaded.append(LoadedShard(bundle, stage, runnable(shard.program)))
+        outputs = loaded[-1].run(tensors)
         if not all(np.isfinite(value).all() for value in outputs.values()):
             raise CutError(
                 f"shard {stage.index} gives values that are not finite for a real picture: check the weights"
             )
         Golden(tensors, outputs).save(folder)
         tensors = outputs
+    return loaded

@@ -28,8 +28,11 @@ class Flat(torch.nn.Module):
         self.model = model
         self.training = False  # not .eval(): a module out of a .pt2 file refuses it
 
-    def forward(self, pixels: torch.Tensor) -> tuple[object, ...]:
+    def outputs(self, pixels: torch.Tensor) -> tuple[object, ...]:
         return tuple(tree_leaves(self.model(pixels)))
+
+    def forward(self, pixels: torch.Tensor) -> tuple[object, ...]:
+        return self.outputs(pixels)
 
 
 class Pixels(Flat):
@@ -43,12 +46,17 @@ class Pixels(Flat):
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=True)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=True)
 
+    def normalised(self, pixels: torch.Tensor) -> torch.Tensor:
+        return (pixels.to(torch.float32) / 255 - self.mean) / self.std
+
     def forward(self, pixels: torch.Tensor) -> tuple[object, ...]:
-        return super().forward((pixels.to(torch.float32) / 255 - self.mean) / self.std)
+        return self.outputs(self.normalised(pixels))
 
 
 def whole_module(model: Model) -> torch.nn.Module:
     """The user's model with its normalisation in front: what the whole is compared with."""
+    if isinstance(model.module, Flat):
+        return model.module
     return Flat(model.module) if model.takes_pixels else Pixels(model.module, model.mean, model.std)
 
 

@@ -154,9 +154,9 @@ class LoadedShard:
         """
         check_tensors(golden.outputs, self.stage.outputs)
         for copies in self._batches_to_warm():
-            inputs = self._repeated(golden.inputs, copies)
+            inputs = self.repeated(golden.inputs, copies)
             self.check(inputs)
-            expected = self._repeated(golden.outputs, copies)
+            expected = self.repeated(golden.outputs, copies)
             for name, value in self.run_joined([inputs])[0].items():
                 self._compare(name, value, expected[name])
 
@@ -166,7 +166,7 @@ class LoadedShard:
         free = next(batch for batch in range(1, len(fixed) + 2) if batch not in fixed)
         return (*fixed, free)
 
-    def _repeated(self, tensors: Mapping[str, np.ndarray], copies: int) -> Mapping[str, np.ndarray]:
+    def repeated(self, tensors: Mapping[str, np.ndarray], copies: int) -> Mapping[str, np.ndarray]:
         """The golden instance, as often as a batch holds it."""
         if copies == 1:
             return tensors

@@ -14,6 +14,7 @@
     ├── ModelError                       a model that cannot be built, captured or calibrated
     ├── CutError                         a cut that does not exist or cannot be made
     ├── PlanError                        no plan fits the limits
+    ├── CompileError                     a shard that cannot be compiled here
     ├── BundleError                      a bundle or shard that is incomplete, altered or of another version
     ├── StorageError                     a storage URI that cannot be read or written
     ├── ManifestError                    a Kubernetes document that cannot be rendered or run
@@ -88,6 +89,10 @@ class CutError(ShardlineError):
 
 
 class PlanError(ShardlineError):
+    pass
+
+
+class CompileError(ShardlineError):
     pass
 
 

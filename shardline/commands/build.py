@@ -57,15 +57,22 @@ def build(
     hop: HopOption = None,
     fresh: FreshOption = False,
     pictures: PicturesOption = None,
+    precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16: of weights, activations and frames")] = "fp32",
+    compile_for: Annotated[
+        str | None, typer.Option("--compile", help="compile for this machine besides: cpu, cuda or cpu,cuda")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="the bundle's name; default: the folder's")] = None,
 ) -> None:
     """Capture MODEL, plan its cuts, cut it, and write the bundle."""
     from partition.build import BuildOptions
     from partition.build import build as build_bundle
+    from partition.compiling import check_targets
     from shardline.samples import golden_picture
     from shardline.tables import bundle_table
 
     bundle_name = _name(name or out_folder.name)
+    targets = tuple(dict.fromkeys(part.strip() for part in compile_for.split(","))) if compile_for else ()
+    check_targets(targets)
     asked = planning_options(
         stages=stages,
         cuts=cuts,
@@ -79,8 +86,9 @@ def build(
         fresh=fresh,
     )
     loaded, pixels = load_with_pixels(model, weights, size, pictures, mean=mean, std=std, labels=labels)
+    options = BuildOptions(**asked, precision=precision, targets=targets)
     golden = golden_picture(pixels[0], loaded.picture)
-    bundle, _ = build_bundle(loaded, bundle_name, pixels, BuildOptions(**asked), out_folder, say, golden=golden)
+    bundle, _ = build_bundle(loaded, bundle_name, pixels, options, out_folder, say, golden=golden)
     out.print(bundle_table(bundle))
     out.print(f"{out_folder}: {bundle.name} {bundle.digest}")
 
