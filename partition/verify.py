@@ -1,10 +1,11 @@
 """The chain of shards against the whole: every difference, at every cut and at the end.
 
-Both run eagerly in this process with the same threads and batch, and every tensor between two shards goes through a
-frame, so equality is to the bit or something is wrong.
+Portable shards in fp32 run as the whole does, eagerly in this process, with the same threads and batch, and every
+tensor between two shards goes through a frame: equality is to the bit or something is wrong. Shards in another
+precision, and compiled ones, are compared at the end, within the tolerance that bundle.json states.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,16 @@ import numpy as np
 import torch
 from torch.export import ExportedProgram
 
+from partition.agreement import Agreement, Outputs, tops
+from partition.compiled import select
+from partition.device import CPU
 from partition.layout import to_numpy
 from partition.program import node_values
 from partition.runtime import LoadedShard, load_program, load_shard
-from storage.bundle import WHOLE_FILE, TensorSpec, stage_folder
+from storage.bundle import WHOLE_FILE, TensorSpec, Tolerance, stage_folder
 from storage.bundle_folder import read_bundle
-from wire.frame import Frame, decode, encode
+from wire.errors import BundleError
+from wire.frame import Frame, decode, encode, is_float
 
 
 @dataclass(slots=True, kw_only=True)
@@ -31,8 +36,23 @@ class CutReport:
 
 
 @dataclass(slots=True, kw_only=True)
+class CompiledReport:
+    """How the outputs of the compiled shards compare with the whole's; or, in one line, why they did not run here."""
+
+    why_not: str | None = None
+    max_relative_error: float | None = None
+    top1_agreement: float | None = None
+    tolerance: Tolerance | None = None
+    within: bool = True
+
+
+@dataclass(slots=True, kw_only=True)
 class Report:
-    """What `verify` found. `pictures` were compared; `top1_*` are None where the model gives no classes."""
+    """What `verify` found. `pictures` were compared; `top1_*` are None where the model gives no classes.
+
+    `tolerance` is what the portable shards may differ by, None for nothing at all; `compiled` is None where the bundle
+    has no compiled shards, or none were asked for.
+    """
 
     bundle: str
     stages: int
@@ -45,10 +65,20 @@ class Report:
     random_tensors: int = 0
     random_equal: int = 0
     cuts: list[CutReport] = field(default_factory=list)
+    precision: str = "fp32"
+    max_relative_error: float = 0.0
+    tolerance: Tolerance | None = None
+    within: bool = True
+    compiled: CompiledReport | None = None
 
     @property
     def all_equal(self) -> bool:
         return self.equal == self.pictures and self.random_equal == self.random_tensors
+
+    @property
+    def passed(self) -> bool:
+        portable = self.all_equal if self.tolerance is None else self.within
+        return portable and (self.compiled is None or self.compiled.within)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -57,7 +87,7 @@ class Report:
 class Chain:
     """A whole and its shards, in this process."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, program: str = "portable") -> None:
         """Load a bundle's whole and all its shards, with every digest checked.
 
         Raises:
@@ -66,38 +96,68 @@ class Chain:
         self.bundle = read_bundle(folder)
         self.digest = self.bundle.digest
         self.whole = load_program(folder / WHOLE_FILE)
-        self.shards = [load_shard(folder / stage_folder(stage.index)) for stage in self.bundle.stages]
+        self.shards = load_shards(folder, program)
 
     def run_stages(self, pixels: np.ndarray) -> list[dict[str, np.ndarray]]:
         """uint8 [batch, 3, height, width] -> each stage's outputs by name, every hop through a frame."""
-        name = self.bundle.stages[0].inputs[0].name
-        tensors: Mapping[str, np.ndarray] = {name: pixels}
-        outputs = []
-        for shard in self.shards:
-            frame = Frame(tensors=tensors, bundle=self.digest, stage=shard.stage.index)
-            tensors = shard.run(decode(encode(frame)).tensors)
-            outputs.append(dict(tensors))
-        return outputs
+        return run_shards(self.shards, pixels)
 
     def run_reference(self, pixels: np.ndarray) -> list[dict[str, np.ndarray]]:
-        """What the whole gives at each cut and at the end, as the stages would send it."""
-        ends = [_node_names(self.whole, shard) for shard in self.shards]
+        """What the whole gives at each cut and at the end, as the stages would send it.
+
+        In another precision than fp32 at the end only: the whole has other tensors at the cuts.
+        """
+        compared = self.shards if self.bundle.precision == "fp32" else self.shards[-1:]
+        ends = [_node_names(self.whole, shard) for shard in compared]
         values = node_values(self.whole, torch.tensor(pixels), {name for names in ends for name in names.values()})
         return [
             {spec.name: to_numpy(values[names[spec.name]], spec) for spec in shard.stage.outputs}
-            for shard, names in zip(self.shards, ends, strict=True)
+            for shard, names in zip(compared, ends, strict=True)
         ]
 
     def compare(self, pixels: np.ndarray, report: Report) -> "Comparison":
         """Run both on one batch (uint8 [batch, 3, height, width]) and add what differs to `report.cuts`."""
         stages, reference = self.run_stages(pixels), self.run_reference(pixels)
         equal = True
-        for cut, found, expected in zip(report.cuts, stages, reference, strict=True):
+        for cut, found, expected in zip(report.cuts, stages[-len(reference) :], reference, strict=True):
             differences = [_difference(found[name], expected[name]) for name in expected]
             cut.max_abs_difference = max(cut.max_abs_difference, *differences)
             cut.equal += not any(differences)
             equal = equal and not any(differences)
         return Comparison(equal, stages[-1], reference[-1])
+
+    def report(self) -> Report:
+        """An empty one."""
+        names = [shard.stage.cut or "output" for shard in self.shards]
+        return Report(
+            bundle=self.digest,
+            stages=len(self.shards),
+            threads=torch.get_num_threads(),
+            cuts=[CutReport(name=name) for name in (names if self.bundle.precision == "fp32" else names[-1:])],
+            precision=self.bundle.precision,
+            tolerance=self.bundle.portable_tolerance,
+        )
+
+
+def load_shards(folder: Path, program: str) -> list[LoadedShard]:
+    """All shards of the bundle at `folder`, on the CPU.
+
+    Raises:
+        BundleError: as `load_shard`.
+    """
+    bundle = read_bundle(folder)
+    return [load_shard(folder / stage_folder(stage.index), program=program) for stage in bundle.stages]
+
+
+def run_shards(shards: Sequence[LoadedShard], pixels: np.ndarray) -> list[dict[str, np.ndarray]]:
+    """uint8 [batch, 3, height, width] -> each stage's outputs by name, every hop through a frame."""
+    tensors: Mapping[str, np.ndarray] = {shards[0].stage.inputs[0].name: pixels}
+    outputs = []
+    for shard in shards:
+        frame = Frame(tensors=tensors, bundle=shard.digest, stage=shard.stage.index)
+        tensors = shard.run(decode(encode(frame)).tensors)
+        outputs.append(dict(tensors))
+    return outputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,48 +165,73 @@ class Comparison:
     """One batch: was everything equal at every cut, and what came out at the end."""
 
     equal: bool
-    chain: Mapping[str, np.ndarray]
-    whole: Mapping[str, np.ndarray]
+    chain: Outputs
+    whole: Outputs
 
-    def tops(self) -> list[tuple[int, int]]:
+    def tops(self) -> Sequence[tuple[int, int]]:
         """(chain's class, whole's class) of each instance, where the first output is [batch, classes]."""
-        found, expected = next(iter(self.chain.values())), next(iter(self.whole.values()))
-        if found.ndim != 2 or found.shape != expected.shape:
-            return []
-        return list(zip(found.argmax(1).tolist(), expected.argmax(1).tolist(), strict=True))
+        return tops(self.chain, self.whole)
 
 
-def verify(folder: Path, batches: Iterable[np.ndarray], random_batches: Sequence[np.ndarray] = ()) -> Report:
-    """Compare a bundle's chain with its whole.
+def verify(
+    folder: Path, batches: Iterable[np.ndarray], random_batches: Sequence[np.ndarray] = (), program: str = "auto"
+) -> Report:
+    """Compare a bundle's chain with its whole, and its compiled chain too where it has one for this machine.
 
     Args:
         batches: uint8 [1, 3, height, width] each, real pictures.
         random_batches: uint8 [n, 3, height, width] each, noise; compared, but not counted as pictures.
+        program: "portable" leaves out the compiled chain, "compiled" insists on it.
 
     Raises:
-        BundleError: the bundle is incomplete or altered.
+        BundleError: the bundle is incomplete or altered, or has no compiled chain for this machine where one must be.
     """
     chain = Chain(folder)
-    report = Report(
-        bundle=chain.digest,
-        stages=len(chain.shards),
-        threads=torch.get_num_threads(),
-        cuts=[CutReport(name=shard.stage.cut or "output") for shard in chain.shards],
-    )
-    tops: list[tuple[int, int]] = []
-    for pixels in batches:
+    report = chain.report()
+    compiled = _compiled_chain(folder, chain, report, program)
+    portable_agreement, compiled_agreement = Agreement(), Agreement()
+    for pixels, is_picture in _samples(batches, random_batches):
         comparison = chain.compare(pixels, report)
-        report.pictures += 1
-        report.equal += comparison.equal
-        tops += comparison.tops()
-    for pixels in random_batches:
-        report.random_tensors += 1
-        report.random_equal += chain.compare(pixels, report).equal
+        portable_agreement.add(comparison.chain, comparison.whole, picture=is_picture)
+        if is_picture:
+            report.pictures += 1
+            report.equal += comparison.equal
+        else:
+            report.random_tensors += 1
+            report.random_equal += comparison.equal
+        if compiled:
+            compiled_agreement.add(run_shards(compiled, pixels)[-1], comparison.whole, picture=is_picture)
     report.max_abs_difference = max(cut.max_abs_difference for cut in report.cuts)
-    if tops:
-        report.top1_agreement = sum(found == expected for found, expected in tops) / len(tops)
-        report.top1_classes = len({found for found, _ in tops})
+    report.max_relative_error = portable_agreement.max_relative_error
+    report.top1_agreement, report.top1_classes = portable_agreement.top1, portable_agreement.classes
+    report.within = report.tolerance is None or portable_agreement.within(report.tolerance)
+    tolerance = chain.bundle.compiled_tolerance
+    if compiled and tolerance is not None:
+        report.compiled = CompiledReport(
+            max_relative_error=compiled_agreement.max_relative_error,
+            top1_agreement=compiled_agreement.top1,
+            tolerance=tolerance,
+            within=compiled_agreement.within(tolerance),
+        )
     return report
+
+
+def _samples(pictures: Iterable[np.ndarray], noise: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, bool]]:
+    """Each batch, and whether it is a picture."""
+    yield from ((pixels, True) for pixels in pictures)
+    yield from ((pixels, False) for pixels in noise)
+
+
+def _compiled_chain(folder: Path, chain: Chain, report: Report, program: str) -> list[LoadedShard]:
+    """The compiled shards; none where they do not fit this machine, and then `report.compiled` says why."""
+    stages = chain.bundle.stages
+    why_not = next((chosen.why_not for chosen in (select(stage, CPU) for stage in stages) if chosen.why_not), None)
+    if program == "compiled" and why_not:
+        raise BundleError(f"no compiled chain for this machine: {why_not}; build the bundle with --compile cpu here")
+    if program == "portable" or not any(stage.compiled for stage in stages):
+        return []
+    report.compiled = CompiledReport(why_not=why_not)
+    return [] if why_not else load_shards(folder, "compiled")
 
 
 def random_batches(spec: TensorSpec, count: int, batch: int = 2, seed: int = 0) -> list[np.ndarray]:
@@ -167,7 +252,7 @@ def _difference(found: np.ndarray, expected: np.ndarray) -> float:
     """The largest absolute difference; infinite where shapes, dtypes or the places of NaN differ."""
     if found.shape != expected.shape or found.dtype != expected.dtype:
         return float("inf")
-    if np.array_equal(found, expected, equal_nan=found.dtype.kind == "f"):
+    if np.array_equal(found, expected, equal_nan=is_float(found.dtype)):
         return 0.0
     difference = np.abs(found.astype(np.float64) - expected.astype(np.float64))
     return float("inf") if np.isnan(difference).any() else float(difference.max())

@@ -258,6 +258,10 @@ def _problems(bundle: Bundle) -> Iterator[str]:
         yield f"name is {reprlib.repr(bundle.name)}, not small letters, digits and '-'"
     if bundle.precision not in PRECISIONS:
         yield f"precision is {reprlib.repr(bundle.precision)}, not one of {', '.join(PRECISIONS)}"
+    if bundle.precision != "fp32" and bundle.portable_tolerance is None:
+        yield f"it has no portable_tolerance, and is in {reprlib.repr(bundle.precision)}"
+    if any(stage.compiled for stage in bundle.stages) and bundle.compiled_tolerance is None:
+        yield "it has no compiled_tolerance, and compiled packages"
     for tolerance in (bundle.portable_tolerance, bundle.compiled_tolerance):
         if tolerance is not None:
             yield from _tolerance_problems(tolerance)

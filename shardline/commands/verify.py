@@ -9,13 +9,13 @@ import typer
 from rich.progress import track
 
 from shardline.console import err, out
-from wire.errors import PictureError
+from wire.errors import BundleError, PictureError
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from partition.verify import Report
-    from storage.bundle import Bundle
+    from partition.verify import CompiledReport, Report
+    from storage.bundle import Bundle, Tolerance
 
 
 def register(app: typer.Typer) -> None:
@@ -27,25 +27,34 @@ def verify(
     images: Annotated[Path | None, typer.Option(help="folder of pictures; default: scikit-image's own")] = None,
     random: Annotated[int, typer.Option(min=0, help="random tensors to compare too")] = 4,
     threads: Annotated[int | None, typer.Option(min=1, help="torch threads; default: this process's CPUs")] = None,
+    program: Annotated[
+        str, typer.Option(help="auto: the compiled shards too, where they fit this machine; portable; compiled")
+    ] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
-    """Run the whole and the chain of shards side by side; exit 1 unless they are equal to the bit."""
+    """Run the whole and the chain of shards side by side; exit 1 unless they are equal.
+
+    Equal is to the bit in fp32, and within the bundle's tolerance in another precision or compiled.
+    """
+    from partition.compiled import PROGRAMS
     from partition.runtime import use_threads
     from partition.verify import random_batches
     from partition.verify import verify as verify_bundle
     from shardline.samples import picture_files, sample_files
     from storage.bundle_folder import read_bundle
 
+    if program not in PROGRAMS:
+        raise BundleError(f"--program {program!r}: allowed are {', '.join(PROGRAMS)}")
     described = read_bundle(bundle)
     pictures = sample_files() if images is None else picture_files(images)
     use_threads(threads)
     noise = random_batches(described.stages[0].inputs[0], random)
-    report = verify_bundle(bundle, _batches(pictures, described), noise)
+    report = verify_bundle(bundle, _batches(pictures, described), noise, program)
     if as_json:
         print(json.dumps(report.to_dict()))
     else:
         out.print(summary(report))
-    raise typer.Exit(0 if report.all_equal else 1)
+    raise typer.Exit(0 if report.passed else 1)
 
 
 def _batches(pictures: Sequence[Path], bundle: "Bundle") -> "Iterator[np.ndarray]":
@@ -59,18 +68,47 @@ def _batches(pictures: Sequence[Path], bundle: "Bundle") -> "Iterator[np.ndarray
 
 
 def summary(report: "Report") -> str:
-    """One line for the whole, one for each cut where something differs."""
-    verdict = "split == whole" if report.all_equal else "split != whole"
-    lines = [
-        f"{verdict}: {report.equal} of {report.pictures} pictures and {report.random_equal} of {report.random_tensors} "
-        f"random tensors equal to the bit, max abs difference {report.max_abs_difference:g}, "
-        f"{report.stages} stages, {report.threads} threads"
-    ]
+    """What was compared and how it ended, one line for each cut where something differs."""
+    lines = [_portable(report)]
     if report.top1_agreement is not None:
         lines.append(f"top-1 agreement {report.top1_agreement:g}, {report.top1_classes} different classes")
-    lines += [
-        f"  at {cut.name}: max abs difference {cut.max_abs_difference:g}"
-        for cut in report.cuts
-        if cut.max_abs_difference
-    ]
+    if report.tolerance is None:
+        lines += [
+            f"  at {cut.name}: max abs difference {cut.max_abs_difference:g}"
+            for cut in report.cuts
+            if cut.max_abs_difference
+        ]
+    if report.compiled is not None:
+        lines.append(_compiled(report.compiled))
     return "\n".join(lines)
+
+
+def _portable(report: "Report") -> str:
+    where = f"{report.stages} stages, {report.threads} threads"
+    if report.tolerance is not None:
+        verdict = _verdict(f"{report.precision} split", report.within)
+        return f"{verdict} {_errors(report.max_relative_error, report.tolerance)}, {where}"
+    verdict = "split == whole" if report.all_equal else "split != whole"
+    return (
+        f"{verdict}: {report.equal} of {report.pictures} pictures and {report.random_equal} of {report.random_tensors} "
+        f"random tensors equal to the bit, max abs difference {report.max_abs_difference:g}, {where}"
+    )
+
+
+def _compiled(compiled: "CompiledReport") -> str:
+    if compiled.tolerance is None or compiled.max_relative_error is None:
+        return f"compiled: not compared, {compiled.why_not}"
+    top1 = "" if compiled.top1_agreement is None else f", top-1 agreement {compiled.top1_agreement:g}"
+    verdict = _verdict("compiled split", compiled.within)
+    return f"{verdict} {_errors(compiled.max_relative_error, compiled.tolerance)}{top1}"
+
+
+def _verdict(what: str, within: bool) -> str:
+    return f"{what} {'~=' if within else '!='} whole:"
+
+
+def _errors(found: float, allowed: "Tolerance") -> str:
+    return (
+        f"max relative error {found:.2g}, allowed {allowed.max_relative_error:g} and a top-1 agreement of "
+        f"{allowed.top1_agreement:g}"
+    )

@@ -42,6 +42,7 @@ PACKAGE = {
     "cpu_features": ["avx2"],
     "gpu_architecture": None,
 }
+TOLERANCE = {"max_relative_error": 1e-4, "top1_agreement": 1.0}
 VALID: dict[str, Any] = {
     "name": "small",
     "model": "torchvision:small",
@@ -85,7 +86,8 @@ def file_named(name: str) -> bytes:
 
 
 def package(**fields: object) -> bytes:
-    return changed([{**PACKAGE, **fields}], "stages", 0, "compiled")
+    compiled = {**STAGE, "compiled": [{**PACKAGE, **fields}]}
+    return written({**VALID, "stages": [compiled], "compiled_tolerance": TOLERANCE})
 
 
 def tolerance(error: object, agreement: object) -> bytes:
@@ -151,6 +153,8 @@ ATTACKS: dict[str, tuple[bytes, str]] = {
     "strides too few": (changed([1], "stages", 0, "inputs", 0, "strides"), "the strides"),
     "stride is negative": (changed([-1, 1], "stages", 0, "inputs", 0, "strides"), "the dimension"),
     # compiled packages
+    "rounded without a tolerance": (changed("bf16", "precision"), "no portable_tolerance"),
+    "compiled without a tolerance": (changed([PACKAGE], "stages", 0, "compiled"), "no compiled_tolerance"),
     "precision of nobody": (changed("fp8", "precision"), "precision is 'fp8'"),
     "package not listed": (package(path="other.pt2"), "'other.pt2', which files do not list"),
     "package above": (package(path="../1/shard.pt2"), "which files do not list"),

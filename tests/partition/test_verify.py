@@ -74,6 +74,11 @@ def test_the_report_has_the_keys_that_others_script_against(small_bundle: Path) 
         "random_tensors",
         "random_equal",
         "cuts",
+        "precision",
+        "max_relative_error",
+        "tolerance",
+        "within",
+        "compiled",
     ]
     assert list(found["cuts"][0]) == ["name", "equal", "max_abs_difference"]
 
