@@ -79,7 +79,6 @@ class BodyProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
             return
         self._body.received(nbytes)
         if not self._body.room:
-            self._body = None
             self.on_message_complete()
             self.parser = httptools.HttpRequestParser(self)
 
@@ -96,6 +95,10 @@ class BodyProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
             return
         self._body.room[: len(body)] = body
         self._body.received(len(body))
+
+    def on_message_complete(self) -> None:
+        self._body = None  # also where the parser saw all of it: the next request may have a small one
+        super().on_message_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._body is not None:
