@@ -9,7 +9,7 @@ from client.cluster import Cluster
 from manifests.lint import check
 from manifests.options import RenderOptions
 from manifests.render import documents
-from releases.golden import Agreement
+from releases.golden import Agreement, score_tolerance
 from releases.history import DEPLOYED, Golden, Release, kinds_in, read_history, read_records
 from releases.rollout import Say, clear, roll_out
 from storage.bundle import GOLDEN_PICTURE_FILE, GOLDEN_REPLY_FILE, Bundle
@@ -129,5 +129,7 @@ def _golden(folder: Path, bundle: Bundle) -> Golden | None:
     if GOLDEN_REPLY_FILE not in bundle.files:
         return None
     return Golden(
-        picture=(folder / GOLDEN_PICTURE_FILE).read_bytes(), reply=json.loads((folder / GOLDEN_REPLY_FILE).read_text())
+        picture=(folder / GOLDEN_PICTURE_FILE).read_bytes(),
+        reply=json.loads((folder / GOLDEN_REPLY_FILE).read_text()),
+        tolerance=score_tolerance(bundle),
     )

@@ -14,6 +14,7 @@ from typing import Any
 
 from client.cluster import API_VERSIONS, Cluster
 from manifests.names import Document
+from releases.golden import TOLERANCE
 from wire.errors import ClusterError
 
 KEPT = 10  # revisions; of older ones, only the last that was deployed
@@ -37,10 +38,11 @@ class SupersededError(ClusterError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Golden:
-    """A picture's file and the whole model's v1 reply to it."""
+    """A picture's file, the model's v1 reply to it, and how far a served score may be from that."""
 
     picture: bytes
     reply: Mapping[str, Any]
+    tolerance: float = TOLERANCE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +161,7 @@ def _to_document(release: Release) -> Document:
             "storage": release.storage,
             "created": release.created,
             "documents.json": json.dumps(release.documents),
-            **({} if golden is None else {"golden.json": json.dumps(golden.reply)}),
+            **({} if golden is None else {"golden.json": json.dumps(golden.reply), "tolerance": str(golden.tolerance)}),
         },
         "binaryData": {} if golden is None else {"golden.png": base64.b64encode(golden.picture).decode()},
     }
@@ -170,6 +172,7 @@ def _parse(record: Document) -> Release:
     try:
         picture = (record.get("binaryData") or {}).get("golden.png")
         reply = data.get("golden.json")
+        tolerance = float(data.get("tolerance", TOLERANCE))  # a record of an earlier Shardline has none
         return Release(
             name=metadata["labels"][RELEASE_LABEL],
             namespace=metadata["namespace"],
@@ -179,13 +182,17 @@ def _parse(record: Document) -> Release:
             storage=data["storage"],
             created=data["created"],
             documents=_parse_documents(data["documents.json"]),
-            golden=Golden(picture=base64.b64decode(picture), reply=json.loads(reply)) if picture and reply else None,
+            golden=_golden(picture, reply, tolerance) if picture and reply else None,
         )
     except (KeyError, TypeError, ValueError) as exc:  # base64's and JSON's own errors are ValueErrors
         raise ClusterError(
             f"ConfigMap {metadata['name']} is no record of a revision any more ({exc!r}), it was altered: "
             f"kubectl delete configmap {metadata['name']} --namespace {metadata['namespace']}, or shardline undeploy"
         ) from exc
+
+
+def _golden(picture: str, reply: str, tolerance: float) -> Golden:
+    return Golden(picture=base64.b64decode(picture), reply=json.loads(reply), tolerance=tolerance)
 
 
 def _parse_documents(text: str) -> list[Document]:

@@ -23,7 +23,7 @@ def prove_stages(cluster: Cluster, services: Sequence[str], namespace: str, gold
         component = "predictor" if index else "transformer"
         with Forward(cluster, namespace, f"{service}-{component}") as forward:
             body = _ask(service, f"{forward.url}/v1/models/{service}:predict", body)
-    return compare(_json(services[-1], body), golden.reply)
+    return compare(_json(services[-1], body), golden.reply, golden.tolerance)
 
 
 def prove_graph(cluster: Cluster, name: str, namespace: str, golden: Golden) -> Agreement:
@@ -33,7 +33,7 @@ def prove_graph(cluster: Cluster, name: str, namespace: str, golden: Golden) -> 
         ClusterError: it refuses, or gives another reply.
     """
     with Forward(cluster, namespace, name) as forward:
-        return compare(_json(name, _ask(name, forward.url, golden.picture)), golden.reply)
+        return compare(_json(name, _ask(name, forward.url, golden.picture)), golden.reply, golden.tolerance)
 
 
 def _ask(who: str, url: str, body: bytes) -> bytes:

@@ -2,12 +2,15 @@
 
 import copy
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from releases.golden import TOLERANCE, compare
+from releases.golden import TOLERANCE, compare, score_tolerance
+from storage.bundle import Tolerance, parse_bundle
 from wire.errors import ClusterError
 
 REPLY = {
@@ -30,7 +33,7 @@ def test_a_reply_that_went_through_json_is_equal_to_the_last_digit(reply: object
 
 def test_what_it_says() -> None:
     assert str(compare(REPLY, REPLY)) == "equal to the whole model's reply, to the last digit"
-    assert str(compare([0.5], [0.5000001])) == "as the whole model's reply within 1e-07"
+    assert str(compare([0.5], [0.5000001])) == "as the whole model's reply within 1e-07, 0.001 is allowed"
 
 
 def test_the_largest_difference_counts() -> None:
@@ -39,6 +42,64 @@ def test_the_largest_difference_counts() -> None:
     found["predictions"][1]["score"] = 0.2502
 
     assert compare(found, REPLY).max_abs_difference == pytest.approx(0.0002)
+
+
+def ranked(*classes: tuple[int, float]) -> dict[str, object]:
+    top = [{"label": f"class {index}", "index": index, "score": score} for index, score in classes]
+    return {"predictions": [{**top[0], "top": top}]}
+
+
+def test_near_classes_may_change_places_where_the_bundle_allows_more() -> None:
+    expected = ranked((3, 0.5), (4, 0.2), (5, 0.19))
+    swapped = ranked((3, 0.51), (5, 0.2), (4, 0.2))
+
+    assert compare(swapped, expected, 0.05).max_abs_difference == pytest.approx(0.01)
+    with pytest.raises(ClusterError, match=r"top\[1\].label is 'class 5'"):
+        compare(swapped, ranked((3, 0.51), (4, 0.2), (5, 0.2)))
+
+
+@pytest.mark.parametrize(
+    ("found", "where"),
+    [
+        (ranked((4, 0.5), (3, 0.2)), "predictions[0].label is 'class 4'"),
+        (ranked((3, 0.5), (5, 0.3)), "top[1].score is 0.3"),
+        (ranked((3, 0.5)), "top is"),
+    ],
+    ids=["another class first", "a score too far off", "a shorter ranking"],
+)
+def test_what_no_tolerance_allows(found: object, where: str) -> None:
+    with pytest.raises(ClusterError) as caught:
+        compare(found, ranked((3, 0.5), (4, 0.2)), 0.05)
+
+    assert where in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("precision", "portable", "compiled", "allowed"),
+    [
+        ("fp32", None, None, TOLERANCE),
+        ("fp32", None, 1e-4, TOLERANCE),
+        ("bf16", 0.01, None, 0.1),
+        ("bf16", 0.01, 0.02, 0.2),
+        ("bf16", 0.5, None, 1.0),
+    ],
+)
+def test_the_bundle_says_how_far_a_score_may_be_off(
+    precision: str, portable: float | None, compiled: float | None, allowed: float
+) -> None:
+    def tolerance(error: float | None) -> Tolerance | None:
+        return None if error is None else Tolerance(max_relative_error=error, top1_agreement=0.9)
+
+    example = parse_bundle((Path(__file__).parents[2] / "manifests/resnet50/bundle.json").read_bytes())
+    bundle = replace(
+        example,
+        schema_version=2,
+        precision=precision,
+        portable_tolerance=tolerance(portable),
+        compiled_tolerance=tolerance(compiled),
+    )
+
+    assert score_tolerance(bundle) == pytest.approx(allowed)
 
 
 @pytest.mark.parametrize(
