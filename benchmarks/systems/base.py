@@ -5,7 +5,7 @@ measures sees only the Protocol.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -109,6 +109,11 @@ class Service:
             result = self._checked(self.client.run(self.target, load))
             samples.append(sample_of(self.key, round_, load, result, self.cpu_s() - cpu_s, self.memory()))
         return samples
+
+    def expect(self, classes: tuple[int, ...]) -> None:
+        """From now on these are the right answers."""
+        assert self.target is not None
+        self.target = replace(self.target, expected=classes)
 
     def cpu_s(self) -> float:
         return sum(tree.cpu_s() for tree in self.trees)

@@ -1,0 +1,69 @@
+"""The small benchmarks as parts of the large one: each in a process of its own, of which the last line counts."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.bundles import ROOT
+
+_TIMEOUT_S = 900
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Micro:
+    """`figures` are the keys of its last line that go into the large one's."""
+
+    module: str
+    figures: tuple[str, ...]
+    arguments: tuple[str, ...] = ()
+    quick: bool = True  # part of a quick run, too
+
+
+def _all(bundle: Path, *, quick: bool) -> list[Micro]:
+    planner = Micro(module="planner", figures=("planner_over_best",), arguments=("--quick",))
+    requests = ("--requests", "1000" if quick else "10000")
+    return [
+        Micro(module="codec", figures=("codec_ms",)),
+        Micro(module="decoding", figures=("picture_ms",)),
+        Micro(module="stage_overhead", figures=("stage_overhead_ms", "stage_cpu_ms")),
+        Micro(module="start_up", figures=("start_s", "start_cpu_s"), arguments=(str(bundle),)),
+        Micro(module="router_hop", figures=("router_hop_ms", "kserve_router_hop_ms"), quick=False),
+        Micro(module="batching", figures=("batch_8_over_batch_1", "worker_8_clients_us"), quick=False),
+        Micro(module="memory_flat", figures=("growth_mib",), arguments=requests),
+        planner,
+    ]
+
+
+def micro_figures(bundle: Path, say: Callable[[str], None], *, quick: bool) -> dict[str, object]:
+    """What each says; null, with a line, for one that fails.
+
+    Args:
+        bundle: three stages, compiled if they can be: one of them is started.
+    """
+    figures: dict[str, object] = {}
+    for micro in _all(bundle, quick=quick):
+        if micro.quick or not quick:
+            say(f"python -m benchmarks.{micro.module} {' '.join(micro.arguments)}")
+            figures |= _run(micro, say)
+    return figures
+
+
+def _run(micro: Micro, say: Callable[[str], None]) -> dict[str, object]:
+    command = [sys.executable, "-m", f"benchmarks.{micro.module}", *micro.arguments]
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S)
+        document = json.loads(done.stdout.strip().splitlines()[-1])
+        return {name: document[name] for name in micro.figures}
+    except subprocess.TimeoutExpired:
+        say(f"benchmarks.{micro.module} took longer than {_TIMEOUT_S} s")
+    except (ValueError, LookupError):
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        say(f"benchmarks.{micro.module} failed: {lines[-1] if lines else f'exit code {done.returncode}'}")
+    return dict.fromkeys(micro.figures)
+
+
+if __name__ == "__main__":
+    print(json.dumps(micro_figures(Path(sys.argv[1]), lambda text: print(text, file=sys.stderr), quick=False)))

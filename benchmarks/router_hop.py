@@ -1,0 +1,100 @@
+"""What a step through the graph's router costs: `python -m benchmarks.router_hop`.
+
+What: a small server that answers at once with the bytes it got, asked directly and through our router with two steps;
+likewise through KServe's own router where it is on this machine. A hop is what one step takes, less what asking
+directly takes, in wall milliseconds, and the processor milliseconds of the router's process, at 1 KB and at 3.2 MB.
+Both ways are asked in turns.
+
+Why: a chain of K stages pays K hops.
+
+The ceiling: 0. Both ways end in the same server, and what is left is the router's own.
+
+The last line is one JSON object; `router_hop_ms` and `kserve_router_hop_ms` are those at 3.2 MB.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+from benchmarks.bundles import ROOT
+from benchmarks.errors import UnavailableError
+from benchmarks.processes import Tree, ending_all
+from benchmarks.stage import Asker
+from benchmarks.systems.ports import free_port, is_open
+from benchmarks.systems.shardline import KSERVE_ROUTER_PORT, kserve_router, our_router
+
+SIZES = {"1kb": 1024, "3mb": 3_211_264}
+STEPS = 2
+WARM, TURNS = 20, 150
+
+
+def main() -> None:
+    figures: dict[str, float | None] = {"router_hop_ms": None, "kserve_router_hop_ms": None}
+    with ending_all(), TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        echo_port = free_port()
+        command = [sys.executable, "-m", "benchmarks.systems.echo", str(echo_port)]
+        echo = Tree("echo", command, folder / "echo.log", cwd=ROOT)
+        echo.wait_until(lambda: is_open(echo_port), 30)
+        port = free_port()
+        figures |= measure("router", our_router(graph(echo_port), port, folder / "router.log"), port, echo_port)
+        try:
+            figures |= measure("kserve_router", theirs(echo_port, folder), KSERVE_ROUTER_PORT, echo_port)
+        except UnavailableError as exc:
+            print(f"KServe's router is left out: {exc}")
+    print(json.dumps({"benchmark": "router_hop", **figures}))
+
+
+def graph(echo_port: int) -> dict[str, object]:
+    step = {"serviceUrl": f"http://127.0.0.1:{echo_port}/", "dependency": "Hard"}
+    steps = [{**step, "name": f"s{index}", **({"data": "$response"} if index else {})} for index in range(STEPS)]
+    return {"nodes": {"root": {"routerType": "Sequence", "steps": steps}}}
+
+
+def theirs(echo_port: int, folder: Path) -> Tree:
+    """
+    Raises:
+        UnavailableError: it is not here, or its one port is taken.
+    """
+    binary = kserve_router()
+    if is_open(KSERVE_ROUTER_PORT):
+        raise UnavailableError(f"it listens on port {KSERVE_ROUTER_PORT} only, and that is taken")
+    command = [str(binary), "--graph-json", json.dumps(graph(echo_port))]
+    tree = Tree("kserve-router", command, folder / "kserve-router.log")
+    tree.wait_until(lambda: is_open(KSERVE_ROUTER_PORT), 30)
+    return tree
+
+
+def measure(name: str, router: Tree, port: int, echo_port: int) -> dict[str, float | None]:
+    """Each step asks the server, too: what a step takes, less what asking directly takes."""
+    figures: dict[str, float | None] = {}
+    direct, through = Asker(echo_port, "/"), Asker(port, "/")
+    for size_name, size_bytes in SIZES.items():
+        body = b"{" + b" " * (size_bytes - 2) + b"}"
+        for _ in range(WARM):
+            direct.ask(body)
+            through.ask(body)
+        directs_ms, throughs_ms, cpu_s = [], [], router.cpu_s()
+        for _ in range(TURNS):
+            directs_ms.append(_ask_ms(direct, body))
+            throughs_ms.append(_ask_ms(through, body))
+        cpu_ms = (router.cpu_s() - cpu_s) * 1000 / TURNS / STEPS
+        figures[f"{name}_hop_{size_name}_ms"] = round(median(throughs_ms) / STEPS - median(directs_ms), 3)
+        figures[f"{name}_hop_{size_name}_cpu_ms"] = round(cpu_ms, 3)
+        figures[f"direct_{size_name}_ms"] = round(median(directs_ms), 3)
+    direct.close()
+    through.close()
+    return figures | {f"{name}_hop_ms": figures[f"{name}_hop_3mb_ms"]}
+
+
+def _ask_ms(asker: Asker, body: bytes) -> float:
+    start = time.perf_counter()
+    asker.ask(body)
+    return (time.perf_counter() - start) * 1000
+
+
+if __name__ == "__main__":
+    main()

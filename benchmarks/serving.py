@@ -1,0 +1,215 @@
+"""Shardline against the others, on this machine, in one run: `make bench`, or `python -m benchmarks.serving [--quick]`.
+
+What: ResNet-50, photographs as JPEGs in, a class out. Shardline whole and in 2 and 3 stages, portable and compiled, in
+fp32 and where the CPU multiplies it in bf16, behind its own router and KServe's; TorchServe with the whole model; Ray
+Serve and a plain KServe chain with JSON, both made of the same three parts; and the model alone, in process. Each is
+started once, paused while others are measured, and asked in rounds: by one client, by eight, and by arrivals at a fixed
+rate that all get (70 % of what TorchServe can do). Each reply must name the class that the whole model names.
+
+Why: what a chain costs or gains can only be said beside what else there is, in the same hour on the same machine.
+
+The ceiling: no server can do more than the compiled model alone in process, at batch 8.
+
+What cannot be measured here is left out and said so. Results go into benchmarks/results/. The last line is one JSON
+object.
+"""
+
+import json
+import os
+import shlex
+import sys
+import tempfile
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+
+from rich.console import Console
+
+from benchmarks.bundles import ROOT
+from benchmarks.errors import UnavailableError
+from benchmarks.figures import MANY, by_round, headline
+from benchmarks.hardware import Hardware, this_machine, versions
+from benchmarks.load import Load, LoadProcess
+from benchmarks.matrix import Bundles, build_bundles, floors, servers
+from benchmarks.micro import micro_figures
+from benchmarks.pictures import write_jpegs
+from benchmarks.plots import plot_systems
+from benchmarks.processes import ending_all
+from benchmarks.report import print_table, save
+from benchmarks.rounds import Measured, measure_rounds, start_all
+from benchmarks.systems.base import System
+from storage.bundle_folder import read_bundle
+
+RESULTS = ROOT / "benchmarks" / "results"
+_MIB = 1024**2
+_SHARE = 0.7  # of TorchServe's throughput: what arrives in the open loop
+
+console = Console(stderr=True)
+
+
+def say(text: str) -> None:
+    console.print(f"{datetime.now(UTC):%H:%M:%S} {text}", highlight=False, markup=False, soft_wrap=True)
+
+
+def main() -> int:
+    arguments = _parse()
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # what a pod's environment says; TorchServe gets it, too
+    measured = Measured()
+    with ending_all(), tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        try:
+            document = run(arguments, Path(folder), measured)
+        except UnavailableError as exc:
+            console.print(f"error: {exc}", markup=False)
+            return 1
+        except KeyboardInterrupt:
+            console.print("stopped")
+            return 130
+    print(json.dumps(document))
+    for system in measured.wrong:
+        console.print(f"error: {measured.left_out[system]}", markup=False)
+    return 1 if measured.wrong else 0
+
+
+def _parse() -> Namespace:
+    parser = ArgumentParser(description="Measure Shardline against TorchServe, Ray Serve and plain KServe.")
+    parser.add_argument("--quick", action="store_true", help="fewer systems, two short rounds; within ten minutes")
+    parser.add_argument("--rounds", type=int, help="default: 5, quick 2")
+    parser.add_argument("--only", default="", help="comma list: systems whose names begin so, e.g. k3,torchserve")
+    parser.add_argument("--portable", action="store_true", help="no compiled shards")
+    parser.add_argument("--no-micro", dest="micro", action="store_false", help="leave out the micro-benchmarks")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
+    return parser.parse_args()
+
+
+def run(arguments: Namespace, folder: Path, measured: Measured) -> dict[str, object]:
+    """Everything; -> what the last line says.
+
+    Raises:
+        UnavailableError: nothing can be measured: there is no bundle, or the whole model does not run.
+    """
+    hardware = this_machine()
+    precisions = ["fp32", *(["bf16"] if hardware.has_bf16 else [])]
+    if not hardware.has_bf16:
+        say("bf16 is left out: this CPU has neither AMX nor AVX512-BF16")
+    stages = (1, 3) if arguments.quick else (1, 2, 3)
+    bundles = build_bundles(stages, precisions, say, compiled=not arguments.portable)
+    measured.left_out |= bundles.left_out
+    with _load(folder) as client:
+        rounds = arguments.rounds or (2 if arguments.quick else 5)
+        _measure(arguments, bundles, hardware, folder, client, measured, rounds)
+    figures = headline(measured.samples) | _memory_figures(measured, bundles)
+    if arguments.micro:
+        figures |= micro_figures(bundles.folder(3), say, quick=arguments.quick)
+    return _report(arguments, hardware, measured, figures, rounds)
+
+
+@contextmanager
+def _load(folder: Path) -> Iterator[LoadProcess]:
+    client = LoadProcess(folder / "load.log")
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def _measure(
+    arguments: Namespace,
+    bundles: Bundles,
+    hardware: Hardware,
+    folder: Path,
+    client: LoadProcess,
+    measured: Measured,
+    rounds: int,
+) -> None:
+    (folder / "pictures").mkdir()
+    files = write_jpegs(folder / "pictures")
+    models = list(floors(bundles, files, compiled=not arguments.portable))
+    ready: list[System] = []
+    try:
+        models[0].start(folder)
+        pictures = models[0].choose_pictures(folder)
+        models[0].pause()
+        say(f"{len(pictures.files)} of {len(files)} pictures: the whole model is sure of them")
+        wanted = [*servers(bundles, pictures, client, say, quick=arguments.quick), *models[1:]]
+        ready += [*start_all(_chosen(wanted, arguments.only), folder, measured, say), models[0]]
+        seconds = (2.0, 3.0, 3.0) if arguments.quick else (4.0, 6.0, 6.0)
+        rate_rps = _rate(ready)
+        loads = [
+            Load(clients=1, seconds=seconds[0]),
+            Load(clients=8, seconds=seconds[1]),
+            *([Load(clients=32, seconds=seconds[1])] if hardware.has_bf16 else []),
+            Load(rate_rps=rate_rps, seconds=seconds[2]),
+        ]
+        measure_rounds(ready, loads, rounds, measured, say, warm_s=1.0)
+    finally:
+        for system in ready:
+            system.stop()
+
+
+def _chosen(systems: Sequence[System], only: str) -> list[System]:
+    prefixes = tuple(filter(None, only.split(",")))
+    return [system for system in systems if not prefixes or system.key.startswith(prefixes)]
+
+
+def _rate(ready: Sequence[System]) -> float:
+    """Arrivals a second: a share of what TorchServe does, else of what another system does."""
+    keys = [system.key for system in ready]
+    key = next(each for each in ("torchserve-tuned", "torchserve-defaults", "k3-fp32", *keys) if each in keys)
+    probe = Measured()
+    [system] = [each for each in ready if each.key == key]
+    measure_rounds([system], [Load(clients=8, seconds=3.0)], 1, probe, say, warm_s=2.0)
+    rates = by_round(probe.samples, key, MANY, "rps")
+    rate_rps = round(_SHARE * median(rates.values()), 1) if rates else 1.0
+    say(f"open loop: {rate_rps:g} requests/s, {_SHARE:.0%} of what {key} does")
+    return rate_rps
+
+
+def _memory_figures(measured: Measured, bundles: Bundles) -> dict[str, object]:
+    """MiB resident after the last round: the transformer, the shards, and what they have beyond their weights."""
+    key = next((each for each in ("k3-fp32-compiled", "k3-fp32") if each in measured.memory), None)
+    if key is None:
+        return {"transformer_rss_mib": None, "shard_rss_mib": None, "shard_rss_over_weights_mib": None}
+    found = measured.memory[key]
+    shards = [round(each.rss_mib) for each in found if each.name == "predictors.shard"]
+    transformers = [round(each.rss_mib) for each in found if each.name == "predictors.transformer"]
+    weights = [stage.weight_bytes / _MIB for stage in read_bundle(bundles.folder(3)).stages]
+    return {
+        "transformer_rss_mib": max(transformers, default=None),
+        "shard_rss_mib": shards,
+        # the order of processes is not that of stages: the heaviest with the heaviest
+        "shard_rss_over_weights_mib": [
+            round(rss - weight) for rss, weight in zip(sorted(shards), sorted(weights), strict=False)
+        ],
+    }
+
+
+def _report(
+    arguments: Namespace, hardware: Hardware, measured: Measured, figures: dict[str, object], rounds: int
+) -> dict[str, object]:
+    now = datetime.now(UTC)
+    stem = arguments.out / f"resnet50_{hardware.slug}_{now:%Y-%m-%d}{'_quick' if arguments.quick else ''}"
+    document = {
+        "command": shlex.join(["python", "-m", "benchmarks.serving", *sys.argv[1:]]),
+        "date": f"{now:%Y-%m-%d %H:%M} UTC",
+        "hardware": asdict(hardware),
+        "versions": versions(),
+        "rounds": rounds,
+        "left_out": measured.left_out,
+        "figures": figures,
+        "memory": {key: [asdict(each) for each in found] for key, found in measured.memory.items()},
+    }
+    print_table(measured.samples, measured.left_out, Console())
+    save(stem, document, measured.samples)
+    plot_systems(
+        measured.samples, f"ResNet-50, {hardware.cpu}, {hardware.cpus} CPUs, {now:%Y-%m-%d}", Path(f"{stem}.png")
+    )
+    say(f"{stem}.json, .csv and .png are written")
+    return {"benchmark": "serving", "left_out": measured.left_out, **figures}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

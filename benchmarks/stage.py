@@ -1,0 +1,108 @@
+"""One stage's server alone, started with the very command line and environment that `shardline up` gives it."""
+
+import http.client
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.bundles import shardline
+from benchmarks.errors import UnavailableError
+from benchmarks.processes import Tree
+from benchmarks.systems.ports import free_port
+from manifests.launches import make_plan, shard_folder
+from manifests.processes import HOST, Launch
+from manifests.workloads import read_chain
+from partition.runtime import Golden
+from storage.bundle import stage_folder
+from storage.bundle_folder import read_bundle
+from wire.frame import Frame, decode, encode, is_frame
+
+START_S = 120.0
+_POLL_S = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A running stage, and the frame that it was built with: what it takes."""
+
+    tree: Tree
+    port: int
+    path: str
+    frame: bytes
+    start_s: float  # from the start of the process until it said that it is ready
+
+
+@contextmanager
+def running_stage(bundle: Path, index: int, folder: Path, *more: str) -> Iterator[Server]:
+    """Start stage `index` of the bundle; `more` goes to its command line.
+
+    Raises:
+        UnavailableError: it does not get ready.
+    """
+    launch = _launch(bundle, index, folder)
+    start = time.perf_counter()
+    tree = Tree(launch.name, [*launch.argv, *more], folder / f"{launch.name}.log", env=launch.env, cwd=launch.folder)
+    try:
+        while not _is_ready(launch):
+            if time.perf_counter() - start > START_S or not tree.processes():
+                raise UnavailableError(f"{launch.name} does not get ready: {tree.last_line()}")
+            time.sleep(_POLL_S)
+        start_s = time.perf_counter() - start
+        inputs = Golden.load(bundle / stage_folder(index)).inputs
+        frame = encode(Frame(tensors=inputs, bundle=read_bundle(bundle).digest, stage=index))
+        path = (launch.ready_path or "").removesuffix("/ready") + ":predict"
+        yield Server(tree=tree, port=launch.port, path=path, frame=frame, start_s=start_s)
+    finally:
+        tree.kill()
+
+
+def _launch(bundle: Path, index: int, folder: Path) -> Launch:
+    manifests = folder / f"manifests-{bundle.name}"
+    shardline("render", str(bundle), f"--out={manifests}")
+    chain = read_chain(manifests)
+    shards = {each.storage_uri.removeprefix("file://"): each for each in chain.workloads if each.storage_uri}
+    for source, each in shards.items():
+        if not (place := shard_folder(folder, each)).exists():
+            place.symlink_to(source)
+    [wanted] = [each for source, each in shards.items() if source.endswith(stage_folder(index))]
+    plan = make_plan(chain, folder, port=free_port(), router=None)
+    return next(launch for launch in plan.launches if launch.name == wanted.name)
+
+
+def _is_ready(launch: Launch) -> bool:
+    connection = http.client.HTTPConnection(HOST, launch.port, timeout=5)
+    try:
+        connection.request("GET", launch.ready_path or "/")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+class Asker:
+    """One kept connection; answers are received into one block, so that little of the time is this side's."""
+
+    def __init__(self, port: int, path: str) -> None:
+        self._connection = http.client.HTTPConnection(HOST, port, timeout=60)
+        self._path = path
+
+    def ask(self, body: bytes) -> bytes:
+        self._connection.request("POST", self._path, body, {"content-type": "application/octet-stream"})
+        response = self._connection.getresponse()
+        answer = response.read()
+        if response.status != 200:
+            raise UnavailableError(f"{self._path} answers {response.status}: {answer[:200].decode(errors='replace')}")
+        return answer
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def model_ms(answer: bytes, stage: int) -> float:
+    """What the stage says that its model took; a frame carries it."""
+    if not is_frame(answer):
+        raise UnavailableError("the stage answers no frame: take one that is not the last")
+    return decode(answer).timings[str(stage)]

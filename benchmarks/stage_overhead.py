@@ -1,0 +1,95 @@
+"""What a stage costs beside its model at 3.2 MB: `python -m benchmarks.stage_overhead`.
+
+What: the server of a shard that takes float32 [1, 256, 56, 56], adds 0 and gives it back, started as `shardline up`
+starts it and asked over one kept connection. From each round trip the milliseconds are taken that the stage says its
+model took; `stage_cpu_ms` is the processor time of the server's process a request, model included.
+
+Why: every further stage costs this much, twice if its transformer sends activations back.
+
+The ceiling: two transfers of 3.2 MB over the loopback, which `loopback_ms` measures with a bare socket.
+
+The last line is one JSON object; `stage_overhead_ms` is the median.
+"""
+
+import json
+import socket
+import threading
+import time
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+from benchmarks.processes import ending_all
+from benchmarks.stage import Asker, Server, model_ms, running_stage
+from benchmarks.wide import MIDDLE, build_wide
+
+WARM, TURNS = 50, 300
+
+
+def main() -> None:
+    with ending_all(), TemporaryDirectory(prefix="bench-") as folder:
+        bundle = build_wide(Path(folder) / "wide")
+        with running_stage(bundle, MIDDLE, Path(folder)) as server:
+            figures = measure(server)
+            figures["loopback_ms"] = round(loopback_ms(server.frame), 3)
+    print(json.dumps({"benchmark": "stage_overhead", **figures}))
+
+
+def measure(server: Server) -> dict[str, float]:
+    asker = Asker(server.port, server.path)
+    for _ in range(WARM):
+        asker.ask(server.frame)
+    trips_ms, models_ms, cpu_s = [], [], server.tree.cpu_s()
+    for _ in range(TURNS):
+        start = time.perf_counter()
+        answer = asker.ask(server.frame)
+        trips_ms.append((time.perf_counter() - start) * 1000)
+        models_ms.append(model_ms(answer, MIDDLE))
+    cpu_ms = (server.tree.cpu_s() - cpu_s) * 1000 / TURNS
+    asker.close()
+    overheads_ms = [trip - model for trip, model in zip(trips_ms, models_ms, strict=True)]
+    return {
+        "bytes": len(server.frame),
+        "stage_overhead_ms": round(median(overheads_ms), 3),
+        "round_trip_ms": round(median(trips_ms), 3),
+        "model_ms": round(median(models_ms), 3),
+        "stage_cpu_ms": round(cpu_ms, 3),
+    }
+
+
+def loopback_ms(body: bytes) -> float:
+    """There and back between two threads, without HTTP: what the kernel alone takes."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        echo = threading.Thread(target=_echo, args=(listener, len(body)), daemon=True)
+        echo.start()
+        with socket.create_connection(listener.getsockname()) as connection:
+            taken_ms, block = [], bytearray(len(body))
+            for _ in range(TURNS):
+                start = time.perf_counter()
+                connection.sendall(body)
+                _receive(connection, block)
+                taken_ms.append((time.perf_counter() - start) * 1000)
+        echo.join()
+    return median(taken_ms)
+
+
+def _echo(listener: socket.socket, size_bytes: int) -> None:
+    connection, _ = listener.accept()
+    block = bytearray(size_bytes)
+    with connection:
+        while _receive(connection, block):
+            connection.sendall(block)
+
+
+def _receive(connection: socket.socket, block: bytearray) -> bool:
+    view = memoryview(block)
+    while view:
+        count = connection.recv_into(view)
+        if not count:
+            return False
+        view = view[count:]
+    return True
+
+
+if __name__ == "__main__":
+    main()

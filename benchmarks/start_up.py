@@ -1,0 +1,57 @@
+"""How long a stage takes to get ready: `python -m benchmarks.start_up [BUNDLE] [--turns 3]`.
+
+What: from the start of the process of a bundle's middle stage, with the command line of `shardline up`, until it says
+that it is ready: imports, digests checked, shard loaded and warmed up. Wall and processor seconds, the median of some
+starts; without BUNDLE that of ResNet-50 in three compiled stages, which is built if need be.
+
+Why: it is what a new replica takes before it helps, once its image and shard are there.
+
+The ceiling: `import_s`, what importing torch and KServe's server takes by itself.
+
+The last line is one JSON object; `start_s` is the median.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from argparse import ArgumentParser
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+from benchmarks.bundles import BundleSpec, ensure
+from benchmarks.processes import ending_all
+from benchmarks.stage import running_stage
+
+
+def main() -> None:
+    parser = ArgumentParser(description="Measure how long a stage takes to get ready.")
+    parser.add_argument("bundle", nargs="?", type=Path)
+    parser.add_argument("--turns", type=int, default=3)
+    arguments = parser.parse_args()
+    bundle = arguments.bundle or ensure(BundleSpec(stages=3, compiled=True), print)
+    starts_s, cpus_s, imports_s = [], [], []
+    with ending_all(), TemporaryDirectory(prefix="bench-") as folder:
+        for turn in range(arguments.turns):
+            (place := Path(folder) / str(turn)).mkdir()
+            with running_stage(bundle.resolve(), 1, place) as server:
+                starts_s.append(server.start_s)
+                cpus_s.append(server.tree.cpu_s())
+            imports_s.append(_import_s())
+    figures = {
+        "start_s": round(median(starts_s), 3),
+        "start_cpu_s": round(median(cpus_s), 3),
+        "import_s": round(median(imports_s), 3),
+    }
+    print(json.dumps({"benchmark": "start_up", "bundle": bundle.name, "starts_s": starts_s, **figures}))
+
+
+def _import_s() -> float:
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "import torch, kserve"], check=True)
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main()
