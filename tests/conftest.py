@@ -1,8 +1,11 @@
 """What tests of several folders share: a small bundle, and the photographs that are there."""
 
+import fcntl
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,11 +33,11 @@ def photographs() -> list[bytes]:
     return [path.read_bytes() for path in found] or sample_pictures()
 
 
-def build_small(folder: Path, *, cuts: tuple[str, ...] = ("one", "two"), name: str = "small") -> Path:
+def build_small(folder: Path, *, cuts: tuple[str, ...] = ("one", "two"), name: str = "small", **options: Any) -> Path:
     """A bundle of `services.small_models:residual` at 32 × 32 pixels."""
     model = load_model("services.small_models:residual", size=32)
     pictures = calibration_pixels(sample_pictures()[:2], model.picture)
-    build(model, name, np.ascontiguousarray(pictures), BuildOptions(cuts=cuts, stages=1), folder)
+    build(model, name, np.ascontiguousarray(pictures), BuildOptions(cuts=cuts, stages=1, **options), folder)
     return folder
 
 
@@ -61,6 +64,24 @@ def other_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def single_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One stage."""
     return build_small(tmp_path_factory.mktemp("bundles") / "single", cuts=(), name="single")
+
+
+@pytest.fixture(scope="session")
+def rounded_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three stages in bf16."""
+    return build_small(tmp_path_factory.mktemp("bundles") / "rounded", precision="bf16")
+
+
+@pytest.fixture(scope="session")
+def compiled_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One stage with a package for any batch beside it. It takes the compiler a while, so workers share one."""
+    run = tmp_path_factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else None
+    folder = (run or tmp_path_factory.mktemp("bundles")) / "compiled"
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            build_small(folder, cuts=(), name="compiled", targets=("cpu",), fixed_batches=())
+    return folder
 
 
 @pytest.fixture(scope="session")
