@@ -9,9 +9,9 @@ rest is received into one block of that size, past the parser, and the applicati
 
     head, begin of the body  ─▶ parser ─▶ scope["state"]["shardline.body"] is a Body
     the rest of the body     ─▶ Body's own block
-    the last byte            ─▶ Body is complete; the next request gets a new parser
+    the last byte            ─▶ Body is complete; the next request gets a new parser, if this one has not seen it all
 
-Bodies that are chunked, small, over the limit, or waited for with `Expect: 100-continue` take uvicorn's own way.
+Bodies that are chunked, over the limit, or waited for with `Expect: 100-continue` take uvicorn's own way.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 BODY = "shardline.body"
 
-_HEAD_BYTES = 64 * 1024  # of one piece that the parser sees; heads are far smaller
+_HEAD_BYTES = 64 * 1024  # the most in one piece that the parser sees; heads are far smaller
 
 
 class Body:
@@ -84,7 +84,7 @@ class BodyProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
 
     def on_headers_complete(self) -> None:
         size_bytes = self._announced_bytes()
-        if size_bytes > _HEAD_BYTES:
+        if size_bytes:
             self._body = Body(size_bytes)
             self.scope["state"][BODY] = self._body
         super().on_headers_complete()
