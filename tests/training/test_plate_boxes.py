@@ -17,6 +17,7 @@ from training.plates.scene import Scene, draw_onto
 from training.plates.style import random_style
 from training.plates.text import KINDS, Kind, parse_text, random_text
 from training.plates.warp import Matrix, Outline, Pose, move, oversampling, project, rectangle, scale, stand, warp
+from wire.errors import ModelError
 
 SIZE = 640
 FINE = 4  # of the pixels in which edges are looked for, to one of the picture
@@ -135,8 +136,7 @@ def test_only_the_box_of_a_plate_changes_a_photograph(seed: int) -> None:
     """Through the public door: the plate is where it is said to be, with its own text, and nowhere else."""
     photo = Image.new("RGB", (800, 600), (90, 120, 150))
     before, text = photo.copy(), parse_text("12A 3456")
-    scene = Scene(size=photo.size, wear=0, cut_off=0)
-    plate = draw_onto(np.random.default_rng(seed), photo, text, scene, families("train"), 240)
+    plate = draw_onto(np.random.default_rng(seed), photo, text, Scene(wear=0), families("train"), 240)
     changed = ImageChops.difference(photo, before).getbbox()
     holder_px = 0.15 * plate.outline.height_px + 2
     box = np.array(plate.marks[0].box)
@@ -148,3 +148,9 @@ def test_only_the_box_of_a_plate_changes_a_photograph(seed: int) -> None:
     assert (np.array(changed) - box)[2:].min() >= -1
     assert np.abs(np.array(changed) - box).max() <= holder_px
     assert "".join(mark.text for mark in plate.marks[3:]) == "12A3456"
+
+
+def test_a_plate_without_room_is_refused() -> None:
+    photo, text = Image.new("RGB", (200, 100)), parse_text("12A 3456")
+    with pytest.raises(ModelError, match="a plate of 300 pixels has no room in 200 x 100: make it smaller"):
+        draw_onto(np.random.default_rng(0), photo, text, Scene(), families("train"), 300)

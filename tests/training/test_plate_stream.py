@@ -68,6 +68,13 @@ def test_plates_keep_to_the_scene() -> None:
     assert all(plate.readable for plate in drawn)
 
 
+def test_every_character_stands_out() -> None:
+    """However worn the plate and dark its surroundings."""
+    drawn = [plate for each in islice(plates(plates=(2, 3), empty=0.0).stream(), 40) for plate in each.plates]
+
+    assert min(plate.contrast for plate in drawn) > 30
+
+
 def test_plates_of_one_picture_do_not_touch() -> None:
     for picture in islice(plates(plates=(3, 4), empty=0.0).stream(), 20):
         boxes = [plate.marks[0].box for plate in picture.plates]

@@ -11,7 +11,9 @@ from PIL import Image, ImageOps
 
 from wire.errors import ModelError
 
-_KEPT = 64  # photographs in memory
+_KEPT = 32  # photographs in memory …
+_LARGEST_KEPT = 1536  # … where their longer side is no longer than this: some 5 MB each
+_LEAST_SIDE = 512
 _LEAST_SHARE = 0.35  # of a photograph's shorter side, that a part shows
 _HELD_OUT_OF = 3
 
@@ -37,7 +39,7 @@ class Backgrounds:
             ModelError: a file cannot be read as a picture.
         """
         file = self.files[random.integers(0, len(self.files))]
-        photo = load(file, max(1024, 2 * max(size)))
+        photo = load(file, max(_LEAST_SIDE, 3 * max(size)))
         box = _crop(random, photo.size, size)
         part = photo.resize(size, Image.Resampling.BILINEAR, box, reducing_gap=2.0)
         return (ImageOps.mirror(part) if random.random() < 0.5 else part), file.name
@@ -54,11 +56,15 @@ def load(file: Path, side: int) -> Image.Image:
     Raises:
         ModelError: the file cannot be read as a picture.
     """
-    return _load(file, side)
+    return _kept(file, side) if side <= _LARGEST_KEPT else _read(file, side)
 
 
 @lru_cache(maxsize=_KEPT)
-def _load(file: Path, side: int) -> Image.Image:
+def _kept(file: Path, side: int) -> Image.Image:
+    return _read(file, side)
+
+
+def _read(file: Path, side: int) -> Image.Image:
     try:
         with Image.open(file) as opened:
             opened.draft("RGB", (side, side))

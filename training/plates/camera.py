@@ -24,7 +24,7 @@ def random_exposure(random: np.random.Generator, level: float, finest_px: float)
     """`level` 0 (none) to 1; `finest_px` is the height of the smallest character, which must stay legible."""
     blur = random.uniform(0, 0.07) * finest_px * level if random.random() < 0.5 else 0.0
     motion = int(random.uniform(0, 0.2) * finest_px * level) if random.random() < 0.2 else 0
-    noise = random.uniform(0, 14) * level if random.random() < 0.6 else 0.0
+    noise = random.uniform(0, 11) * level if random.random() < 0.6 else 0.0
     worst = 90 - 55 * level * min(1.0, finest_px / 16)
     quality = int(random.uniform(worst, 96)) if random.random() < 0.6 * min(1.0, 2 * level) else None
     return Exposure(
@@ -52,8 +52,8 @@ def expose(random: np.random.Generator, picture: Image.Image, exposure: Exposure
 
 def _tones(random: np.random.Generator, level: float) -> list[int]:
     """Tables for red, green and blue in one list: gamma, contrast, brightness and white balance."""
-    gamma = 2 ** random.uniform(-0.6 * level, 0.6 * level)
-    contrast = random.uniform(1 - 0.35 * level, 1 + 0.2 * level)
+    gamma = 2 ** random.uniform(-0.45 * level, 0.45 * level)
+    contrast = random.uniform(1 - 0.25 * level, 1 + 0.2 * level)
     brightness = random.uniform(-35, 35) * level
     balance = random.uniform(1 - 0.12 * level, 1 + 0.12 * level, (3, 1))
     grey = np.arange(256)

@@ -4,7 +4,7 @@ COCO's own fields are `bbox` [left, top, width, height] in pixels, cut to the pi
 thing is so far covered or cut off that it cannot be told what it is: evaluators neither ask for such a box nor count it
 as wrong. Beside them each annotation has `text`, `quad` (its four corners from the text's top left on, clockwise, not
 cut off), `angle` (of the plate's middle line, degrees, clockwise), `visible` (0 to 1) and `plate` (its number in the
-picture); each image its `plates` with type, text, font, width, angle and wear, and what the camera did.
+picture); each image its `plates` with type, text, font, width, angle, wear and contrast, and what the camera did.
 """
 
 import json
@@ -93,6 +93,7 @@ def _plate(plate: Plate) -> dict[str, Any]:
         "height": _rounded(plate.outline.height_px),
         "angle": _rounded(plate.outline.angle_deg),
         "wear": _rounded(plate.level),
+        "contrast": _rounded(plate.contrast),
     }
 
 

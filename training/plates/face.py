@@ -39,6 +39,7 @@ class Face:
     outline: Points  # the plate's, round corners included
     characters: tuple[Character, ...]
     aspect: float
+    contrast: float  # between ink and ground, of the faintest character, 0 to 255 in luma; 255 without characters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +103,7 @@ def _draw(
     image.paste(style.ink, mask=paint)
     _bolts(image, style, frame)
     image = light(random, wear(random, image, level), level)
+    contrast = _contrast(image, paint, placed)
     image.putalpha(_alpha(style, frame))
     return Face(
         image=image,
@@ -109,6 +111,7 @@ def _draw(
         outline=_rounded(frame.board, style.radius * frame.unit_px),
         characters=tuple(characters),
         aspect=style.aspect,
+        contrast=contrast,
     )
 
 
@@ -207,6 +210,20 @@ def _bolts(image: Image.Image, style: Style, frame: _Frame) -> None:
     for x in sides:
         for y in rows:
             draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=(150, 150, 150), outline=(60, 60, 60))
+
+
+def _contrast(image: Image.Image, paint: Image.Image, placed: list[Placed]) -> float:
+    """The smallest difference between what is painted and what is not, in and around each character's rectangle."""
+    grey, ink = np.asarray(image.convert("L")), np.asarray(paint) >= INK
+    differences = [255.0]
+    for each in placed:
+        pad = 2 + each.height // 8
+        where = np.s_[each.top - pad : each.top + each.height + pad, each.left - pad : each.left + each.width + pad]
+        values, painted = grey[where], ink[where]
+        count, total, inside = int(painted.sum()), int(values.sum()), int(values[painted].sum())
+        if count:
+            differences.append(abs(inside / count - (total - inside) / (values.size - count)))
+    return min(differences)
 
 
 def _alpha(style: Style, frame: _Frame) -> Image.Image:

@@ -32,10 +32,10 @@ Side = Literal["train", "held-out", "all"]
 SIDES: tuple[Side, ...] = ("train", "held-out", "all")
 
 _HELD_OUT_OF = 3  # one in three
-_WEIGHTS = (400, 500, 600, 700, 800)
+_WEIGHTS = (400, 550, 700, 850)
 _WIDTHS = (75, 100)  # per cent
 # of the height of a zero; nothing is added to what is heavy already
-_STROKES = (0.0, 0.0, 0.02, 0.04)
+_STROKES = (0.0, 0.0, 0.03)
 _HEAVY = 700
 
 
@@ -76,8 +76,9 @@ def random_font(random: np.random.Generator, names: tuple[str, ...]) -> Font:
     """
     name = names[random.integers(0, len(names))]
     family = _family(name)
-    wanted = {"Weight": float(random.choice(_WEIGHTS)), "Width": float(random.choice(_WIDTHS))}
-    stroke = float(random.choice(_STROKES))
+    weight_at, width_at, stroke_at = random.integers(0, (len(_WEIGHTS), len(_WIDTHS), len(_STROKES)))
+    wanted = {"Weight": float(_WEIGHTS[weight_at]), "Width": float(_WIDTHS[width_at])}
+    stroke = _STROKES[stroke_at]
     if family.axes:
         values = tuple(min(max(wanted.get(a.name, a.default), a.least), a.most) for a in family.axes)
         file, weight = family.files[0][0], wanted["Weight"]

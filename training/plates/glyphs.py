@@ -14,7 +14,7 @@ from training.plates.fonts import Font, open_font
 
 INK = 128  # from this grey on a pixel of a mask counts as ink
 
-_HEIGHTS_PX = (96, 288)  # of a zero; the smallest that is not scaled up by more than _UPSCALE
+_HEIGHTS_PX = (64, 288)  # of a zero; the smallest that is not scaled up by more than _UPSCALE
 _UPSCALE = 1.25
 _MARGIN_PX = 2
 
@@ -34,7 +34,7 @@ def glyph(font: Font, char: str, height_px: float) -> Glyph:
     return _glyph(font, char, next((each for each in _HEIGHTS_PX if each * _UPSCALE >= height_px), _HEIGHTS_PX[-1]))
 
 
-@lru_cache(maxsize=8192)  # of some 6 KB each, 50 KB the large ones
+@lru_cache(maxsize=8192)  # of 2 or 6 KB each, 50 KB the large ones
 def _glyph(font: Font, char: str, zero_px: int) -> Glyph:
     opened, zero = _opened(font, zero_px)
     mask, box = _ink(opened, char, font.stroke * zero_px)
@@ -48,7 +48,7 @@ def _glyph(font: Font, char: str, zero_px: int) -> Glyph:
     )
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=512)
 def _opened(font: Font, zero_px: int) -> tuple[ImageFont.FreeTypeFont, tuple[int, int]]:
     """The font at the size where a zero is about `zero_px` high, and that zero's top and bottom."""
     first = open_font(font, zero_px)

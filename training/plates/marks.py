@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from training.plates.face import Character, Face
+from training.plates.face import Face
 from training.plates.text import Group, Kind, PlateText, board_class, group_class
 from training.plates.warp import Matrix, Outline, Points, bounds, project, rectangle
 
@@ -38,6 +38,7 @@ class Plate:
     font: str  # its family
     outline: Outline
     level: float  # of wear, 0 to 1
+    contrast: float  # of the faintest character, 0 to 255 in luma, before the camera
     marks: tuple[Mark, ...]  # the board, its groups, its characters
 
     @property
@@ -48,7 +49,18 @@ class Plate:
 
 def find(face: Face, matrix: Matrix, text: PlateText, kind: Kind) -> tuple[Mark, ...]:
     """The board, its two groups and seven characters, all of them visible."""
-    return tuple(_find(face, matrix, text, kind))
+    things = list(_things(face, text, kind))
+    flat = [each.flat for each in things]
+    outlines = [each.outline for each in things]
+    seen = project(matrix, np.concatenate((*outlines, *(rectangle(*box) for box in flat))))
+    ends = np.cumsum([len(each) for each in outlines])
+    starts = np.concatenate(((0,), ends[:-1]))
+    boxes = np.hstack((np.minimum.reduceat(seen[: ends[-1]], starts), np.maximum.reduceat(seen[: ends[-1]], starts)))
+    quads = seen[ends[-1] :].reshape(-1, 4, 2)
+    return tuple(
+        Mark(label=each.label, text=each.text, box=tuple(box), quad=quad, visible=1.0, recognisable=True)
+        for each, box, quad in zip(things, boxes.tolist(), quads, strict=True)
+    )
 
 
 def hide(plate: Plate, size: tuple[int, int], hidden: NDArray[np.uint8] | None) -> Plate:
@@ -72,26 +84,27 @@ def area(box: Box) -> float:
     return max(0.0, right - left) * max(0.0, bottom - top)
 
 
-def _find(face: Face, matrix: Matrix, text: PlateText, kind: Kind) -> Iterator[Mark]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Thing:
+    """What is to be found, on the face."""
+
+    label: str
+    text: str
+    outline: Points
+    flat: Box  # in the plane of the plate
+
+
+def _things(face: Face, text: PlateText, kind: Kind) -> Iterator[_Thing]:
     board = face.board
-    corners = rectangle(board.left, board.top, board.right, board.bottom)
-    yield _mark(board_class(kind), str(text), project(matrix, face.outline), project(matrix, corners))
+    flat = board.left, board.top, board.right, board.bottom
+    yield _Thing(label=board_class(kind), text=str(text), outline=face.outline, flat=flat)
     for group in _GROUPS:
-        outlines = [each.outline for each in face.characters if each.group == group]
-        yield _outlined(group_class(kind, group), text.group(group), matrix, np.concatenate(outlines))
-    yield from (_character(each, matrix) for each in face.characters)
-
-
-def _character(character: Character, matrix: Matrix) -> Mark:
-    return _outlined(character.char.lower(), character.char, matrix, character.outline)
-
-
-def _outlined(label: str, text: str, matrix: Matrix, outline: Points) -> Mark:
-    return _mark(label, text, project(matrix, outline), project(matrix, rectangle(*bounds(outline))))
-
-
-def _mark(label: str, text: str, outline: Points, quad: Points) -> Mark:
-    return Mark(label=label, text=text, box=bounds(outline), quad=quad, visible=1.0, recognisable=True)
+        outline = np.concatenate([each.outline for each in face.characters if each.group == group])
+        yield _Thing(label=group_class(kind, group), text=text.group(group), outline=outline, flat=bounds(outline))
+    for each in face.characters:
+        left, top = each.placed.left, each.placed.top
+        flat = left, top, left + each.placed.width, top + each.placed.height
+        yield _Thing(label=each.char.lower(), text=each.char, outline=each.outline, flat=flat)
 
 
 def _visible(box: Box, size: tuple[int, int], hidden: NDArray[np.uint8] | None) -> float:

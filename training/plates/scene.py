@@ -4,7 +4,7 @@ Everything is drawn by lot from the generator that is passed in, so that a seed 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,8 @@ from wire.errors import ModelError
 
 # without I, O, S, Z, G and Q, which might be taken for digits, and without the letters of plates
 _SIGN_LETTERS = "FHJKLMNPRTUVWXY"
+_SIGN_SHARE = 0.6  # of a plate's width: signs must leave room for plates
+_LEAST_CONTRAST = 45  # of each character, in luma, before the camera takes some; less only where fine strokes have less
 _TRIES = 12  # to find room for one more board
 
 
@@ -141,12 +143,13 @@ def draw_onto(
 ) -> Plate:
     """Draw one plate with this text, `width_px` wide, somewhere into a photograph (RGB); nothing else changes in it.
 
-    `scene.size` must be the photograph's.
+    Of the scene it takes kinds, rotation, tilt and wear.
 
     Raises:
         ModelError: there is no room for it, or its font cannot be read.
     """
-    canvas = _Canvas(random=random, scene=scene, fonts=fonts, image=photo)
+    of_photo = replace(scene, size=photo.size, least_width_px=8, cut_off=0.0)
+    canvas = _Canvas(random=random, scene=of_photo, fonts=fonts, image=photo)
     plate = _draw_plate(canvas, text, width_px)
     if plate is None:
         raise ModelError(
@@ -162,15 +165,20 @@ def _draw_plate(canvas: _Canvas, text: PlateText, width_px: float) -> Plate | No
     spot = _find_spot(canvas, style.aspect, width_px)
     if spot is None:
         return None
-    level = float(random.uniform(0, scene.wear))
-    face = draw_face(random, text, kind, style, _face_height(spot, style.aspect), level)
-    matrix = _put(canvas, face, spot)
+    gain = _gain(canvas, spot.outline)
+    for level in float(random.uniform(0, scene.wear)) * np.array((1, 0.5, 0)):
+        face = draw_face(random, text, kind, style, _face_height(spot, style.aspect), level)
+        if face.contrast * gain >= _LEAST_CONTRAST:
+            break
+    gain = max(gain, min(1.0, _LEAST_CONTRAST / max(face.contrast, 1.0)))
+    matrix = _put(canvas, face, spot, gain)
     plate = Plate(
         kind=kind,
         text=text,
         font=style.font.family,
         outline=spot.outline,
-        level=level,
+        level=float(level),
+        contrast=face.contrast * gain,
         marks=find(face, matrix, text, kind),
     )
     return hide(plate, scene.size, None)
@@ -179,12 +187,13 @@ def _draw_plate(canvas: _Canvas, text: PlateText, width_px: float) -> Plate | No
 def _draw_signs(canvas: _Canvas) -> None:
     for _ in range(canvas.random.integers(1, 3)):
         style = random_style(canvas.random, KINDS[canvas.random.integers(0, 2)], canvas.fonts)
-        spot = _find_spot(canvas, style.aspect, _random_width(canvas))
+        spot = _find_spot(canvas, style.aspect, _SIGN_SHARE * _random_width(canvas))
         if spot:
             letters = canvas.random.integers(0, len(_SIGN_LETTERS), canvas.random.integers(0, 8))
             word = "".join(_SIGN_LETTERS[each] for each in letters)
             height = _face_height(spot, style.aspect)
-            _put(canvas, draw_sign(canvas.random, word, style, height, canvas.scene.wear), spot)
+            sign = draw_sign(canvas.random, word, style, height, canvas.scene.wear)
+            _put(canvas, sign, spot, _gain(canvas, spot.outline))
 
 
 def _random_width(canvas: _Canvas) -> float:
@@ -235,29 +244,33 @@ def _face_height(spot: _Spot, aspect: float) -> float:
     return oversampling(spot.outline.width_px) * max(spot.outline.width_px / aspect, spot.outline.height_px)
 
 
-def _put(canvas: _Canvas, face: Face, spot: _Spot) -> Matrix:
-    """Draw a face into the picture; its matrix."""
+def _put(canvas: _Canvas, face: Face, spot: _Spot, gain: float) -> Matrix:
+    """Draw a face into the picture, its brightness times `gain`; its matrix."""
     board = face.board
     unit = board.height
     # the face's plate is whole pixels wide, so that its proportions may be a little off the style's
     fit = np.diag((face.aspect * unit / board.width, 1.0, 1.0))
     middle = move(-(board.left + board.right) / 2, -(board.top + board.bottom) / 2)
     matrix = spot.matrix @ scale(1 / unit) @ fit @ middle
-    paste_warped(canvas.image, _lit(canvas, face.image, spot.outline), matrix, oversampling(spot.outline.width_px))
+    paste_warped(canvas.image, _times(face.image, gain), matrix, oversampling(spot.outline.width_px))
     return matrix
 
 
-def _lit(canvas: _Canvas, face: Image.Image, outline: Outline) -> Image.Image:
-    """A face about as bright as what is around it, in most pictures."""
+def _gain(canvas: _Canvas, outline: Outline) -> float:
+    """What makes a board about as bright as what is around it; 1 in some pictures."""
     if canvas.random.random() < 0.3:
-        return face
+        return 1.0
     left, top, right, bottom = (int(each) for each in outline.box)
     around = canvas.image.crop((left, top, right + 1, bottom + 1)).convert("L").resize((1, 1), Image.Resampling.BOX)
     grey = float(np.asarray(around)[0, 0])
-    gain = float(np.clip(0.5 + 0.5 * grey / 128, 0.55, 1.1) * canvas.random.uniform(0.9, 1.1))
-    grey_values = np.arange(256)
-    dimmed = np.minimum(grey_values * gain, 255).astype(int)
-    return face.point(np.concatenate((dimmed, dimmed, dimmed, grey_values)).tolist())
+    return float(np.clip(0.5 + 0.5 * grey / 128, 0.55, 1.1) * canvas.random.uniform(0.9, 1.1))
+
+
+def _times(face: Image.Image, gain: float) -> Image.Image:
+    """An RGBA picture with its colours times `gain`."""
+    grey = np.arange(256)
+    lit = np.minimum(grey * gain, 255).astype(int)
+    return face.point(np.concatenate((lit, lit, lit, grey)).tolist())
 
 
 def _cover(canvas: _Canvas, plates: Sequence[Plate], backgrounds: Backgrounds) -> list[Plate]:

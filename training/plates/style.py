@@ -18,7 +18,7 @@ Align = Literal["centre", "left", "spread"]
 Level = Literal["top", "middle", "bottom"]
 
 # ground and ink, with how often they come; the rest is any pair with enough contrast
-_PAIRS: tuple[tuple[Colour, Colour, float], ...] = (
+_PAIRS: tuple[tuple[Colour, Colour, int], ...] = (
     ((240, 240, 235), (20, 20, 22), 8),  # white, black
     ((242, 196, 40), (20, 20, 22), 3),  # yellow, black
     ((240, 240, 240), (25, 45, 130), 2),
@@ -31,6 +31,7 @@ _PAIRS: tuple[tuple[Colour, Colour, float], ...] = (
     ((215, 120, 30), (20, 20, 22), 1),
     ((150, 195, 225), (15, 20, 40), 1),
 )
+_PAIR_AT = [place for place, (*_, share) in enumerate(_PAIRS) for _ in range(share)]
 _ANY_PAIR = 0.25
 _LEAST_CONTRAST = 95  # of 255, in luma
 _STRIPS: tuple[Colour, ...] = ((20, 50, 150), (170, 30, 40), (20, 110, 60), (30, 30, 34))
@@ -115,8 +116,7 @@ def _colours(random: np.random.Generator) -> tuple[Colour, Colour]:
             ground, ink = _any_colour(random), _any_colour(random)
             if abs(luma(ground) - luma(ink)) >= _LEAST_CONTRAST:
                 return ground, ink
-    shares = np.array([share for *_, share in _PAIRS])
-    ground, ink, _ = _PAIRS[random.choice(len(_PAIRS), p=shares / shares.sum())]
+    ground, ink = _PAIRS[_PAIR_AT[random.integers(0, len(_PAIR_AT))]][:2]
     return _jitter(random, ground, 22), _jitter(random, ink, 22)
 
 
@@ -132,7 +132,9 @@ def _any_colour(random: np.random.Generator) -> Colour:
 
 
 def _jitter(random: np.random.Generator, colour: Colour, most: int) -> Colour:
-    red, green, blue = (int(each) for each in np.clip(np.add(colour, random.integers(-most, most + 1, 3)), 0, 255))
+    red, green, blue = (
+        min(max(value + int(by), 0), 255) for value, by in zip(colour, random.integers(-most, most + 1, 3), strict=True)
+    )
     return red, green, blue
 
 
