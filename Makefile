@@ -4,6 +4,8 @@
 # make images    the container images of shard, transformer and client (TOOL=buildah|podman|docker, WHEELS=folder)
 # make wheels    the packages of the images, into the folder WHEELS (wheels): images are then built without internet
 # make pins      the versions in the images: those that are installed here
+# make bench     Shardline beside TorchServe, Ray Serve and plain KServe, on this machine; QUICK=1 takes ten minutes
+# make bench-growth  how a chain grows with stages, batch, size, clients and replicas, beside what it should; QUICK=1
 # make install   the virtual environment .venv with the command `shardline`
 # make check     lint, types and the fast tests only
 # make manifests write manifests/resnet50 again from the bundle.json in it
@@ -16,7 +18,7 @@ BIN := $(VENV)/bin
 # threads that spin while they wait take the CPU from the other processes of a chain
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test check e2e images wheels pins manifests install lint format clean
+.PHONY: demo test check e2e bench bench-growth images wheels pins manifests install lint format clean
 
 demo: install
 	$(BIN)/python examples/demo.py
@@ -30,6 +32,12 @@ check: install lint
 # in a namespace of their own; the images must be there, and STORAGE_EMULATOR_HOST or SHARDLINE_E2E_BUCKET say where to push
 e2e: install
 	SHARDLINE_E2E=1 $(BIN)/python -m pytest tests/cluster -v --exitfirst
+
+bench: install
+	$(BIN)/python -m benchmarks.serving $(if $(QUICK),--quick)
+
+bench-growth: install
+	$(BIN)/python -m benchmarks.growth $(if $(QUICK),--quick)
 
 lint: install
 	$(BIN)/ruff check .
@@ -65,4 +73,4 @@ $(VENV)/installed: pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) bundles manifests-out build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-peers bundles manifests-out build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

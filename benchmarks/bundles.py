@@ -34,6 +34,7 @@ class BundleSpec:
     stages: int
     precision: str = "fp32"
     compiled: bool = False
+    target: str = "cpu"
     model: str = "resnet50"
     batch: int = BATCH
     size: int | None = None
@@ -44,6 +45,7 @@ class BundleSpec:
         parts = [self.model, f"k{self.stages}", self.precision]
         parts += [f"{self.size}px"] if self.size else []
         parts += [f"b{self.batch}"] if self.batch != BATCH else []
+        parts += [self.target] if self.target != "cpu" else []
         parts += ["compiled"] if self.compiled else []
         return "-".join(parts)
 
@@ -59,7 +61,7 @@ class BundleSpec:
             *([f"--cuts={','.join(self.cuts)}"] if self.cuts else [f"--stages={self.stages}"]),
             *([f"--size={self.size}"] if self.size else []),
             *([f"--precision={self.precision}"] if self.precision != "fp32" else []),
-            *(["--compile=cpu"] if self.compiled else []),
+            *([f"--compile={self.target}"] if self.compiled else []),
         ]
 
 

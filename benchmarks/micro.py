@@ -3,11 +3,13 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks.bundles import ROOT
+from benchmarks.errors import UnavailableError
 
 _TIMEOUT_S = 900
 
@@ -47,22 +49,36 @@ def micro_figures(bundle: Path, say: Callable[[str], None], *, quick: bool) -> d
     for micro in _all(bundle, quick=quick):
         if micro.quick or not quick:
             say(f"python -m benchmarks.{micro.module} {' '.join(micro.arguments)}")
-            figures |= _run(micro, say)
+            figures |= _figures(micro, say)
     return figures
 
 
-def _run(micro: Micro, say: Callable[[str], None]) -> dict[str, object]:
-    command = [sys.executable, "-m", f"benchmarks.{micro.module}", *micro.arguments]
+def _figures(micro: Micro, say: Callable[[str], None]) -> dict[str, object]:
+    try:
+        document = run_micro(micro.module, micro.arguments)
+        return {name: document[name] for name in micro.figures}
+    except (UnavailableError, KeyError) as exc:
+        say(f"benchmarks.{micro.module} failed: {exc}")
+        return dict.fromkeys(micro.figures)
+
+
+def run_micro(module: str, arguments: Sequence[str] = ()) -> dict[str, Any]:
+    """Run a small benchmark; -> its last line.
+
+    Raises:
+        UnavailableError: it failed, or took too long.
+    """
+    command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
     try:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S)
-        document = json.loads(done.stdout.strip().splitlines()[-1])
-        return {name: document[name] for name in micro.figures}
-    except subprocess.TimeoutExpired:
-        say(f"benchmarks.{micro.module} took longer than {_TIMEOUT_S} s")
-    except (ValueError, LookupError):
+    except subprocess.TimeoutExpired as exc:
+        raise UnavailableError(f"it took longer than {_TIMEOUT_S} s") from exc
+    try:
+        document: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    except (ValueError, LookupError) as exc:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
-        say(f"benchmarks.{micro.module} failed: {lines[-1] if lines else f'exit code {done.returncode}'}")
-    return dict.fromkeys(micro.figures)
+        raise UnavailableError(lines[-1] if lines else f"exit code {done.returncode}") from exc
+    return document
 
 
 if __name__ == "__main__":

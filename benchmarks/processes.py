@@ -133,7 +133,7 @@ class Tree:
     def kill(self) -> None:
         """At once, for a program that takes its time after SIGTERM."""
         _kill(self.processes())
-        self._popen.wait()
+        self._close()
 
     def stop(self) -> None:
         """SIGTERM to the first process, which ends its own in order; what is left after a while is killed."""
@@ -144,7 +144,14 @@ class Tree:
         with suppress(subprocess.TimeoutExpired):
             self._popen.wait(_GRACE_S)
         _kill([*left, *self.processes()])
+        self._close()
+
+    def _close(self) -> None:
         self._popen.wait()
+        for pipe in (self._popen.stdin, self._popen.stdout):
+            if pipe is not None:
+                with suppress(BrokenPipeError):
+                    pipe.close()
 
     def _signal(self, number: signal.Signals) -> None:
         for process in self.processes():

@@ -19,8 +19,12 @@ MIDDLE = 1  # the stage that both takes and gives the wide tensor
 
 
 class _Widen(torch.nn.Module):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:  # [n, 3, 56, 56] -> [n, 256, 56, 56]
-        return x.mean(1, keepdim=True).repeat(1, CHANNELS, 1, 1)
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self._channels = channels
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # [n, 3, 56, 56] -> [n, channels, 56, 56]
+        return x.mean(1, keepdim=True).repeat(1, self._channels, 1, 1)
 
 
 class _Pass(torch.nn.Module):
@@ -29,15 +33,16 @@ class _Pass(torch.nn.Module):
 
 
 class _Mean(torch.nn.Module):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:  # -> [n, 256]
-        return x.mean((2, 3)) * torch.arange(1.0, CHANNELS + 1)
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # -> [n, channels]
+        return x.mean((2, 3)) * torch.arange(1.0, x.shape[1] + 1)
 
 
-def build_wide(folder: Path) -> Path:
+def build_wide(folder: Path, channels: int = CHANNELS) -> Path:
+    """Each channel that crosses is 12.5 KB."""
     model = Model(
         reference="wide",
         weights="none",
-        module=torch.nn.Sequential(OrderedDict(widen=_Widen(), middle=_Pass(), end=_Mean())),
+        module=torch.nn.Sequential(OrderedDict(widen=_Widen(channels), middle=_Pass(), end=_Mean())),
         picture=PictureSpec(height=SIDE, width=SIDE, resize=SIDE),
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,

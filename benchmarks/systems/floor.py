@@ -1,6 +1,6 @@
 """The whole model in one process with no server around it, asked over a pipe. Started by inprocess.py.
 
-    python -m benchmarks.systems.floor BUNDLE eager|compiled PICTURE…
+    python -m benchmarks.systems.floor BUNDLE eager|compiled DEVICE PICTURE…
 
 For each line in, `BATCH SECONDS`, a line out: the milliseconds of each batch, the CPU seconds of all. `eager` is the
 exported program as it is, `compiled` the AOTInductor package in a bundle with one stage. A line `classes OUT` writes
@@ -18,6 +18,7 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from benchmarks.pictures import pixels_of
+from partition.device import choose_device, move
 from partition.program import runnable
 from partition.runtime import load_program, load_shard, use_threads
 from storage.bundle import WHOLE_FILE, stage_folder
@@ -26,20 +27,21 @@ from storage.bundle_folder import read_bundle
 Run = Callable[[np.ndarray], np.ndarray]  # uint8 [n, 3, height, width] -> logits [n, classes]
 
 
-def eager(folder: Path) -> Run:
-    whole = runnable(load_program(folder / WHOLE_FILE))
+def eager(folder: Path, device: str) -> Run:
+    place = choose_device(device)
+    whole = runnable(move(load_program(folder / WHOLE_FILE), place))
 
     def run(pixels: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            [logits] = tree_leaves(whole(torch.from_numpy(pixels)))
-        values: np.ndarray = logits.float().numpy()
+            [logits] = tree_leaves(whole(torch.from_numpy(pixels).to(place)))
+        values: np.ndarray = logits.float().cpu().numpy()
         return values
 
     return run
 
 
-def compiled(folder: Path) -> Run:
-    shard = load_shard(folder / stage_folder(0))
+def compiled(folder: Path, device: str) -> Run:
+    shard = load_shard(folder / stage_folder(0), device=choose_device(device), program="compiled")
     [name] = [spec.name for spec in shard.stage.inputs]
 
     def run(pixels: np.ndarray) -> np.ndarray:
@@ -67,10 +69,10 @@ def write_probabilities(run: Run, pixels: np.ndarray, out: Path) -> None:
 
 
 def main() -> None:
-    folder, program, *files = sys.argv[1:]
+    folder, program, device, *files = sys.argv[1:]
     use_threads()
     pixels = pixels_of([Path(file) for file in files], read_bundle(Path(folder)).picture)
-    run = {"eager": eager, "compiled": compiled}[program](Path(folder))
+    run = {"eager": eager, "compiled": compiled}[program](Path(folder), device)
     for line in sys.stdin:
         first, second = line.split()
         if first == "classes":

@@ -23,10 +23,11 @@ class InProcess:
     bundle: Path
     program: str
     files: Sequence[Path]
+    device: str = "cpu"
     tree: Tree | None = None
 
     def start(self, folder: Path) -> None:
-        command = [sys.executable, "-m", "benchmarks.systems.floor", str(self.bundle), self.program]
+        command = [sys.executable, "-m", "benchmarks.systems.floor", str(self.bundle), self.program, self.device]
         log = folder / f"{self.key}.log"
         self.tree = Tree(self.key, [*command, *map(str, self.files)], log, cwd=ROOT, asked=True)
         self.tree.ask("1 0")

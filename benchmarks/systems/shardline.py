@@ -8,10 +8,10 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from benchmarks.bundles import ROOT, SHARDLINE, shardline
 from benchmarks.errors import UnavailableError
@@ -19,6 +19,8 @@ from benchmarks.load import Load, Target
 from benchmarks.processes import Tree
 from benchmarks.systems.base import Sample, Service
 from benchmarks.systems.ports import free_port, is_open
+from manifests.reading import read_documents
+from manifests.render import to_yaml
 
 START_S = 120.0
 KSERVE_ROUTER_PORT = 8080
@@ -30,17 +32,22 @@ ANSWER = ("predictions", 0, "index")
 
 @dataclass(kw_only=True)
 class ShardlineChain(Service):
-    """`render_arguments` go to `shardline render`, `stage_arguments` to the stages' own command lines."""
+    """A bundle as it is rendered, but for what is said here.
+
+    `stage_arguments` go to the stages' own command lines, `max_queue` to all servers', and `replicas` are those of a
+    stage, by its index.
+    """
 
     bundle: Path
-    render_arguments: Sequence[str] = ()
     stage_arguments: Sequence[str] = ()
+    max_queue: int | None = None
+    replicas: Mapping[int, int] = field(default_factory=dict)
 
     def start(self, folder: Path) -> None:
         manifests = folder / f"{self.key}-manifests"
-        shardline("render", str(self.bundle), f"--out={manifests}", *self.render_arguments)
-        for path in manifests.glob("*.yaml") if self.stage_arguments else ():
-            path.write_text(with_stage_arguments(path.read_text(), self.stage_arguments))
+        shardline("render", str(self.bundle), f"--out={manifests}")
+        for path in manifests.glob("*.yaml"):
+            path.write_text(to_yaml([self._altered(dict(each)) for each in read_documents(path)]))
         command = [*SHARDLINE, "up", str(manifests), f"--port={free_port()}"]
         tree = Tree(self.key, command, folder / f"{self.key}.log", cwd=ROOT)
         self.trees.append(tree)
@@ -53,15 +60,32 @@ class ShardlineChain(Service):
             answer=ANSWER,
         )
 
+    def _altered(self, document: dict[str, Any]) -> dict[str, Any]:
+        """What `render` has no option for: it gives all stages the same."""
+        predictor = document.get("spec", {}).get("predictor", {})
+        if "storageUri" in (model := predictor.get("model", {})):
+            model["args"] = [*model["args"], *self.stage_arguments]
+            count = self.replicas.get(int(model["storageUri"].rpartition("/")[2]), 1)
+            predictor |= {"minReplicas": count, "maxReplicas": count}
+        if self.max_queue is not None:
+            _set_argument(document, "--max_queue", self.max_queue)
+        return document
+
     def graph_json(self) -> str | None:
         """What our router was started with: the graph with its stages' addresses; None where there is no router."""
         return next((text for tree in self.trees if (text := graph_json(tree)) is not None), None)
 
 
-def with_stage_arguments(manifest: str, arguments: Sequence[str]) -> str:
-    """The manifest with more arguments for each stage: behind --max_batch_size, which only stages have."""
-    more = "".join(rf"\g<indent>- {argument}\n" for argument in arguments)
-    return re.sub(r"^(?P<indent>\s*)- --max_batch_size=.*\n", rf"\g<0>{more}", manifest, flags=re.MULTILINE)
+def _set_argument(value: object, flag: str, number: int) -> None:
+    """Wherever in the document the arguments of a server of ours are, the flag gets this number."""
+    if isinstance(value, dict):
+        for key, each in value.items():
+            if key == "args" and any(word.startswith("--max_body_bytes") for word in each):  # our servers take both
+                each[:] = [*(word for word in each if not word.startswith(f"{flag}=")), f"{flag}={number}"]
+            _set_argument(each, flag, number)
+    elif isinstance(value, list):
+        for each in value:
+            _set_argument(each, flag, number)
 
 
 def graph_json(tree: Tree) -> str | None:

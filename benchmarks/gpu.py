@@ -1,0 +1,108 @@
+"""A chain on one GPU against the compiled whole in process: `python -m benchmarks.gpu`.
+
+What: ResNet-50 in fp16 on the first GPU. Images a second of the compiled whole in process at batch 1 to 64; of K=1, 2
+and 3 stages that share the GPU, served by `shardline up` and asked by as many clients as fill a batch; and what each
+picture loses on the wire: its time in the served chain less that in the whole.
+
+Why: a GPU is done with a ResNet-50 in a millisecond, so that what is around the model decides.
+
+The ceiling: the whole in process, which decodes nothing and sends nothing.
+
+Without a GPU it says so in a line. The last line is one JSON object.
+"""
+
+import json
+import sys
+import tempfile
+from argparse import ArgumentParser
+from pathlib import Path
+
+import torch
+
+from benchmarks.bundles import BundleSpec, ensure
+from benchmarks.errors import UnavailableError, WrongReplyError
+from benchmarks.load import Load, LoadProcess
+from benchmarks.pictures import Pictures, write_jpegs
+from benchmarks.processes import ending_all
+from benchmarks.serving import say
+from benchmarks.systems.inprocess import InProcess
+from benchmarks.systems.shardline import ShardlineChain
+
+BATCHES = (1, 2, 4, 8, 16, 32, 64)
+STAGES = (1, 2, 3)
+
+
+def main() -> int:
+    parser = ArgumentParser(description="Measure a chain on one GPU.")
+    parser.add_argument("--seconds", type=float, default=4.0, help="each measurement")
+    seconds = parser.parse_args().seconds
+    if not torch.cuda.is_available():
+        print("no GPU here: nothing is measured")
+        print(json.dumps({"benchmark": "gpu", "gpu": None}))
+        return 0
+    with ending_all(), tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        (folder / "pictures").mkdir()
+        try:
+            print(json.dumps(run(folder, seconds)))
+        except (UnavailableError, WrongReplyError) as exc:
+            say(f"error: {exc}")
+            return 1
+        except KeyboardInterrupt:
+            return 130
+    return 0
+
+
+def run(folder: Path, seconds: float) -> dict[str, object]:
+    files = write_jpegs(folder / "pictures")
+    client = LoadProcess(folder / "load.log")
+    bundles = {count: ensure(spec(count), say) for count in STAGES}
+    whole = InProcess(key="whole", bundle=bundles[1], program="compiled", files=files, device="cuda")
+    whole.start(folder)
+    pictures = whole.choose_pictures(folder)
+    loads = [Load(clients=batch, seconds=seconds) for batch in BATCHES]
+    in_process = {sample.load: sample.rps for sample in whole.measure(loads, 0, warm_s=0.0)}
+    whole.stop()
+    served = {f"k{count}": measure(folder, count, bundles[count], pictures, client, seconds) for count in STAGES}
+    names = {load.name: load.clients for load in loads}
+    return {
+        "benchmark": "gpu",
+        "gpu": torch.cuda.get_device_name(0),
+        "in_process_images_s": {names[name]: round(rps, 1) for name, rps in in_process.items()},
+        "served_images_s": {
+            key: {names[name]: round(rps, 1) for name, rps in rates.items()} for key, rates in served.items()
+        },
+        "wire_ms": {
+            key: {names[name]: round(1000 / rps - 1000 / in_process[name], 3) for name, rps in rates.items()}
+            for key, rates in served.items()
+        },
+    }
+
+
+def spec(stages: int) -> BundleSpec:
+    return BundleSpec(stages=stages, precision="fp16", compiled=True, target="cuda", batch=BATCHES[-1])
+
+
+def measure(
+    folder: Path, stages: int, bundle: Path, pictures: Pictures, client: LoadProcess, seconds: float
+) -> dict[str, float]:
+    """Images a second by load; batches grow with the clients that wait."""
+    say(f"K={stages}")
+    chain = ShardlineChain(
+        key=f"k{stages}",
+        pictures=pictures,
+        client=client,
+        bundle=bundle,
+        stage_arguments=("--device=cuda",),
+        max_queue=2 * BATCHES[-1],
+    )
+    try:
+        chain.start(folder)
+        loads = [Load(clients=batch, seconds=seconds) for batch in BATCHES]
+        return {sample.load: sample.rps for sample in chain.measure(loads, 0, warm_s=2.0)}
+    finally:
+        chain.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

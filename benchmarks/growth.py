@@ -1,0 +1,342 @@
+"""How a chain grows, and how it should: `python -m benchmarks.growth [--quick]`, or `make bench-growth`.
+
+What: ResNet-50 on this machine, throughput and latency against the number of stages, the batch that a stage may form,
+the pictures' size, the clients, and the replicas of the slowest stage. Beside each measured line the one that the
+pipeline model of pipeline.py predicts from costs measured apart: the whole in process and at K=1, and a hop.
+
+Why: who knows what a chain should do sees at once where it does not.
+
+The ceiling: all stages share this machine's cores, so that K stages cannot do more than one; the dashed line says what
+the same stages would do with a machine each.
+
+A plot for each, and one JSON file, go into benchmarks/results/. The last line is one JSON object.
+"""
+
+import json
+import os
+import sys
+import tempfile
+from argparse import ArgumentParser
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+
+from benchmarks.bundles import BundleSpec, ensure
+from benchmarks.errors import UnavailableError, WrongReplyError
+from benchmarks.growth_plots import plot_series
+from benchmarks.hardware import this_machine, versions
+from benchmarks.load import Load, LoadProcess
+from benchmarks.micro import run_micro
+from benchmarks.pictures import Pictures, write_jpegs
+from benchmarks.pipeline import Costs, Line, loaded_latency_ms
+from benchmarks.processes import ending_all
+from benchmarks.series import Point, Series
+from benchmarks.serving import RESULTS, say
+from benchmarks.systems.base import Sample
+from benchmarks.systems.inprocess import InProcess
+from benchmarks.systems.shardline import ShardlineChain
+from storage.bundle import Bundle
+from storage.bundle_folder import read_bundle
+
+MANY = 8
+_KIB = 1024
+_QUEUE = 128  # more than any load's clients: nobody is sent away
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """How much is measured."""
+
+    stages: tuple[int, ...] = (1, 2, 3, 4, 5, 6)
+    batches: tuple[int, ...] = (1, 2, 4, 8)
+    sizes: tuple[int, ...] = (160, 224, 288, 384)
+    clients: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
+    replicas: tuple[int, ...] = (1, 2)
+    rounds: int = 3
+    seconds: float = 3.0
+
+
+QUICK = Scope(stages=(1, 2, 3), batches=(1, 8), sizes=(160, 224), clients=(1, 4, 16), rounds=1, seconds=2.0)
+
+
+@dataclass(slots=True, kw_only=True)
+class Machine:
+    """What all series need: the client, the pictures, and what was measured once."""
+
+    scope: Scope
+    folder: Path
+    files: list[Path]
+    client: LoadProcess
+    compiled: bool
+    started: int = 0
+    known: dict[BundleSpec, Pictures] = field(default_factory=dict)
+
+    def spec(self, stages: int, size: int | None = None) -> BundleSpec:
+        return BundleSpec(stages=stages, size=None if size == 224 else size, compiled=self.compiled)
+
+    @contextmanager
+    def chain(
+        self,
+        stages: int,
+        size: int | None = None,
+        *,
+        arguments: Sequence[str] = (),
+        replicas: dict[int, int] | None = None,
+    ) -> Iterator[ShardlineChain]:
+        """A running chain."""
+        spec = self.spec(stages, size)
+        bundle = ensure(spec, say)
+        self.started += 1
+        chain = ShardlineChain(
+            key=f"{spec.name}-{self.started}",
+            pictures=self._pictures(size),
+            client=self.client,
+            bundle=bundle,
+            stage_arguments=arguments,
+            max_queue=_QUEUE,
+            replicas=replicas or {},
+        )
+        try:
+            chain.start(self.folder)
+            yield chain
+        finally:
+            chain.stop()
+
+    def _pictures(self, size: int | None) -> Pictures:
+        """Those of which the whole model is sure at this size."""
+        spec = self.spec(1, size)
+        if spec not in self.known:
+            with self.floor(size) as floor:
+                self.known[spec] = floor.choose_pictures(self.folder)
+        return self.known[spec]
+
+    @contextmanager
+    def floor(self, size: int | None = None) -> Iterator[InProcess]:
+        """The whole in process, of the program that the chain runs."""
+        program = "compiled" if self.compiled else "eager"
+        floor = InProcess(
+            key=f"floor-{size}", bundle=ensure(self.spec(1, size), say), program=program, files=self.files
+        )
+        try:
+            floor.start(self.folder)
+            yield floor
+        finally:
+            floor.stop()
+
+    def ask(self, chain: ShardlineChain, *clients: int) -> dict[int, list[Sample]]:
+        """The samples of all rounds, by the number of clients; the loads take turns."""
+        loads = [Load(clients=count, seconds=self.scope.seconds) for count in clients]
+        found: dict[int, list[Sample]] = {count: [] for count in clients}
+        for round_ in range(self.scope.rounds):
+            for count, sample in zip(clients, chain.measure(loads, round_, warm_s=1.0), strict=True):
+                found[count].append(sample)
+        return found
+
+
+def main() -> int:
+    parser = ArgumentParser(description="Measure how a chain grows, beside what the pipeline model predicts.")
+    parser.add_argument("--quick", action="store_true", help="fewer points, one round; within five minutes")
+    parser.add_argument("--compiled", action="store_true", help="compiled shards: building them takes minutes")
+    parser.add_argument("--only", default="", help="comma list of stages, batch, size, clients, replicas")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    with ending_all(), tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        (folder / "pictures").mkdir()
+        machine = Machine(
+            scope=QUICK if arguments.quick else Scope(),
+            folder=folder,
+            files=write_jpegs(folder / "pictures"),
+            client=LoadProcess(folder / "load.log"),
+            compiled=arguments.compiled,
+        )
+        try:
+            print(json.dumps(run(machine, arguments.out, tuple(filter(None, arguments.only.split(","))))))
+        except (UnavailableError, WrongReplyError) as exc:
+            say(f"error: {exc}")
+            return 1
+        except KeyboardInterrupt:
+            say("stopped")
+            return 130
+    return 0
+
+
+def run(machine: Machine, out: Path, only: Sequence[str]) -> dict[str, object]:
+    costs = measure_costs(machine)
+    say(f"costs: {costs}")
+    series = []
+    for name, measure in SERIES.items():
+        if not only or name in only:
+            say(f"growth with {name}")
+            series.append(measure(machine, costs))
+    hardware, now = this_machine(), datetime.now(UTC)
+    stem = out / f"growth_{hardware.slug}_{now:%Y-%m-%d}"
+    document = {
+        "command": "python -m benchmarks.growth " + " ".join(sys.argv[1:]),
+        "date": f"{now:%Y-%m-%d %H:%M} UTC",
+        "hardware": asdict(hardware),
+        "versions": versions(),
+        "costs": asdict(costs),
+        "series": [asdict(each) for each in series],
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    Path(f"{stem}.json").write_text(json.dumps(document, indent=1) + "\n")
+    for each in series:
+        plot_series(each, f"ResNet-50, {hardware.cpu}, {hardware.cpus} CPUs", Path(f"{stem}_{each.name}.png"))
+    say(f"{stem}.json and a plot for each series are written")
+    return {"benchmark": "growth", **{each.name: each.off() for each in series}}
+
+
+def measure_costs(machine: Machine) -> Costs:
+    """K=1 alone and with eight clients; a hop from the small benchmarks of stage and router."""
+    say("what the whole costs at K=1, and a hop")
+    with machine.chain(1) as chain:
+        found = machine.ask(chain, 1, MANY)
+    stage = run_micro("stage_overhead")
+    router = run_micro("router_hop")
+    sizes = (stage["narrow"]["bytes"], stage["bytes"])
+    wall, cpu = (Line.through((sizes[0], stage["narrow"][key]), (sizes[1], stage[key])) for key in _STAGE_KEYS)
+    hop, hop_cpu = (
+        Line.through((_KIB, router[f"router_hop_1kb_{key}"]), (stage["bytes"], router[f"router_hop_3mb_{key}"]))
+        for key in ("ms", "cpu_ms")
+    )
+    return Costs(
+        whole_ms=_median(found[1], "p50_ms"),
+        whole_cpu_ms=_median(found[MANY], "cpu_ms"),
+        hop=wall + hop,
+        hop_cpu=cpu + hop_cpu,
+        cores=this_machine().cpus,
+    )
+
+
+_STAGE_KEYS = ("stage_overhead_ms", "stage_cpu_ms")
+
+
+def _median(samples: Sequence[Sample], name: str) -> float:
+    return float(median(getattr(sample, name) for sample in samples))
+
+
+def cuts_bytes(bundle: Bundle) -> list[float]:
+    return [float(stage.output_bytes) for stage in bundle.stages[:-1]]
+
+
+def stages_ms(bundle: Bundle, costs: Costs) -> list[float]:
+    """Each stage's time for one request, each alone: the whole's, in the proportions that the plan measured."""
+    total_ms = sum(stage.model_ms for stage in bundle.stages)
+    return [costs.whole_ms * stage.model_ms / total_ms for stage in bundle.stages]
+
+
+def by_stages(machine: Machine, costs: Costs) -> Series:
+    points = []
+    for stages in machine.scope.stages:
+        with machine.chain(stages) as chain:
+            found = machine.ask(chain, 1, MANY)
+            bundle = read_bundle(chain.bundle)
+        cuts = cuts_bytes(bundle)
+        points.append(
+            Point.of(
+                stages,
+                found[MANY],
+                found[1],
+                rps=costs.throughput_rps(cuts, MANY),
+                ms=costs.latency_ms(cuts),
+                apart_rps=costs.apart_rps(stages_ms(bundle, costs), cuts),
+            )
+        )
+    return Series(name="stages", label="stages K", points=tuple(points))
+
+
+def by_batch(machine: Machine, costs: Costs) -> Series:
+    """A batch saves what the model itself saves at it, in process; all else a request pays alone."""
+    points = []
+    with machine.floor() as floor:
+        loads = [Load(clients=batch, seconds=machine.scope.seconds) for batch in machine.scope.batches]
+        models_ms = {load.clients: _cpu_of(floor, load) for load in loads}
+    first_ms = models_ms[machine.scope.batches[0]]
+    for batch in machine.scope.batches:
+        with machine.chain(3, arguments=(f"--max_batch_size={batch}",)) as chain:
+            found = machine.ask(chain, 1, 16)
+            cuts = cuts_bytes(read_bundle(chain.bundle))
+        batched = Costs(
+            whole_ms=costs.whole_ms,
+            whole_cpu_ms=costs.whole_cpu_ms - first_ms + models_ms[batch],
+            hop=costs.hop,
+            hop_cpu=costs.hop_cpu,
+            cores=costs.cores,
+        )
+        rps, ms = batched.throughput_rps(cuts, 16), costs.latency_ms(cuts)
+        points.append(Point.of(batch, found[16], found[1], rps=rps, ms=ms))
+    return Series(name="batch", label="most frames in a batch (K=3, 16 clients)", points=tuple(points))
+
+
+def _cpu_of(floor: InProcess, load: Load) -> float:
+    """Processor milliseconds of a picture."""
+    [sample] = floor.measure([load], 0, warm_s=0.0)
+    assert sample.cpu_ms is not None
+    return sample.cpu_ms
+
+
+def by_size(machine: Machine, costs: Costs) -> Series:
+    """All but the model is as at 224 pixels; what crosses grows with the size, and with it the hops."""
+    points = []
+    with machine.floor() as floor:
+        [usual] = floor.measure([Load(clients=1, seconds=machine.scope.seconds)], 0, warm_s=0.0)
+    for size in machine.scope.sizes:
+        with machine.floor(size) as floor:
+            [model] = floor.measure([Load(clients=1, seconds=machine.scope.seconds)], 0, warm_s=0.0)
+        with machine.chain(3, size) as chain:
+            found = machine.ask(chain, 1, MANY)
+            cuts = cuts_bytes(read_bundle(chain.bundle))
+        sized = Costs(
+            whole_ms=costs.whole_ms + (model.p50_ms or 0) - (usual.p50_ms or 0),
+            whole_cpu_ms=costs.whole_cpu_ms + (model.cpu_ms or 0) - (usual.cpu_ms or 0),
+            hop=costs.hop,
+            hop_cpu=costs.hop_cpu,
+            cores=costs.cores,
+        )
+        rps, ms = sized.throughput_rps(cuts, MANY), sized.latency_ms(cuts)
+        points.append(Point.of(size, found[MANY], found[1], rps=rps, ms=ms))
+    return Series(name="size", label="picture's height and width in pixels (K=3)", points=tuple(points))
+
+
+def by_clients(machine: Machine, costs: Costs) -> Series:
+    points = []
+    with machine.chain(3) as chain:
+        found = machine.ask(chain, *machine.scope.clients)
+        cuts = cuts_bytes(read_bundle(chain.bundle))
+    for clients in machine.scope.clients:
+        rps = costs.throughput_rps(cuts, clients)
+        points.append(Point.of(clients, found[clients], found[clients], rps=rps, ms=loaded_latency_ms(clients, rps)))
+    return Series(name="clients", label="clients (K=3)", points=tuple(points), logarithmic=True)
+
+
+def by_replicas(machine: Machine, costs: Costs) -> Series:
+    points = []
+    bundle = read_bundle(ensure(machine.spec(3), say))
+    slowest = max(bundle.stages, key=lambda stage: stage.model_ms).index
+    cuts, times_ms = cuts_bytes(bundle), stages_ms(bundle, costs)
+    for count in machine.scope.replicas:
+        with machine.chain(3, replicas={slowest: count}) as chain:
+            found = machine.ask(chain, 1, MANY)
+        counts = [count if index == slowest else 1 for index in range(len(times_ms))]
+        points.append(
+            Point.of(
+                count,
+                found[MANY],
+                found[1],
+                rps=costs.throughput_rps(cuts, MANY),
+                ms=costs.latency_ms(cuts),
+                apart_rps=costs.apart_rps(times_ms, cuts, counts),
+            )
+        )
+    return Series(name="replicas", label="replicas of the slowest stage (K=3)", points=tuple(points))
+
+
+SERIES = {"stages": by_stages, "batch": by_batch, "size": by_size, "clients": by_clients, "replicas": by_replicas}
+
+if __name__ == "__main__":
+    sys.exit(main())
