@@ -8,7 +8,7 @@ kernels run (`partition/layout.py` brings them back after the wire).
 
 import operator
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -61,23 +61,34 @@ def cut(liveness: Liveness, positions: Sequence[Position], pixels: torch.Tensor)
     Raises:
         CutError: torch.export does not take a shard.
     """
+    return shards_between(liveness, positions, pixels, pairwise(range(len(positions) + 2)))
+
+
+def shards_between(
+    liveness: Liveness, positions: Sequence[Position], pixels: torch.Tensor, wanted: Iterable[tuple[int, int]]
+) -> Iterator[Shard]:
+    """The shards that `wanted` names by start and end: 0 is the input, i+1 is positions[i], the last is the output.
+
+    Raises:
+        CutError: torch.export does not take a shard.
+    """
     crossing = [
         {liveness.pixels.name: liveness.pixels},
         *({node.name: node for node in position.live} for position in positions),
         dict(zip(_output_names(liveness), liveness.outputs, strict=True)),
     ]
-    wanted = {node.name for named in crossing for node in named.values()}
-    two, three = (node_values(liveness.program, _repeated(pixels, batch), wanted) for batch in (_EXAMPLE_BATCH, 3))
+    names = {node.name for named in crossing for node in named.values()}
+    two, three = (node_values(liveness.program, _repeated(pixels, batch), names) for batch in (_EXAMPLE_BATCH, 3))
     edges = [
         _Edge(tuple(named.values()), tuple(_spec(name, node, two, three) for name, node in named.items()))
         for named in crossing
     ]
-    for index, (before, after) in enumerate(pairwise(edges)):
+    for index, (start, end) in enumerate(wanted):
         yield Shard(
-            program=_export(liveness, before, after, two, index),
-            cut=positions[index].name if index < len(positions) else None,
-            inputs=before.specs,
-            outputs=after.specs,
+            program=_export(liveness, edges[start], edges[end], two, index),
+            cut=positions[end - 1].name if end <= len(positions) else None,
+            inputs=edges[start].specs,
+            outputs=edges[end].specs,
         )
 
 

@@ -44,11 +44,9 @@ def hop_cost(
 
     Where it cannot be measured, the default, and a line that says so.
     """
-    from partition.machine import processor
-
     if given is not None:
         return HopCost(fixed_ms=given[0], per_mebibyte_ms=given[1], source="given")
-    name = f"hops/{_VERSION}-{os.cpu_count()}-{''.join(c if c.isalnum() else '-' for c in processor())}"
+    name = cache_name()
     known = None if fresh else cache.get(name)
     if known is not None:
         try:
@@ -65,6 +63,13 @@ def hop_cost(
     document = {"fixed_ms": measured.fixed_ms, "per_mebibyte_ms": measured.per_mebibyte_ms, "source": measured.source}
     cache.put(name, document)
     return measured
+
+
+def cache_name() -> str:
+    """Under which a measured hop is kept: one for each kind of machine."""
+    from partition.machine import processor
+
+    return f"hops/{_VERSION}-{os.cpu_count()}-{''.join(c if c.isalnum() else '-' for c in processor())}"
 
 
 def measure_hop() -> HopCost:

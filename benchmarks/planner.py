@@ -1,0 +1,214 @@
+"""Is the planner's choice the best there is? `python -m benchmarks.planner [--quick]`.
+
+What: ResNet-50 in three stages. The planner measures node by node, adds up, and chooses among all positions. Here every
+piece between two of 18 positions (the ends of its blocks and pools) is cut out and run as a shard in this process, with
+its arrays in and out, so that each of the 153 pairs of cuts has a measured chain: three measured shards, and the hop
+as it was measured through real servers. The planner's own cuts are cut out and measured the same way. All pieces run
+in turn, in another order each round; a piece's time is its fastest round, as the planner's are.
+
+Why: node times added up leave out what a boundary costs (copies, caches that are cold, a thread pool that starts
+anew), and the planner may be wrong where that matters.
+
+The ceiling: 1.0 is the best pair that was measured. Below 1 is possible: the planner also cuts inside of blocks.
+`planner_over_best` is its chain's slowest stage over the smallest one measured, `planner_latency_over_best` likewise
+the sum of the stages for its plan for latency. Asked are 1.05 at most.
+
+--quick takes every other position, and fewer rounds. The last line is one JSON object.
+"""
+
+import json
+import random
+import time
+from argparse import ArgumentParser
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations, pairwise
+
+import numpy as np
+import torch
+
+from partition.calibrate import calibrate
+from partition.cut import Shard, shards_between
+from partition.liveness import Liveness, Position
+from partition.models import Model, load_model
+from partition.plan import Plan, plan
+from partition.planning import Planned, PlanOptions, make_plan
+from partition.program import runnable
+from partition.runtime import LoadedShard, use_threads
+from partition.segments import FRAME_OVERHEAD_BYTES, Objective
+from shardline.console import say
+from shardline.hops import measure_hop
+from shardline.samples import calibration_pixels, sample_pictures
+from storage.bundle import Bundle, PictureSpec, Stage, Task
+from wire.limits import Limits
+
+STAGES = 3
+INSIDE = ("maxpool", "layer", "avgpool")  # positions before and behind these are never in question
+
+Cuts = tuple[int, ...]
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One shard between two edges, with what it is given and the bytes that come and go."""
+
+    shard: LoadedShard
+    inputs: Arrays
+    body_bytes: tuple[int, int]
+
+
+def main() -> None:
+    parser = ArgumentParser(description="Compare the planner's choice with the best measured chain.")
+    parser.add_argument("--quick", action="store_true", help="every other position, and fewer rounds")
+    parser.add_argument("--rounds", type=int, help="of all pieces; default: 10, quick: 5")
+    parser.add_argument("--pictures", type=int, default=1, help="in a batch")
+    arguments = parser.parse_args()
+    threads = use_threads()
+    start = time.monotonic()
+    model, pixels = resnet50(arguments.pictures)
+    hop = measure_hop()
+    options = PlanOptions(stages=STAGES, batch=arguments.pictures, limits=Limits(), hop=lambda: hop)
+    planned = make_plan(model, pixels, options, say)
+    calm = plan(planned.liveness, planned.costs, replace(planned.goal, objective=Objective.LATENCY))
+    figures = compare(
+        planned,
+        {"planner": planned.plan, "planner_latency": calm},
+        candidates(planned.liveness, every=2 if arguments.quick else 1),
+        pixels,
+        arguments.rounds or (5 if arguments.quick else 10),
+    )
+    figures |= {"threads": threads, "batch": arguments.pictures, "hop": [hop.fixed_ms, hop.per_mebibyte_ms]}
+    print(json.dumps({"benchmark": "planner", **figures, "seconds": round(time.monotonic() - start, 1)}))
+
+
+def resnet50(pictures: int) -> tuple[Model, np.ndarray]:
+    """With random weights, and real pictures: times do not depend on either, as long as numbers stay numbers."""
+    model = load_model("torchvision:resnet50", weights="random:0")
+    views = calibration_pixels(sample_pictures()[:2], model.picture)
+    calibrate(model, views)
+    return model, np.resize(views, (pictures, *views.shape[1:]))
+
+
+def candidates(liveness: Liveness, every: int) -> list[Position]:
+    """The ends of blocks and pools."""
+    named = [position for position in liveness.positions if position.names and position.name.startswith(INSIDE)]
+    return [position for position in named if position.name.count(".") <= 1][::every]
+
+
+def compare(
+    planned: Planned, plans: Mapping[str, Plan], positions: Sequence[Position], pixels: np.ndarray, rounds: int
+) -> dict[str, object]:
+    """Measure the chains of all pairs and of the plans; -> figures for the last line."""
+    liveness, hop = planned.liveness, planned.costs.hop
+    room = {position.index for position in positions if fits(position, planned.plan)}
+    pairs = list(combinations(sorted(room), STAGES - 1))
+    chosen = {name: tuple(position.index for position in each.cuts) for name, each in plans.items()}
+    pieces = cut_out(liveness, {*pairs, *chosen.values()}, pixels)
+    say(f"measuring {len(pieces)} pieces of {len(pairs)} chains, {rounds} rounds")
+    taken_ms = measured(pieces, rounds)
+
+    def stages_ms(cuts: Cuts) -> list[float]:
+        return [taken_ms[at] + hop.ms(*pieces[at].body_bytes) for at in bounds(cuts, liveness)]
+
+    best = min(pairs, key=lambda cuts: max(stages_ms(cuts)))
+    calmest = min(pairs, key=lambda cuts: sum(stages_ms(cuts)))
+    figures: dict[str, object] = {
+        "planner_over_best": ratio(max(stages_ms(chosen["planner"])), max(stages_ms(best))),
+        "planner_latency_over_best": ratio(sum(stages_ms(chosen["planner_latency"])), sum(stages_ms(calmest))),
+        "chains": len(pairs),
+        "pieces": len(pieces),
+        "foretold_over_measured": ratio(planned.plan.slowest_ms, max(stages_ms(chosen["planner"]))),
+    }
+    for name, cuts in {"planner": chosen["planner"], "best": best}.items():
+        figures[f"{name}_cuts"] = [liveness.positions[cut].name for cut in cuts]
+        figures[f"{name}_stages_ms"] = [round(each, 2) for each in stages_ms(cuts)]
+    return figures
+
+
+def fits(position: Position, made: Plan) -> bool:
+    """Does a batch go through a request there? The planner keeps to this too."""
+    return position.bytes_per_instance() * made.batch + FRAME_OVERHEAD_BYTES <= made.limits.request_bytes
+
+
+def ratio(one: float, other: float) -> float:
+    return round(one / other, 3)
+
+
+def bounds(cuts: Cuts, liveness: Liveness) -> list[tuple[int, int]]:
+    """Where each stage begins and ends: positions, -1 for the input."""
+    return list(pairwise((-1, *cuts, len(liveness.positions))))
+
+
+def cut_out(liveness: Liveness, chains: Iterable[Cuts], pixels: np.ndarray) -> dict[tuple[int, int], Piece]:
+    """Every piece that a chain needs, once; what the first pieces give is what the later ones get."""
+    wanted = sorted({at for cuts in chains for at in bounds(cuts, liveness)})
+    ends = sorted({end for at in wanted for end in at if 0 <= end < len(liveness.positions)})
+    edge = {end: index + 1 for index, end in enumerate(ends)} | {-1: 0, len(liveness.positions): len(ends) + 1}
+    say(f"cutting {len(wanted)} pieces")
+    shards = shards_between(
+        liveness,
+        [liveness.positions[end] for end in ends],
+        torch.from_numpy(pixels),
+        [(edge[start], edge[end]) for start, end in wanted],
+    )
+    given: dict[int, Arrays] = {}
+    pieces = {}
+    for (start, end), shard in zip(wanted, shards, strict=True):
+        loaded = load(shard)
+        inputs = given.setdefault(start, {shard.inputs[0].name: pixels})
+        outputs = loaded.run(inputs)
+        given.setdefault(end, outputs)
+        passed = 0 if end == len(liveness.positions) else size_bytes(outputs)
+        pieces[start, end] = Piece(loaded, inputs, (size_bytes(inputs), passed))
+    return pieces
+
+
+def size_bytes(arrays: Arrays) -> int:
+    return sum(value.nbytes for value in arrays.values())
+
+
+def load(shard: Shard) -> LoadedShard:
+    """The shard as a server would hold it; of the bundle around it only the stage matters here."""
+    stage = Stage(
+        index=0,
+        cut=shard.cut,
+        inputs=shard.inputs,
+        outputs=shard.outputs,
+        model_ms=0.0,
+        weight_bytes=0,
+        output_bytes=0,
+    )
+    bundle = Bundle(
+        name="planner",
+        model="torchvision:resnet50",
+        weights="random:0",
+        precision="fp32",
+        torch_version=torch.__version__,
+        task=Task(name="classify"),
+        picture=PictureSpec(height=224, width=224),
+        limits=Limits(),
+        batch=1,
+        max_instances=1,
+        threads=torch.get_num_threads(),
+        stages=(stage,),
+    )
+    return LoadedShard(bundle, stage, runnable(shard.program))
+
+
+def measured(pieces: Mapping[tuple[int, int], Piece], rounds: int) -> dict[tuple[int, int], float]:
+    """Each piece's fastest run in ms, all in turn."""
+    order = list(pieces)
+    fastest = dict.fromkeys(order, float("inf"))
+    shuffle = random.Random(0).shuffle
+    for _ in range(rounds):
+        shuffle(order)
+        for at in order:
+            start = time.perf_counter()
+            pieces[at].shard.run_joined([pieces[at].inputs])
+            fastest[at] = min(fastest[at], (time.perf_counter() - start) * 1000)
+    return fastest
+
+
+if __name__ == "__main__":
+    main()
