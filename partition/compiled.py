@@ -4,10 +4,11 @@ A package is an archive of AOTInductor's with a shared library in it, made for o
 perhaps one GPU architecture. `select` compares all of that before anything is opened. The library is native code: what
 vouches for it is the bundle's digest alone, which fixes the digest of every package (docs/compiled.md).
 
-The library is unpacked into the temporary folder, mapped into memory by the loader, and deleted once the shard is warm:
-its pages come from the file as they are touched. No compiler is needed, and torch's Python for compiling is not loaded.
+The library is unpacked into the temporary folder, loaded, which copies the weights, and deleted once the shard is warm.
+No compiler is needed, and torch's Python for compiling is not loaded.
 """
 
+import ctypes
 import platform
 import sys
 import tempfile
@@ -24,6 +25,8 @@ from partition.device import CPU, Module, gpu_architecture
 from partition.program import one_line
 from storage.bundle import Package, Stage
 from wire.errors import BundleError
+
+_MADV_PAGEOUT = 21  # Linux; Python's mmap does not name it
 
 PROGRAMS = ("auto", "portable", "compiled")
 
@@ -120,7 +123,26 @@ def _runner(path: Path, unpacked: Path, device: torch.device) -> Module:
             f"{path.name} cannot be loaded ({one_line(exc)}): is the temporary folder mounted noexec? "
             "Take --program portable or build the bundle again"
         ) from exc
+    if device.type == "cpu":
+        _let_go(library)
     return lambda *inputs: runner.run(list(inputs))
+
+
+def _let_go(library: Path) -> None:
+    """Let the kernel take back the library's constants: the loader has copied the weights out of them.
+
+    Advice, not an order: what is dirty stays, what is touched again comes from the file, and a kernel before Linux 5.4,
+    which does not know MADV_PAGEOUT, does nothing.
+    """
+    try:
+        mapped = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return  # not Linux
+    madvise = ctypes.CDLL(None).madvise
+    for line in mapped:
+        if line.endswith(f" {library}") and line.split()[1] == "r--p":
+            start, end = (int(address, 16) for address in line.split()[0].split("-"))
+            madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_PAGEOUT)
 
 
 def _load(library: Path, device: torch.device) -> Any:

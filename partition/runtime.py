@@ -13,7 +13,6 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as safetensors_bytes
-from torch.export.pt2_archive._package import load_pt2
 
 from partition.archive import check_archive, needs_torchvision
 from partition.compiled import Compiled, opened, select
@@ -254,6 +253,8 @@ def load_program(path: Path) -> torch.export.ExportedProgram:
     Raises:
         BundleError: it does not, or cannot be loaded.
     """
+    from torch.export.pt2_archive._package import load_pt2  # over a second, which a compiled shard starts without
+
     check_archive(path)
     if needs_torchvision(path):
         import torchvision  # noqa: F401  it registers its operations; a second of start for those that have none

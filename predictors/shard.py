@@ -194,8 +194,18 @@ def parse() -> Namespace:
     return parsed
 
 
+def _show_what_runs() -> None:
+    """Loading says in one line what was taken, and why; KServe's settings show its own loggers only."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s: %(message)s"))
+    for name in ("partition", "predictors"):
+        logging.getLogger(name).setLevel(logging.INFO)
+        logging.getLogger(name).addHandler(handler)
+
+
 def main() -> None:
     arguments = parse()
+    _show_what_runs()
     model = ShardPredictor(
         arguments.model_name,
         arguments.model_dir,
