@@ -13,7 +13,7 @@ from wire.errors import ModelError
 
 _KEPT = 32  # photographs in memory …
 _LARGEST_KEPT = 1536  # … where their longer side is no longer than this: some 5 MB each
-_LEAST_SIDE = 512
+_LEAST_SIDE = 640
 _LEAST_SHARE = 0.35  # of a photograph's shorter side, that a part shows
 _HELD_OUT_OF = 3
 
@@ -39,7 +39,7 @@ class Backgrounds:
             ModelError: a file cannot be read as a picture.
         """
         file = self.files[random.integers(0, len(self.files))]
-        photo = load(file, max(_LEAST_SIDE, 3 * max(size)))
+        photo = load(file, max(_LEAST_SIDE, 2 * max(size)))
         box = _crop(random, photo.size, size)
         part = photo.resize(size, Image.Resampling.BILINEAR, box, reducing_gap=2.0)
         return (ImageOps.mirror(part) if random.random() < 0.5 else part), file.name

@@ -1,11 +1,12 @@
 """What a camera does to a picture: colour, blur, noise, JPEG. It moves nothing, so that boxes stay exact."""
 
 import io
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
+from PIL import Image
 
 _LEAST_BLUR_PX = 0.25  # less cannot be seen
 
@@ -37,10 +38,9 @@ def random_exposure(random: np.random.Generator, level: float, finest_px: float)
 
 def expose(random: np.random.Generator, picture: Image.Image, exposure: Exposure, level: float) -> NDArray[np.uint8]:
     """The picture (RGB) as the camera stores it, uint8 [height, width, 3]."""
-    picture = picture.point(_tones(random, level))
+    pixels = np.asarray(picture.point(_tones(random, level)))
     if exposure.blur_px:
-        picture = picture.filter(ImageFilter.GaussianBlur(exposure.blur_px))
-    pixels = np.asarray(picture)
+        pixels = _blur(pixels, exposure.blur_px)
     if exposure.motion_px:
         pixels = _smear(pixels, exposure.motion_px, upright=random.random() < 0.3)
     if exposure.noise:
@@ -61,6 +61,24 @@ def _tones(random: np.random.Generator, level: float) -> list[int]:
     tones = (curve - 128) * contrast + 128 + brightness
     found: list[int] = np.clip(tones * balance, 0, 255).round().astype(int).ravel().tolist()
     return found
+
+
+def _blur(pixels: NDArray[np.uint8], sigma: float) -> NDArray[np.uint8]:
+    """A Gaussian blur in 16-bit integers: for the small ones here several times as fast as Pillow's."""
+    reach = math.ceil(2.5 * sigma)
+    taps = np.exp(-((np.arange(1, reach + 1) / sigma) ** 2) / 2)
+    weights = np.round(256 * taps / (1 + 2 * taps.sum())).astype(np.uint16)
+    middle = np.uint16(256 - 2 * weights.sum())
+    for axis in (0, 1):
+        length = pixels.shape[axis]
+        pad = [(reach, reach) if each == axis else (0, 0) for each in range(3)]
+        lines = np.moveaxis(np.pad(pixels, pad, "edge"), axis, 0)  # a view: what is added stays in its place
+        total = lines[reach : reach + length] * middle
+        for distance, weight in enumerate(weights, 1):
+            sooner, later = lines[reach - distance :], lines[reach + distance :]
+            total += np.add(sooner[:length], later[:length], dtype=np.uint16) * weight
+        pixels = np.moveaxis(((total + np.uint16(128)) >> 8).astype(np.uint8), 0, axis)
+    return pixels
 
 
 def _smear(pixels: NDArray[np.uint8], length: int, *, upright: bool) -> NDArray[np.uint8]:

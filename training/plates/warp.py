@@ -131,8 +131,11 @@ def warp(face: Image.Image, matrix: Matrix, region: tuple[int, int, int, int], o
     back = np.linalg.inv(scale(oversampled) @ move(-left, -top) @ matrix)
     back /= back[2, 2]
     size = oversampled * (right - left), oversampled * (bottom - top)
-    large = face.transform(size, Image.Transform.PERSPECTIVE, back.ravel()[:8].tolist(), Image.Resampling.BILINEAR)
-    return large.reduce(oversampled) if oversampled > 1 else large
+    # RGBa is RGBA with colours times alpha, the one form in which they may be averaged
+    flat = face.convert("RGBa") if face.mode == "RGBA" else face
+    large = flat.transform(size, Image.Transform.PERSPECTIVE, back.ravel()[:8].tolist(), Image.Resampling.BILINEAR)
+    drawn = large.reduce(oversampled) if oversampled > 1 else large
+    return drawn.convert(face.mode) if face.mode == "RGBA" else drawn
 
 
 def _region(size: tuple[int, int], points: Points) -> tuple[int, int, int, int] | None:
