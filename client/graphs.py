@@ -13,7 +13,9 @@ Document = dict[str, Any]
 GRAPH_LABEL = "serving.kserve.io/inferencegraph"
 SERVICE_LABEL = "serving.kserve.io/inferenceservice"
 COMPONENT_LABEL = "component"
-MANAGED = "app.kubernetes.io/managed-by=shardline"
+MANAGED_LABEL = "app.kubernetes.io/managed-by"
+MANAGED = f"{MANAGED_LABEL}=shardline"
+STAGE_LABEL = "shardline/stage"
 _MODE = "serving.kserve.io/deploymentMode"
 
 

@@ -13,7 +13,16 @@ from typing import Any
 
 from client.cluster import Cluster
 from client.diagnosis import condition, is_ready, pods_problem, rollout_problem, wanted_replicas
-from client.graphs import COMPONENT_LABEL, GRAPH_LABEL, SERVICE_LABEL, is_standard, router_is_stale, services_of
+from client.graphs import (
+    COMPONENT_LABEL,
+    GRAPH_LABEL,
+    MANAGED_LABEL,
+    SERVICE_LABEL,
+    STAGE_LABEL,
+    is_standard,
+    router_is_stale,
+    services_of,
+)
 from client.refusals import one_line
 from client.states import ChainState, PartState, StageState
 from wire.errors import ClusterDownError, ClusterError
@@ -135,17 +144,28 @@ def _graph_problem(graph: Document, deployment: Document | None) -> str:
     return _unmet(graph, ["Ready"])
 
 
-def stage_state(index: int, name: str, facts: Facts) -> StageState:
-    """What the documents say of one stage."""
+def stage_state(place: int, name: str, facts: Facts) -> StageState:
+    """What the documents say of one service, `place` steps behind the first."""
     service = facts.services.get(name)
     if service is None:
-        return StageState(index=index, service=name, problem="there is no InferenceService of that name")
+        return StageState(index=place, service=name, problem="there is no InferenceService of that name")
+    index = _stage_number(service, place)
     roles = [role for role in ("transformer", "predictor") if role in service["spec"]]
     parts = tuple(_service_part(service, role, facts) for role in roles)
     problem = _spec_problem(service, facts.runtimes)
     if not problem and all(not part.problem for part in parts):
         problem = _unmet(service, [*(f"{role.capitalize()}Ready" for role in roles), "Ready"])
     return StageState(index=index, service=name, parts=parts, problem=problem)
+
+
+def _stage_number(service: Document, place: int) -> int | None:
+    """As its label says; of a service that Shardline did not make, its place."""
+    labels = service["metadata"].get("labels") or {}
+    number = labels.get(STAGE_LABEL)
+    if number is not None and number.isdecimal():
+        return int(number)
+    own_step = labels.get(MANAGED_LABEL) == "shardline" and "model" not in (service["spec"].get("predictor") or {})
+    return None if own_step else place
 
 
 def _service_part(service: Document, role: str, facts: Facts) -> PartState:

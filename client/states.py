@@ -24,9 +24,12 @@ class PartState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageState:
-    """One InferenceService. `problem` is what is wrong with it besides its parts."""
+    """One InferenceService. `problem` is what is wrong with it besides its parts.
 
-    index: int
+    `index` is the stage's; None is a transformer that is a step of its own.
+    """
+
+    index: int | None
     service: str
     parts: tuple[PartState, ...] = ()
     problem: str = ""
@@ -41,7 +44,8 @@ class StageState:
         return not self.problem and bool(self.parts) and all(part.serves for part in self.parts)
 
     def __str__(self) -> str:
-        return f"stage {self.index} {self.service}: {_summary(self.parts, self.problem)}"
+        what = "transformer" if self.index is None else f"stage {self.index}"
+        return f"{what} {self.service}: {_summary(self.parts, self.problem)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ _NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 LABEL_CHARACTERS = 63  # RFC 1035, and the most that the value of a Kubernetes label may have
 ARGUMENT_BYTES = 128 * 1024  # Linux's MAX_ARG_STRLEN: the router gets its graph as one argument
+TRANSFORMER = "pre"  # of a step's name: no longer with "-predictor" than a stage's number with "-transformer"
 SHORT_DIGEST = 8  # hex digits of the bundle's digest that names and labels carry
 
 PART_OF = "app.kubernetes.io/part-of"
@@ -34,6 +35,9 @@ Document = dict[str, Any]
 class Names:
     """Every name in a chain's documents. `app` is the chain's, and its graph's.
 
+    `transformer` is the InferenceService that is the graph's first step; None: the transformer is a component of the
+    first stage's.
+
     A versioned chain has its bundle's short digest in the names of all that belongs to the version, so that two
     versions stand side by side; the graph alone, which leads to one of them, has none. It has a graph of one step even
     where one stage needs none, for that reason.
@@ -45,6 +49,19 @@ class Names:
     services: tuple[str, ...]
     runtime: str
     graph: str | None
+    transformer: str | None = None
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The InferenceServices that a request passes, in order."""
+        return (self.transformer, *self.services) if self.transformer else self.services
+
+    @property
+    def components(self) -> tuple[tuple[str, str, int | None], ...]:
+        """(InferenceService, component, stage) of each set of pods that answer requests."""
+        first, *others = ((service, "predictor", stage) for stage, service in enumerate(self.services))
+        transformer = (self.transformer, "predictor", None) if self.transformer else (first[0], "transformer", 0)
+        return (first, transformer, *others)
 
     @property
     def front(self) -> str:
@@ -76,8 +93,17 @@ def short_digest(digest: str) -> str:
     return digest.removeprefix("sha256:")[:SHORT_DIGEST]
 
 
-def names_of(bundle: Bundle, *, name: str | None = None, namespace: str = "default", versioned: bool = False) -> Names:
+def names_of(
+    bundle: Bundle,
+    *,
+    name: str | None = None,
+    namespace: str = "default",
+    versioned: bool = False,
+    transformer_step: bool = False,
+) -> Names:
     """The names of a bundle's objects; `name` is the bundle's own by default.
+
+    With `transformer_step` the transformer is an InferenceService of its own, for which even one stage needs a graph.
 
     Raises:
         ManifestError: a name that the cluster would refuse, some of it only after `kubectl apply` has said yes.
@@ -88,7 +114,7 @@ def names_of(bundle: Bundle, *, name: str | None = None, namespace: str = "defau
     _check_length("namespace", namespace, "--namespace")
     digest = bundle.digest
     version = f"{app}-{short_digest(digest)}" if versioned else app
-    several = versioned or len(bundle.stages) > 1
+    several = versioned or transformer_step or len(bundle.stages) > 1
     names = Names(
         app=app,
         namespace=namespace,
@@ -96,6 +122,7 @@ def names_of(bundle: Bundle, *, name: str | None = None, namespace: str = "defau
         services=tuple(f"{version}-{stage.index}" for stage in bundle.stages) if several else (app,),
         runtime=version,
         graph=app if several else None,
+        transformer=f"{version}-{TRANSFORMER}" if transformer_step else None,
     )
     _check_derived(names)
     return names
@@ -124,7 +151,7 @@ def check_graph_argument(spec: Mapping[str, Any], names: Names) -> None:
     """
     urls = sum(
         len(f',"serviceUrl":"http://{each}-transformer.{names.namespace}.svc.cluster.local/v1/models/{each}:predict"')
-        for each in names.services
+        for each in names.steps
     )
     size = len(json.dumps(spec, separators=(",", ":"))) + urls
     if size >= ARGUMENT_BYTES:

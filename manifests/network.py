@@ -1,5 +1,6 @@
 """Who may reach which pod, at the level that a NetworkPolicy knows: addresses and ports.
 
+    anyone ─▶ router ─▶ every predictor, where the transformer is a step of its own; and where it is not:
     anyone ─▶ router ─▶ stage 0's transformer ─▶ stage 0's predictor        router ─▶ the other predictors
 
 A NetworkPolicy sees no paths. That nobody unloads a model through the pods that may be reached, `POST
@@ -38,10 +39,14 @@ class Network:
     def documents(self, names: Names) -> list[Document]:
         """They select the pods of all versions of the chain.
 
-        Without a graph the transformer is the way in, and open.
+        Without a graph the transformer is the way in, and open. The policy of a chain whose transformer is a step has a
+        name of its own: a version that has it otherwise may still answer, and keeps its policies until it goes.
         """
         if not self.policies:
             return []
+        if names.transformer:
+            everything = {"matchLabels": {PART_OF: names.app, COMPONENT_LABEL: "predictor"}}
+            return [self._policy(names, "steps", everything, {GRAPH_LABEL: str(names.graph)})]
         transformer = {PART_OF: names.app, COMPONENT_LABEL: "transformer"}
         predictors = {PART_OF: names.app, COMPONENT_LABEL: "predictor"}
         first = {"matchLabels": predictors | {STAGE: "0"}}

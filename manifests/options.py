@@ -14,6 +14,7 @@ from wire.errors import ManifestError
 IMAGE = "shardline/shard:0.1.0"
 TRANSFORMER_IMAGE = "shardline/transformer:0.1.0"
 MODES = ("standard", "knative")
+TRANSFORMERS = ("component", "step")
 PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 
 # pkg/controller/v1beta1/inferenceservice/utils/utils.go SupportedStorageURIPrefixList
@@ -28,6 +29,9 @@ class RenderOptions:
     versioned: whether the bundle's short digest is in the names of all that belongs to this version.
     mode: KServe's deployment mode, 'standard' or 'knative'. Knative scales by itself and is stricter: what its
         webhook refuses is left out, what cannot be had there is refused here.
+    transformer_as: 'component' of the first stage's InferenceService, through which the stage's answer goes back, or
+        'step' of the graph, an InferenceService of its own. None is whichever costs less: a step where there are
+        several stages, a component where there is one.
     """
 
     storage: str
@@ -35,6 +39,7 @@ class RenderOptions:
     namespace: str = "default"
     versioned: bool = False
     mode: str = "standard"
+    transformer_as: str | None = None
     image: str = IMAGE
     transformer_image: str = TRANSFORMER_IMAGE
     image_pull_policy: str = "IfNotPresent"
@@ -59,6 +64,8 @@ class RenderOptions:
                 raise ManifestError(f"{image!r} is no image: write it as registry/name:tag")
         _one_of("pull policy", self.image_pull_policy, PULL_POLICIES)
         _one_of("mode", self.mode, MODES)
+        if self.transformer_as is not None:
+            _one_of("kind of transformer", self.transformer_as, TRANSFORMERS)
         self._check_together()
 
     def _check_together(self) -> None:
@@ -72,6 +79,10 @@ class RenderOptions:
             raise ManifestError(
                 "the NetworkPolicy would keep Prometheus out: name its namespace with --allow-namespace"
             )
+
+    def transformer_step(self, stages: int) -> bool:
+        """Whether the transformer is a step of the graph, in a chain of so many stages."""
+        return stages > 1 if self.transformer_as is None else self.transformer_as == "step"
 
     @property
     def knative(self) -> bool:

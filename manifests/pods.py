@@ -13,13 +13,9 @@ GRACE_S = 60
 USER = 65532  # "nonroot" of distroless images; a number, for the kubelet cannot see that a name is not root's
 KNATIVE_TIMEOUT_S = 600  # max-revision-timeout-seconds of its config-defaults, over which its webhook refuses
 
-# glibc gives every block above 128 KB pages of its own and hands them back at once: each frame of 3 MB then faults in
-# 800 fresh pages. With both thresholds raised (32 MB is the most that glibc takes for the first), half the faults go.
 # Threads that wait for work must not spin: with several processes on a node they take each other's CPU.
 _ENV = [
     {"name": "OMP_WAIT_POLICY", "value": "PASSIVE"},
-    {"name": "MALLOC_MMAP_THRESHOLD_", "value": str(32 * 1024**2)},
-    {"name": "MALLOC_TRIM_THRESHOLD_", "value": str(256 * 1024**2)},
     {"name": "PYTHONUNBUFFERED", "value": "1"},
 ]
 

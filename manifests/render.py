@@ -33,17 +33,25 @@ def described(path: Path) -> Bundle:
 def documents(bundle: Bundle, options: RenderOptions) -> list[Document]:
     """The bundle's Kubernetes documents, in the order in which to apply them: pods start behind closed doors.
 
-    K > 1 stages are `<name>-<i>`, a single one is `<name>`; versioned ones are `<name>-<short digest>-<i>`.
+    K > 1 stages are `<name>-<i>`, a single one is `<name>`; versioned ones are `<name>-<short digest>-<i>`. A
+    transformer that is a step of its own is `<name>-pre`.
 
     Raises:
         ManifestError: a name that KServe or Kubernetes would refuse.
     """
-    names = names_of(bundle, name=options.name, namespace=options.namespace, versioned=options.versioned)
+    names = names_of(
+        bundle,
+        name=options.name,
+        namespace=options.namespace,
+        versioned=options.versioned,
+        transformer_step=options.transformer_step(len(bundle.stages)),
+    )
     times = sizing.timeouts(bundle)
     written = [
         *options.access.documents(names),
         *([] if options.knative else options.network.documents(names)),
         resources.serving_runtime(names, options),
+        *resources.transformer_step(bundle, names, options, times),
         *(resources.inference_service(bundle, stage, names, options, times) for stage in bundle.stages),
     ]
     if names.graph:

@@ -42,11 +42,27 @@ def serving_runtime(names: Names, options: RenderOptions) -> Document:
 def inference_service(
     bundle: Bundle, stage: Stage, names: Names, options: RenderOptions, timeouts: Timeouts
 ) -> Document:
-    """One stage; stage 0 has the transformer."""
-    name = names.services[stage.index]
+    """One stage; stage 0 has the transformer, if that is no step of its own."""
     spec = {"predictor": _predictor(bundle, stage, names, options, timeouts)}
-    if stage.index == 0:
-        spec["transformer"] = _transformer(bundle, names, options, timeouts)
+    if stage.index == 0 and names.transformer is None:
+        spec["transformer"] = _transformer_component(bundle, names, options, timeouts)
+    return _service(names, names.services[stage.index], spec, options, stage=stage.index)
+
+
+def transformer_step(bundle: Bundle, names: Names, options: RenderOptions, timeouts: Timeouts) -> list[Document]:
+    """The transformer as an InferenceService of its own, if it is the graph's first step.
+
+    To KServe it is a predictor: a custom container without a storage URI. So nothing is injected but the name of the
+    service into its environment, and the graph asks for the name that its arguments give (utils.go GetModelName).
+    """
+    if names.transformer is None:
+        return []
+    args = ["--step", f"--http_port={HTTP_PORT}", f"--model_name={names.transformer}"]
+    pods = _transformer(bundle, names, names.transformer, "predictor", args, options, timeouts)
+    return [_service(names, names.transformer, {"predictor": pods}, options)]
+
+
+def _service(names: Names, name: str, spec: Document, options: RenderOptions, *, stage: int | None = None) -> Document:
     return {
         "apiVersion": "serving.kserve.io/v1beta1",
         "kind": "InferenceService",
@@ -54,7 +70,7 @@ def inference_service(
             name,
             annotations=_mode(options) | _scaled(options),
             labels=_visibility(names, options),
-            stage=stage.index,
+            stage=stage,
         ),
         "spec": spec,
     }
@@ -69,7 +85,7 @@ def inference_graph(names: Names, graph: str, bundle: Bundle, options: RenderOpt
     Raises:
         ManifestError: more stages than the router's command line holds.
     """
-    steps = [_step(index, service) for index, service in enumerate(names.services)]
+    steps = [_step(index, service) for index, service in enumerate(names.steps)]
     spec = {
         "nodes": {"root": {"routerType": "Sequence", "steps": steps}},
         "routerTimeouts": {
@@ -126,24 +142,36 @@ def _predictor(bundle: Bundle, stage: Stage, names: Names, options: RenderOption
     }
 
 
-def _transformer(bundle: Bundle, names: Names, options: RenderOptions, timeouts: Timeouts) -> Document:
+def _transformer_component(bundle: Bundle, names: Names, options: RenderOptions, timeouts: Timeouts) -> Document:
     """The transformer component of stage 0.
 
     `--model_name`, `--predictor_host` and `--http_port` are left out: KServe's controller adds them
     (transformer_custom.go GetContainer). containerConcurrency is left out: it would become `--workers`, and workers
     answer 501.
     """
-    service = names.services[0]
+    return _transformer(bundle, names, names.services[0], "transformer", [], options, timeouts)
+
+
+def _transformer(
+    bundle: Bundle,
+    names: Names,
+    service: str,
+    kind: str,
+    args: list[str],
+    options: RenderOptions,
+    timeouts: Timeouts,
+) -> Document:
+    """The transformer's pods, as the predictor or the transformer (`kind`) of `service`; `args` come last."""
     server = container(
         options.transformer_image,
         "predictors.transformer",
-        _transformer_args(bundle, names.digest, timeouts.request_ms) + drain_args(options),
+        _transformer_args(bundle, names.digest, timeouts.request_ms) + drain_args(options) + args,
         model_path=f"/v1/models/{service}",
         options=options,
         resources=transformer_compute(bundle).overridden(options.transformer).to_resources(),
     )
     return {
-        **component(names, service, "transformer", options, timeout_s=timeouts.service_client_s, gpu=False),
+        **component(names, service, kind, options, timeout_s=timeouts.service_client_s, gpu=False),
         "containers": [server],
         "volumes": volumes(),
     }

@@ -22,13 +22,14 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
+import uvloop
 from aiohttp import web
 
 from manifests.flow import Flow
 from manifests.gojson import encode, is_json
 from manifests.graph import Graph, parse_graph
 from manifests.headers import Headers, compile_patterns, propagated
-from manifests.transport import Client, StepError
+from manifests.transport import BUFFER_BYTES, Client, StepError
 from wire.errors import ManifestError
 
 DRAIN_S = 30.0  # cmd/router/main.go drainSleepDuration
@@ -74,12 +75,12 @@ class Router:
 
 async def _read(request: web.Request, timeout_s: float | None) -> bytes:
     """The body, whole. Go ignores an error here, so what has come until the timeout goes on to the steps."""
-    body = bytearray()
+    parts: list[bytes] = []
     with suppress(TimeoutError, ConnectionError, web.RequestPayloadError):
         async with asyncio.timeout(timeout_s):
             async for part in request.content.iter_any():
-                body += part
-    return bytes(body)
+                parts.append(part)  # noqa: PERF401  # a comprehension would lose all when the time is up
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _content_type(body: bytes) -> dict[str, str]:
@@ -137,6 +138,7 @@ def _runner(router: Router, graph: Graph) -> web.AppRunner:
         keepalive_timeout=365 * 86400 if idle_s is None else idle_s,
         max_line_size=_HEADER_BYTES,
         max_field_size=_HEADER_BYTES,
+        read_bufsize=BUFFER_BYTES,
         shutdown_timeout=365 * 86400,  # Go's Shutdown(context.Background()) waits for every request
     )
 
@@ -158,7 +160,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         graph = parse_graph(options.graph_json)
         patterns = compile_patterns(os.environ.get("PROPAGATE_HEADERS"))
-        asyncio.run(serve(graph, port=options.port, patterns=patterns, drain_s=options.drain_seconds))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve(graph, port=options.port, patterns=patterns, drain_s=options.drain_seconds))
     except ManifestError as exc:
         print(exc, file=sys.stderr)
         return 1

@@ -92,8 +92,7 @@ def disruption_budgets(names: Names, scaling: Scaling) -> list[Document]:
         return []
     budgets = [
         _budget(names, f"{service}-{component}", {SERVICE_LABEL: service, COMPONENT_LABEL: component}, stage)
-        for stage, service in enumerate(names.services)
-        for component in (("predictor",) if stage else ("predictor", "transformer"))
+        for service, component, stage in names.components
     ]
     if names.graph and scaling.replicas > 1:
         budgets.append(_budget(names, f"{names.graph}-router", {GRAPH_LABEL: names.graph}))

@@ -17,6 +17,7 @@ from manifests.headers import Headers
 
 IDLE_S = 90  # Go's DefaultTransport.IdleConnTimeout
 DIAL_S = 30  # Go's DefaultTransport dialer
+BUFFER_BYTES = 4 * 1024**2  # of a body that has come and is not yet taken; each time it is full, reading stops
 
 
 class StepError(Exception):
@@ -51,7 +52,7 @@ class Client:
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("Accept", "Accept-Encoding"),
-            read_bufsize=1024**2,
+            read_bufsize=BUFFER_BYTES,
             max_line_size=1024**2,
             max_field_size=1024**2,
         )

@@ -109,16 +109,23 @@ def with_urls(chain: Chain, addresses: Mapping[str, str]) -> Document:
 
 def _workloads(service: Document, runtimes: Mapping[str, Document]) -> list[Workload]:
     predictor = _at(service, "spec", "predictor")
-    model = _at(service, "spec", "predictor", "model")
-    workloads = [
-        _workload(service, "predictor", predictor, _merged(_runtime_container(service, runtimes), model), model)
-    ]
+    if predictor.get("containers"):  # a custom predictor
+        workloads = [_workload(service, "predictor", predictor, _first_container(service, "predictor"), {})]
+    else:
+        model = _at(service, "spec", "predictor", "model")
+        container = _merged(_runtime_container(service, runtimes), model)
+        workloads = [_workload(service, "predictor", predictor, container, model)]
     if transformer := service["spec"].get("transformer"):
-        [container, *_] = _at(service, "spec", "transformer", "containers") or [None]
-        if not isinstance(container, dict):
-            raise ManifestError(f"{_label(service)}: its transformer has no container")
+        container = _first_container(service, "transformer")
         workloads.append(_workload(service, "transformer", transformer, container, {}))
     return workloads
+
+
+def _first_container(service: Document, component: str) -> Document:
+    [container, *_] = _at(service, "spec", component, "containers") or [None]
+    if not isinstance(container, dict):
+        raise ManifestError(f"{_label(service)}: its {component} has no container")
+    return container
 
 
 def _runtime_container(service: Document, runtimes: Mapping[str, Document]) -> Document:
@@ -189,7 +196,8 @@ def _model_name(service: Document) -> str:
     """
     spec = service["spec"]
     lists = [container.get("args", ()) for container in spec.get("transformer", {}).get("containers", ())]
-    lists.append(spec["predictor"]["model"].get("args", ()))
+    lists.append(spec["predictor"].get("model", {}).get("args", ()))
+    lists += [container.get("args", ()) for container in spec["predictor"].get("containers", ())]
     for args in lists:
         for arg in map(str, args):
             if arg.startswith("--model_name="):

@@ -1,7 +1,8 @@
 """Serve the transformer: `python -m predictors.transformer --model_name NAME --predictor_host HOST …`.
 
-Pictures come in, in any form that v1 knows; uint8 pixels go on to stage 0 as a frame; its answer goes back untouched:
-the graph's router carries it to the next stage. No torch in this process: its image stays small.
+Pictures come in, in any form that v1 knows; uint8 pixels go on to stage 0 as a frame. As a component of stage 0's
+InferenceService it asks the predictor and gives its answer back untouched; as the graph's first step (`--step`) the
+frame is its answer, and the router carries it on. No torch in this process: its image stays small.
 """
 
 import json
@@ -13,20 +14,22 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from predictors.model import Answer, BytesModel
+from predictors.model import FRAME_TYPE, Answer, BytesModel
 from predictors.picture import pixel_batch
 from predictors.replies import JSON_TYPE
 from predictors.server import arguments, run_main, serve
 from predictors.worker import Worker, call_each, check_deadline, now_ms
 from storage.bundle import PictureSpec
 from wire.errors import DeadlineError, PredictorDownError, PredictorError, RequestError, ShardlineError
-from wire.frame import Frame, encode, is_frame
+from wire.frame import Frame, encode_parts, is_frame
 from wire.limits import PIXELS, REQUEST_BYTES, Limits
 from wire.v1 import check_instances, parse_request
 
 # Shorter than the 120 s that a stage keeps idle connections, so that none is used just as it closes.
 _KEEP_ALIVE_SECONDS = 60
 _DECODE_THREADS = 2
+
+Parts = tuple[bytes | memoryview, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,13 +46,13 @@ class TransformerConfig:
 
 
 class ImageTransformer(BytesModel):
-    """Pictures -> a frame for stage 0 -> its answer."""
+    """Pictures -> a frame for stage 0 -> its answer; without a predictor's URL the frame is the answer."""
 
-    def __init__(self, name: str, predictor_url: str, config: TransformerConfig) -> None:
-        super().__init__(name, label=f"transformer of {name}")
-        self._url = f"{predictor_url}/v1/models/{name}:predict"
+    def __init__(self, name: str, predictor_url: str | None, config: TransformerConfig) -> None:
+        super().__init__(name, label=f"transformer of {name}" if predictor_url else f"transformer {name}")
+        self._url = f"{predictor_url}/v1/models/{name}:predict" if predictor_url else None
         self._config = config
-        self._worker: Worker[Callable[[], bytes], bytes]
+        self._worker: Worker[Callable[[], Parts], Parts]
         self._worker = Worker(call_each, threads=_DECODE_THREADS, max_queue=config.max_queue)
         self._session: aiohttp.ClientSession | None = None
 
@@ -60,9 +63,11 @@ class ImageTransformer(BytesModel):
         [frame] = await self._worker.run(
             lambda: self._frame(bytes(body), request_id, traceparent, deadline_ms), deadline_ms=deadline_ms
         )
-        return await self._ask_predictor(frame, deadline_ms)
+        if self._url is None:
+            return Answer(frame, FRAME_TYPE)
+        return await self._ask_predictor(self._url, b"".join(frame), deadline_ms)
 
-    def _frame(self, body: bytes, request_id: str, traceparent: str, deadline_ms: int) -> bytes:
+    def _frame(self, body: bytes, request_id: str, traceparent: str, deadline_ms: int) -> Parts:
         start = time.perf_counter()
         if is_frame(body):
             raise RequestError("the transformer takes pictures or v1 JSON, not frames: send those to a stage")
@@ -70,32 +75,31 @@ class ImageTransformer(BytesModel):
         check_instances(len(request.pictures), self._config.max_instances)
         pixels = pixel_batch(request.pictures, self._config.picture, self._config.limits)
         taken_ms = (time.perf_counter() - start) * 1000
-        return encode(
-            Frame(
-                tensors={self._config.pixels_name: pixels},
-                bundle=self._config.bundle,
-                stage=0,
-                request_id=request_id,
-                traceparent=traceparent,
-                deadline_ms=deadline_ms,
-                timings={"transformer": round(taken_ms, 3)},
-                parameters=request.parameters,
-            )
+        frame = Frame(
+            tensors={self._config.pixels_name: pixels},
+            bundle=self._config.bundle,
+            stage=0,
+            request_id=request_id,
+            traceparent=traceparent,
+            deadline_ms=deadline_ms,
+            timings={"transformer": round(taken_ms, 3)},
+            parameters=request.parameters,
         )
+        return tuple(encode_parts(frame))
 
-    async def _ask_predictor(self, frame: bytes, deadline_ms: int) -> Answer:
+    async def _ask_predictor(self, url: str, frame: bytes, deadline_ms: int) -> Answer:
         check_deadline(deadline_ms)
         timeout = aiohttp.ClientTimeout(total=(deadline_ms - now_ms()) / 1000)
         try:
-            async with self._client().post(self._url, data=frame, timeout=timeout) as response:
+            async with self._client().post(url, data=frame, timeout=timeout) as response:
                 body = await response.read()
         except TimeoutError as exc:
             raise DeadlineError(
-                f"the predictor {self._url} did not answer within {self._config.request_timeout_ms} ms: try again later"
+                f"the predictor {url} did not answer within {self._config.request_timeout_ms} ms: try again later"
             ) from exc
         except (aiohttp.ClientError, OSError) as exc:
             reason = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
-            raise PredictorDownError(f"the predictor {self._url} does not answer ({reason}): try again later") from exc
+            raise PredictorDownError(f"the predictor {url} does not answer ({reason}): try again later") from exc
         if response.status >= 400:
             raise _predictor_error(response.status, response.headers.get("retry-after"), body)
         return Answer((body,), response.headers.get("content-type", JSON_TYPE))
@@ -131,10 +135,12 @@ def parse() -> Namespace:
     parser.add_argument("--max_request_bytes", type=int, default=REQUEST_BYTES, help="most bytes that go on to a stage")
     parser.add_argument("--max_pixels", type=int, default=PIXELS, help="larger pictures are refused before decoding")
     parser.add_argument("--request_timeout_ms", type=int, default=60_000, help="the deadline of each request")
+    parser.add_argument("--step", action="store_true", help="answer the frame: a graph's router takes it to stage 0")
     parsed = parser.parse_args()
-    if not parsed.predictor_host:
+    if bool(parsed.predictor_host) == parsed.step:
         parser.error(
-            "--predictor_host is missing: KServe's controller injects it; give HOST:PORT of stage 0's predictor"
+            "either --predictor_host, HOST:PORT of stage 0's predictor, which KServe's controller injects into a "
+            "transformer component, or --step: one of them and not both"
         )
     if not parsed.bundle_digest:
         parser.error("--bundle_digest is missing: `shardline render` writes it")
@@ -157,6 +163,7 @@ def _picture(arguments: Namespace) -> PictureSpec:
 def main() -> None:
     arguments = parse()
     scheme = "https" if arguments.predictor_use_ssl else "http"
+    url = None if arguments.step else f"{scheme}://{arguments.predictor_host}"
     limits = Limits(
         request_bytes=arguments.max_request_bytes, body_bytes=arguments.max_body_bytes, pixels=arguments.max_pixels
     )
@@ -168,7 +175,7 @@ def main() -> None:
         request_timeout_ms=arguments.request_timeout_ms,
         max_queue=arguments.max_queue,
     )
-    model = ImageTransformer(arguments.model_name, f"{scheme}://{arguments.predictor_host}", config)
+    model = ImageTransformer(arguments.model_name, url, config)
     model.load()
     serve(model, arguments)
 

@@ -19,8 +19,9 @@ def prove_stages(cluster: Cluster, services: Sequence[str], namespace: str, gold
         ClusterError: a stage that refuses, or another reply.
     """
     body = golden.picture
-    for index, service in enumerate(services):
-        component = "predictor" if index else "transformer"
+    for service in services:
+        document = cluster.get("InferenceService", namespace, service) or {"spec": {}}
+        component = "transformer" if "transformer" in document["spec"] else "predictor"
         with Forward(cluster, namespace, f"{service}-{component}") as forward:
             body = _ask(service, f"{forward.url}/v1/models/{service}:predict", body)
     return compare(_json(services[-1], body), golden.reply, golden.tolerance)

@@ -49,6 +49,13 @@ def option(*names: str, help: str, panel: str | None = None, **more: Any) -> Any
 
 def _chain_options(
     image: Annotated[str, option(help="of the stages", panel=PODS)] = IMAGE,
+    transformer: Annotated[
+        str | None,
+        option(
+            help="component of the first stage's service, or step of the graph; default: step with two stages or more",
+            panel=PODS,
+        ),
+    ] = None,
     transformer_image: Annotated[str, option(help="of the transformer", panel=PODS)] = TRANSFORMER_IMAGE,
     pull_policy: Annotated[str, option(help="Always, IfNotPresent or Never", panel=PODS)] = "IfNotPresent",
     pull_secret: Annotated[str | None, option(help="Secret for the images' registry", panel=PODS)] = None,
@@ -113,6 +120,7 @@ def _chain_options(
     return partial(
         RenderOptions,
         image=image,
+        transformer_as=transformer,
         transformer_image=transformer_image,
         image_pull_policy=pull_policy,
         image_pull_secret=pull_secret,

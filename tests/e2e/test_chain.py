@@ -117,7 +117,7 @@ def test_200_requests_of_8_clients_at_once_are_each_equal_to_the_whole(
 
 def test_errors_keep_their_status_and_cause_through_the_graph(chain: Up) -> None:
     cases = {
-        b"hello": (400, "transformer of net-0"),
+        b"hello": (400, "transformer net-pre"),
         b'{"instances": []}': (400, "instances"),
         b'{"instances": [{"data": "aGVsbG8="}]}': (400, "instance 0"),
         bytes(33 * 1024**2): (413, "33554432"),

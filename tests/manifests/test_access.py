@@ -15,7 +15,9 @@ from wire.errors import ManifestError
 
 def written(bundle: Bundle, access: Access) -> tuple[list[dict[str, Any]], set[str | None]]:
     """The ServiceAccounts, and the names that predictors give; the transformer gives none."""
-    rendered = documents(bundle, RenderOptions(storage="gs://b/m", access=access, versioned=True))
+    rendered = documents(
+        bundle, RenderOptions(transformer_as="component", storage="gs://b/m", access=access, versioned=True)
+    )
     services = [each["spec"] for each in rendered if each["kind"] == "InferenceService"]
     assert "serviceAccountName" not in services[0]["transformer"]
     accounts = [each for each in rendered if each["kind"] == "ServiceAccount"]

@@ -14,7 +14,7 @@ from storage.bundle import Bundle
 def test_what_is_rendered_is_what_is_started(
     make_bundle: Callable[..., Bundle], tmp_path: Path, free_port: Callable[[], int]
 ) -> None:
-    options = RenderOptions(storage="gs://b/m", versioned=True, scaling=Scaling(replicas=2))
+    options = RenderOptions(transformer_as="component", storage="gs://b/m", versioned=True, scaling=Scaling(replicas=2))
     chain = read_chain(render(make_bundle(stages=2), tmp_path, options))
 
     plan = make_plan(chain, tmp_path, port=free_port(), router=None)

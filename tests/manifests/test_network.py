@@ -58,7 +58,9 @@ def reached(rendered: list[dict[str, Any]]) -> set[tuple[str, str]]:
 
 @pytest.mark.parametrize("versioned", [False, True])
 def test_only_the_router_and_the_transformer_reach_stages(make_bundle: Callable[..., Bundle], versioned: bool) -> None:
-    rendered = documents(make_bundle(stages=3), RenderOptions(storage="gs://b/m", versioned=versioned))
+    rendered = documents(
+        make_bundle(stages=3), RenderOptions(transformer_as="component", storage="gs://b/m", versioned=versioned)
+    )
     anyone = {(name, "router") for name in ("stranger", "transformer 0", *(f"predictor {i}" for i in range(3)))}
 
     assert reached(rendered) == anyone | {
@@ -70,7 +72,7 @@ def test_only_the_router_and_the_transformer_reach_stages(make_bundle: Callable[
 
 
 def test_without_a_graph_the_transformer_is_the_way_in(make_bundle: Callable[..., Bundle]) -> None:
-    rendered = documents(make_bundle(stages=1), RenderOptions(storage="gs://b/m"))
+    rendered = documents(make_bundle(stages=1), RenderOptions(transformer_as="component", storage="gs://b/m"))
 
     assert reached(rendered) == {
         ("stranger", "transformer 0"),
@@ -80,15 +82,19 @@ def test_without_a_graph_the_transformer_is_the_way_in(make_bundle: Callable[...
 
 
 def test_another_chain_is_a_stranger(make_bundle: Callable[..., Bundle]) -> None:
-    ours = documents(make_bundle(), RenderOptions(storage="gs://b/m"))
-    theirs = dict(pods(documents(make_bundle(name="other"), RenderOptions(storage="gs://b/m"))))
+    ours = documents(make_bundle(), RenderOptions(transformer_as="component", storage="gs://b/m"))
+    theirs = dict(
+        pods(documents(make_bundle(name="other"), RenderOptions(transformer_as="component", storage="gs://b/m")))
+    )
 
     for name, target in pods(ours):
         assert may(ours, theirs["router"], target) == (name == "router")
 
 
 def test_a_namespace_that_is_let_in_reaches_all(make_bundle: Callable[..., Bundle]) -> None:
-    options = RenderOptions(storage="gs://b/m", network=Network(allow_namespaces=("monitoring",)))
+    options = RenderOptions(
+        transformer_as="component", storage="gs://b/m", network=Network(allow_namespaces=("monitoring",))
+    )
     rendered = documents(make_bundle(), options)
 
     for name, target in pods(rendered):
@@ -97,7 +103,9 @@ def test_a_namespace_that_is_let_in_reaches_all(make_bundle: Callable[..., Bundl
 
 
 def test_no_policies_if_they_are_not_wanted(make_bundle: Callable[..., Bundle]) -> None:
-    rendered = documents(make_bundle(), RenderOptions(storage="gs://b/m", network=Network(policies=False)))
+    rendered = documents(
+        make_bundle(), RenderOptions(transformer_as="component", storage="gs://b/m", network=Network(policies=False))
+    )
 
     assert "NetworkPolicy" not in {each["kind"] for each in rendered}
 

@@ -24,7 +24,9 @@ def rolled(component: dict[str, Any]) -> dict[str, int]:
 
 def test_each_stage_takes_one_device_and_the_transformer_none(make_bundle: Callable[..., Bundle]) -> None:
     placement = Placement(gpu_resource="nvidia.com/mig-1g.10gb")
-    stages = specs(documents(make_bundle(), RenderOptions(storage="gs://b/m", placement=placement)))
+    stages = specs(
+        documents(make_bundle(), RenderOptions(transformer_as="component", storage="gs://b/m", placement=placement))
+    )
 
     for stage in stages:
         amounts = stage["predictor"]["model"]["resources"]
@@ -39,9 +41,14 @@ def test_each_stage_takes_one_device_and_the_transformer_none(make_bundle: Calla
 
 
 def test_a_rollout_waits_for_no_device_and_on_cpus_for_the_new_pod(make_bundle: Callable[..., Bundle]) -> None:
-    on_cpus = specs(documents(make_bundle(), RenderOptions(storage="gs://b/m")))
+    on_cpus = specs(documents(make_bundle(), RenderOptions(transformer_as="component", storage="gs://b/m")))
     on_gpus = specs(
-        documents(make_bundle(), RenderOptions(storage="gs://b/m", placement=Placement(gpu_resource="nvidia.com/gpu")))
+        documents(
+            make_bundle(),
+            RenderOptions(
+                transformer_as="component", storage="gs://b/m", placement=Placement(gpu_resource="nvidia.com/gpu")
+            ),
+        )
     )
 
     assert [rolled(each["predictor"]) for each in on_cpus] == [{"maxSurge": 1, "maxUnavailable": 0}] * 3
@@ -51,7 +58,9 @@ def test_a_rollout_waits_for_no_device_and_on_cpus_for_the_new_pod(make_bundle: 
 
 def test_nodes_are_chosen_for_the_stages_alone(make_bundle: Callable[..., Bundle]) -> None:
     placement = Placement(node_selector={"pool": "big"}, tolerations=(Toleration(key="big"),))
-    rendered = documents(make_bundle(), RenderOptions(storage="gs://b/m", placement=placement))
+    rendered = documents(
+        make_bundle(), RenderOptions(transformer_as="component", storage="gs://b/m", placement=placement)
+    )
 
     for stage in specs(rendered):
         assert stage["predictor"]["nodeSelector"] == {"pool": "big"}
@@ -62,7 +71,9 @@ def test_nodes_are_chosen_for_the_stages_alone(make_bundle: Callable[..., Bundle
 
 def test_replicas_spread_over_what_is_named(make_bundle: Callable[..., Bundle]) -> None:
     placement = Placement(spread=("kubernetes.io/hostname", "topology.kubernetes.io/zone"))
-    stages = specs(documents(make_bundle(), RenderOptions(storage="gs://b/m", placement=placement)))
+    stages = specs(
+        documents(make_bundle(), RenderOptions(transformer_as="component", storage="gs://b/m", placement=placement))
+    )
 
     for index, stage in enumerate(stages):
         for kind, component in stage.items():
@@ -76,7 +87,7 @@ def test_replicas_spread_over_what_is_named(make_bundle: Callable[..., Bundle]) 
 
 
 def test_a_chain_on_one_node_if_there_is_room(make_bundle: Callable[..., Bundle]) -> None:
-    options = RenderOptions(storage="gs://b/m", placement=Placement(colocate=True))
+    options = RenderOptions(transformer_as="component", storage="gs://b/m", placement=Placement(colocate=True))
     rendered = documents(make_bundle(), options)
     parts = [component for stage in specs(rendered) for component in stage.values()] + [rendered[-1]["spec"]]
 

@@ -21,7 +21,7 @@ from storage.bundle import Bundle
 from wire.errors import ManifestError
 
 STORAGE = "gs://bucket/resnet50"
-OPTIONS = RenderOptions(storage=STORAGE)
+OPTIONS = RenderOptions(transformer_as="component", storage=STORAGE)
 MIG = Placement(
     gpu_resource="nvidia.com/mig-1g.10gb",
     node_selector={"cloud.google.com/gke-accelerator": "nvidia-h100-80gb"},
@@ -60,10 +60,14 @@ def test_a_misspelt_field_is_found(make_bundle: Callable[..., Bundle]) -> None:
     assert "unknown field 'storageUrl'" in str([str(each) for each in lint(rendered)])
 
 
+@pytest.mark.parametrize("transformer", ["component", "step"])
 @pytest.mark.parametrize("stages", [1, 3, 5])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_kserve_takes_every_variant(make_bundle: Callable[..., Bundle], stages: int, variant: str) -> None:
-    rendered = documents(make_bundle(stages=stages), RenderOptions(storage=STORAGE, **VARIANTS[variant]))
+def test_kserve_takes_every_variant(
+    make_bundle: Callable[..., Bundle], stages: int, variant: str, transformer: str
+) -> None:
+    options = RenderOptions(transformer_as=transformer, storage=STORAGE, **VARIANTS[variant])
+    rendered = documents(make_bundle(stages=stages), options)
 
     assert [str(each) for each in lint(rendered)] == []
     assert {each["metadata"]["labels"]["app.kubernetes.io/part-of"] for each in rendered} == {"resnet50"}
@@ -72,7 +76,7 @@ def test_kserve_takes_every_variant(make_bundle: Callable[..., Bundle], stages: 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_no_container_is_left_to_kserves_defaults(make_bundle: Callable[..., Bundle], variant: str) -> None:
     """2Gi of memory, which kills a large shard, among others."""
-    rendered = documents(make_bundle(), RenderOptions(storage=STORAGE, **VARIANTS[variant]))
+    rendered = documents(make_bundle(), RenderOptions(transformer_as="component", storage=STORAGE, **VARIANTS[variant]))
     specs = [each["spec"] for each in by_kind(rendered, "InferenceService")]
     containers = [each["predictor"]["model"] for each in specs]
     containers += [part for each in specs for part in each.get("transformer", {}).get("containers", [])]
@@ -89,7 +93,12 @@ def test_a_versioned_chain_has_its_digest_in_all_names_but_those_that_lead_to_it
     bundle = make_bundle()
     short = bundle.digest.removeprefix("sha256:")[:8]
     options = RenderOptions(
-        storage=STORAGE, name="net", versioned=True, scaling=Scaling(replicas=2), way=Way(host="net.example.com")
+        transformer_as="component",
+        storage=STORAGE,
+        name="net",
+        versioned=True,
+        scaling=Scaling(replicas=2),
+        way=Way(host="net.example.com"),
     )
 
     rendered = documents(bundle, options)
@@ -120,7 +129,9 @@ def test_a_versioned_chain_has_its_digest_in_all_names_but_those_that_lead_to_it
 
 
 def test_a_versioned_single_stage_has_a_graph_that_can_switch_to_the_next(make_bundle: Callable[..., Bundle]) -> None:
-    rendered = documents(make_bundle(stages=1), RenderOptions(storage=STORAGE, versioned=True))
+    rendered = documents(
+        make_bundle(stages=1), RenderOptions(transformer_as="component", storage=STORAGE, versioned=True)
+    )
     [service], [graph] = by_kind(rendered, "InferenceService"), by_kind(rendered, "InferenceGraph")
 
     assert graph["metadata"]["name"] == "resnet50"
@@ -128,7 +139,7 @@ def test_a_versioned_single_stage_has_a_graph_that_can_switch_to_the_next(make_b
 
 
 def test_two_versions_share_no_name_but_the_chains_own(make_bundle: Callable[..., Bundle]) -> None:
-    options = RenderOptions(storage=STORAGE, versioned=True, scaling=Scaling(replicas=2))
+    options = RenderOptions(transformer_as="component", storage=STORAGE, versioned=True, scaling=Scaling(replicas=2))
     [first, second] = [
         {(each["kind"], each["metadata"]["name"]) for each in documents(make_bundle(batch=batch), options)}
         for batch in (1, 2)
@@ -164,7 +175,10 @@ def test_stages_differ_in_their_shard_and_only_the_first_has_a_transformer(
     bundle = make_bundle(stages=3)
 
     services = by_kind(
-        documents(bundle, RenderOptions(storage=STORAGE + "/", name="net", namespace="prod")), "InferenceService"
+        documents(
+            bundle, RenderOptions(transformer_as="component", storage=STORAGE + "/", name="net", namespace="prod")
+        ),
+        "InferenceService",
     )
 
     assert [each["metadata"]["name"] for each in services] == ["net-0", "net-1", "net-2"]
@@ -265,7 +279,9 @@ def test_stages_behind_a_graph_are_not_published(make_bundle: Callable[..., Bund
     label = "networking.kserve.io/visibility"
 
     def visibilities(stages: int, **more: Any) -> set[str | None]:
-        rendered = documents(make_bundle(stages=stages), RenderOptions(storage=STORAGE, **more))
+        rendered = documents(
+            make_bundle(stages=stages), RenderOptions(transformer_as="component", storage=STORAGE, **more)
+        )
         return {each["metadata"]["labels"].get(label) for each in by_kind(rendered, "InferenceService")}
 
     assert visibilities(3) == visibilities(1, versioned=True) == {"cluster-local"}
@@ -276,7 +292,9 @@ def test_stages_behind_a_graph_are_not_published(make_bundle: Callable[..., Bund
 def test_nothing_that_knatives_webhook_refuses(make_bundle: Callable[..., Bundle]) -> None:
     """Knative Serving's fieldmask.go, and max-revision-timeout-seconds."""
     bundle = make_bundle(stages=3)
-    rendered = documents(bundle, RenderOptions(storage=STORAGE, mode="knative", scaling=Scaling(replicas=2)))
+    rendered = documents(
+        bundle, RenderOptions(transformer_as="component", storage=STORAGE, mode="knative", scaling=Scaling(replicas=2))
+    )
     text = to_yaml(rendered)
 
     assert {each["kind"] for each in rendered} == {"ServingRuntime", "InferenceService", "InferenceGraph"}
@@ -338,10 +356,12 @@ def test_what_kserve_would_refuse_is_refused_here(
 
 
 def test_the_longest_name_that_fits_is_taken(make_bundle: Callable[..., Bundle]) -> None:
-    assert documents(make_bundle(), RenderOptions(storage=STORAGE, name="n" * 41))
+    assert documents(make_bundle(), RenderOptions(transformer_as="component", storage=STORAGE, name="n" * 41))
 
 
 def test_names_that_yaml_takes_for_booleans_stay_names(make_bundle: Callable[..., Bundle], tmp_path: Path) -> None:
-    path = render(make_bundle(), tmp_path, RenderOptions(storage=STORAGE, name="on", namespace="yes"))
+    path = render(
+        make_bundle(), tmp_path, RenderOptions(transformer_as="component", storage=STORAGE, name="on", namespace="yes")
+    )
 
     assert {each["metadata"]["namespace"] for each in yaml.safe_load_all(path.read_text())} == {"yes"}

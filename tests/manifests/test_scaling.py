@@ -18,7 +18,12 @@ KEDA = Scaling(autoscaler="keda", replicas=2, max_replicas=6, prometheus="http:/
 
 def rendered(bundle: Bundle, scaling: Scaling) -> list[dict[str, Any]]:
     network = Network(allow_namespaces=("monitoring",))
-    return documents(bundle, RenderOptions(storage="gs://b/m", namespace="prod", scaling=scaling, network=network))
+    return documents(
+        bundle,
+        RenderOptions(
+            transformer_as="component", storage="gs://b/m", namespace="prod", scaling=scaling, network=network
+        ),
+    )
 
 
 def of_kind(documents: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:

@@ -24,7 +24,12 @@ def rendered(make_bundle: Callable[..., Bundle], tmp_path: Path) -> Path:
     return render(
         make_bundle(),
         tmp_path,
-        RenderOptions(storage=STORAGE, scaling=Scaling(replicas=2), network=Network(policies=False)),
+        RenderOptions(
+            storage=STORAGE,
+            scaling=Scaling(replicas=2),
+            network=Network(policies=False),
+            transformer_as="component",
+        ),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from services.scripted import KubernetesApi, ScriptedServer
-from services.versions import Place, Version, bundle_at, services_of
+from services.versions import Place, Version, bundle_at, services_of, short_digest
 
 from client.cluster import connect
 
@@ -26,8 +26,16 @@ def make_version(tmp_path: Path) -> Iterator[MakeVersion]:
             reply = {"predictions": [{"label": folder, "index": 1, "score": 0.5}]}
             bundle = bundle_at(tmp_path / folder, reply if golden else None)
             first, last = (f"POST /v1/models/{service}:predict" for service in services_of(bundle, name))
+            pre = f"POST /v1/models/{name}-{short_digest(bundle)}-pre:predict"
             right = {"first": {"text": f"frame of {folder}"}, "last": {"json": reply}, "router": {"json": reply}} | says
-            server = ScriptedServer({first: [right["first"]], last: [right["last"]], "POST /": [right["router"]]})
+            server = ScriptedServer(
+                {
+                    pre: [{"text": f"pixels of {folder}"}],
+                    first: [right["first"]],
+                    last: [right["last"]],
+                    "POST /": [right["router"]],
+                }
+            )
             stack.callback(server.stop)
             return Version(name, tmp_path / folder, bundle, server)
 

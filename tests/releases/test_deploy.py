@@ -47,6 +47,18 @@ class TestFirst:
             ("/", PICTURE),
         ]
 
+    def test_a_transformer_that_is_a_step_is_proved_first(self, place: Place, first: Version) -> None:
+        place.deploy(first, transformer_as="step")
+        pre = f"chain-{first.short}-pre"
+
+        assert place.graph() == [pre, *first.services]
+        assert first.asked() == [
+            (f"/v1/models/{pre}:predict", PICTURE),
+            (f"/v1/models/{first.services[0]}:predict", b"pixels of first"),
+            (f"/v1/models/{first.services[1]}:predict", b"frame of first"),
+            ("/", PICTURE),
+        ]
+
     def test_says_each_step(self, place: Place, first: Version) -> None:
         place.deploy(first)
 
@@ -100,6 +112,19 @@ class TestFirst:
 
 
 class TestSecond:
+    @pytest.mark.parametrize("kinds", [("component", "step"), ("step", "component")])
+    def test_may_have_its_transformer_elsewhere(
+        self, place: Place, first: Version, second: Version, kinds: tuple[str, str]
+    ) -> None:
+        """Until the first is gone, its policies let the router and its transformer through."""
+        place.deploy(first, transformer_as=kinds[0])
+        before = place.names("NetworkPolicy")
+        place.deploy(second, transformer_as=kinds[1])
+        removed = [name_in(seen) for seen in place.seen("DELETE") if "networkpolicies" in seen["path"]]
+
+        assert sorted(removed) == before
+        assert not set(before) & set(place.names("NetworkPolicy"))
+
     def test_stands_beside_the_first_until_it_is_proved(self, place: Place, first: Version, second: Version) -> None:
         place.deploy(first)
         before = len(steps(place, first, second))

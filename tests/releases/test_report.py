@@ -31,6 +31,19 @@ def test_a_chain_that_answers(place: Place, first: Version) -> None:
     assert found.begun is None
 
 
+def test_a_transformer_that_is_a_step_is_no_stage(place: Place, first: Version) -> None:
+    place.deploy(first, transformer_as="step")
+    found = look(place)
+
+    assert found.live is not None
+    assert found.live.lines() == [
+        "graph chain: ready (router 1/1)",
+        f"transformer chain-{first.short}-pre: ready (predictor 1/1)",
+        f"stage 0 {first.services[0]}: ready (predictor 1/1)",
+        f"stage 1 {first.services[1]}: ready (predictor 1/1)",
+    ]
+
+
 def test_a_first_revision_that_was_begun(make_place: Any, first: Version) -> None:
     place = make_place(first, broken={f"{first.services[0]}-transformer": "error: no bundle"})
     with pytest.raises(ClusterError):

@@ -104,7 +104,8 @@ class Place:
     def deploy(
         self, version: Version, *, timeout_s: float = 30.0, say: Callable[[str], None] | None = None, **options: Any
     ) -> Deployed:
-        """`options` are RenderOptions' own."""
+        """`options` are RenderOptions' own; the transformer is stage 0's component unless they say otherwise."""
+        options = {"transformer_as": "component"} | options
         rendered = RenderOptions(storage="gs://models/chain", name=version.name, namespace=NAMESPACE, **options)
         tell = say or self.said.append
         return deploy(self.cluster, version.bundle, version.folder, rendered, timeout_s=timeout_s, say=tell)
