@@ -25,17 +25,28 @@ from wire.frame import named_dtype
 
 _EXAMPLE_BATCH = 2  # of a package for any batch
 # march="": with the CPU features that are recorded and no others; else the compiler takes all that the builder has
-_SETTINGS = {"freezing": True, "cpp.march": "", "aot_inductor.enable_line_tables": False}
+# dynamic_threads: as many as torch has when the shard runs, not as many as it had here
+_SETTINGS = {
+    "freezing": True,
+    "cpp.march": "",
+    "cpp.dynamic_threads": True,
+    "aot_inductor.enable_line_tables": False,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """`shard` is the portable program, `out` the package to be; `batch` is null for any."""
+    """`shard` is the portable program, `out` the package to be; `batch` is null for any.
+
+    `threads` are torch's: where the batch is fixed, oneDNN packs the weights for that many, and with another number it
+    packs them anew in every run.
+    """
 
     shard: str
     out: str
     target: str
     batch: int | None
+    threads: int
     inputs: tuple[TensorSpec, ...]
 
 
@@ -51,6 +62,7 @@ def compile_one(job: Job) -> Made:
     """Compile; the compiler raises what it likes."""
     from torch._inductor import aoti_compile_and_package
 
+    torch.set_num_threads(job.threads)
     device = choose_device(job.target)
     program = move(load_program(Path(job.shard)), device)
     examples = tuple(_example(spec, job.batch or _EXAMPLE_BATCH).to(device) for spec in job.inputs)

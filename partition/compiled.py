@@ -40,6 +40,7 @@ class Machine:
     machine: str
     cpu_features: frozenset[str]
     gpu_architecture: str | None
+    threads: int
 
 
 def this_machine(device: torch.device = CPU) -> Machine:
@@ -50,11 +51,12 @@ def this_machine(device: torch.device = CPU) -> Machine:
         machine=platform.machine(),
         cpu_features=frozenset(name for name, value in features.items() if value is True),
         gpu_architecture=gpu_architecture(device),
+        threads=torch.get_num_threads(),
     )
 
 
 class Selection(NamedTuple):
-    """The packages to take, the one for any batch first; or none, and in one line why."""
+    """The packages to take, the one for any batch first; in one line why not others, or why none."""
 
     packages: tuple[Package, ...]
     why_not: str
@@ -71,7 +73,8 @@ def select(stage: Stage, device: torch.device, machine: Machine | None = None) -
     if not by_batch or by_batch[0].batch is not None:
         for_any = next((package for package in candidates if package.batch is None), candidates[0])
         return Selection((), f"{for_any.path} {_misfit(for_any, machine) or 'takes one batch only'}")
-    return Selection(tuple(by_batch), "")
+    left_out = (f"{package.path} {_misfit(package, machine)}" for package in candidates if package not in fitting)
+    return Selection(tuple(by_batch), "; ".join(left_out))
 
 
 def _misfit(package: Package, machine: Machine) -> str:
@@ -80,6 +83,8 @@ def _misfit(package: Package, machine: Machine) -> str:
         needed, found = getattr(package, field), getattr(machine, field)
         if needed != found:
             return f"needs {what}{needed}, here is {found}"
+    if package.threads not in {None, machine.threads}:
+        return f"needs {package.threads} threads, here are {machine.threads}"
     missing = sorted(set(package.cpu_features) - machine.cpu_features)
     return f"needs a CPU with {', '.join(missing)}, which this one lacks" if missing else ""
 

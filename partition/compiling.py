@@ -138,6 +138,7 @@ def _compile(draft: Path, task: _Task, cache: Path) -> Package:
         out=str(out),
         target=task.target,
         batch=task.batch,
+        threads=torch.get_num_threads(),
         inputs=task.stage.inputs,
     )
     done = subprocess.run(
@@ -161,6 +162,7 @@ def _compile(draft: Path, task: _Task, cache: Path) -> Package:
         machine=here.machine,
         cpu_features=made.cpu_features,
         gpu_architecture=made.gpu_architecture,
+        threads=None if task.batch is None or task.target != "cpu" else here.threads,
     )
 
 
@@ -174,7 +176,6 @@ def _environment(cache: Path) -> Mapping[str, str]:
         "TORCHINDUCTOR_CACHE_DIR": str(cache),
         "TRITON_CACHE_DIR": str(cache / "triton"),
         "TORCHINDUCTOR_COMPILE_THREADS": "1",
-        "OMP_NUM_THREADS": "1",
     }
 
 

@@ -212,7 +212,8 @@ def load_shard(
     bundle, stage = read_stage(folder, digest)
     packages, why_not = select(stage, device) if program != "portable" else ((), "as asked")
     if packages:
-        logger.info("stage %d runs %s", stage.index, ", ".join(package.path for package in packages))
+        taken = ", ".join(package.path for package in packages)
+        logger.info("stage %d runs %s%s", stage.index, taken, why_not and f", for {why_not}")
         with opened(folder, packages, stage, device) as compiled:
             return _warmed(LoadedShard(bundle, stage, compiled, device), folder)
     if program == "compiled":

@@ -225,7 +225,7 @@ def _samples(pictures: Iterable[np.ndarray], noise: Iterable[np.ndarray]) -> Ite
 def _compiled_chain(folder: Path, chain: Chain, report: Report, program: str) -> list[LoadedShard]:
     """The compiled shards; none where they do not fit this machine, and then `report.compiled` says why."""
     stages = chain.bundle.stages
-    why_not = next((chosen.why_not for chosen in (select(stage, CPU) for stage in stages) if chosen.why_not), None)
+    why_not = next((chosen.why_not for chosen in (select(stage, CPU) for stage in stages) if not chosen.packages), None)
     if program == "compiled" and why_not:
         raise BundleError(f"no compiled chain for this machine: {why_not}; build the bundle with --compile cpu here")
     if program == "portable" or not any(stage.compiled for stage in stages):

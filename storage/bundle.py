@@ -127,7 +127,8 @@ class Package:
 
     `path` is relative to the stage's folder. `batch` is the one that it takes, None for any. `system` and `machine` are
     Python's `sys.platform` and `platform.machine()`, `cpu_features` are named as torch.cpu.get_capabilities() does,
-    `gpu_architecture` is "sm_90" or the like for the target cuda, else None.
+    `gpu_architecture` is "sm_90" or the like for the target cuda, else None. `threads` is how many torch must have:
+    weights are packed for that many where the batch is fixed; None for any.
     """
 
     path: str
@@ -138,6 +139,7 @@ class Package:
     machine: str
     cpu_features: tuple[str, ...]
     gpu_architecture: str | None = None
+    threads: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -298,8 +300,9 @@ def _package_problems(package: Package, bundle: Bundle, index: int) -> Iterator[
         yield f"{where} has {reprlib.repr(package.path)}, which files do not list"
     if package.target not in TARGETS:
         yield f"{where} has the target {reprlib.repr(package.target)}, not one of {', '.join(TARGETS)}"
-    if package.batch is not None and package.batch < 1:
-        yield f"{where} has the batch {package.batch}, not 1 or more"
+    for what, count in (("batch", package.batch), ("threads", package.threads)):
+        if count is not None and count < 1:
+            yield f"{where} has {what} {count}, not 1 or more"
     if (package.target == "cuda") != (package.gpu_architecture is not None):
         yield f"{where} has a gpu_architecture where the target is not cuda, or none where it is"
     texts = (package.torch_version, package.system, package.machine, package.gpu_architecture or "")

@@ -41,6 +41,7 @@ PACKAGE = {
     "machine": "x86_64",
     "cpu_features": ["avx2"],
     "gpu_architecture": None,
+    "threads": None,
 }
 TOLERANCE = {"max_relative_error": 1e-4, "top1_agreement": 1.0}
 VALID: dict[str, Any] = {
@@ -159,7 +160,8 @@ ATTACKS: dict[str, tuple[bytes, str]] = {
     "package not listed": (package(path="other.pt2"), "'other.pt2', which files do not list"),
     "package above": (package(path="../1/shard.pt2"), "which files do not list"),
     "package for another target": (package(target="tpu"), "the target 'tpu'"),
-    "package for no batch": (package(batch=0), "the batch 0"),
+    "package for no batch": (package(batch=0), "batch 0"),
+    "package for no threads": (package(threads=-1), "threads -1"),
     "package for a GPU without one": (package(target="cuda"), "gpu_architecture"),
     "package for the CPU with a GPU": (package(gpu_architecture="sm_90"), "gpu_architecture"),
     "package with a line break": (package(machine="x86\nforged"), "not printable text"),

@@ -38,6 +38,7 @@ HERE = Machine(
     machine="x86_64",
     cpu_features=frozenset({"avx2", "fma3", "f16c"}),
     gpu_architecture=None,
+    threads=2,
 )
 PACKAGE = Package(
     path=ANY,
@@ -80,6 +81,7 @@ class TestSelect:
                 f"{ANY} needs a CPU with amx_tile, avx512_f, which this one lacks",
             ),
             ({"target": "cuda", "gpu_architecture": "sm_90"}, "the bundle has none for cpu"),
+            ({"threads": 4}, f"{ANY} needs 4 threads, here are 2"),
             ({"batch": 1}, f"{ANY} takes one batch only"),
         ],
     )
@@ -95,9 +97,11 @@ class TestSelect:
 
     def test_the_one_for_any_batch_comes_first_and_misfits_are_left_out(self) -> None:
         eight, one = replace(PACKAGE, batch=8, path="8"), replace(PACKAGE, batch=1, path="1")
-        other = replace(PACKAGE, batch=4, path="4", torch_version="2.13.0")
+        other = replace(PACKAGE, batch=4, path="4", threads=1)
 
-        assert select(stage_with(eight, other, one, PACKAGE), CPU, HERE).packages == (PACKAGE, one, eight)
+        chosen = select(stage_with(eight, other, one, PACKAGE), CPU, HERE)
+
+        assert chosen == ((PACKAGE, one, eight), "4 needs 1 threads, here are 2")
 
     def test_a_gpu_architecture(self) -> None:
         package = replace(PACKAGE, target="cuda", gpu_architecture="sm_90")

@@ -345,6 +345,7 @@ SMALL_JSON = b"""{
      "path": "compiled/cpu/any.pt2",
      "system": "linux",
      "target": "cpu",
+     "threads": null,
      "torch_version": "2.14.1"
     }
    ],
