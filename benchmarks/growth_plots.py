@@ -26,6 +26,9 @@ def plot_series(series: Series, title: str, out: Path) -> None:
     predicted_ms = [point.predicted_ms for point in series.points]
     right.plot(xs, predicted_ms, "--", color=THEIRS, label="predicted")
     right.set_ylabel("p50 in ms" if series.name == "clients" else "p50 in ms, 1 client")
+    if series.logarithmic:  # twice the clients wait twice as long
+        right.set_yscale("log", base=2)
+        right.yaxis.set_major_formatter("{x:.0f}")
     for axis in (left, right):
         _finish(axis, series, xs)
     figure.suptitle(title, fontsize=11)
@@ -45,7 +48,8 @@ def _finish(axis: Axes, series: Series, xs: list[int]) -> None:
         axis.minorticks_off()
     axis.set_xticks(xs, [str(x) for x in xs])
     axis.set_xlabel(series.label)
-    axis.set_ylim(bottom=0)
+    if axis.get_yscale() == "linear":
+        axis.set_ylim(bottom=0)
     axis.grid(alpha=0.3)
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(fontsize=8, frameon=False)

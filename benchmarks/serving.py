@@ -51,6 +51,11 @@ _SHARE = 0.7  # of TorchServe's throughput: what arrives in the open loop
 console = Console(stderr=True)
 
 
+def wide_console() -> Console:
+    """stdout; a file is as wide as the table."""
+    return Console() if sys.stdout.isatty() else Console(width=160)
+
+
 def say(text: str) -> None:
     console.print(f"{datetime.now(UTC):%H:%M:%S} {text}", highlight=False, markup=False, soft_wrap=True)
 
@@ -202,7 +207,7 @@ def _report(
         "figures": figures,
         "memory": {key: [asdict(each) for each in found] for key, found in measured.memory.items()},
     }
-    print_table(measured.samples, measured.left_out, Console())
+    print_table(measured.samples, measured.left_out, wide_console())
     save(stem, document, measured.samples)
     plot_systems(
         measured.samples, f"ResNet-50, {hardware.cpu}, {hardware.cpus} CPUs, {now:%Y-%m-%d}", Path(f"{stem}.png")
