@@ -1,0 +1,177 @@
+"""A bundle in two bytes a number: half the frames, fp32 at both ends, and its own tolerance."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from partition.agreement import Agreement, relative_error
+from partition.build import BuildOptions, build
+from partition.capture import run_whole, whole_module
+from partition.models import load_model
+from partition.precision import in_precision
+from partition.runtime import Golden, load_shard
+from partition.verify import Chain, random_batches, verify
+from shardline.commands.verify import summary
+from storage.bundle import Tolerance, stage_folder
+from storage.bundle_folder import read_bundle
+from wire.errors import FrameError, ModelError
+from wire.frame import Frame, decode, encode
+
+Reseal = Callable[..., Path]
+
+
+def pictures(count: int) -> list[np.ndarray]:
+    generator = np.random.default_rng(5)
+    return [generator.integers(0, 256, (1, 3, 32, 32), dtype=np.uint8) for _ in range(count)]
+
+
+def test_every_frame_between_two_stages_is_bf16(rounded_bundle: Path, small_bundle: Path) -> None:
+    rounded, exact = read_bundle(rounded_bundle), read_bundle(small_bundle)
+
+    assert rounded.precision == "bf16"
+    assert {spec.dtype for stage in rounded.stages[:-1] for spec in stage.outputs} == {"BF16"}
+    assert [spec.dtype for spec in rounded.stages[-1].outputs] == ["F32"]
+    assert [stage.output_bytes * 2 for stage in rounded.stages[:-1]] == [
+        stage.output_bytes for stage in exact.stages[:-1]
+    ]
+    assert sum(stage.weight_bytes for stage in rounded.stages) < 0.6 * sum(stage.weight_bytes for stage in exact.stages)
+
+
+def test_frames_carry_it_from_stage_to_stage_to_the_bit(rounded_bundle: Path) -> None:
+    """As the shards run on arrays of their own, so they run on views of a body."""
+    bundle = read_bundle(rounded_bundle)
+    shards = [load_shard(rounded_bundle / stage_folder(stage.index)) for stage in bundle.stages]
+    direct = travelled = {"pixels": np.concatenate(pictures(3))}
+
+    for shard in shards:
+        body = encode(Frame(tensors=travelled, bundle=bundle.digest, stage=shard.stage.index))
+        direct, travelled = shard.run(direct), shard.run(dict(decode(body).tensors))
+
+        assert all(direct[name].tobytes() == travelled[name].tobytes() for name in direct)
+    assert direct["output"].dtype == np.float32
+
+
+def test_the_chain_is_the_rounded_model_to_the_bit(rounded_bundle: Path) -> None:
+    model = in_precision(load_model("services.small_models:residual", size=32), "bf16")
+    (pixels,) = pictures(1)
+
+    (expected,) = run_whole(whole_module(model), torch.from_numpy(pixels))
+
+    assert np.array_equal(Chain(rounded_bundle).run_stages(pixels)[-1]["output"], expected.numpy())
+
+
+def test_joined_frames_and_nan(rounded_bundle: Path) -> None:
+    folder = rounded_bundle / stage_folder(1)
+    shard, golden = load_shard(folder), Golden.load(folder)
+
+    assert shard.can_join(golden)
+    broken = {name: value.copy() for name, value in golden.inputs.items()}
+    next(iter(broken.values())).flat[0] = np.nan
+    with pytest.raises(FrameError, match="holds NaN"):
+        shard.check(broken)
+
+
+def test_verify_compares_with_the_whole_in_fp32(rounded_bundle: Path) -> None:
+    noise = random_batches(read_bundle(rounded_bundle).stages[0].inputs[0], 2)
+    report = verify(rounded_bundle, pictures(3), noise)
+
+    assert report.passed
+    assert not report.all_equal  # rounding shows
+    assert 0 < report.max_relative_error < 0.05
+    assert [cut.name for cut in report.cuts] == ["output"]
+    assert report.tolerance == read_bundle(rounded_bundle).portable_tolerance
+    assert summary(report).startswith("bf16 split ~= whole: max relative error ")
+
+
+def test_verify_says_when_the_tolerance_is_not_kept(rounded_bundle: Path, reseal: Reseal) -> None:
+    strict = Tolerance(max_relative_error=1e-6, top1_agreement=1.0)
+    report = verify(reseal(rounded_bundle, portable_tolerance=strict), pictures(1))
+
+    assert not report.passed
+    assert summary(report).startswith("bf16 split != whole")
+
+
+def test_fp16(tmp_path: Path) -> None:
+    model = load_model("services.small_models:residual", size=32)
+    options = BuildOptions(cuts=("two",), stages=1, precision="fp16")
+    bundle, _ = build(model, "half", np.concatenate(pictures(2)), options, tmp_path / "half")
+
+    assert {spec.dtype for spec in bundle.stages[0].outputs} == {"F16"}
+    assert verify(tmp_path / "half", pictures(2)).passed
+
+
+def test_the_users_model_is_left_as_it_is() -> None:
+    model = load_model("services.small_models:residual", size=32)
+    in_precision(model, "bf16")
+
+    assert {parameter.dtype for parameter in model.module.parameters()} == {torch.float32}
+    assert in_precision(model, "fp32") is model
+
+
+class NamesItsDtype(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(3, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear(x.mean((2, 3), dtype=torch.float32))
+
+
+@pytest.mark.parametrize(
+    ("change", "precision", "message"),
+    [
+        ({}, "fp8", "allowed are fp32, bf16, fp16"),
+        ({"takes_pixels": True}, "bf16", "normalises its pixels by itself"),
+        ({"module": NamesItsDtype()}, "bf16", "does not run in bf16: .*follow the dtype of its input"),
+    ],
+)
+def test_what_cannot_be_rounded(change: dict[str, Any], precision: str, message: str) -> None:
+    model = replace(load_model("services.small_models:residual", size=32), **change)
+
+    with pytest.raises(ModelError, match=message):
+        in_precision(model, precision)
+
+
+class TestAgreement:
+    def test_adds_up(self) -> None:
+        agreement = Agreement()
+        agreement.add({"y": np.array([[1.0, 2.0]])}, {"y": np.array([[1.0, 2.02]])})
+        agreement.add({"y": np.array([[3.0, 2.0]])}, {"y": np.array([[2.0, 4.0]])})
+        agreement.add({"y": np.array([[9.0, 2.0]])}, {"y": np.array([[9.0, 9.5]])}, picture=False)
+
+        assert agreement.max_relative_error == pytest.approx(7.5 / 9.5)
+        assert (agreement.top1, agreement.classes) == (0.5, 2)
+
+    def test_a_tolerance_has_a_margin(self) -> None:
+        agreement = Agreement()
+        agreement.add({"y": np.array([[1.0, 2.0]])}, {"y": np.array([[1.0, 2.02]])})
+
+        assert agreement.tolerance() == Tolerance(max_relative_error=0.02, top1_agreement=0.9)
+        assert agreement.within(agreement.tolerance())
+
+    def test_next_to_nothing_must_agree_in_every_class(self) -> None:
+        agreement = Agreement()
+        agreement.add({"y": np.array([[1.0, 2.0]])}, {"y": np.array([[1.0, 2.0 + 1e-7]])})
+
+        assert agreement.tolerance() == Tolerance(max_relative_error=1e-4, top1_agreement=1.0)
+
+    @pytest.mark.parametrize(
+        ("found", "expected", "error"),
+        [
+            ([1.0, -2.0], [1.0, -2.0], 0.0),
+            ([1.0, -2.0], [1.0, -4.0], 0.5),
+            ([0.0], [0.0], 0.0),
+            ([0.5], [0.0], 0.5),
+            ([np.nan], [np.nan], 0.0),
+            ([np.nan], [1.0], np.inf),
+            ([1.0, 2.0], [1.0], np.inf),
+            ([], [], 0.0),
+        ],
+    )
+    def test_relative_error(self, found: list[float], expected: list[float], error: float) -> None:
+        assert relative_error(np.array(found), np.array(expected)) == error
