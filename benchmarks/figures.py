@@ -139,6 +139,7 @@ def headline(samples: Sequence[Sample]) -> dict[str, float | str | None]:
         "k3_over_torchserve_p50": ratio(p50(k3), p50(best(samples, torchserve, ALONE, "p50_ms", least=True))),
         "k3_bf16_over_torchserve_rps": max((each for each in bf16 if each is not None), default=None),
         "k3_over_ray_rps": ratio(rate(k3), rate(best(samples, ray, MANY, "rps"))),
+        **{f"k3_over_{system.replace('-', '_')}_rps": ratio(rate(k3), rate(system)) for system in ray},
         "k3_over_json_chain_rps": ratio(rate(k3), rate("json-chain")),
         "k3_over_k1_rps": ratio(rate(k3), rate(k1)),
         "k3_bf16_over_k1_bf16_rps": ratio(

@@ -24,18 +24,16 @@ class Micro:
     quick: bool = True  # part of a quick run, too
 
 
-def _all(bundle: Path, *, quick: bool) -> list[Micro]:
-    planner = Micro(module="planner", figures=("planner_over_best",), arguments=("--quick",))
-    requests = ("--requests", "1000" if quick else "10000")
+def _all(bundle: Path) -> list[Micro]:
     return [
         Micro(module="codec", figures=("codec_ms",)),
-        Micro(module="decoding", figures=("picture_ms",)),
+        Micro(module="decoding", figures=("picture_ms",), quick=False),
         Micro(module="stage_overhead", figures=("stage_overhead_ms", "stage_cpu_ms")),
         Micro(module="start_up", figures=("start_s", "start_cpu_s"), arguments=(str(bundle),)),
         Micro(module="router_hop", figures=("router_hop_ms", "kserve_router_hop_ms"), quick=False),
         Micro(module="batching", figures=("batch_8_over_batch_1", "worker_8_clients_us"), quick=False),
-        Micro(module="memory_flat", figures=("growth_mib",), arguments=requests),
-        planner,
+        Micro(module="memory_flat", figures=("growth_mib",), quick=False),
+        Micro(module="planner", figures=("planner_over_best",), arguments=("--quick",)),
     ]
 
 
@@ -46,7 +44,7 @@ def micro_figures(bundle: Path, say: Callable[[str], None], *, quick: bool) -> d
         bundle: three stages, compiled if they can be: one of them is started.
     """
     figures: dict[str, object] = {}
-    for micro in _all(bundle, quick=quick):
+    for micro in _all(bundle):
         if micro.quick or not quick:
             say(f"python -m benchmarks.{micro.module} {' '.join(micro.arguments)}")
             figures |= _figures(micro, say)

@@ -40,7 +40,10 @@ class Memory:
 
 
 class Tree:
-    """One started program and all that it starts. What it prints goes to `log`; or, if `asked`, to who asks it."""
+    """One started program and all that it starts. What it prints goes to `log`; or, if `asked`, to who asks it.
+
+    `env` is added to this process' own; None takes a variable away.
+    """
 
     def __init__(
         self,
@@ -48,7 +51,7 @@ class Tree:
         argv: Sequence[str],
         log: Path,
         *,
-        env: Mapping[str, str] | None = None,
+        env: Mapping[str, str | None] | None = None,
         cwd: Path | None = None,
         asked: bool = False,
     ) -> None:
@@ -58,7 +61,7 @@ class Tree:
         with log.open("wb") as output:
             self._popen = subprocess.Popen(
                 list(argv),
-                env={**os.environ, **(env or {})},
+                env={name: value for name, value in {**os.environ, **(env or {})}.items() if value is not None},
                 cwd=cwd,
                 stdin=subprocess.PIPE if asked else subprocess.DEVNULL,
                 stdout=subprocess.PIPE if asked else output,

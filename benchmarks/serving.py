@@ -62,7 +62,7 @@ def say(text: str) -> None:
 
 def main() -> int:
     arguments = _parse()
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # what a pod's environment says; TorchServe gets it, too
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # what a pod's environment says
     measured = Measured()
     with ending_all(), tempfile.TemporaryDirectory(prefix="bench-") as folder:
         try:
@@ -141,7 +141,7 @@ def _measure(
         say(f"{len(pictures.files)} of {len(files)} pictures: the whole model is sure of them")
         wanted = [*servers(bundles, pictures, client, say, quick=arguments.quick), *models[1:]]
         ready += [*start_all(_chosen(wanted, arguments.only), folder, measured, say), models[0]]
-        seconds = (2.0, 3.0, 3.0) if arguments.quick else (4.0, 6.0, 6.0)
+        seconds = (2.0, 3.0, 2.0) if arguments.quick else (3.0, 5.0, 4.0)
         rate_rps = _rate(ready)
         loads = [
             Load(clients=1, seconds=seconds[0]),

@@ -16,7 +16,8 @@ from benchmarks.load import Load, LoadProcess, LoadResult, Target
 from benchmarks.pictures import Pictures
 from benchmarks.processes import Memory, Tree
 
-_CHECK_S = 0.2
+# What this project found out about OpenMP is its own: a peer's processes get what its users have. None: not set.
+PLAIN_ENV: dict[str, str | None] = {"OMP_WAIT_POLICY": None, "OMP_NUM_THREADS": None}
 _RPS_KEPT = 0.95  # of a rate: a system that does less of it is not asked at it
 
 

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from benchmarks.bundles import ROOT
 from benchmarks.load import Target
 from benchmarks.processes import Tree
-from benchmarks.systems.base import Service
+from benchmarks.systems.base import PLAIN_ENV, Service
 from benchmarks.systems.ports import free_port, is_open
 from benchmarks.systems.shardline import ANSWER, START_S, graph_json, our_router
 from storage.bundle import stage_folder
@@ -19,7 +18,7 @@ from storage.bundle_folder import read_bundle
 
 @dataclass(kw_only=True)
 class JsonChain(Service):
-    """Each part's server and a router; the stages have the threads that Shardline's have."""
+    """Each part's server and a router."""
 
     bundle: Path
 
@@ -53,8 +52,7 @@ class JsonChain(Service):
             f"--model_dir={self.bundle / stage_folder(index)}",
             "--enable_grpc=false",
         ]
-        env = {"OMP_NUM_THREADS": str(os.cpu_count() or 1)}
-        return Tree(f"{self.key} part {index}", command, folder / f"{self.key}-{index}.log", env=env, cwd=ROOT)
+        return Tree(f"{self.key} part {index}", command, folder / f"{self.key}-{index}.log", env=PLAIN_ENV, cwd=ROOT)
 
     def _bodies(self, folder: Path) -> list[str]:
         folder.mkdir(parents=True, exist_ok=True)

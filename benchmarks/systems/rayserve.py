@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.bundles import ROOT
 from benchmarks.load import Target
 from benchmarks.processes import Tree
-from benchmarks.systems.base import Service
+from benchmarks.systems.base import PLAIN_ENV, Service
 from benchmarks.systems.peers import PYTHON, ensure_peer
 from benchmarks.systems.ports import free_port
 from benchmarks.systems.shardline import RAW
@@ -36,7 +36,7 @@ class Ray:
         self.port = free_port()
         self.temp = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # sockets' paths are limited to 107 bytes
         command = [str(PYTHON), "-m", "benchmarks.systems.ray_app", str(self.bundle), f"--port={self.port}"]
-        env = {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": ""}
+        env = PLAIN_ENV | {"RAY_USAGE_STATS_ENABLED": "0"}
         tree = Tree("ray", [*command, f"--temp={self.temp}"], folder / "ray.log", env=env, cwd=ROOT)
         try:
             tree.wait_until(lambda: "ready" in tree.printed().splitlines(), _START_S)

@@ -15,7 +15,7 @@ from benchmarks.bundles import ROOT
 from benchmarks.errors import UnavailableError
 from benchmarks.load import Target
 from benchmarks.processes import Tree
-from benchmarks.systems.base import Service
+from benchmarks.systems.base import PLAIN_ENV, Service
 from benchmarks.systems.peers import BIN, ensure_peer
 from benchmarks.systems.ports import free_port
 from benchmarks.systems.shardline import RAW, START_S
@@ -73,15 +73,15 @@ class TorchServe(Service):
         lines += [f"default_workers_per_model={_workers()}"] if self.tuned else []
         return "\n".join(lines) + "\n"
 
-    def _env(self, home: Path) -> dict[str, str]:
-        env = {
+    def _env(self, home: Path) -> dict[str, str | None]:
+        env = PLAIN_ENV | {
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",  # it starts its workers with the `python` on PATH
             "TMPDIR": str(home),  # a second one finds the first one's pid in the same folder, and gives up
             "TEMP": str(home),
             "LOG_LOCATION": str(home / "logs"),
             "METRICS_LOCATION": str(home / "logs"),
         }
-        return env | {"OMP_NUM_THREADS": str(max(1, _cores() // _workers())) if self.tuned else ""}
+        return env | ({"OMP_NUM_THREADS": str(max(1, _cores() // _workers()))} if self.tuned else {})
 
 
 def _cores() -> int:
