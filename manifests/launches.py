@@ -31,8 +31,11 @@ class Plan:
     url: str
 
 
-def make_plan(chain: Chain, folder: Path, *, port: int, router: Path | None) -> Plan:
-    """Give every component the port of its Service, every replica its own, and every step its address."""
+def make_plan(chain: Chain, folder: Path, *, port: int, router: Path | None, threads: int | None = None) -> Plan:
+    """Give every component the port of its Service, every replica its own, and every step its address.
+
+    `threads` is how many each stage computes with; None: as many as its CPU limit says.
+    """
     free = _free_ports(taken=port)
     ports = {workload.name: next(free) for workload in chain.workloads}
     if chain.graph is None:
@@ -40,7 +43,7 @@ def make_plan(chain: Chain, folder: Path, *, port: int, router: Path | None) -> 
     launches: list[Launch] = []
     services: dict[int, tuple[str, ...]] = {}
     for workload in chain.workloads:
-        replicas = _replicas(workload, ports, folder, free)
+        replicas = _replicas(workload, ports, folder, free, threads)
         launches += replicas
         if len(replicas) > 1:
             services[ports[workload.name]] = tuple(launch.name for launch in replicas)
@@ -51,11 +54,13 @@ def make_plan(chain: Chain, folder: Path, *, port: int, router: Path | None) -> 
     return Plan(launches=tuple(launches), services=services, url=url)
 
 
-def _replicas(workload: Workload, ports: Mapping[str, int], folder: Path, free: Iterator[int]) -> list[Launch]:
+def _replicas(
+    workload: Workload, ports: Mapping[str, int], folder: Path, free: Iterator[int], threads: int | None
+) -> list[Launch]:
     one = Launch(
         name=workload.name,
         argv=_argv(workload, ports, folder),
-        env=_env(workload, folder),
+        env=_env(workload, folder, threads),
         folder=folder,
         port=ports[workload.name],
         ready_path=workload.ready_path,
@@ -100,12 +105,14 @@ def _without(words: tuple[str, ...], flag: str) -> tuple[str, ...]:
     return tuple(kept)
 
 
-def _env(workload: Workload, folder: Path) -> dict[str, str]:
+def _env(workload: Workload, folder: Path, threads: int | None) -> dict[str, str]:
     env = dict(os.environ)
     env["INFERENCE_SERVICE_NAME"] = workload.service
     if workload.cpus is not None:
         env["OMP_NUM_THREADS"] = str(workload.cpus)
     env |= {name: _here(value, folder, workload) for name, value in workload.env.items()}
+    if threads is not None and workload.storage_uri is not None:
+        env["OMP_NUM_THREADS"] = str(threads)
     return _with_our_packages(env)
 
 

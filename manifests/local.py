@@ -35,6 +35,7 @@ def up(
     port: int = 8080,
     router: Path | None = None,
     console: Console | None = None,
+    threads: int | None = None,
     grace_s: float = GRACE_S,
 ) -> None:
     """Run the documents at `path` (a file or a folder) until Ctrl-C, SIGTERM or SIGHUP; a second one hurries.
@@ -44,6 +45,7 @@ def up(
     Args:
         port: where the chain is asked. With one stage it is the transformer's own, else the router's.
         router: KServe's own router binary instead of `manifests.router`; it can only listen on port 8080.
+        threads: that each stage computes with; None: as many as its CPU limit says.
         grace_s: how long processes may finish their requests before they are killed.
 
     Raises:
@@ -57,7 +59,7 @@ def up(
     with _sigterm_as_ctrl_c(), tempfile.TemporaryDirectory(prefix="shardline-up-") as folder:
         try:
             _fetch(chain, Path(folder), console)
-            plan = make_plan(chain, Path(folder), port=port, router=router)
+            plan = make_plan(chain, Path(folder), port=port, router=router, threads=threads)
             asyncio.run(_until_stopped(plan, console, grace_s))
         except KeyboardInterrupt:
             console.notice("stopped")

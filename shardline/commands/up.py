@@ -24,10 +24,14 @@ def up(
     router: Annotated[
         Path | None, typer.Option(help="KServe's own router binary, in place of the built-in one")
     ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="that each stage computes with; default: its CPU limit, which is best for one client"),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="leave out what the processes print")] = False,
 ) -> None:
     """Start every stage, the transformer and the router; print the URL when all are ready; Ctrl-C stops everything."""
-    run_up(manifests, port=port, router=router, console=RichConsole(quiet=quiet))
+    run_up(manifests, port=port, router=router, threads=threads, console=RichConsole(quiet=quiet))
 
 
 class RichConsole:

@@ -20,9 +20,23 @@ def test_what_is_rendered_is_what_is_started(
     plan = make_plan(chain, tmp_path, port=free_port(), router=None)
     argv = {launch.name.partition("#")[0].split("-", 2)[-1]: launch.argv for launch in plan.launches}
 
+    assert {launch.env["OMP_WAIT_POLICY"] for launch in plan.launches if "router" not in launch.name} == {"PASSIVE"}
     assert len(plan.launches) == 7  # twice two stages and the transformer, and the router
     assert set(argv) == {"0", "0-transformer", "1", "router"}
     assert f"--model_dir={tmp_path / chain.workloads[0].name}" in argv["0"]
     assert any(word.startswith("--predictor_host=127.0.0.1:") for word in argv["0-transformer"])
     for words in argv.values():
         assert not [word for word in words if word.startswith("--drain_seconds") or "/mnt/models" in word]
+
+
+def test_a_stage_has_the_threads_of_its_cpu_limit_unless_told_otherwise(
+    make_bundle: Callable[..., Bundle], tmp_path: Path, free_port: Callable[[], int]
+) -> None:
+    chain = read_chain(render(make_bundle(stages=2, threads=3), tmp_path, RenderOptions(storage="gs://b/m")))
+
+    def threads(asked: int | None) -> list[str]:
+        plan = make_plan(chain, tmp_path, port=free_port(), router=None, threads=asked)
+        return [launch.env["OMP_NUM_THREADS"] for launch in plan.launches if "router" not in launch.name]
+
+    assert threads(None) == ["1", "3", "3"]  # the transformer, and two stages
+    assert threads(2) == ["1", "2", "2"]
