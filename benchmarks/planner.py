@@ -27,6 +27,7 @@ from itertools import combinations, pairwise
 import numpy as np
 import torch
 
+from partition.cache import Cache, user_folder
 from partition.calibrate import calibrate
 from partition.cut import Shard, shards_between
 from partition.liveness import Liveness, Position
@@ -37,7 +38,7 @@ from partition.program import runnable
 from partition.runtime import LoadedShard, use_threads
 from partition.segments import FRAME_OVERHEAD_BYTES, Objective
 from shardline.console import say
-from shardline.hops import measure_hop
+from shardline.hops import hop_cost
 from shardline.samples import calibration_pixels, sample_pictures
 from storage.bundle import Bundle, PictureSpec, Stage, Task
 from wire.limits import Limits
@@ -67,7 +68,7 @@ def main() -> None:
     threads = use_threads()
     start = time.monotonic()
     model, pixels = resnet50(arguments.pictures)
-    hop = measure_hop()
+    hop = hop_cost(None, Cache(user_folder(), say), say)
     options = PlanOptions(stages=STAGES, batch=arguments.pictures, limits=Limits(), hop=lambda: hop)
     planned = make_plan(model, pixels, options, say)
     calm = plan(planned.liveness, planned.costs, replace(planned.goal, objective=Objective.LATENCY))
@@ -78,7 +79,7 @@ def main() -> None:
         pixels,
         arguments.rounds or (5 if arguments.quick else 10),
     )
-    figures |= {"threads": threads, "batch": arguments.pictures, "hop": [hop.fixed_ms, hop.per_mebibyte_ms]}
+    figures |= {"threads": threads, "batch": arguments.pictures, "hop": [hop.fixed_ms, hop.per_mebibyte_ms, hop.source]}
     print(json.dumps({"benchmark": "planner", **figures, "seconds": round(time.monotonic() - start, 1)}))
 
 

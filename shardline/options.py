@@ -112,26 +112,26 @@ def planning_options(
     Raises:
         ModelError: an option's value is none of its kind.
     """
-    from partition.cache import Cache, user_folder
-    from partition.segments import Objective
-    from shardline.hops import hop_cost
-
     names = _listed(cuts or "")
-    cache = Cache(user_folder(), say)
-    given = None if hop is None else parse_hop(hop)
-    return {
+    fields = {
         "stages": len(names) + 1 if names else stages,
         "cuts": names,
         "batch": batch,
         "limits": Limits(request_bytes=parse_bytes(limit)),
-        "objective": Objective(objective),
         "memory_bytes": tuple(parse_bytes(each, "--memory-per-stage") for each in _listed(memory_per_stage or "")),
         "devices": _listed(device),
         "speeds": (1.0,) if speeds is None else tuple(parse_number("--speeds", each) for each in _listed(speeds)),
-        "hop": lambda: hop_cost(given, cache, say, fresh=fresh),
-        "cache": cache,
         "fresh": fresh,
     }
+    given = None if hop is None else parse_hop(hop)
+
+    from partition.cache import Cache, user_folder
+    from partition.segments import Objective
+    from shardline.hops import hop_cost
+
+    cache = Cache(user_folder(), say)
+    hops = {"hop": lambda: hop_cost(given, cache, say, fresh=fresh), "cache": cache}
+    return fields | hops | {"objective": Objective(objective)}
 
 
 def _listed(text: str) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ torch.set_num_threads(1)
 # A shell that starts tests in the background has them ignore Ctrl-C, and so would each process that they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# What tests measure, on a machine that runs other tests, is not for the user's plans; it is kept for the next test.
+os.environ["XDG_CACHE_HOME"] = str(Path(tempfile.gettempdir()) / f"shardline-tests-{os.getuid()}-cache")
 
 SHARED_IMAGES = Path(__file__).resolve().parents[2] / "shared" / "images"
 

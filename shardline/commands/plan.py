@@ -55,8 +55,6 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON, all that --explain shows included")] = False,
 ) -> None:
     """Measure MODEL on this machine and show the plan; of a bundle's folder, show the plan that it was built by."""
-    from partition.explain import explain as weigh
-    from partition.planning import PlanOptions, make_plan
     from shardline.plan_plot import check_plot, draw_plan
     from shardline.tables import bundle_dict, plan_dict
 
@@ -77,6 +75,10 @@ def plan(
         hop=hop,
         fresh=fresh,
     )
+
+    from partition.explain import explain as weigh
+    from partition.planning import PlanOptions, make_plan
+
     loaded, pixels = load_with_pixels(model, weights, size, pictures)
     planned = make_plan(loaded, pixels, PlanOptions(**asked), say)
     document = plan_dict(planned, weigh(planned.liveness, planned.costs, planned.goal, planned.plan))

@@ -1,0 +1,170 @@
+"""`shardline plan`: what it prints, what it draws, and what it keeps for the next time."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from e2e.conftest import shardline
+from PIL import Image
+from services.processes import ROOT
+
+from partition.cache import Cache
+from partition.capture import random_pixels
+from partition.models import load_model
+from partition.planning import PlanOptions, make_plan
+from shardline.hops import cache_name, fit, hop_cost, measure_hop
+from shardline.options import planning_options
+from shardline.plan_plot import check_plot
+from wire.errors import ModelError, PlanError, ShardlineError
+
+SMALL = ("plan", "services.small_models:residual", "--size", "32", "--stages", "2")
+HOP = ("--hop", "0.4,3")
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The user's package can be imported from where the command runs, and nothing was measured before."""
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'tests'}")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.mark.slow
+def test_explained_drawn_and_kept(tmp_path: Path) -> None:
+    picture = tmp_path / "plan.png"
+    first = shardline(*SMALL, *HOP, "--batch", "2", "--explain", "--plot", str(picture))
+    second = shardline(*SMALL, *HOP, "--batch", "2", "--objective", "latency", "--json")
+    document = json.loads(second.stdout)
+
+    assert "measuring batch 2 on cpu" in first.stderr
+    assert "plans are possible" in first.stdout
+    assert "taken" in first.stdout
+    assert "a hop: 0.4 ms and 3.0 ms a MB (given)" in first.stdout
+    with Image.open(picture) as drawn:
+        assert drawn.format == "PNG"
+        assert drawn.width >= 1000
+        assert len(drawn.convert("RGB").resize((50, 50)).getcolors() or []) > 5
+    assert "measuring" not in second.stderr
+    assert "batch 2 on cpu was measured at" in second.stderr
+    assert document["objective"] == "latency"
+    assert document["hop"] == {"fixed_ms": 0.4, "per_mebibyte_ms": 3.0, "source": "given"}
+    assert document["latency_ms"] == pytest.approx(sum(stage["single_ms"] for stage in document["stages"]), abs=0.01)
+    assert document["explain"]["plans"] == document["explain"]["within_limits"] == 17
+    (taken,) = [each for each in document["explain"]["weighed"] if each["taken"]]
+    assert taken["cuts"] == [document["stages"][0]["cut"]]
+    assert taken["largest_memory_bytes"] == max(stage["memory_bytes"] for stage in document["stages"])
+
+
+@pytest.mark.slow
+def test_a_fast_second_machine_gets_more_of_the_model() -> None:
+    alike, faster = (
+        json.loads(shardline(*SMALL, *HOP, "--json", *more).stdout)["stages"] for more in ((), ("--speeds", "1,50"))
+    )
+
+    assert [stage["speed"] for stage in faster] == [1.0, 50.0]
+    assert faster[0]["position"] < alike[0]["position"]
+
+
+def asked(**changed: Any) -> dict[str, Any]:
+    """What the command makes of its options."""
+    plain = {
+        "stages": 2,
+        "cuts": None,
+        "batch": 1,
+        "limit": "6MB",
+        "objective": "throughput",
+        "memory_per_stage": None,
+        "device": "cpu",
+        "speeds": None,
+        "hop": "0.4,3",
+        "fresh": False,
+    }
+    return planning_options(**(plain | changed))
+
+
+def test_sizes_are_written_as_kubernetes_or_people_do() -> None:
+    sizes = asked(memory_per_stage="2Gi, 512MB,1.5g,100")["memory_bytes"]
+
+    assert sizes == (2 * 1024**3, 512 * 1024**2, 1536 * 1024**2, 100)
+
+
+MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
+    "speeds that are none": ({"speeds": "1,fast"}, "--speeds 'fast': write numbers above 0"),
+    "a speed of nothing": ({"speeds": "0"}, "--speeds '0': write numbers above 0"),
+    "half a hop": ({"hop": "3"}, "--hop '3': write two numbers"),
+    "a hop below nothing": ({"hop": "-1,3"}, "--hop '-1': write numbers from 0"),
+    "memory that is none": ({"memory_per_stage": "little"}, "--memory-per-stage 'little': write a size"),
+    "no kind of device": ({"device": "tpu"}, "device 'tpu': allowed are auto, cpu, cuda"),
+    "too many devices": ({"device": "cpu,cpu,cpu"}, "--device has 3 values for 2 stages: give one for all, or one for"),
+    "too many speeds": ({"speeds": "1,2,3,4"}, "--speeds has 4 values for 2 stages"),
+    "too little memory": ({"memory_per_stage": "1KB"}, "2 stages of at most 0.0 MB: the smallest largest stage is"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line(mistake: str) -> None:
+    changed, text = MISTAKES[mistake]
+    model = load_model("services.small_models:residual", size=32)
+
+    with pytest.raises(ShardlineError, match=re.escape(text)) as caught:
+        make_plan(model, random_pixels(model, 1).numpy(), PlanOptions(**asked(**changed)), lambda _: None)
+
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_one_line() -> None:
+    model = load_model("services.small_models:residual", size=32)
+
+    with pytest.raises(ModelError, match="device cuda"):
+        make_plan(model, random_pixels(model, 1).numpy(), PlanOptions(**asked(device="cpu,cuda")), lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [("plan.jpeg", "allowed are files that end with .png, .svg, .pdf"), ("nowhere/plan.png", "there is no folder")],
+)
+def test_a_picture_that_cannot_be_drawn_is_refused(path: str, text: str, tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match=text):
+        check_plot(tmp_path / path)
+
+
+# hops
+
+
+@pytest.mark.slow
+def test_a_hop_is_measured_through_real_servers() -> None:
+    measured = measure_hop(deadline_s=240)
+
+    assert 0 < measured.fixed_ms + 3 * measured.per_mebibyte_ms < 1000
+    assert measured.source.startswith("measured at 20")
+
+
+def test_a_line_is_laid_through_what_was_measured() -> None:
+    mebibyte = 1024**2
+    sloped = fit([0, mebibyte, 2 * mebibyte], [1.0, 3.0, 5.0])
+    falling = fit([0, mebibyte], [2.0, 1.0])
+
+    assert (sloped.fixed_ms, sloped.per_mebibyte_ms) == (1.0, 2.0)
+    assert (falling.fixed_ms, falling.per_mebibyte_ms) == (2.0, 0.0)
+
+
+def test_a_hop_that_is_given_is_taken(tmp_path: Path) -> None:
+    found = hop_cost((1.5, 2.5), Cache(tmp_path), pytest.fail)
+
+    assert (found.fixed_ms, found.per_mebibyte_ms, found.source) == (1.5, 2.5, "given")
+
+
+def test_a_hop_that_was_measured_is_taken(tmp_path: Path) -> None:
+    (name,) = remembered(tmp_path, {"fixed_ms": 7.0, "per_mebibyte_ms": 1.0, "source": "measured then"})
+
+    assert hop_cost(None, Cache(tmp_path), pytest.fail).fixed_ms == 7.0
+    assert name.parent == tmp_path / "hops"
+
+
+def remembered(folder: Path, document: dict[str, object]) -> list[Path]:
+    """A hop as an earlier run kept it."""
+    Cache(folder).put(cache_name(), document)
+    return list((folder / "hops").iterdir())
