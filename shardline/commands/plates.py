@@ -15,7 +15,8 @@ from shardline.console import err, out
 from wire.errors import ModelError
 
 if TYPE_CHECKING:
-    from training.plates.scene import Picture, Scene
+    from training.plates.picture import Picture
+    from training.plates.scene import Scene
     from training.plates.stream import Plates
 
 _AHEAD = 8  # pictures that wait for each process, so that none idles and memory stays small

@@ -13,7 +13,8 @@ from PIL import Image, ImageChops
 from training.plates.face import Face, draw_face
 from training.plates.fonts import families
 from training.plates.marks import Box, Mark, find
-from training.plates.scene import Scene, draw_onto
+from training.plates.picture import draw_onto
+from training.plates.scene import Scene
 from training.plates.style import random_style
 from training.plates.text import KINDS, Kind, parse_text, random_text
 from training.plates.warp import Matrix, Outline, Pose, move, oversampling, project, rectangle, scale, stand, warp

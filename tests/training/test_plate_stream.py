@@ -12,7 +12,8 @@ from services.processes import ROOT
 from shardline.samples import sample_files
 from training.plates.backgrounds import Backgrounds, split
 from training.plates.fonts import families
-from training.plates.scene import Picture, Scene
+from training.plates.picture import Picture
+from training.plates.scene import Scene
 from training.plates.stream import Plates
 from training.plates.text import parse_text
 from wire.errors import ModelError

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from training.plates.marks import Mark, Plate, area, clip
-from training.plates.scene import Picture
+from training.plates.picture import Picture
 from training.plates.text import CLASSES
 from wire.errors import ModelError
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.plates.backgrounds import Backgrounds
-from training.plates.scene import Picture, Scene, draw_picture
+from training.plates.picture import Picture, draw_picture
+from training.plates.scene import Scene
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,185 @@
+"""A picture with plates: a photograph, boards that are none, plates, what covers them, and the camera.
+
+Everything is drawn by lot from the generator that is passed in, so that a seed gives one picture.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from training.plates.backgrounds import Backgrounds
+from training.plates.camera import Exposure, expose, random_exposure
+from training.plates.cover import cover
+from training.plates.face import Face, draw_face, draw_sign
+from training.plates.marks import Box, Plate, find, hide
+from training.plates.scene import Scene
+from training.plates.spots import Spot, find_spot
+from training.plates.style import random_style
+from training.plates.text import KINDS, PlateText, random_text
+from training.plates.warp import Matrix, Outline, move, oversampling, paste_warped, scale
+from wire.errors import ModelError
+
+# without I, O, S, Z, G and Q, which might be taken for digits, and without the letters of plates
+_SIGN_LETTERS = "FHJKLMNPRTUVWXY"
+_SIGN_SHARE = 0.6  # of a plate's width: signs must leave room for plates
+_LEAST_CONTRAST = 45  # of each character, in luma, before the camera takes some; less only where fine strokes have less
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    pixels: NDArray[np.uint8]  # [height, width, 3], RGB
+    plates: tuple[Plate, ...]
+    background: str  # its file's name
+    exposure: Exposure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Canvas:
+    """A picture in the making."""
+
+    random: np.random.Generator
+    scene: Scene
+    fonts: tuple[str, ...]
+    image: Image.Image
+    taken: list[Box] = field(default_factory=list)
+
+
+def draw_picture(
+    random: np.random.Generator, scene: Scene, fonts: tuple[str, ...], backgrounds: Backgrounds
+) -> Picture:
+    """One picture and what is in it.
+
+    Raises:
+        ModelError: a font or a photograph cannot be read.
+    """
+    image, name = backgrounds.part(random, scene.size)
+    canvas = _Canvas(random=random, scene=scene, fonts=fonts, image=image)
+    if random.random() < scene.signs:
+        _draw_signs(canvas)
+    count = 0 if random.random() < scene.empty else int(random.integers(scene.plates[0], scene.plates[1] + 1))
+    widths = sorted((_random_width(canvas) for _ in range(count)), reverse=True)
+    plates = [plate for width in widths if (plate := _draw_plate(canvas, scene.text or random_text(random), width))]
+    if any(random.random() < scene.covered for _ in plates):
+        plates = _cover(canvas, plates, backgrounds)
+    exposure = random_exposure(random, scene.camera, _finest_px(plates))
+    return Picture(
+        pixels=expose(random, image, exposure, scene.camera),
+        plates=tuple(plates),
+        background=name,
+        exposure=exposure,
+    )
+
+
+def draw_onto(
+    random: np.random.Generator,
+    photo: Image.Image,
+    text: PlateText,
+    scene: Scene,
+    fonts: tuple[str, ...],
+    width_px: float,
+) -> Plate:
+    """Draw one plate with this text, `width_px` wide, somewhere into a photograph (RGB); nothing else changes in it.
+
+    Of the scene it takes kinds, rotation, tilt and wear.
+
+    Raises:
+        ModelError: there is no room for it, or its font cannot be read.
+    """
+    of_photo = replace(scene, size=photo.size, least_width_px=8, cut_off=0.0)
+    canvas = _Canvas(random=random, scene=of_photo, fonts=fonts, image=photo)
+    plate = _draw_plate(canvas, text, width_px)
+    if plate is None:
+        raise ModelError(
+            f"a plate of {width_px:.0f} pixels has no room in {photo.width} x {photo.height}: make it smaller"
+        )
+    return plate
+
+
+def _draw_plate(canvas: _Canvas, text: PlateText, width_px: float) -> Plate | None:
+    random, scene = canvas.random, canvas.scene
+    kind = scene.kinds[random.integers(0, len(scene.kinds))]
+    style = random_style(random, kind, canvas.fonts)
+    spot = find_spot(random, scene, canvas.taken, style.aspect, width_px)
+    if spot is None:
+        return None
+    gain = _gain(canvas, spot.outline)
+    for level in float(random.uniform(0, scene.wear)) * np.array((1, 0.5, 0)):
+        face = draw_face(random, text, kind, style, spot.face_height_px, level)
+        if face.contrast * gain >= _LEAST_CONTRAST:
+            break
+    gain = max(gain, min(1.0, _LEAST_CONTRAST / max(face.contrast, 1.0)))
+    matrix = _put(canvas, face, spot, gain)
+    plate = Plate(
+        kind=kind,
+        text=text,
+        font=style.font.family,
+        outline=spot.outline,
+        level=float(level),
+        contrast=face.contrast * gain,
+        marks=find(face, matrix, text, kind),
+    )
+    return hide(plate, scene.size, None)
+
+
+def _draw_signs(canvas: _Canvas) -> None:
+    random, scene = canvas.random, canvas.scene
+    for _ in range(random.integers(1, 3)):
+        style = random_style(random, KINDS[random.integers(0, len(KINDS))], canvas.fonts)
+        spot = find_spot(random, scene, canvas.taken, style.aspect, _SIGN_SHARE * _random_width(canvas))
+        if spot:
+            letters = random.integers(0, len(_SIGN_LETTERS), random.integers(0, 8))
+            word = "".join(_SIGN_LETTERS[each] for each in letters)
+            sign = draw_sign(random, word, style, spot.face_height_px, scene.wear)
+            _put(canvas, sign, spot, _gain(canvas, spot.outline))
+
+
+def _random_width(canvas: _Canvas) -> float:
+    """Small ones are as likely as large ones: even in the logarithm."""
+    most = canvas.scene.most_width * canvas.scene.size[0]
+    return float(np.exp(canvas.random.uniform(np.log(canvas.scene.least_width_px), np.log(most))))
+
+
+def _put(canvas: _Canvas, face: Face, spot: Spot, gain: float) -> Matrix:
+    """Draw a face into the picture, its brightness times `gain`; its matrix."""
+    board = face.board
+    unit = board.height
+    # the face's plate is whole pixels wide, so that its proportions may be a little off the style's
+    fit = np.diag((face.aspect * unit / board.width, 1.0, 1.0))
+    middle = move(-(board.left + board.right) / 2, -(board.top + board.bottom) / 2)
+    matrix = spot.matrix @ scale(1 / unit) @ fit @ middle
+    paste_warped(canvas.image, _times(face.image, gain), matrix, oversampling(spot.outline.width_px))
+    return matrix
+
+
+def _gain(canvas: _Canvas, outline: Outline) -> float:
+    """What makes a board about as bright as what is around it; 1 in some pictures."""
+    if canvas.random.random() < 0.3:
+        return 1.0
+    left, top, right, bottom = (int(each) for each in outline.box)
+    around = canvas.image.crop((left, top, right + 1, bottom + 1)).convert("L").resize((1, 1), Image.Resampling.BOX)
+    grey = float(np.asarray(around)[0, 0])
+    return float(np.clip(0.5 + 0.5 * grey / 128, 0.55, 1.1) * canvas.random.uniform(0.9, 1.1))
+
+
+def _times(face: Image.Image, gain: float) -> Image.Image:
+    """An RGBA picture with its colours times `gain`."""
+    grey = np.arange(256)
+    lit = np.minimum(grey * gain, 255).astype(int)
+    return face.point(np.concatenate((lit, lit, lit, grey)).tolist())
+
+
+def _cover(canvas: _Canvas, plates: Sequence[Plate], backgrounds: Backgrounds) -> list[Plate]:
+    """Something before one of the plates, which may reach over to its neighbours."""
+    plate = plates[int(canvas.random.integers(0, len(plates)))]
+    other, _ = backgrounds.part(canvas.random, canvas.scene.size)
+    hidden = cover(canvas.random, canvas.image, other, plate.outline.corners)
+    return [hide(each, canvas.scene.size, hidden) for each in plates]
+
+
+def _finest_px(plates: Sequence[Plate]) -> float:
+    """The height of the smallest character; what is usual where there is none."""
+    heights = [mark.box[3] - mark.box[1] for plate in plates for mark in plate.marks if len(mark.label) == 1]
+    return min(heights, default=16.0)
