@@ -57,11 +57,11 @@ def draw_picture(
     """
     image, name = backgrounds.part(random, scene.size)
     canvas = _Canvas(random=random, scene=scene, fonts=fonts, image=image)
-    if random.random() < scene.signs:
-        _draw_signs(canvas)
     count = 0 if random.random() < scene.empty else int(random.integers(scene.plates[0], scene.plates[1] + 1))
     widths = sorted((_random_width(canvas) for _ in range(count)), reverse=True)
-    plates = [plate for width in widths if (plate := _draw_plate(canvas, scene.text or random_text(random), width))]
+    plates = [plate for width in widths if (plate := _draw_some_plate(canvas, width))]
+    if random.random() < scene.signs:
+        _draw_signs(canvas)
     if any(random.random() < scene.covered for _ in plates):
         plates = _cover(canvas, plates, backgrounds)
     exposure = random_exposure(random, scene.camera, _finest_px(plates))
@@ -96,6 +96,13 @@ def draw_onto(
             f"a plate of {width_px:.0f} pixels has no room in {photo.width} x {photo.height}: make it smaller"
         )
     return plate
+
+
+def _draw_some_plate(canvas: _Canvas, width_px: float) -> Plate | None:
+    """A plate, half as wide where there is no room for it; None where there is none for that one either."""
+    text = canvas.scene.text or random_text(canvas.random)
+    smaller_px = max(width_px / 2, canvas.scene.least_width_px)
+    return _draw_plate(canvas, text, width_px) or _draw_plate(canvas, text, smaller_px)
 
 
 def _draw_plate(canvas: _Canvas, text: PlateText, width_px: float) -> Plate | None:
