@@ -13,17 +13,15 @@ Without a GPU it says so in a line. The last line is one JSON object.
 
 import json
 import sys
-import tempfile
 from argparse import ArgumentParser
 from pathlib import Path
 
 import torch
 
 from benchmarks.bundles import BundleSpec, ensure
-from benchmarks.errors import UnavailableError, WrongReplyError
 from benchmarks.load import Load, LoadProcess
 from benchmarks.pictures import Pictures, write_jpegs
-from benchmarks.processes import ending_all
+from benchmarks.running import run_benchmark
 from benchmarks.serving import say
 from benchmarks.systems.inprocess import InProcess
 from benchmarks.systems.shardline import ShardlineChain
@@ -40,21 +38,12 @@ def main() -> int:
         print("no GPU here: nothing is measured")
         print(json.dumps({"benchmark": "gpu", "gpu": None}))
         return 0
-    with ending_all(), tempfile.TemporaryDirectory(prefix="bench-") as name:
-        folder = Path(name)
-        (folder / "pictures").mkdir()
-        try:
-            print(json.dumps(run(folder, seconds)))
-        except (UnavailableError, WrongReplyError) as exc:
-            say(f"error: {exc}")
-            return 1
-        except KeyboardInterrupt:
-            return 130
-    return 0
+    return run_benchmark(lambda folder: run(folder, seconds))
 
 
 def run(folder: Path, seconds: float) -> dict[str, object]:
-    files = write_jpegs(folder / "pictures")
+    (pictures_folder := folder / "pictures").mkdir()
+    files = write_jpegs(pictures_folder)
     client = LoadProcess(folder / "load.log")
     bundles = {count: ensure(spec(count), say) for count in STAGES}
     whole = InProcess(key="whole", bundle=bundles[1], program="compiled", files=files, device="cuda")

@@ -15,8 +15,7 @@ A plot for each, and one JSON file, go into benchmarks/results/. The last line i
 import json
 import os
 import sys
-import tempfile
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -25,14 +24,13 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.bundles import BundleSpec, ensure
-from benchmarks.errors import UnavailableError, WrongReplyError
 from benchmarks.growth_plots import plot_series
 from benchmarks.hardware import this_machine, versions
 from benchmarks.load import Load, LoadProcess
 from benchmarks.micro import run_micro
 from benchmarks.pictures import Pictures, write_jpegs
 from benchmarks.pipeline import Costs, Line, loaded_latency_ms
-from benchmarks.processes import ending_all
+from benchmarks.running import run_benchmark
 from benchmarks.series import Point, Series
 from benchmarks.serving import RESULTS, say
 from benchmarks.systems.base import Sample
@@ -71,11 +69,12 @@ class Machine:
     files: list[Path]
     client: LoadProcess
     compiled: bool
+    model: str = "resnet50"
     started: int = 0
     known: dict[BundleSpec, Pictures] = field(default_factory=dict)
 
     def spec(self, stages: int, size: int | None = None) -> BundleSpec:
-        return BundleSpec(stages=stages, size=None if size == 224 else size, compiled=self.compiled)
+        return BundleSpec(stages=stages, model=self.model, size=None if size == 224 else size, compiled=self.compiled)
 
     @contextmanager
     def chain(
@@ -140,29 +139,25 @@ def main() -> int:
     parser = ArgumentParser(description="Measure how a chain grows, beside what the pipeline model predicts.")
     parser.add_argument("--quick", action="store_true", help="fewer points, one round; within five minutes")
     parser.add_argument("--compiled", action="store_true", help="compiled shards: building them takes minutes")
+    parser.add_argument("--model", default="resnet50", help="torchvision's name")
     parser.add_argument("--only", default="", help="comma list of stages, batch, size, clients, replicas")
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    with ending_all(), tempfile.TemporaryDirectory(prefix="bench-") as name:
-        folder = Path(name)
-        (folder / "pictures").mkdir()
-        machine = Machine(
-            scope=QUICK if arguments.quick else Scope(),
-            folder=folder,
-            files=write_jpegs(folder / "pictures"),
-            client=LoadProcess(folder / "load.log"),
-            compiled=arguments.compiled,
-        )
-        try:
-            print(json.dumps(run(machine, arguments.out, tuple(filter(None, arguments.only.split(","))))))
-        except (UnavailableError, WrongReplyError) as exc:
-            say(f"error: {exc}")
-            return 1
-        except KeyboardInterrupt:
-            say("stopped")
-            return 130
-    return 0
+    return run_benchmark(lambda folder: grow(arguments, folder))
+
+
+def grow(arguments: Namespace, folder: Path) -> dict[str, object]:
+    (folder / "pictures").mkdir()
+    machine = Machine(
+        scope=QUICK if arguments.quick else Scope(),
+        folder=folder,
+        files=write_jpegs(folder / "pictures"),
+        client=LoadProcess(folder / "load.log"),
+        compiled=arguments.compiled,
+        model=arguments.model,
+    )
+    return run(machine, arguments.out, tuple(filter(None, arguments.only.split(","))))
 
 
 def run(machine: Machine, out: Path, only: Sequence[str]) -> dict[str, object]:
@@ -174,7 +169,7 @@ def run(machine: Machine, out: Path, only: Sequence[str]) -> dict[str, object]:
             say(f"growth with {name}")
             series.append(measure(machine, costs))
     hardware, now = this_machine(), datetime.now(UTC)
-    stem = out / f"growth_{hardware.slug}_{now:%Y-%m-%d}"
+    stem = out / f"growth_{machine.model}_{hardware.slug}_{now:%Y-%m-%d}"
     document = {
         "command": "python -m benchmarks.growth " + " ".join(sys.argv[1:]),
         "date": f"{now:%Y-%m-%d %H:%M} UTC",
@@ -186,7 +181,7 @@ def run(machine: Machine, out: Path, only: Sequence[str]) -> dict[str, object]:
     out.mkdir(parents=True, exist_ok=True)
     Path(f"{stem}.json").write_text(json.dumps(document, indent=1) + "\n")
     for each in series:
-        plot_series(each, f"ResNet-50, {hardware.cpu}, {hardware.cpus} CPUs", Path(f"{stem}_{each.name}.png"))
+        plot_series(each, f"{machine.model}, {hardware.cpu}, {hardware.cpus} CPUs", Path(f"{stem}_{each.name}.png"))
     say(f"{stem}.json and a plot for each series are written")
     return {"benchmark": "growth", **{each.name: each.off() for each in series}}
 

@@ -10,15 +10,14 @@ The ceiling: no growth; a few MiB are the allocator's.
 The last line is one JSON object; `growth_mib` is the most that any process grew.
 """
 
-import json
+import sys
 from argparse import ArgumentParser
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from benchmarks.errors import UnavailableError
 from benchmarks.load import Load, LoadProcess, top_class
 from benchmarks.pictures import Pictures, write_jpegs
-from benchmarks.processes import ending_all
+from benchmarks.running import run_benchmark
 from benchmarks.stage import Asker
 from benchmarks.systems.shardline import ANSWER, ShardlineChain
 from benchmarks.wide import build_wide
@@ -27,13 +26,11 @@ _CLIENTS = 4
 _SECONDS = 5.0  # between two looks at how many are answered
 
 
-def main() -> None:
+def main() -> int:
     parser = ArgumentParser(description="Measure whether memory is flat.")
     parser.add_argument("--requests", type=int, default=10_000)
     requests = parser.parse_args().requests
-    with ending_all(), TemporaryDirectory(prefix="bench-") as folder:
-        figures = measure(Path(folder), requests)
-    print(json.dumps({"benchmark": "memory_flat", "requests": requests, **figures}))
+    return run_benchmark(lambda folder: measure(folder, requests))
 
 
 def measure(folder: Path, requests: int) -> dict[str, object]:
@@ -50,7 +47,13 @@ def measure(folder: Path, requests: int) -> dict[str, object]:
     after = _by_name(chain)
     chain.stop()
     grown = [late - early for name in after for early, late in zip(before[name], after[name], strict=True)]
-    return {"growth_mib": round(max(grown), 1), "before_mib": before, "after_mib": after}
+    return {
+        "benchmark": "memory_flat",
+        "requests": requests,
+        "growth_mib": round(max(grown), 1),
+        "before_mib": before,
+        "after_mib": after,
+    }
 
 
 def _learn_classes(chain: ShardlineChain) -> None:
@@ -82,4 +85,4 @@ def _by_name(chain: ShardlineChain) -> dict[str, list[float]]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

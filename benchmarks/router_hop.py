@@ -17,11 +17,11 @@ import sys
 import time
 from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
 
 from benchmarks.bundles import ROOT
 from benchmarks.errors import UnavailableError
-from benchmarks.processes import Tree, ending_all
+from benchmarks.processes import Tree
+from benchmarks.running import run_benchmark
 from benchmarks.stage import Asker
 from benchmarks.systems.ports import free_port, is_open
 from benchmarks.systems.shardline import KSERVE_ROUTER_PORT, kserve_router, our_router
@@ -31,21 +31,19 @@ STEPS = 2
 WARM, TURNS = 20, 150
 
 
-def main() -> None:
+def main(folder: Path) -> dict[str, object]:
     figures: dict[str, float | None] = {"router_hop_ms": None, "kserve_router_hop_ms": None}
-    with ending_all(), TemporaryDirectory(prefix="bench-") as name:
-        folder = Path(name)
-        echo_port = free_port()
-        command = [sys.executable, "-m", "benchmarks.systems.echo", str(echo_port)]
-        echo = Tree("echo", command, folder / "echo.log", cwd=ROOT)
-        echo.wait_until(lambda: is_open(echo_port), 30)
-        port = free_port()
-        figures |= measure("router", our_router(graph(echo_port), port, folder / "router.log"), port, echo_port)
-        try:
-            figures |= measure("kserve_router", theirs(echo_port, folder), KSERVE_ROUTER_PORT, echo_port)
-        except UnavailableError as exc:
-            print(f"KServe's router is left out: {exc}")
-    print(json.dumps({"benchmark": "router_hop", **figures}))
+    echo_port = free_port()
+    command = [sys.executable, "-m", "benchmarks.systems.echo", str(echo_port)]
+    echo = Tree("echo", command, folder / "echo.log", cwd=ROOT)
+    echo.wait_until(lambda: is_open(echo_port), 30)
+    port = free_port()
+    figures |= measure("router", our_router(graph(echo_port), port, folder / "router.log"), port, echo_port)
+    try:
+        figures |= measure("kserve_router", theirs(echo_port, folder), KSERVE_ROUTER_PORT, echo_port)
+    except UnavailableError as exc:
+        print(f"KServe's router is left out: {exc}")
+    return {"benchmark": "router_hop", **figures}
 
 
 def graph(echo_port: int) -> dict[str, object]:
@@ -97,4 +95,4 @@ def _ask_ms(asker: Asker, body: bytes) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_benchmark(main))

@@ -14,11 +14,9 @@ What cannot be measured here is left out and said so. Results go into benchmarks
 object.
 """
 
-import json
 import os
 import shlex
 import sys
-import tempfile
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -30,7 +28,6 @@ from statistics import median
 from rich.console import Console
 
 from benchmarks.bundles import ROOT
-from benchmarks.errors import UnavailableError
 from benchmarks.figures import MANY, by_round, headline
 from benchmarks.hardware import Hardware, this_machine, versions
 from benchmarks.load import Load, LoadProcess
@@ -38,9 +35,9 @@ from benchmarks.matrix import Bundles, build_bundles, floors, servers
 from benchmarks.micro import micro_figures
 from benchmarks.pictures import write_jpegs
 from benchmarks.plots import plot_systems
-from benchmarks.processes import ending_all
 from benchmarks.report import print_table, save
 from benchmarks.rounds import Measured, measure_rounds, start_all
+from benchmarks.running import run_benchmark
 from benchmarks.systems.base import System
 from storage.bundle_folder import read_bundle
 
@@ -64,19 +61,10 @@ def main() -> int:
     arguments = _parse()
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # what a pod's environment says
     measured = Measured()
-    with ending_all(), tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        try:
-            document = run(arguments, Path(folder), measured)
-        except UnavailableError as exc:
-            console.print(f"error: {exc}", markup=False)
-            return 1
-        except KeyboardInterrupt:
-            console.print("stopped")
-            return 130
-    print(json.dumps(document))
+    code = run_benchmark(lambda folder: run(arguments, folder, measured))
     for system in measured.wrong:
         console.print(f"error: {measured.left_out[system]}", markup=False)
-    return 1 if measured.wrong else 0
+    return 1 if measured.wrong else code
 
 
 def _parse() -> Namespace:

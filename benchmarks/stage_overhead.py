@@ -12,29 +12,32 @@ The ceiling: two transfers of 3.2 MB over the loopback, which `loopback_ms` meas
 The last line is one JSON object; `stage_overhead_ms` is the median.
 """
 
-import json
 import socket
+import sys
 import threading
 import time
 from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
 
-from benchmarks.processes import ending_all
+from benchmarks.running import run_benchmark
 from benchmarks.stage import Asker, Server, model_ms, running_stage
 from benchmarks.wide import MIDDLE, build_wide
 
 WARM, TURNS = 50, 300
 
 
-def main() -> None:
-    with ending_all(), TemporaryDirectory(prefix="bench-") as folder:
-        with running_stage(build_wide(Path(folder) / "wide"), MIDDLE, Path(folder)) as server:
-            figures = measure(server)
-            figures["loopback_ms"] = round(loopback_ms(server.frame), 3)
-        with running_stage(build_wide(Path(folder) / "narrow", 2), MIDDLE, Path(folder)) as server:
-            narrow = measure(server)
-    print(json.dumps({"benchmark": "stage_overhead", **figures, "narrow": narrow}))
+def main(folder: Path) -> dict[str, object]:
+    with running_stage(build_wide(folder / "wide"), MIDDLE, _made(folder / "1")) as server:
+        figures = measure(server)
+        figures["loopback_ms"] = round(loopback_ms(server.frame), 3)
+    with running_stage(build_wide(folder / "narrow", 2), MIDDLE, _made(folder / "2")) as server:
+        narrow = measure(server)
+    return {"benchmark": "stage_overhead", **figures, "narrow": narrow}
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
 
 
 def measure(server: Server) -> dict[str, float]:
@@ -94,4 +97,4 @@ def _receive(connection: socket.socket, block: bytearray) -> bool:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_benchmark(main))

@@ -11,40 +11,41 @@ The ceiling: `import_s`, what importing torch and KServe's server takes by itsel
 The last line is one JSON object; `start_s` is the median.
 """
 
-import json
 import subprocess
 import sys
 import time
 from argparse import ArgumentParser
 from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
 
 from benchmarks.bundles import BundleSpec, ensure
-from benchmarks.processes import ending_all
+from benchmarks.running import run_benchmark
 from benchmarks.stage import running_stage
 
 
-def main() -> None:
+def main() -> int:
     parser = ArgumentParser(description="Measure how long a stage takes to get ready.")
     parser.add_argument("bundle", nargs="?", type=Path)
     parser.add_argument("--turns", type=int, default=3)
     arguments = parser.parse_args()
-    bundle = arguments.bundle or ensure(BundleSpec(stages=3, compiled=True), print)
+    return run_benchmark(lambda folder: measure(folder, arguments.bundle, arguments.turns))
+
+
+def measure(folder: Path, given: Path | None, turns: int) -> dict[str, object]:
+    bundle = given or ensure(BundleSpec(stages=3, compiled=True), print)
     starts_s, cpus_s, imports_s = [], [], []
-    with ending_all(), TemporaryDirectory(prefix="bench-") as folder:
-        for turn in range(arguments.turns):
-            (place := Path(folder) / str(turn)).mkdir()
-            with running_stage(bundle.resolve(), 1, place) as server:
-                starts_s.append(server.start_s)
-                cpus_s.append(server.tree.cpu_s())
-            imports_s.append(_import_s())
+    for turn in range(turns):
+        (place := folder / str(turn)).mkdir()
+        with running_stage(bundle.resolve(), 1, place) as server:
+            starts_s.append(server.start_s)
+            cpus_s.append(server.tree.cpu_s())
+        imports_s.append(_import_s())
     figures = {
         "start_s": round(median(starts_s), 3),
         "start_cpu_s": round(median(cpus_s), 3),
         "import_s": round(median(imports_s), 3),
     }
-    print(json.dumps({"benchmark": "start_up", "bundle": bundle.name, "starts_s": starts_s, **figures}))
+    return {"benchmark": "start_up", "bundle": bundle.name, "starts_s": starts_s, **figures}
 
 
 def _import_s() -> float:
@@ -54,4 +55,4 @@ def _import_s() -> float:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
