@@ -63,7 +63,7 @@ def _bounds(planned: "Planned") -> list[int]:
 
 
 def _draw_times(axes: Any, planned: "Planned") -> None:
-    """Milliseconds from the input on, in a colour for each stage, and what the stage comes to."""
+    """Milliseconds from the input on, a colour for each stage; sums rise, so the upper left has room for words."""
     bounds = _bounds(planned)
     total = 0.0
     for stage, (start, end) in zip(planned.plan.stages, pairwise(bounds), strict=True):
@@ -71,35 +71,22 @@ def _draw_times(axes: Any, planned: "Planned") -> None:
         heights = [total + (each - sums[0]) / stage.place.speed for each in sums]
         colour = _COLOURS[stage.index % len(_COLOURS)]
         axes.fill_between(range(start, end + 1), heights, color=colour, alpha=0.3, linewidth=0)
-        axes.plot(range(start, end + 1), heights, color=colour, linewidth=1.6)
+        axes.plot(range(start, end + 1), heights, color=colour, linewidth=2, label=_describe(stage))
         total = heights[-1]
     axes.set_xlim(0, bounds[-1])
-    axes.set_ylim(0, total * 1.3 or 1)
+    axes.set_ylim(0, total * 1.05 or 1)
     axes.set_ylabel(f"model, ms from the input on\n(batch {planned.plan.batch})")
     for cut in bounds[1:-1]:
         axes.axvline(cut, color=_GREY, linestyle="--", linewidth=0.9)
-    _describe_stages(axes, planned, bounds)
+    axes.legend(loc="upper left", framealpha=0.95, edgecolor="none")
 
 
-def _describe_stages(axes: Any, planned: "Planned", bounds: list[int]) -> None:
-    """Over each stage what it costs, in two rows where stages are narrow."""
-    narrow = min(end - start for start, end in pairwise(bounds)) < 0.16 * bounds[-1]
-    for stage, (start, end) in zip(planned.plan.stages, pairwise(bounds), strict=True):
-        here = "" if stage.place.device == "cpu" and stage.place.speed == 1 else f", {_place(stage.place)}"
-        text = (
-            f"stage {stage.index}{here}\n{stage.model_ms:.1f} + {stage.hop_ms:.1f} ms\n"
-            f"{stage.memory_bytes / _MEBIBYTE:.0f} MB"
-        )
-        axes.text(
-            *((start + end) / 2, 0.99 - (0.17 if narrow and stage.index % 2 else 0)),
-            text,
-            transform=axes.get_xaxis_transform(),
-            color=_COLOURS[stage.index % len(_COLOURS)],
-            ha="center",
-            va="top",
-            linespacing=1.25,
-            fontweight="bold",
-        )
+def _describe(stage: Any) -> str:
+    """A stage in one line of the legend."""
+    here = "" if stage.place.device == "cpu" and stage.place.speed == 1 else f" on {_place(stage.place)}"
+    end = "" if stage.cut is None else f" to {stage.cut.name}"
+    held = stage.memory_bytes / _MEBIBYTE
+    return f"stage {stage.index}{end}{here}: {stage.model_ms:.1f} ms + hop {stage.hop_ms:.1f}, holds {held:.0f} MB"
 
 
 def _place(place: Any) -> str:
@@ -124,6 +111,8 @@ def _draw_bodies(axes: Any, planned: "Planned") -> None:
     for cut in bounds[1:-1]:
         axes.axvline(cut, color=_GREY, linestyle="--", linewidth=0.9)
         axes.plot([cut], [sizes[cut]], "o", color="black", markersize=5)
+        if any(0 < other - cut < 0.07 * bounds[-1] for other in bounds[1:-1]):
+            continue  # its number would lie on the next one's
         late = cut > 0.9 * bounds[-1]
         axes.annotate(
             f"{sizes[cut]:.2f} MB",
@@ -137,12 +126,12 @@ def _draw_bodies(axes: Any, planned: "Planned") -> None:
 
 
 def _name_positions(axes: Any, planned: "Planned") -> None:
-    """The cuts by name, and the ends of modules as far as there is room, the outer modules first."""
+    """The cuts by name, then the ends of modules, the outer ones first, as far as there is room."""
     bounds = _bounds(planned)
     cuts = {position.index + 1: position.name for position in planned.plan.cuts}
-    shown = {0: "input", bounds[-1]: "output", **cuts}
+    shown = {0: "input", bounds[-1]: "output"}
     ends = {position.index + 1: position.names[0] for position in planned.liveness.positions if position.names}
-    for edge, name in sorted(ends.items(), key=lambda each: (each[1].count("."), -each[0])):
+    for edge, name in [*cuts.items(), *sorted(ends.items(), key=lambda each: (each[1].count("."), -each[0]))]:
         if all(abs(edge - other) >= bounds[-1] / _LABELS for other in shown):
             shown[edge] = name
     edges = sorted(shown)
