@@ -30,7 +30,11 @@ class Bundles:
 
 
 def build_bundles(stages: Sequence[int], precisions: Sequence[str], say: Say, *, compiled: bool) -> Bundles:
-    """Build what is to be served; without compiled shards where they cannot be made here."""
+    """Build what is to be served; without compiled shards where they cannot be made here.
+
+    Raises:
+        UnavailableError: not even portable ones can.
+    """
     folders: dict[tuple[int, str], Path] = {}
     left_out: dict[str, str] = {}
     for precision in precisions:
@@ -42,8 +46,9 @@ def build_bundles(stages: Sequence[int], precisions: Sequence[str], say: Say, *,
                 say(f"{spec.name} cannot be built: {exc}")
                 left_out[f"k{count}-{precision}{'-compiled' if compiled else ''}"] = str(exc)
                 if compiled:
-                    portable = BundleSpec(stages=count, precision=precision)
-                    folders[count, precision] = ensure(portable, say)
+                    folders[count, precision] = ensure(BundleSpec(stages=count, precision=precision), say)
+                elif precision == "fp32":  # the parts of all others come from it
+                    raise
     return Bundles(folders=folders, left_out=left_out)
 
 
