@@ -1,10 +1,10 @@
 """Is the planner's choice the best there is? `python -m benchmarks.planner [--quick]`.
 
-What: ResNet-50 in three stages. The planner measures node by node, adds up, and chooses among all positions. Here every
-piece between two of 18 positions (the ends of its blocks and pools) is cut out and run as a shard in this process, with
-its arrays in and out, so that each of the 153 pairs of cuts has a measured chain: three measured shards, and the hop
-as it was measured through real servers. The planner's own cuts are cut out and measured the same way. All pieces run
-in turn, in another order each round; a piece's time is its fastest round, as the planner's are.
+What: ResNet-50 in three stages. `shardline plan` measures node by node, adds up, and chooses among all positions. Here
+every piece between two of 18 positions (the ends of its blocks and pools) is cut out and run as a shard in this
+process, with its arrays in and out, so that each of the 153 pairs of cuts has a measured chain: three measured shards,
+and the hop as it was measured through real servers. The planner's own cuts are cut out and measured the same way. All
+pieces run in turn, in another order each round; a piece's time is its fastest round, as the planner's are.
 
 Why: node times added up leave out what a boundary costs (copies, caches that are cold, a thread pool that starts
 anew), and the planner may be wrong where that matters.
@@ -18,31 +18,34 @@ the sum of the stages for its plan for latency. Asked are 1.05 at most.
 
 import json
 import random
+import subprocess
+import sys
 import time
 from argparse import ArgumentParser
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations, pairwise
+from typing import Any
 
 import numpy as np
 import torch
 
 from partition.cache import Cache, user_folder
-from partition.calibrate import calibrate
+from partition.capture import capture, random_pixels
+from partition.costs import HopCost, costs_of
 from partition.cut import Shard, shards_between
-from partition.liveness import Liveness, Position
-from partition.models import Model, load_model
-from partition.plan import Plan, plan
-from partition.planning import Planned, PlanOptions, make_plan
+from partition.device import CPU
+from partition.liveness import Liveness, analyse
+from partition.models import load_model
+from partition.plan import plan
+from partition.profile import profile
 from partition.program import runnable
 from partition.runtime import LoadedShard, use_threads
-from partition.segments import FRAME_OVERHEAD_BYTES, Objective
-from shardline.console import say
-from shardline.hops import hop_cost
-from shardline.samples import calibration_pixels, sample_pictures
+from partition.segments import FRAME_OVERHEAD_BYTES, Goal, Objective, Place
 from storage.bundle import Bundle, PictureSpec, Stage, Task
 from wire.limits import Limits
 
+MODEL, WEIGHTS = "torchvision:resnet50", "random:0"  # values do not matter to times
 STAGES = 3
 INSIDE = ("maxpool", "layer", "avgpool")  # positions before and behind these are never in question
 
@@ -63,50 +66,69 @@ def main() -> None:
     parser = ArgumentParser(description="Compare the planner's choice with the best measured chain.")
     parser.add_argument("--quick", action="store_true", help="every other position, and fewer rounds")
     parser.add_argument("--rounds", type=int, help="of all pieces; default: 10, quick: 5")
-    parser.add_argument("--pictures", type=int, default=1, help="in a batch")
+    parser.add_argument("--batch", type=int, default=1, help="pictures at a time")
     arguments = parser.parse_args()
     threads = use_threads()
     start = time.monotonic()
-    model, pixels = resnet50(arguments.pictures)
-    hop = hop_cost(None, Cache(user_folder(), say), say)
-    options = PlanOptions(stages=STAGES, batch=arguments.pictures, limits=Limits(), hop=lambda: hop)
-    planned = make_plan(model, pixels, options, say)
-    calm = plan(planned.liveness, planned.costs, replace(planned.goal, objective=Objective.LATENCY))
+    found = planned_by_command(arguments.batch)
+    model = load_model(MODEL, weights=WEIGHTS)
+    liveness = analyse(capture(model))
+    pixels = random_pixels(model, arguments.batch)
+    hop = HopCost(**found["hop"])
+    chosen = {
+        "planner": tuple(stage["position"] for stage in found["stages"][:-1]),
+        "planner_latency": planned_for_latency(liveness, pixels, hop),
+    }
+    room_bytes = (found["request_bytes"] - FRAME_OVERHEAD_BYTES) // arguments.batch
+    positions = candidates(liveness, room_bytes, every=2 if arguments.quick else 1)
     figures = compare(
-        planned,
-        {"planner": planned.plan, "planner_latency": calm},
-        candidates(planned.liveness, every=2 if arguments.quick else 1),
-        pixels,
-        arguments.rounds or (5 if arguments.quick else 10),
+        liveness, hop, chosen, positions, pixels.numpy(), arguments.rounds or (5 if arguments.quick else 10)
     )
-    figures |= {"threads": threads, "batch": arguments.pictures, "hop": [hop.fixed_ms, hop.per_mebibyte_ms, hop.source]}
+    foretold_ms = max(stage["model_ms"] + stage["hop_ms"] for stage in found["stages"])
+    figures |= {"foretold_ms": round(foretold_ms, 2), "threads": threads, "batch": arguments.batch, "hop": found["hop"]}
     print(json.dumps({"benchmark": "planner", **figures, "seconds": round(time.monotonic() - start, 1)}))
 
 
-def resnet50(pictures: int) -> tuple[Model, np.ndarray]:
-    """With random weights, and real pictures: times do not depend on either, as long as numbers stay numbers."""
-    model = load_model("torchvision:resnet50", weights="random:0")
-    views = calibration_pixels(sample_pictures()[:2], model.picture)
-    calibrate(model, views)
-    return model, np.resize(views, (pictures, *views.shape[1:]))
+def planned_by_command(batch: int) -> dict[str, Any]:
+    """What `shardline plan` prints, everything measured anew."""
+    what = (MODEL, "--weights", WEIGHTS, "--stages", str(STAGES), "--batch", str(batch), "--fresh", "--json")
+    done = subprocess.run([sys.executable, "-m", "shardline", "plan", *what], check=True, stdout=subprocess.PIPE)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
-def candidates(liveness: Liveness, every: int) -> list[Position]:
-    """The ends of blocks and pools."""
+def planned_for_latency(liveness: Liveness, pixels: torch.Tensor, hop: HopCost) -> Cuts:
+    """The plan with the smallest sum, from the times that the command has just measured and kept."""
+    cache = Cache(user_folder())
+    single, batch = (profile(liveness, each, CPU, tell, cache=cache) for each in (pixels[:1], pixels))
+    costs = costs_of(liveness, {str(CPU): (single, batch)}, hop)
+    goal = Goal(places=(Place(device=str(CPU)),) * STAGES, objective=Objective.LATENCY)
+    return tuple(position.index for position in plan(liveness, costs, goal).cuts)
+
+
+def tell(line: str) -> None:
+    print(f"{line} …", file=sys.stderr)
+
+
+def candidates(liveness: Liveness, room_bytes: int, every: int) -> list[int]:
+    """The ends of blocks and pools that pass at most so many bytes for one picture: the planner keeps to this too."""
     named = [position for position in liveness.positions if position.names and position.name.startswith(INSIDE)]
-    return [position for position in named if position.name.count(".") <= 1][::every]
+    outer = [position for position in named if position.name.count(".") <= 1][::every]
+    return [position.index for position in outer if position.bytes_per_instance() <= room_bytes]
 
 
 def compare(
-    planned: Planned, plans: Mapping[str, Plan], positions: Sequence[Position], pixels: np.ndarray, rounds: int
+    liveness: Liveness,
+    hop: HopCost,
+    chosen: Mapping[str, Cuts],
+    positions: Sequence[int],
+    pixels: np.ndarray,
+    rounds: int,
 ) -> dict[str, object]:
-    """Measure the chains of all pairs and of the plans; -> figures for the last line."""
-    liveness, hop = planned.liveness, planned.costs.hop
-    room = {position.index for position in positions if fits(position, planned.plan)}
-    pairs = list(combinations(sorted(room), STAGES - 1))
-    chosen = {name: tuple(position.index for position in each.cuts) for name, each in plans.items()}
+    """Measure the chains of all pairs and the chosen ones; -> figures for the last line."""
+    pairs = list(combinations(positions, STAGES - 1))
     pieces = cut_out(liveness, {*pairs, *chosen.values()}, pixels)
-    say(f"measuring {len(pieces)} pieces of {len(pairs)} chains, {rounds} rounds")
+    tell(f"measuring {len(pieces)} pieces of {len(pairs)} chains, {rounds} rounds")
     taken_ms = measured(pieces, rounds)
 
     def stages_ms(cuts: Cuts) -> list[float]:
@@ -119,17 +141,11 @@ def compare(
         "planner_latency_over_best": ratio(sum(stages_ms(chosen["planner_latency"])), sum(stages_ms(calmest))),
         "chains": len(pairs),
         "pieces": len(pieces),
-        "foretold_over_measured": ratio(planned.plan.slowest_ms, max(stages_ms(chosen["planner"]))),
     }
-    for name, cuts in {"planner": chosen["planner"], "best": best}.items():
+    for name, cuts in {**chosen, "best": best, "best_latency": calmest}.items():
         figures[f"{name}_cuts"] = [liveness.positions[cut].name for cut in cuts]
         figures[f"{name}_stages_ms"] = [round(each, 2) for each in stages_ms(cuts)]
     return figures
-
-
-def fits(position: Position, made: Plan) -> bool:
-    """Does a batch go through a request there? The planner keeps to this too."""
-    return position.bytes_per_instance() * made.batch + FRAME_OVERHEAD_BYTES <= made.limits.request_bytes
 
 
 def ratio(one: float, other: float) -> float:
@@ -146,7 +162,7 @@ def cut_out(liveness: Liveness, chains: Iterable[Cuts], pixels: np.ndarray) -> d
     wanted = sorted({at for cuts in chains for at in bounds(cuts, liveness)})
     ends = sorted({end for at in wanted for end in at if 0 <= end < len(liveness.positions)})
     edge = {end: index + 1 for index, end in enumerate(ends)} | {-1: 0, len(liveness.positions): len(ends) + 1}
-    say(f"cutting {len(wanted)} pieces")
+    tell(f"cutting {len(wanted)} pieces")
     shards = shards_between(
         liveness,
         [liveness.positions[end] for end in ends],
@@ -182,8 +198,8 @@ def load(shard: Shard) -> LoadedShard:
     )
     bundle = Bundle(
         name="planner",
-        model="torchvision:resnet50",
-        weights="random:0",
+        model=MODEL,
+        weights=WEIGHTS,
         precision="fp32",
         torch_version=torch.__version__,
         task=Task(name="classify"),
