@@ -94,13 +94,18 @@ class Compiled:
 
     def __init__(self, runners: Mapping[int | None, Module], stage: Stage) -> None:
         self.batches = tuple(sorted(batch for batch in runners if batch is not None))
-        self._any = runners[None]
+        self.takes_any = None in runners
+        self._any = runners.get(None, _no_such_batch)
         self._fixed = {
             tuple(torch.Size(spec.shape_for(batch)) for spec in stage.inputs): runners[batch] for batch in self.batches
         }
 
     def __call__(self, *inputs: torch.Tensor) -> object:
         return self._fixed.get(tuple(value.shape for value in inputs), self._any)(*inputs)
+
+
+def _no_such_batch(*inputs: torch.Tensor) -> object:
+    raise BundleError(f"no package was loaded for inputs of {[list(value.shape) for value in inputs]}")
 
 
 @contextmanager

@@ -162,6 +162,8 @@ class LoadedShard:
     def _batches_to_warm(self) -> tuple[int, ...]:
         """One that each package takes; the package for any batch takes the first that has none of its own."""
         fixed = self._module.batches if isinstance(self._module, Compiled) and self.can_part else ()
+        if isinstance(self._module, Compiled) and not self._module.takes_any:
+            return fixed
         free = next(batch for batch in range(1, len(fixed) + 2) if batch not in fixed)
         return (*fixed, free)
 
@@ -196,7 +198,12 @@ def _largest(expected: np.ndarray) -> float:
 
 
 def load_shard(
-    folder: Path, digest: str | None = None, device: torch.device = CPU, program: str = "auto"
+    folder: Path,
+    digest: str | None = None,
+    device: torch.device = CPU,
+    program: str = "auto",
+    *,
+    only_batch: int | None = None,
 ) -> LoadedShard:
     """Load the shard in a stage's folder, after checking every digest, and warm it up.
 
@@ -205,12 +212,15 @@ def load_shard(
         device: where it computes.
         program: "auto" takes the compiled packages where all that they need is here, else the portable program;
             "portable" and "compiled" take nothing else.
+        only_batch: the caller parts frames and runs no other batch: packages for others would only hold memory.
 
     Raises:
         BundleError: naming what is missing, altered, of another bundle, of another torch version or unsafe to load.
     """
     bundle, stage = read_stage(folder, digest)
     packages, why_not = select(stage, device) if program != "portable" else ((), "as asked")
+    if packages and only_batch is not None and instance_axes(stage.inputs + stage.outputs) is not None:
+        packages = tuple(package for package in packages if package.batch == only_batch) or packages[:1]
     if packages:
         taken = ", ".join(package.path for package in packages)
         logger.info("stage %d runs %s%s", stage.index, taken, why_not and f", for {why_not}")

@@ -83,7 +83,8 @@ class ShardPredictor(BytesModel):
         device = choose_device(self._device)
         if self._device_memory_bytes is not None:
             bound_memory(device, self._device_memory_bytes)
-        self._shard = load_shard(self._folder, self._digest, device, self._program)
+        only_batch = 1 if self._max_batch == 1 else None
+        self._shard = load_shard(self._folder, self._digest, device, self._program, only_batch=only_batch)
         if device.type != "cpu":
             DEVICE_MEMORY_BYTES.labels(self.name).set_function(lambda: memory_bytes(device))
             logger.info("stage %d holds %d bytes of %s", self._shard.stage.index, memory_bytes(device), device)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -202,6 +203,23 @@ class TestBundle:
         assert (compiled.is_compiled, portable.is_compiled) == (True, False)
         found, expected = (shard.run({"pixels": pixels(batch)})["output"] for shard in (compiled, portable))
         assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max()
+
+    def test_loads_no_more_than_the_batch_that_is_run(self, compiled_bundle: Path, reseal: Reseal) -> None:
+        """Two packages said to be there: the one file twice, once under the name of batch 1."""
+
+        def doubled(folder: Path) -> None:
+            shutil.copy(folder / STAGE / ANY, folder / STAGE / "compiled/cpu/batch-1.pt2")
+
+        (stage,) = read_bundle(compiled_bundle).stages
+        (package,) = stage.compiled
+        one = replace(package, path="compiled/cpu/batch-1.pt2", batch=1)
+        bundle = reseal(compiled_bundle, doubled, stages=(replace(stage, compiled=(package, one)),))
+        both, alone = load_shard(bundle / STAGE), load_shard(bundle / STAGE, only_batch=1)
+
+        assert np.array_equal(both.run({"pixels": pixels(1)})["output"], alone.run({"pixels": pixels(1)})["output"])
+        assert both.run({"pixels": pixels(2)})["output"].shape == (2, 10)
+        with pytest.raises(BundleError, match=r"no package was loaded for inputs of \[\[2, 3, 32, 32\]\]"):
+            alone.run({"pixels": pixels(2)})
 
     def test_joins_frames(self, compiled_bundle: Path) -> None:
         shard = load_shard(compiled_bundle / STAGE)
