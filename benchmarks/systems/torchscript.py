@@ -1,14 +1,17 @@
-"""ResNet-50 with a bundle's weights as TorchScript, traced and frozen: what TorchServe is given.
+"""What TorchServe is given: ResNet-50 with a bundle's weights as TorchScript, traced and frozen, and how to resize.
 
-python -m benchmarks.systems.torchscript BUNDLE OUT.pt
+python -m benchmarks.systems.torchscript BUNDLE FOLDER      # writes model.pt and picture.json
 """
 
+import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from torchvision.models import get_model
 
+from partition.models import IMAGENET_MEAN, IMAGENET_STD
 from partition.runtime import load_program
 from storage.bundle import WHOLE_FILE
 from storage.bundle_folder import read_bundle
@@ -28,7 +31,9 @@ def main(bundle_folder: Path, out: Path) -> None:
     pixels = torch.zeros(1, 3, bundle.picture.height, bundle.picture.width)
     with torch.inference_mode():
         traced = torch.jit.trace(model, pixels)  # type: ignore[no-untyped-call]
-        torch.jit.save(torch.jit.freeze(traced), str(out))
+        torch.jit.save(torch.jit.freeze(traced), str(out / "model.pt"))
+    picture = asdict(bundle.picture) | {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+    (out / "picture.json").write_text(json.dumps(picture))
 
 
 if __name__ == "__main__":

@@ -19,10 +19,9 @@ from benchmarks.systems.base import PLAIN_ENV, Service
 from benchmarks.systems.peers import BIN, ensure_peer
 from benchmarks.systems.ports import free_port
 from benchmarks.systems.shardline import RAW, START_S
-from partition.models import IMAGENET_MEAN, IMAGENET_STD
-from storage.bundle_folder import read_bundle
 
 _MODEL = "resnet50"
+MODEL_FILE, PICTURE_FILE = "model.pt", "picture.json"  # what torchscript.py writes
 _HANDLER = Path(__file__).with_name("torchserve_handler.py")
 
 
@@ -98,22 +97,12 @@ def _archive(bundle: Path, folder: Path) -> Path:
     if (store / f"{_MODEL}.mar").is_file():
         return store
     store.mkdir(parents=True, exist_ok=True)
-    script, picture = folder / "model.pt", folder / "picture.json"
-    _run([sys.executable, "-m", "benchmarks.systems.torchscript", str(bundle), str(script)])
-    spec = read_bundle(bundle).picture
-    picture.write_text(
-        json.dumps(
-            {
-                "resize": spec.resize,
-                "height": spec.height,
-                "width": spec.width,
-                "interpolation": spec.interpolation,
-                "mean": IMAGENET_MEAN,
-                "std": IMAGENET_STD,
-            }
-        )
-    )
-    files = [f"--serialized-file={script}", f"--handler={_HANDLER}", f"--extra-files={picture}"]
+    _run([sys.executable, "-m", "benchmarks.systems.torchscript", str(bundle), str(folder)])
+    files = [
+        f"--serialized-file={folder / MODEL_FILE}",
+        f"--handler={_HANDLER}",
+        f"--extra-files={folder / PICTURE_FILE}",
+    ]
     name = [f"--model-name={_MODEL}", "--version=1.0", f"--export-path={store}"]
     _run([str(BIN / "torch-model-archiver"), *name, *files])
     return store
