@@ -77,7 +77,7 @@ class PredictEndpoint:
 
 
 class _Received:
-    """Gives a body that has come past the parser to an application that asks for it in ASGI's way."""
+    """Gives a body in one block to an application that asks for it in ASGI's way."""
 
     def __init__(self, body: Body, receive: Receive) -> None:
         self._body: Body | None = body

@@ -11,7 +11,7 @@ import requests
 from services.processes import ROOT, answers, free_port, running, wait_until
 
 LIMIT = 4 * 1024**2
-SEEN = 64 * 1024  # the most that the parser sees of a request in one piece
+SEEN = 64 * 1024  # a size around which pieces are tried
 
 
 @pytest.fixture(scope="module")
