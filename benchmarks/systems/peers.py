@@ -28,14 +28,15 @@ def ensure_peer(extra: str, say: Callable[[str], None]) -> None:
         UnavailableError: the environment cannot be made, or pip cannot install it.
     """
     stamp = VENV / f"{extra}.installed"
-    wanted = "\n".join(_requirements(extra)) + "\n"
+    base = sysconfig.get_paths()["purelib"]
+    wanted = "\n".join([base, *_requirements(extra)]) + "\n"  # the environment below may have moved
     if stamp.is_file() and stamp.read_text() == wanted:
         return
     if not PYTHON.exists():
         say("making .venv-peers")
         _run([sys.executable, "-m", "venv", str(VENV)], extra)
     packages = Path(_run([str(PYTHON), "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])"], extra))
-    (packages / "shardline_base.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+    (packages / "shardline_base.pth").write_text(base + "\n")
     say(f"installing {', '.join(_requirements(extra))} into .venv-peers")
     _run([str(PYTHON), "-m", "pip", "install", "--quiet", *_requirements(extra)], extra)
     stamp.write_text(wanted)
