@@ -51,7 +51,18 @@ _TREE_START = "<!-- folders: written by docs/generate.py -->"
 _TREE_END = "<!-- end of folders -->"
 _RULES_START, _RULES_END = "<!-- rules: written by docs/generate.py -->", "<!-- end of rules -->"
 _NAME_COLUMNS = 26
-_LEFT_BEHIND = {".git", ".venv", ".venv-peers", ".hypothesis", "__pycache__", "bundles", "manifests-out", "build", "dist", "wheels"}
+_LEFT_BEHIND = {
+    ".git",
+    ".venv",
+    ".venv-peers",
+    ".hypothesis",
+    "__pycache__",
+    "bundles",
+    "manifests-out",
+    "build",
+    "dist",
+    "wheels",
+}
 # files that cannot say what they are
 _DESCRIPTIONS = {
     ".ci/run": "What CI runs: make test",
