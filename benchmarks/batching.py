@@ -32,8 +32,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from partition.build import BuildOptions, build
+from partition.golden import Golden
 from partition.models import load_model
-from partition.runtime import Golden, LoadedShard, load_shard, use_threads
+from partition.runtime import LoadedShard, load_shard
+from partition.threads import use_threads
 from predictors.batching import Batcher, Request
 from predictors.shard import ShardPredictor
 from predictors.worker import Worker, call_each

@@ -55,7 +55,7 @@ class BundleSpec:
             f"torchvision:{self.model}",
             "--weights=random:0",
             f"--batch={self.batch}",
-            f"--limit={LIMIT}",
+            *([f"--limit={LIMIT}"] if self.batch > 1 else []),
             f"--name={self.name.replace('_', '-')}",
             f"--out={folder}",
             *([f"--cuts={','.join(self.cuts)}"] if self.cuts else [f"--stages={self.stages}"]),

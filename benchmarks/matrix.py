@@ -20,6 +20,9 @@ Say = Callable[[str], None]
 # Even stages between which little passes, 1.5 and 0.8 MB. A plan for a machine for each stage would pass 3.1
 # and 1.0 MB for 5 % more evenness; here all stages share the cores, and each byte costs processor time.
 _CUTS = {2: ("layer3.0",), 3: ("layer2.1", "layer3.2")}
+# How many frames a stage joins. In fp32 one picture is as fast alone as with one or two others (docs/performance.md),
+# and no more meet when eight clients ask; bf16's matrix units want more at once.
+_BATCH = {"fp32": 1, "bf16": 8}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +46,13 @@ def build_bundles(stages: Sequence[int], precisions: Sequence[str], say: Say, *,
     left_out: dict[str, str] = {}
     for precision in precisions:
         for count in stages:
-            spec = BundleSpec(stages=count, precision=precision, compiled=compiled, cuts=_CUTS.get(count, ()))
+            spec = BundleSpec(
+                stages=count,
+                precision=precision,
+                compiled=compiled,
+                batch=_BATCH[precision],
+                cuts=_CUTS.get(count, ()),
+            )
             try:
                 folders[count, precision] = ensure(spec, say)
             except UnavailableError as exc:

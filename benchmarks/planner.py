@@ -40,8 +40,9 @@ from partition.models import load_model
 from partition.plan import plan
 from partition.profile import profile
 from partition.program import runnable
-from partition.runtime import LoadedShard, use_threads
+from partition.runtime import LoadedShard
 from partition.segments import FRAME_OVERHEAD_BYTES, Goal, Objective, Place
+from partition.threads import use_threads
 from storage.bundle import Bundle, PictureSpec, Stage, Task
 from wire.limits import Limits
 

@@ -14,7 +14,7 @@ from benchmarks.systems.ports import free_port
 from manifests.launches import make_plan, shard_folder
 from manifests.processes import HOST, Launch
 from manifests.workloads import read_chain
-from partition.runtime import Golden
+from partition.golden import Golden
 from storage.bundle import stage_folder
 from storage.bundle_folder import read_bundle
 from wire.frame import Frame, decode, encode, is_frame

@@ -13,13 +13,14 @@ from torch.export import ExportedProgram
 from partition.capture import capture
 from partition.compiling import FIXED_BATCHES, check_targets, compile_stages
 from partition.cut import Shard, cut
+from partition.golden import Golden
 from partition.models import Model
 from partition.plan import Plan
 from partition.planning import PlanOptions, Progress, make_plan
 from partition.precision import in_precision
 from partition.program import runnable
 from partition.proof import chain_of, compiled_tolerance, prove_equal, run_of, tolerance_of
-from partition.runtime import Golden, LoadedShard
+from partition.runtime import LoadedShard
 from storage.bundle import (
     GOLDEN_PICTURE_FILE,
     GOLDEN_REPLY_FILE,

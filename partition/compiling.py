@@ -23,7 +23,10 @@ import torch
 from partition.compile_one import Job, Made
 from partition.compiled import opened, select, this_machine
 from partition.device import choose_device
-from partition.runtime import Golden, LoadedShard, available_cpus, instance_axes
+from partition.golden import Golden
+from partition.runtime import LoadedShard
+from partition.tensors import instance_axes
+from partition.threads import available_cpus
 from storage.bundle import SHARD_FILE, TARGETS, Bundle, Package, Stage, stage_folder
 from storage.typed import typed
 from wire.errors import CompileError

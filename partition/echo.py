@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from partition.build import BuildOptions, build
+from partition.golden import Golden
 from partition.models import IMAGENET_MEAN, IMAGENET_STD, Model
-from partition.runtime import Golden
 from storage.bundle import PictureSpec, stage_folder
 from wire.frame import Frame, encode
 

@@ -12,9 +12,10 @@ from torch.utils._pytree import tree_leaves
 from partition.agreement import Agreement, Outputs
 from partition.compiled import opened, select
 from partition.device import choose_device
+from partition.golden import Golden
 from partition.layout import to_numpy
 from partition.program import runnable
-from partition.runtime import Golden, LoadedShard
+from partition.runtime import LoadedShard
 from storage.bundle import Stage, TensorSpec, Tolerance, stage_folder
 from wire.errors import CutError
 

@@ -2,57 +2,28 @@
 
 import logging
 import math
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from safetensors.torch import save as safetensors_bytes
 
 from partition.archive import check_archive, needs_torchvision
 from partition.compiled import Compiled, opened, select
 from partition.device import CPU, Module, lane_to, move
-from partition.layout import along, as_numpy, as_torch, batch_of, join
+from partition.golden import Golden
+from partition.layout import along, join
 from partition.program import one_line, runnable
-from storage.bundle import GOLDEN_FILE, SHARD_FILE, Bundle, Stage, TensorSpec
+from partition.tensors import check_tensors, instance_axes, instances, repeats
+from storage.bundle import SHARD_FILE, Bundle, Stage
 from storage.bundle_folder import read_stage
-from wire.errors import BundleError, FrameError
-from wire.frame import dtype_name, is_float
+from wire.errors import BundleError
 
 # Of the largest golden value; another machine rounds otherwise, a wrong shard is far off.
 _GOLDEN_TOLERANCE = {"fp32": 1e-3, "fp16": 1e-2, "bf16": 5e-2}
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Golden:
-    """One input of a stage and what the stage gave for it when the bundle was built."""
-
-    inputs: Mapping[str, np.ndarray]
-    outputs: Mapping[str, np.ndarray]
-
-    def save(self, folder: Path) -> None:
-        tensors = {f"in.{name}": value for name, value in self.inputs.items()}
-        tensors |= {f"out.{name}": value for name, value in self.outputs.items()}
-        packed = {name: as_torch(np.array(value, order="C")) for name, value in tensors.items()}
-        (folder / GOLDEN_FILE).write_bytes(safetensors_bytes(packed))
-
-    @classmethod
-    def load(cls, folder: Path) -> "Golden":
-        try:
-            tensors = {name: as_numpy(value) for name, value in load_file(folder / GOLDEN_FILE).items()}
-        except (SafetensorError, OSError) as exc:
-            raise BundleError(f"{GOLDEN_FILE} cannot be read ({exc}): push or build the bundle again") from exc
-        return cls(
-            {name.removeprefix("in."): value for name, value in tensors.items() if name.startswith("in.")},
-            {name.removeprefix("out."): value for name, value in tensors.items() if name.startswith("out.")},
-        )
 
 
 class LoadedShard:
@@ -84,7 +55,7 @@ class LoadedShard:
 
         Tried on the golden input, with zeros beside it: nothing in a program says that it never reduces over the batch.
         """
-        if self._axes is None or any(_repeats(spec) for spec in self.stage.inputs):
+        if self._axes is None or any(repeats(spec) for spec in self.stage.inputs):
             return False
         zeros = {name: np.zeros_like(value) for name, value in golden.inputs.items()}
         outputs = self.run_joined([golden.inputs, zeros])[0]
@@ -92,7 +63,7 @@ class LoadedShard:
 
     def instances(self, tensors: Mapping[str, np.ndarray]) -> int:
         """How many instances a frame's tensors hold; 1 where none of them shows it."""
-        return _batch(tensors, self.stage.inputs)
+        return instances(tensors, self.stage.inputs)
 
     def check(self, tensors: Mapping[str, np.ndarray]) -> None:
         """Check one frame's tensors against the stage's inputs.
@@ -292,85 +263,3 @@ def check_torch_version(built_with: str) -> None:
 
 def _release(version: str) -> str:
     return ".".join(version.split(".")[:2])
-
-
-def check_tensors(tensors: Mapping[str, np.ndarray], specs: tuple[TensorSpec, ...]) -> None:
-    """Check a frame's tensors against a stage's specs.
-
-    Raises:
-        FrameError: listing every difference.
-    """
-    expected = {spec.name for spec in specs}
-    differences = [f"{name} is missing" for name in sorted(expected - tensors.keys())]
-    differences += [f"{name} is unknown" for name in sorted(tensors.keys() - expected)]
-    batch = _batch(tensors, specs)
-    for spec in specs:
-        if spec.name in tensors:
-            differences += _differences(tensors[spec.name], spec, batch)
-    if differences:
-        raise FrameError(f"the frame does not fit this stage: {'; '.join(differences)}")
-
-
-def instance_axes(specs: Sequence[TensorSpec]) -> dict[str, int] | None:
-    """Along which axis of its array in a frame each tensor holds its instances, one an index.
-
-    None where a tensor has no such axis: the windows of a window attention, N * batch of them, cannot be told apart.
-    """
-    axes = {}
-    for spec in specs:
-        dynamic = [axis for axis, dim in enumerate(spec.dim_order) if isinstance(spec.shape[dim], str)]
-        if len(dynamic) != 1 or spec.shape[spec.dim_order[dynamic[0]]] != "batch":
-            return None
-        axes[spec.name] = dynamic[0]
-    return axes
-
-
-def _repeats(spec: TensorSpec) -> bool:
-    """Is there one value for all instances, however many a frame holds? Two frames' would meet in one place."""
-    return spec.strides is not None and any(
-        stride == 0 and isinstance(size, str) for size, stride in zip(spec.shape, spec.strides, strict=True)
-    )
-
-
-def _batch(tensors: Mapping[str, np.ndarray], specs: tuple[TensorSpec, ...]) -> int:
-    """The batch size as the first tensor of the frame shows it; 1 where none can show it."""
-    batches = (batch_of(tensors[spec.name], spec) for spec in specs if spec.name in tensors)
-    return next((batch for batch in batches if batch > 1), 1)
-
-
-def _differences(value: np.ndarray, spec: TensorSpec, batch: int) -> list[str]:
-    shape = spec.frame_shape_for(batch)
-    if dtype_name(value.dtype) != spec.dtype:
-        return [f"{spec.name} has dtype {dtype_name(value.dtype)}, allowed is {spec.dtype}"]
-    if value.shape != shape:
-        return [f"{spec.name} has shape {list(value.shape)}, allowed is {list(shape)}"]
-    if is_float(value.dtype) and np.isnan(value).any():
-        return [f"{spec.name} holds NaN"]
-    return []
-
-
-def use_threads(count: int | None = None) -> int:
-    """Set torch's threads to `count`, else to the CPUs that this process may use; give back how many."""
-    torch.set_num_threads(count or available_cpus())
-    return torch.get_num_threads()
-
-
-def available_cpus() -> int:
-    """CPUs that this process may use, at least 1: by affinity, cgroup (v2 cpu.max, v1 cfs quota), OMP_NUM_THREADS."""
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    limits = [cpus, _cgroup_cpus() or cpus, int(asked) if asked.isdecimal() else cpus]
-    return max(1, int(min(limits)))
-
-
-def _cgroup_cpus() -> float | None:
-    root = Path("/sys/fs/cgroup")
-    try:
-        limit, period = (root / "cpu.max").read_text().split()
-    except (OSError, ValueError):
-        try:
-            limit = (root / "cpu/cpu.cfs_quota_us").read_text().strip()
-            period = (root / "cpu/cpu.cfs_period_us").read_text().strip()
-        except OSError:
-            return None
-    return None if limit in {"max", "-1"} else float(limit) / float(period)

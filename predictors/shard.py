@@ -19,7 +19,9 @@ import numpy as np
 
 from partition.compiled import PROGRAMS
 from partition.device import DEVICES, bound_memory, choose_device, is_device, memory_bytes
-from partition.runtime import Golden, LoadedShard, load_shard, use_threads
+from partition.golden import Golden
+from partition.runtime import LoadedShard, load_shard
+from partition.threads import use_threads
 from predictors.batching import Share
 from predictors.metrics import BATCH_SIZE, DEVICE_MEMORY_BYTES, QUEUE_SECONDS
 from predictors.model import FRAME_TYPE, Answer, BytesModel

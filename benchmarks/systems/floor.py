@@ -20,7 +20,8 @@ from torch.utils._pytree import tree_leaves
 from benchmarks.pictures import pixels_of
 from partition.device import choose_device, move
 from partition.program import runnable
-from partition.runtime import load_program, load_shard, use_threads
+from partition.runtime import load_program, load_shard
+from partition.threads import use_threads
 from storage.bundle import WHOLE_FILE, stage_folder
 from storage.bundle_folder import read_bundle
 

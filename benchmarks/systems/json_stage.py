@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from kserve import Model, ModelServer, model_server
 
-from partition.runtime import Golden, load_shard
+from partition.golden import Golden
+from partition.runtime import load_shard
 from predictors.picture import pixel_batch
 from wire.limits import Limits
 

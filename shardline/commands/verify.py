@@ -37,7 +37,7 @@ def verify(
     Equal is to the bit in fp32, and within the bundle's tolerance in another precision or compiled.
     """
     from partition.compiled import PROGRAMS
-    from partition.runtime import use_threads
+    from partition.threads import use_threads
     from partition.verify import random_batches
     from partition.verify import verify as verify_bundle
     from shardline.samples import picture_files, sample_files

@@ -16,7 +16,7 @@ import requests
 from services.processes import ROOT, answers, free_port, wait_until
 
 from manifests.pods import USER
-from partition.runtime import Golden
+from partition.golden import Golden
 from storage.bundle import Bundle
 from storage.bundle_folder import read_stage
 from wire.frame import Frame, decode, encode

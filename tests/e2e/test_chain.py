@@ -18,7 +18,7 @@ from services.processes import ROOT, wait_until
 
 from partition.build import BuildOptions, build
 from partition.models import load_model
-from partition.runtime import use_threads
+from partition.threads import use_threads
 from partition.verify import Chain
 from predictors.picture import pixel_batch
 from storage.bundle_folder import read_bundle

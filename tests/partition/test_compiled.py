@@ -21,7 +21,8 @@ from partition.compile_one import feature_of
 from partition.compiled import Compiled, Machine, select, this_machine
 from partition.compiling import check_targets
 from partition.device import CPU
-from partition.runtime import Golden, load_shard
+from partition.golden import Golden
+from partition.runtime import load_shard
 from partition.verify import verify
 from shardline.commands.verify import summary
 from storage.bundle import Package, Stage, TensorSpec, Tolerance, stage_folder

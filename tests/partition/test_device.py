@@ -11,7 +11,8 @@ from conftest import build_small
 
 from partition.compiled import select
 from partition.device import CPU, bound_memory, choose_device, gpu_architecture, is_device, lane_to, memory_bytes
-from partition.runtime import Golden, LoadedShard, load_shard
+from partition.golden import Golden
+from partition.runtime import LoadedShard, load_shard
 from storage.bundle import TensorSpec, stage_folder
 from storage.bundle_folder import read_bundle
 from wire.errors import ModelError

@@ -12,9 +12,10 @@ import torch
 from partition.agreement import Agreement, relative_error
 from partition.build import BuildOptions, build
 from partition.capture import run_whole, whole_module
+from partition.golden import Golden
 from partition.models import load_model
 from partition.precision import in_precision
-from partition.runtime import Golden, load_shard
+from partition.runtime import load_shard
 from partition.verify import Chain, random_batches, verify
 from shardline.commands.verify import summary
 from storage.bundle import Tolerance, stage_folder

@@ -16,19 +16,13 @@ from hypothesis import strategies as st
 from services.processes import ROOT
 
 from partition.build import BuildOptions, build
+from partition.golden import Golden
 from partition.layout import dim_order, to_numpy, to_torch
 from partition.models import load_model
 from partition.program import safetensors_dtype
-from partition.runtime import (
-    Golden,
-    LoadedShard,
-    available_cpus,
-    check_tensors,
-    check_torch_version,
-    instance_axes,
-    load_shard,
-    use_threads,
-)
+from partition.runtime import LoadedShard, check_torch_version, load_shard
+from partition.tensors import check_tensors, instance_axes
+from partition.threads import available_cpus, use_threads
 from partition.verify import Chain
 from storage.bundle import GOLDEN_FILE, SHARD_FILE, TensorSpec, stage_folder
 from storage.bundle_folder import read_bundle
