@@ -243,7 +243,7 @@ def test_a_deadline_is_504(small_bundle: Path, bundle: Bundle, tmp_path: Path, p
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--input_size=8x8", "--bundle_digest=x"], "--predictor_host is missing"),
+        (["--input_size=8x8", "--bundle_digest=x"], "either --predictor_host, HOST:PORT of stage 0's predictor"),
         (["--input_size=8x8", "--predictor_host=h"], "--bundle_digest is missing"),
         (["--input_size=8", "--predictor_host=h", "--bundle_digest=x"], "write HEIGHTxWIDTH"),
     ],

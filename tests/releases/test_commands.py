@@ -56,10 +56,11 @@ def test_from_the_first_deploy_to_the_last_undeploy(
     assert f"chain revision 3 answers in namespace vision: {first.bundle.digest}" in back.stdout
 
     text = typed(place, "status", "chain", "--namespace", "vision").stdout
-    assert text.splitlines()[:4] == [
+    assert text.splitlines()[:5] == [
         "chain in namespace vision: ready",
         "  graph chain: ready (router 1/1)",
-        f"  stage 0 {first.services[0]}: ready (transformer 1/1, predictor 1/1)",
+        f"  transformer chain-{first.short}-pre: ready (predictor 1/1)",
+        f"  stage 0 {first.services[0]}: ready (predictor 1/1)",
         f"  stage 1 {first.services[1]}: ready (predictor 1/1)",
     ]
     rows = [line.split() for line in text.splitlines() if line.startswith("  revision")]
@@ -68,7 +69,7 @@ def test_from_the_first_deploy_to_the_last_undeploy(
     assert [row[4] for row in rows] == [f"{uri}/chain/{digest}" for digest in digests]
 
     undeployed = typed(place, "undeploy", "chain")
-    assert undeployed.stdout == "chain: 7 objects deleted from namespace vision\n"
+    assert undeployed.stdout == "chain: 6 objects deleted from namespace vision\n"
     assert place.names("InferenceService") == []
     assert "nothing is deployed in namespace vision" in typed(place, "status", code=1).stderr
 
@@ -92,7 +93,8 @@ def test_a_deploy_that_fails_is_one_line_and_status_tells_why(
     [chain] = found
     assert (chain["name"], chain["namespace"], chain["ready"]) == ("chain", "vision", False)
     assert (chain["live"]["ready"], chain["begun"]["ready"]) == (True, False)
-    assert [stage["service"] for stage in chain["begun"]["stages"]] == second.services
+    steps = [f"chain-{second.short}-pre", *second.services]
+    assert [stage["service"] for stage in chain["begun"]["stages"]] == steps
     assert [(each["revision"], each["phase"]) for each in chain["revisions"]] == [(1, "deployed"), (2, "pending")]
 
 
@@ -108,7 +110,7 @@ def test_status_of_one_that_was_switched_to_and_not_finished(typed: Any, make_ve
 
 def test_ctrl_c_while_it_waits(uri: str, make_place: Any, first: Version) -> None:
     """What was begun stays, and status shows it."""
-    place = make_place(first, broken={f"{first.services[0]}-transformer": "error"})
+    place = make_place(first, broken={f"{first.services[0]}-predictor": "error"})
     env = {"KUBECONFIG": str(place.api.kubeconfig)}
     process = start("deploy", *spelled(first, uri), env=env)
     wait_until(lambda: bool(place.seen("GET /api/v1/namespaces/vision/pods")), "it waits for the stages")
