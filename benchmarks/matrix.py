@@ -21,8 +21,9 @@ Say = Callable[[str], None]
 # and 1.0 MB for 5 % more evenness; here all stages share the cores, and each byte costs processor time.
 _CUTS = {2: ("layer3.0",), 3: ("layer2.1", "layer3.2")}
 # How many frames a stage joins. In fp32 one picture is as fast alone as with one or two others (docs/performance.md),
-# and no more meet when eight clients ask; bf16's matrix units want more at once.
-_BATCH = {"fp32": 1, "bf16": 8}
+# and no more meet in a stage when eight clients ask a chain; bf16's matrix units want more at once.
+_BATCH_OF_FP32 = {1: 8, 2: 1, 3: 1}
+_BATCH = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +51,7 @@ def build_bundles(stages: Sequence[int], precisions: Sequence[str], say: Say, *,
                 stages=count,
                 precision=precision,
                 compiled=compiled,
-                batch=_BATCH[precision],
+                batch=_BATCH_OF_FP32[count] if precision == "fp32" else _BATCH,
                 cuts=_CUTS.get(count, ()),
             )
             try:

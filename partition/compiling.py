@@ -32,7 +32,7 @@ from storage.typed import typed
 from wire.errors import CompileError
 
 FIXED_BATCHES = (1,)
-LEAST_GAIN = 1.1  # times as fast as the package for any batch; less is not worth its memory
+LEAST_GAIN = 1.1  # times as fast as the package for any batch, where a server holds both; less is not worth the memory
 _ROUNDS = 7
 _LONGEST_REASON = 300  # characters
 _TRIAL = """#include <omp.h>
@@ -190,18 +190,22 @@ def _reason(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def _only_worth_their_memory(draft: Path, bundle: Bundle, stage: Stage, targets: Sequence[str], say: Progress) -> Stage:
-    """The stage without the fixed packages that are not `LEAST_GAIN` times as fast as the one for any batch."""
+    """The stage without the fixed packages that are not enough faster than the one for any batch.
+
+    Where the bundle's batch is one picture, a server holds the package for that alone: being faster is enough.
+    """
     kept = list(stage.compiled)
+    least_gain = LEAST_GAIN if bundle.batch > 1 else 1.0
     for target in targets:
         times = _measure(draft, bundle, stage, target)
         for package, (fixed_s, any_s) in times.items():
             gain = any_s / fixed_s
-            if gain < LEAST_GAIN:
+            if gain < least_gain:
                 kept.remove(package)
                 (draft / stage_folder(stage.index) / package.path).unlink()
             say(
                 f"shard {stage.index} on {target}, batch {package.batch}: {fixed_s * 1000:.1f} ms by a package of its "
-                f"own, {any_s * 1000:.1f} ms by the one for any batch: {'kept' if gain >= LEAST_GAIN else 'left out'}"
+                f"own, {any_s * 1000:.1f} ms by the one for any batch: {'kept' if gain >= least_gain else 'left out'}"
             )
     return replace(stage, compiled=tuple(kept))
 
