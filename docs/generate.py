@@ -61,6 +61,7 @@ _LEFT_BEHIND = {
     "manifests-out",
     "build",
     "dist",
+    "results",
     "wheels",
 }
 # files that cannot say what they are
