@@ -61,9 +61,9 @@ _LEFT_BEHIND = {
     "manifests-out",
     "build",
     "dist",
-    "results",
     "wheels",
 }
+_RESULTS = Path("benchmarks/results")  # what `make bench` measured, a few files a run
 # files that cannot say what they are
 _DESCRIPTIONS = {
     ".ci/run": "What CI runs: make test",
@@ -254,12 +254,15 @@ def _row(*cells: str) -> str:
 
 
 def files() -> list[Path]:
-    """Every file of the repository by git's count, untracked ones that git does not ignore included; no empty ones."""
+    """Every file of the repository by git's count, untracked ones that git does not ignore included.
+
+    No empty ones, and no benchmark's results.
+    """
     listed = subprocess.run(
         ["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     names = listed.stdout.split("\0") if listed.returncode == 0 else _walk()
-    paths = sorted({Path(name) for name in names if name})
+    paths = sorted(path for path in {Path(name) for name in names if name} if _RESULTS not in path.parents)
     return [path for path in paths if (ROOT / path).is_file() and (ROOT / path).stat().st_size]
 
 
