@@ -53,9 +53,9 @@ def draw(
     workers: Annotated[int, typer.Option(min=1, help="processes that draw; the pictures are the same")] = 1,
 ) -> None:
     """Draw plates onto photographs: pictures, and in annotations.json exact boxes of plates, groups and characters."""
+    from tasks.plate_text import KINDS, parse_text
     from training.plates.coco import FORMATS, write_dataset
     from training.plates.scene import Scene
-    from training.plates.text import KINDS, parse_text
 
     scene = Scene(
         size=_size(size),

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from services.processes import ROOT
 
+from tasks.plate_text import DIGITS, USES
 from training.plates.fonts import FAMILIES, families, licence, random_font
 from training.plates.glyphs import glyph
-from training.plates.text import DIGITS, USES
 from wire.errors import ModelError
 
 

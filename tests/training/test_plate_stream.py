@@ -10,12 +10,12 @@ import pytest
 from services.processes import ROOT
 
 from shardline.samples import sample_files
+from tasks.plate_text import parse_text
 from training.plates.backgrounds import Backgrounds, split
 from training.plates.fonts import families
 from training.plates.picture import Picture
 from training.plates.scene import Scene
 from training.plates.stream import Plates
-from training.plates.text import parse_text
 from wire.errors import ModelError
 
 

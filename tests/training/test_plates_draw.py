@@ -8,7 +8,7 @@ import pytest
 from e2e.conftest import shardline
 from PIL import Image
 
-from training.plates.text import CLASSES
+from tasks.plate_text import CLASSES
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tasks.plate_text import CLASSES
 from training.plates.marks import Mark, Plate, area, clip
 from training.plates.picture import Picture
-from training.plates.text import CLASSES
 from wire.errors import ModelError
 
 Format = Literal["png", "jpg"]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tasks.plate_text import KINDS, PlateText, random_text
 from training.plates.backgrounds import Backgrounds
 from training.plates.camera import Exposure, expose, random_exposure
 from training.plates.cover import cover
@@ -18,7 +19,6 @@ from training.plates.marks import Box, Plate, find, hide
 from training.plates.scene import Scene
 from training.plates.spots import Spot, find_spot
 from training.plates.style import random_style
-from training.plates.text import KINDS, PlateText, random_text
 from training.plates.warp import Matrix, Outline, move, oversampling, paste_warped, scale
 from wire.errors import ModelError
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from training.plates.text import KINDS, Kind, PlateText
+from tasks.plate_text import KINDS, Kind, PlateText
 from wire.errors import ModelError
 
 

@@ -9,8 +9,8 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
+from tasks.plate_text import Kind
 from training.plates.fonts import Font, random_font
-from training.plates.text import Kind
 
 Colour = tuple[int, int, int]
 _T = TypeVar("_T")

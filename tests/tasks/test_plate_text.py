@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.plates.text import CLASSES, parse_text, random_text
+from tasks.plate_text import CLASSES, parse_text, random_text
 from wire.errors import ModelError
 
 
