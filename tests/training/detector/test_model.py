@@ -1,0 +1,116 @@
+"""The detector's shapes, its decoding, and that it can be cut anywhere."""
+
+import itertools
+import math
+import random
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch.utils._pytree import tree_leaves
+
+from partition.capture import capture, random_pixels, run_whole, whole_module
+from partition.cut import Shard, cut
+from partition.layout import to_numpy, to_torch
+from partition.liveness import Liveness, analyse
+from partition.models import Model, load_model
+from partition.precision import in_precision
+from partition.program import runnable
+from training.detector.model import Maps, PlateDetector, decode
+
+SHAPES = [(16, 4), (16, 2), (16, 2), (32, 4), (32, 4), (128, 4), (128, 15)]
+
+
+@pytest.fixture(scope="module")
+def captured() -> tuple[Model, Liveness]:
+    model = load_model("training.detector.model:PlateDetector", "random:1", size=64)
+    return model, analyse(capture(model))
+
+
+def run_chain(shards: Sequence[Shard], pixels: torch.Tensor) -> list[torch.Tensor]:
+    tensors = {shards[0].inputs[0].name: pixels.numpy()}
+    for shard in shards:
+        inputs = [to_torch(tensors[spec.name], spec) for spec in shard.inputs]
+        with torch.inference_mode():
+            outputs = tree_leaves(runnable(shard.program)(*inputs))
+        tensors = {spec.name: to_numpy(value, spec) for spec, value in zip(shard.outputs, outputs, strict=True)}
+    return [to_torch(tensors[spec.name], spec) for spec in shards[-1].outputs]
+
+
+@pytest.mark.parametrize("stages", [2, 3, 5])
+def test_the_chain_equals_the_whole_wherever_it_is_cut(stages: int, captured: tuple[Model, Liveness]) -> None:
+    model, liveness = captured
+    choose = random.Random(stages)
+    indexes = sorted(choose.sample(range(len(liveness.positions)), stages - 1))
+    shards = list(cut(liveness, [liveness.positions[index] for index in indexes], random_pixels(model, 2)))
+
+    for batch in (1, 3):
+        pixels = random_pixels(model, batch, seed=batch)
+        for left, right in zip(run_chain(shards, pixels), run_whole(whole_module(model), pixels), strict=True):
+            assert torch.equal(left, right)
+
+
+def test_outputs_have_fixed_shapes_also_in_bf16(captured: tuple[Model, Liveness]) -> None:
+    model, _ = captured
+    for precision in ("fp32", "bf16"):
+        found = run_whole(whole_module(in_precision(model, precision)), random_pixels(model, 2))
+
+        assert [tuple(each.shape) for each in found] == [(2, *shape) for shape in SHAPES]
+        assert {each.dtype for each in found} == {torch.float32}
+
+
+def test_two_bytes_a_weight_fit_the_repository() -> None:
+    assert sum(each.numel() for each in PlateDetector().state_dict().values()) * 2 < 12e6
+
+
+def test_other_sizes_are_refused_in_words() -> None:
+    with pytest.raises(ValueError, match="multiple of 32"):
+        PlateDetector().eval()(torch.zeros(1, 3, 100, 128))
+
+
+def maps_with(peaks: dict[tuple[int, int, int], float], classes: int = 2, side: int = 12) -> Maps:
+    """Logits of -9 but for `peaks`: (class, y, x) -> logit. Boxes 4 × 2 places with the centre amid its place."""
+    heat = torch.full((1, classes, side, side), -9.0)
+    for place, logit in peaks.items():
+        heat[(0, *place)] = logit
+    shape = torch.tensor([0.5, 0.5, math.log(4), math.log(2)]).view(1, 4, 1, 1).expand(1, 4, side, side)
+    turn = torch.tensor([3.0, 4.0]).view(1, 2, 1, 1).expand(1, 2, side, side)
+    return Maps(heat=heat, shape=shape, turn=turn, stride=4)
+
+
+def test_peaks_become_boxes_best_first() -> None:
+    boxes, scores, turns = decode(maps_with({(0, 3, 5): 1.0, (1, 8, 2): 3.0}), 4)
+
+    assert boxes[0, :2].flatten().tolist() == pytest.approx([2, 30, 18, 38, 14, 10, 30, 18])
+    assert scores[0, 0].tolist() == pytest.approx([1 / (1 + math.exp(9)), 1 / (1 + math.exp(-3))])
+    assert scores[0, 1, 0] == pytest.approx(1 / (1 + math.exp(-1)))
+    assert turns[0, 0].tolist() == pytest.approx([0.6, 0.8])
+
+
+def test_places_without_a_peak_have_no_score() -> None:
+    heat = maps_with({(0, 3, 5): 1.0}).heat - torch.arange(12).view(1, 1, 12, 1)  # falls off: one peak
+    scores = decode(Maps(heat=heat, shape=torch.zeros(1, 4, 12, 12), turn=None, stride=4), 100)[1]
+
+    assert 0 < int((scores > 0).any(2).sum()) < 30
+    assert (scores[0, -1] == 0).all()
+
+
+def test_what_is_less_than_its_neighbour_in_another_class_is_no_peak() -> None:
+    _, scores, _ = decode(maps_with({(0, 3, 5): 3.0, (1, 3, 6): 2.0}), 16)
+
+    assert (scores[0] > 0.5).any(1).sum() == 1
+
+
+@pytest.mark.parametrize("dy", [-1, 0, 1])
+@pytest.mark.parametrize("dx", [-1, 0, 1])
+def test_equal_neighbours_are_found_once(dx: int, dy: int) -> None:
+    _, scores, _ = decode(maps_with({(0, 5, 5): 2.0, (1, 5 + dy, 5 + dx): 2.0}), 16)
+
+    assert (scores[0] > 0.5).any(1).sum() == 1
+
+
+def test_peaks_two_places_apart_are_two() -> None:
+    places = itertools.product((2, 4), (2, 4, 6))
+    _, scores, _ = decode(maps_with({(0, y, x): 2.0 for y, x in places}), 16)
+
+    assert (scores[0] > 0.5).any(1).sum() == 6

@@ -1,0 +1,204 @@
+"""The detector of plates: where boards, groups and characters are, how large, and which; without anchors.
+
+A residual network of 3 × 3 convolutions and a feature pyramid give, for each kind of thing, a heat map a class whose
+peaks are the centres of things, with offset and size beside them (CenterNet: Zhou, Wang, Krähenbühl, "Objects as
+Points", 2019). The kinds have maps of their own, since the centres of a board, a group and a character may coincide.
+
+Most of the work of such a network is done where its maps are finest. Here the last layer of each head makes four
+places out of one (sub-pixel convolution: Shi et al., 2016): characters are told at stride 2 from features at stride 4,
+boards and groups at stride 4 from features at stride 8. Neighbouring characters of a plate of 64 pixels are 7 pixels
+apart, which are three places at stride 2 and less than two at stride 4: too near to be two peaks.
+
+Decoding is part of the network and has fixed shapes: any plan may cut through it.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+BOARDS, GROUPS, CHARACTERS = ("r_board", "l_board"), ("r_s_n", "r_m_n", "l_s_n", "l_m_n"), (*"0123456789", *"abcde")
+OUTPUTS = (
+    "board_boxes",  # [batch, 16, 4]: left, top, right, bottom in pixels of the input, not cut to it
+    "board_scores",  # [batch, 16, 2]: of each class, 0 to 1; all 0 where there is no peak any more
+    "board_turns",  # [batch, 16, 2]: cosine and sine of the plate's direction, clockwise, y down
+    "group_boxes",  # [batch, 32, 4]
+    "group_scores",  # [batch, 32, 4]
+    "character_boxes",  # [batch, 128, 4]
+    "character_scores",  # [batch, 128, 15]
+)
+LARGEST_STRIDE = 32  # height and width of the input are multiples of it
+
+_MOST_BOARDS, _MOST_GROUPS, _MOST_CHARACTERS = 16, 32, 128
+_COARSE, _FINE = 4, 2  # strides of the maps
+_STEM, _WIDTHS, _DEPTHS = 24, (48, 96, 160, 224), (1, 2, 2, 1)  # channels at stride 2, then 4 to 32; their blocks
+_PYRAMID = (48, 64, 64, 64)  # channels at strides 4 to 32
+_HEAD = 64
+_RARE = 0.01  # a place's first score: RetinaNet's prior (Lin et al., 2017), against a first loss of negatives alone
+_LARGEST_LOG = 7.0  # of a size in strides: a factor of 1096, more than any picture's
+_LEAST_TURN = 1e-3  # length of a direction that is still told from none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Maps:
+    """What the heads say of one kind at every place, before it is decoded."""
+
+    heat: Tensor  # [batch, classes, height, width]: logits; a peak is a thing's centre
+    shape: Tensor  # [batch, 4, height, width]: offset of the centre in the place (x, y), log of width and height
+    turn: Tensor | None  # [batch, 2, height, width]: cosine and sine, of any length; boards have it
+    stride: int  # pixels from place to place
+
+
+class Unit(nn.Sequential):
+    """A convolution of 3 × 3, normalised over the batch while it is trained, and a ReLU if not `last`."""
+
+    def __init__(self, before: int, after: int, stride: int = 1, *, normed: bool, last: bool = False) -> None:
+        conv = nn.Conv2d(before, after, 3, stride, padding=1, bias=not normed)
+        nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+        layers = [conv, *([nn.BatchNorm2d(after)] if normed else []), *([] if last else [nn.ReLU(inplace=True)])]
+        super().__init__(*layers)
+
+
+class Block(nn.Module):
+    """Two convolutions and what goes past them (He et al., 2015)."""
+
+    def __init__(self, width: int, *, normed: bool) -> None:
+        super().__init__()
+        self.one = Unit(width, width, normed=normed)
+        self.two = Unit(width, width, normed=normed, last=True)
+
+    def forward(self, values: Tensor) -> Tensor:
+        return functional.relu(values + self.two(self.one(values)))
+
+
+class Head(nn.Module):
+    """Maps of one kind, twice as fine as the features that they are made of."""
+
+    def __init__(self, before: int, classes: int, *, turns: bool, normed: bool) -> None:
+        super().__init__()
+        self.sizes = [classes, 4] + [2] * turns
+        self.features = Unit(before, _HEAD, normed=normed)
+        self.places = nn.Conv2d(_HEAD, 4 * sum(self.sizes), 1)
+        nn.init.normal_(self.places.weight, std=0.01)
+        first = torch.zeros(sum(self.sizes))
+        first[:classes] = -math.log((1 - _RARE) / _RARE)
+        first[classes : classes + 2] = 0.5
+        first[classes + 2 : classes + 4] = 1.0
+        self.places.bias = nn.Parameter(first.repeat_interleave(4))
+
+    def forward(self, values: Tensor) -> tuple[Tensor, ...]:
+        fine = functional.pixel_shuffle(self.places(self.features(values)), 2)
+        return torch.split(fine, self.sizes, dim=1)
+
+
+class Pyramid(nn.Module):
+    """Features at strides 4 and 8 that know what those at 8, 16 and 32 say (Lin et al., 2016)."""
+
+    def __init__(self, *, normed: bool) -> None:
+        super().__init__()
+        pairs = list(zip(_WIDTHS, _PYRAMID, strict=True))
+        self.across = nn.ModuleList(nn.Conv2d(width, after, 1) for width, after in pairs)
+        self.down = nn.Conv2d(_PYRAMID[1], _PYRAMID[0], 1)  # before it is enlarged: a quarter of the work
+        self.join = nn.ModuleList(Unit(after, after, normed=normed) for after in _PYRAMID[:3])
+
+    def forward(self, at: list[Tensor]) -> tuple[Tensor, Tensor]:
+        far = self.across[3](at[3])
+        middle = self.join[2](self.across[2](at[2]) + _enlarged(far))
+        near = self.join[1](self.across[1](at[1]) + _enlarged(middle))
+        finest = self.join[0](self.across[0](at[0]) + _enlarged(self.down(near)))
+        return finest, near
+
+
+class PlateDetector(nn.Module):
+    """Normalised float32 [batch, 3, height, width], multiples of 32 -> what is found, best first: see OUTPUTS.
+
+    Without arguments it is what is shipped and served. `normed` has batch normalisation behind each convolution, to
+    train with; `training.detector.fold` takes it out again.
+    """
+
+    def __init__(self, *, normed: bool = False) -> None:
+        super().__init__()
+        self.normed = normed
+        self.stem = Unit(3, _STEM, 2, normed=normed)
+        befores = (_STEM, *_WIDTHS[:-1])
+        self.layers = nn.ModuleList(
+            nn.Sequential(Unit(before, width, 2, normed=normed), *(Block(width, normed=normed) for _ in range(depth)))
+            for before, width, depth in zip(befores, _WIDTHS, _DEPTHS, strict=True)
+        )
+        self.pyramid = Pyramid(normed=normed)
+        self.boards = Head(_PYRAMID[1], len(BOARDS), turns=True, normed=normed)
+        self.groups = Head(_PYRAMID[1], len(GROUPS), turns=False, normed=normed)
+        self.characters = Head(_PYRAMID[0], len(CHARACTERS), turns=False, normed=normed)
+
+    def maps(self, pictures: Tensor) -> tuple[Maps, Maps, Maps]:
+        """Of boards, groups and characters, not decoded: what the loss compares.
+
+        Raises:
+            ValueError: a height or width that is no multiple of 32.
+        """
+        if pictures.shape[2] % LARGEST_STRIDE or pictures.shape[3] % LARGEST_STRIDE:
+            size = f"{pictures.shape[3]} x {pictures.shape[2]}"
+            raise ValueError(f"pictures of {size}: take a multiple of {LARGEST_STRIDE} for both, e.g. 512")
+        values = self.stem(pictures)
+        levels = []
+        for layer in self.layers:
+            values = layer(values)
+            levels.append(values)
+        finest, near = self.pyramid(levels)
+        board_heat, board_shape, turn = self.boards(near)
+        group_heat, group_shape = self.groups(near)
+        character_heat, character_shape = self.characters(finest)
+        return (
+            Maps(heat=board_heat, shape=board_shape, turn=turn, stride=_COARSE),
+            Maps(heat=group_heat, shape=group_shape, turn=None, stride=_COARSE),
+            Maps(heat=character_heat, shape=character_shape, turn=None, stride=_FINE),
+        )
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:
+        boards, groups, characters = self.maps(pictures)
+        return (
+            *decode(boards, _MOST_BOARDS),
+            *decode(groups, _MOST_GROUPS),
+            *decode(characters, _MOST_CHARACTERS),
+        )
+
+
+def decode(maps: Maps, most: int) -> tuple[Tensor, ...]:
+    """The `most` highest peaks -> boxes [batch, most, 4], scores [batch, most, classes] and, if any, turns.
+
+    In fp32 whatever the network's precision is: bf16 tells pixels of 512 apart only in steps of 2 or 4.
+    """
+    best = maps.heat.amax(1, keepdim=True)
+    ranked, index = best.masked_fill(~_peaks(best), -math.inf).flatten(1).topk(most)
+    scores = _at(maps.heat, index).sigmoid() * (ranked > -math.inf).unsqueeze(2)
+    shape, width = _at(maps.shape, index), maps.heat.shape[3]
+    places = torch.stack((index % width, torch.div(index, width, rounding_mode="floor")), dim=2)
+    middles = places + shape[:, :, :2]
+    halves = shape[:, :, 2:].clamp(max=_LARGEST_LOG).exp() / 2
+    boxes = torch.cat((middles - halves, middles + halves), dim=2) * maps.stride
+    if maps.turn is None:
+        return boxes, scores
+    turn = _at(maps.turn, index)
+    return boxes, scores, turn / turn.square().sum(2, keepdim=True).sqrt().clamp(min=_LEAST_TURN)
+
+
+def _peaks(best: Tensor) -> Tensor:
+    """Whether each of [batch, 1, height, width] is the highest of the nine around it; of equal ones the first is.
+
+    In bf16 neighbours are equal often enough that without this a character would be found twice.
+    """
+    above = functional.pad(functional.max_pool2d(best, (1, 3), 1, (0, 1)), (0, 0, 1, 0), value=-math.inf)[:, :, :-1]
+    left = functional.pad(best, (1, 0), value=-math.inf)[:, :, :, :-1]
+    return (best >= functional.max_pool2d(best, 3, 1, 1)) & (best > above) & (best > left)
+
+
+def _at(maps: Tensor, index: Tensor) -> Tensor:
+    """[batch, channels, height, width] at the places [batch, k] -> float32 [batch, k, channels]."""
+    flat = maps.flatten(2)
+    return flat.gather(2, index.unsqueeze(1).expand(-1, flat.shape[1], -1)).transpose(1, 2).float()
+
+
+def _enlarged(values: Tensor) -> Tensor:
+    return functional.interpolate(values, scale_factor=2.0, mode="nearest")
