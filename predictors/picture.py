@@ -27,6 +27,7 @@ from storage.bundle import PictureSpec
 from wire.errors import BundleError, PictureError
 from wire.limits import Limits
 from wire.v1 import PICTURE_FORMATS, picture_format
+from wire.view import View, placed_view
 
 Size = tuple[int, int]  # width, height, as Pillow has it
 Pixels = NDArray[np.uint8]
@@ -69,8 +70,16 @@ class _Decoded:
     size: Size  # of the upright picture before any reduced decoding
 
 
-def to_pixels(picture: bytes, spec: PictureSpec, limits: Limits) -> Pixels:
-    """One encoded picture -> uint8 [3, spec.height, spec.width], RGB, contiguous.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """A picture as the network takes it: `pixels` is uint8 [3, height, width], RGB, contiguous."""
+
+    pixels: Pixels
+    view: View
+
+
+def fit_picture(picture: bytes, spec: PictureSpec, limits: Limits) -> Fitted:
+    """One encoded picture -> pixels of spec.height x spec.width, and where in the picture they lie.
 
     Fit "crop" equals torchvision's Resize(spec.resize) and CenterCrop on the PIL image, to the bit, but for JPEGs large
     enough to be decoded at reduced scale (at most 1 of 255 off) and for strips whose resized form would itself be over
@@ -83,22 +92,38 @@ def to_pixels(picture: bytes, spec: PictureSpec, limits: Limits) -> Pixels:
     decoded = _decode(picture, spec, limits)
     target = _target_size(decoded.size, spec)
     placed = _place(_resize(decoded.image, target, spec, limits), spec)
-    return np.ascontiguousarray(np.asarray(placed).transpose(2, 0, 1))
+    return Fitted(
+        pixels=np.ascontiguousarray(np.asarray(placed).transpose(2, 0, 1)),
+        view=placed_view(decoded.size, target, _corner(target, spec)),
+    )
+
+
+def to_pixels(picture: bytes, spec: PictureSpec, limits: Limits) -> Pixels:
+    """The pixels of `fit_picture` alone."""
+    return fit_picture(picture, spec, limits).pixels
+
+
+def fit_pictures(pictures: Sequence[bytes], spec: PictureSpec, limits: Limits) -> tuple[Pixels, tuple[View, ...]]:
+    """Encoded pictures -> uint8 [n, 3, spec.height, spec.width], and the view of each.
+
+    Raises:
+        PictureError: as `fit_picture`, naming the instance's index.
+    """
+    batch = np.empty((len(pictures), 3, spec.height, spec.width), np.uint8)
+    views = []
+    for index, picture in enumerate(pictures):
+        try:
+            fitted = fit_picture(picture, spec, limits)
+        except PictureError as exc:
+            raise PictureError(f"instance {index}: {exc}") from exc
+        batch[index] = fitted.pixels
+        views.append(fitted.view)
+    return batch, tuple(views)
 
 
 def pixel_batch(pictures: Sequence[bytes], spec: PictureSpec, limits: Limits) -> Pixels:
-    """Encoded pictures -> uint8 [n, 3, spec.height, spec.width].
-
-    Raises:
-        PictureError: as `to_pixels`, naming the instance's index.
-    """
-    batch = np.empty((len(pictures), 3, spec.height, spec.width), np.uint8)
-    for index, picture in enumerate(pictures):
-        try:
-            batch[index] = to_pixels(picture, spec, limits)
-        except PictureError as exc:
-            raise PictureError(f"instance {index}: {exc}") from exc
-    return batch
+    """The pixels of `fit_pictures` alone."""
+    return fit_pictures(pictures, spec, limits)[0]
 
 
 def _decode(picture: bytes, spec: PictureSpec, limits: Limits) -> _Decoded:
@@ -224,11 +249,19 @@ def _resize(image: Image.Image, target: Size, spec: PictureSpec, limits: Limits)
     )
 
 
+def _corner(resized: Size, spec: PictureSpec) -> tuple[int, int]:
+    """Where `_place` lays the corner of a picture of this size, made in full or only in the part that is kept."""
+    if spec.fit == "letterbox":
+        return (spec.width - resized[0]) // 2, (spec.height - resized[1]) // 2
+    left, top, _, _ = _centre_box(resized, (spec.width, spec.height))
+    return -left, -top
+
+
 def _place(image: Image.Image, spec: PictureSpec) -> Image.Image:
     wanted = spec.width, spec.height
     if spec.fit == "letterbox":
         canvas = Image.new("RGB", wanted, _LETTERBOX_GREY)
-        canvas.paste(image, ((wanted[0] - image.width) // 2, (wanted[1] - image.height) // 2))
+        canvas.paste(image, _corner(image.size, spec))
         return canvas
     return image if image.size == wanted else image.crop(_centre_box(image.size, wanted))
 

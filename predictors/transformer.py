@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import aiohttp
 
 from predictors.model import FRAME_TYPE, Answer, BytesModel
-from predictors.picture import pixel_batch
+from predictors.picture import fit_pictures
 from predictors.replies import JSON_TYPE
 from predictors.server import arguments, run_main, serve
 from predictors.worker import Worker, call_each, check_deadline, now_ms
@@ -73,7 +73,7 @@ class ImageTransformer(BytesModel):
             raise RequestError("the transformer takes pictures or v1 JSON, not frames: send those to a stage")
         request = parse_request(body)
         check_instances(len(request.pictures), self._config.max_instances)
-        pixels = pixel_batch(request.pictures, self._config.picture, self._config.limits)
+        pixels, views = fit_pictures(request.pictures, self._config.picture, self._config.limits)
         taken_ms = (time.perf_counter() - start) * 1000
         frame = Frame(
             tensors={self._config.pixels_name: pixels},
@@ -84,6 +84,7 @@ class ImageTransformer(BytesModel):
             deadline_ms=deadline_ms,
             timings={"transformer": round(taken_ms, 3)},
             parameters=request.parameters,
+            views=views,
         )
         return tuple(encode_parts(frame))
 

@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wire.errors import FrameError
+from wire.view import View, from_columns, to_columns
 
 VERSION = "1"
 HEADER_BYTES = 1024**2  # a real header is a few kB; the cap bounds what a hostile one can make the JSON parser allocate
@@ -77,6 +78,8 @@ class Frame:
         traceparent: W3C Trace Context, "" if there is none.
         timings: name of a stage -> ms spent there, in the order of the journey.
         parameters: what the request asks of the task: JSON values (str, int, finite float, bool, None, list, dict).
+        views: how each instance's pixels map to the picture that was sent, in the order of the instances; none where
+            the sender tells nothing of it. That they are as many as the instances is the receiver's to check.
 
     Raises:
         FrameError: a field of the wrong type or out of range.
@@ -90,6 +93,7 @@ class Frame:
     traceparent: str = ""
     timings: Mapping[str, float] = field(default_factory=dict)
     parameters: Mapping[str, object] = field(default_factory=dict)
+    views: tuple[View, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("bundle", "request_id", "traceparent"):
@@ -284,6 +288,8 @@ def _write_metadata(frame: Frame) -> dict[str, str]:
         metadata["timings"] = _dump(dict(frame.timings)).decode()
     if frame.parameters:
         metadata["parameters"] = _dump(dict(frame.parameters)).decode()
+    if frame.views:
+        metadata["views"] = _dump(to_columns(frame.views)).decode()
     return metadata
 
 
@@ -298,6 +304,8 @@ def _read_metadata(metadata: object) -> dict[str, Any]:
     fields: dict[str, Any] = {key: metadata[key] for key in ("bundle", "request_id", "traceparent") if key in metadata}
     fields |= {key: _read_number(key, metadata[key]) for key in ("stage", "deadline_ms") if key in metadata}
     fields |= {key: _load(metadata[key].encode(), key) for key in ("timings", "parameters") if key in metadata}
+    if "views" in metadata:
+        fields["views"] = from_columns(_load(metadata["views"].encode(), "views"))
     return fields
 
 

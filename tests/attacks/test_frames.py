@@ -43,6 +43,11 @@ def entry(
     return {"dtype": dtype, "shape": shape, "data_offsets": data_offsets, **more}
 
 
+def with_views(**columns: object) -> bytes:
+    plain = {"width": [1], "height": [1], "left": [0], "top": [0], "across": [1], "down": [1]}
+    return with_metadata(views=json.dumps({**plain, **columns}))
+
+
 def fill(start: str, middle: str, end: str) -> bytes:
     """A header of the greatest allowed size that is all `middle`."""
     count = (HEADER_BYTES - len(start) - len(end)) // len(middle)
@@ -161,6 +166,24 @@ ATTACKS: dict[str, tuple[bytes, str]] = {
     "parameters with NaN": (with_metadata(parameters='{"top": NaN}'), "parameters"),
     "parameters repeated": (with_metadata(parameters='{"top": 1, "top": 2}'), "repeated"),
     "parameters nested": (with_metadata(parameters='{"top":' + "[" * 100_000), "parameters"),
+    "views of the wrong kind": (with_metadata(views="[1]"), "views"),
+    "views without a column": (with_metadata(views='{"width": [1]}'), "views {'width': [1]}"),
+    "views with a column too many": (with_views(turn=[0]), "a list of numbers for each of width"),
+    "view of a number": (with_views(left=0), "a list of numbers"),
+    "views of two lengths": (with_views(top=[0, 0]), "'top': 2"),
+    "view of no width": (with_views(width=[0]), "width 0"),
+    "view of half a pixel": (with_views(height=[1.5]), "height 1.5"),
+    "view with a bool": (with_views(left=[True]), "left True"),
+    "view with text": (with_views(top=["0"]), "top '0'"),
+    "view with NaN": (with_views(left=[float("nan")]), "not a finite number"),
+    "view over every float": (with_metadata(views='{"width": [' + "9" * 400 + "]}"), "views"),
+    "view out of range": (with_views(top=[2.0**60]), "top"),
+    "view without a scale": (with_views(across=[0]), "across 0"),
+    "view turned round": (with_views(down=[-1]), "down -1"),
+    "as many views as fit": (
+        with_views(**{name: [1] * 50_000 for name in ("width", "height", "left", "top", "across")}, down=[0] * 50_000),
+        "down 0",
+    ),
 }
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from torchvision.transforms import CenterCrop, InterpolationMode, Resize
 
-from predictors.picture import Pixels, pixel_batch, to_pixels
+from predictors.picture import Pixels, fit_picture, fit_pictures, pixel_batch, to_pixels
 from storage.bundle import PictureSpec
 from wire.errors import BundleError, PictureError
 from wire.limits import Limits
@@ -349,3 +349,106 @@ def test_a_batch_holds_the_pictures_in_order_and_names_the_bad_one() -> None:
 def test_an_unknown_fit_or_interpolation_is_the_bundle_s_fault(spec: PictureSpec) -> None:
     with pytest.raises(BundleError, match="allowed are"):
         to_pixels(encode(gradient(20, 10), "JPEG"), spec, LIMITS)
+
+
+def found_place(pixels: Pixels) -> tuple[float, float]:
+    """The middle of what is bright."""
+    weight = pixels.astype(float).mean(axis=0)
+    weight = np.where(weight > 8, weight, 0)  # JPEG leaves traces beside an edge
+    rows, columns = np.mgrid[0 : weight.shape[0], 0 : weight.shape[1]] + 0.5
+    return float((columns * weight).sum() / weight.sum()), float((rows * weight).sum() / weight.sum())
+
+
+def spotted(size: tuple[int, int], spot: tuple[int, int, int, int]) -> Image.Image:
+    """Black, with a white rectangle (left, top, right, bottom)."""
+    image = Image.new("RGB", size)
+    image.paste("white", spot)
+    return image
+
+
+FITS = {
+    "crop": PictureSpec(height=120, width=100, resize=130),
+    "stretch": PictureSpec(height=120, width=100, fit="stretch"),
+    "letterbox": PictureSpec(height=120, width=100, fit="letterbox"),
+    "crop of what is smaller": PictureSpec(height=300, width=200, resize=90),
+}
+
+
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("size", [(640, 480), (333, 777), (100, 120), (61, 60)])
+def test_a_view_says_where_in_the_picture_a_pixel_lies(size: tuple[int, int], fit: str) -> None:
+    middle = size[0] / 2 + 3, size[1] / 2 - 5
+    spot = (int(middle[0]) - 8, int(middle[1]) - 8, int(middle[0]) + 8, int(middle[1]) + 8)
+    picture = spotted(size, spot)
+    if fit == "letterbox":  # whose margins are grey: they would count as bright
+        picture = ImageOps.expand(picture.crop((1, 1, size[0] - 1, size[1] - 1)), 1)
+
+    fitted = fit_picture(encode(picture, "PNG"), FITS[fit], LIMITS)
+    pixels = np.where(fitted.pixels == 114, 0, fitted.pixels)
+
+    assert (fitted.view.width, fitted.view.height) == size
+    where = ((spot[0] + spot[2]) / 2, (spot[1] + spot[3]) / 2)
+    assert fitted.view.to_picture(found_place(pixels)) == pytest.approx(where, abs=0.6)
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_a_view_is_of_the_upright_picture(turn: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    picture = spotted((640, 480), (10, 20, 60, 80))
+    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(encode(picture, "PNG", exif=exif))))
+    expected = found_place(pixels_of(upright))
+
+    fitted = fit_picture(encode(picture, "PNG", exif=exif), FITS["stretch"], LIMITS)
+
+    assert (fitted.view.width, fitted.view.height) == upright.size
+    assert fitted.view.to_picture(found_place(fitted.pixels)) == pytest.approx(expected, abs=0.6)
+
+
+@pytest.mark.parametrize("fit", ["crop", "stretch", "letterbox"])
+def test_decoding_at_reduced_scale_moves_no_view(fit: str) -> None:
+    """4003 is no multiple of 8, and a JPEG decoded at an eighth is rounded up."""
+    spec = PictureSpec(height=100, width=100, fit=fit, resize=110)
+    picture = spotted((4003, 2999), (1900, 1400, 2100, 1500))
+    jpeg, png = (fit_picture(encode(picture, kind), spec, LIMITS) for kind in ("JPEG", "PNG"))
+
+    assert jpeg.view == png.view
+    assert (jpeg.view.width, jpeg.view.height) == (4003, 2999)
+    assert jpeg.view.to_picture(found_place(np.where(jpeg.pixels == 114, 0, jpeg.pixels))) == pytest.approx(
+        (2000, 1450), abs=20
+    )
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    size=st.tuples(st.integers(1, 60), st.integers(1, 60)),
+    wanted=st.tuples(st.integers(1, 50), st.integers(1, 50)),
+    fit=st.sampled_from(["crop", "stretch", "letterbox"]),
+    place=st.tuples(st.floats(0, 50), st.floats(0, 50)),
+)
+def test_places_go_there_and_back(
+    size: tuple[int, int], wanted: tuple[int, int], fit: str, place: tuple[float, float]
+) -> None:
+    spec = PictureSpec(height=wanted[0], width=wanted[1], fit=fit)
+    view = fit_picture(encode(Image.new("RGB", size), "PNG"), spec, LIMITS).view
+    corners = view.to_network([(0, 0), size])
+
+    assert view.to_network(view.to_picture(place)) == pytest.approx(place, abs=1e-6)
+    if fit == "letterbox":  # all of the picture is in the network's input, and fills it one way
+        assert corners.min() >= -1e-6
+        assert (corners <= np.array((wanted[1], wanted[0])) + 1e-6).all()
+        assert np.isclose(corners[1] - corners[0], (wanted[1], wanted[0])).any()
+    if fit == "stretch":
+        assert corners == pytest.approx(np.array([(0, 0), (wanted[1], wanted[0])]))
+    if fit == "crop":  # something of the picture is in the middle of the input
+        middle = view.to_picture((wanted[1] / 2, wanted[0] / 2))
+        assert (np.abs(middle - np.array(size) / 2) <= np.array((view.across, view.down))).all()
+
+
+def test_each_picture_has_its_view() -> None:
+    pictures = [encode(Image.new("RGB", size), "PNG") for size in ((10, 20), (30, 7))]
+
+    pixels, views = fit_pictures(pictures, STRETCH, LIMITS)
+
+    np.testing.assert_array_equal(pixels, pixel_batch(pictures, STRETCH, LIMITS))
+    assert [(view.width, view.height) for view in views] == [(10, 20), (30, 7)]

@@ -16,7 +16,7 @@ from PIL import Image
 from services.chains import one_by_one
 from services.processes import ROOT, answers, free_port, server, stop
 
-from predictors.picture import pixel_batch
+from predictors.picture import fit_pictures, pixel_batch
 from storage.bundle import Bundle
 from storage.bundle_folder import read_bundle
 from wire.frame import Frame, decode, encode
@@ -141,6 +141,14 @@ def test_parameters_travel_with_the_frame(pair: Pair, photographs: list[bytes]) 
     body = json.dumps({"instances": [b64(photographs[0])], "parameters": {"top": 2}}).encode()
 
     assert decode(pair.post(body).content).parameters == {"top": 2}
+
+
+def test_where_the_pixels_lie_in_each_picture_travels_with_the_frame(
+    pair: Pair, bundle: Bundle, photographs: list[bytes]
+) -> None:
+    reply = pair.post(instances(*({"data": b64(picture)} for picture in photographs[:3])))
+
+    assert decode(reply.content).views == fit_pictures(photographs[:3], bundle.picture, bundle.limits)[1]
 
 
 def test_the_request_s_ids_travel_with_the_frame(pair: Pair, photographs: list[bytes]) -> None:

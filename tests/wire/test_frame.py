@@ -17,6 +17,7 @@ from hypothesis.extra import numpy as hnp
 
 from wire.errors import FrameError
 from wire.frame import MAX_RANK, MAX_TENSORS, Frame, decode, dtype_name, encode, is_float, is_frame, named_dtype
+from wire.view import View
 
 NUMPYS = ["BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64", "F16", "F32", "F64"]  # its own dtypes
 DTYPES = [*NUMPYS, "BF16"]
@@ -80,12 +81,15 @@ CASES = {
             traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
             timings={"transformer": 3.25, "0": 1},
             parameters={"top": 3, "é": [None, True, {"x": 1.5}]},
+            views=(View(width=640, height=480), View(width=9, height=8, left=-0.5, top=1, across=0.25, down=2)),
         ),
         body(
             '{"__metadata__":{"shardline":"1","bundle":"sha256:00","stage":"3","request_id":"prüfung-1",'
             '"deadline_ms":"1760000000000","traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",'
             '"timings":"{\\"transformer\\":3.25,\\"0\\":1}",'
-            '"parameters":"{\\"top\\":3,\\"é\\":[null,true,{\\"x\\":1.5}]}"}}'
+            '"parameters":"{\\"top\\":3,\\"é\\":[null,true,{\\"x\\":1.5}]}",'
+            '"views":"{\\"width\\":[640,9],\\"height\\":[480,8],\\"left\\":[0.0,-0.5],\\"top\\":[0.0,1],'
+            '\\"across\\":[1.0,0.25],\\"down\\":[1.0,2]}"}}'
         ),
     ),
 }
@@ -94,7 +98,7 @@ each_case = pytest.mark.parametrize(("frame", "data"), CASES.values(), ids=CASES
 
 
 def assert_same(found: Frame, expected: Frame) -> None:
-    for name in ("bundle", "stage", "request_id", "deadline_ms", "traceparent", "parameters"):
+    for name in ("bundle", "stage", "request_id", "deadline_ms", "traceparent", "parameters", "views"):
         assert getattr(found, name) == getattr(expected, name), name
     assert list(found.timings.items()) == list(expected.timings.items())
     assert list(found.tensors) == list(expected.tensors)
@@ -172,6 +176,10 @@ json_values = st.recursive(
     lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=3), children, max_size=3),
     max_leaves=6,
 )
+places = st.floats(-1e6, 1e6)
+scales = st.floats(1e-3, 1e3)
+sizes = st.integers(1, 100_000)
+views = st.builds(View, width=sizes, height=sizes, left=places, top=places, across=scales, down=scales)
 frames = st.builds(
     Frame,
     tensors=tensors,
@@ -182,6 +190,7 @@ frames = st.builds(
     traceparent=texts,
     timings=st.dictionaries(st.text(max_size=4), st.floats(0, 1e9), max_size=3),
     parameters=st.dictionaries(st.text(max_size=4), json_values, max_size=3),
+    views=st.lists(views, max_size=3).map(tuple),
 )
 
 
