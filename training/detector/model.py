@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-BOARDS, GROUPS, CHARACTERS = ("r_board", "l_board"), ("r_s_n", "r_m_n", "l_s_n", "l_m_n"), (*"0123456789", *"abcde")
+from training.detector.data import BOARDS, CHARACTERS, GROUPS
+
 OUTPUTS = (
     "board_boxes",  # [batch, 16, 4]: left, top, right, bottom in pixels of the input, not cut to it
     "board_scores",  # [batch, 16, 2]: of each class, 0 to 1; all 0 where there is no peak any more

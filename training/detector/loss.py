@@ -1,0 +1,46 @@
+"""How far the heads are from what they should say, as one number for each part.
+
+Heat: the focal loss of CornerNet (Law and Deng, 2018) as CenterNet has it (Zhou, Wang and Krähenbühl, 2019), over the
+number of things: well-told places count little, and places near a centre less than others. Offset, size and direction:
+the mean absolute difference at the centres; of sizes the difference of logarithms, so that a small box may be off by
+few pixels and a large one by many.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from training.detector.model import Maps
+from training.detector.targets import Target
+
+_NEAR = 4  # the paper's beta; its alpha is 2
+_NAMES = ("boards", "groups", "characters")
+
+
+def losses(maps: Sequence[Maps], targets: Sequence[Target]) -> dict[str, Tensor]:
+    """Each part's loss, a number of float32; what is to be made small is their sum."""
+    found = {}
+    for name, said, wanted in zip(_NAMES, maps, targets, strict=True):
+        found[f"{name}_heat"] = focal(said.heat.float(), wanted.heat, wanted.open)
+        found[f"{name}_shape"] = _difference(said.shape, wanted, wanted.shape)
+        if said.turn is not None:
+            found["turns"] = _difference(said.turn, wanted, wanted.turn)
+    return found
+
+
+def focal(logits: Tensor, heat: Tensor, left_open: Tensor) -> Tensor:
+    """The focal loss of [batch, classes, height, width] over the number of centres; `left_open` places say nothing."""
+    centres = heat == 1
+    sure = logits.sigmoid()
+    missed = functional.softplus(-logits) * (1 - sure).square()
+    invented = functional.softplus(logits) * sure.square() * (1 - heat).pow(_NEAR)
+    parts = torch.where(centres, missed, invented.masked_fill(left_open, 0.0))
+    return parts.sum() / centres.sum().clamp(min=1)
+
+
+def _difference(said: Tensor, wanted: Target, values: Tensor) -> Tensor:
+    picture, y, x = wanted.places.unbind(1)
+    off = (said[picture, :, y, x].float() - values).abs().sum(1)
+    return off.sum() / max(1, len(values))

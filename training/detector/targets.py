@@ -1,0 +1,118 @@
+"""What the heads should say of a batch: things in pixels -> heat maps, what is beside them, and what is left open.
+
+Heat is 1 at the place of a thing's centre and falls off as a Gaussian around it, as far as a box whose centre is there
+would still overlap the thing's own by 0.7 (CornerNet: Law and Deng, 2018). What nobody could tell is left open: within
+its box, a place that says so much the worse or the better is neither punished nor rewarded.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from training.detector.data import KINDS, Column
+
+_OVERLAP = 0.7
+_WIDEST = 24  # places from the centre to which heat reaches at most
+_AROUND = 1  # places about a centre from which its box is asked for as well: a peak may come to lie beside it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Of one kind, for a batch. The last three hold a row for each place that is asked for its box."""
+
+    heat: Tensor  # [batch, classes, height, width], 0 to 1; 1 at centres
+    open: Tensor  # [batch, 1, height, width], bool
+    places: Tensor  # [m, 3], int64: picture, y, x
+    shape: Tensor  # [m, 4]: offset of the centre from the place (x, y), log of width and height in places
+    turn: Tensor  # [m, 2]: cosine and sine
+
+
+def make_target(kind: int, things: Sequence[NDArray[np.float32]], side: int, stride: int) -> Target:
+    """The target of `kind` (0 to 2) for pictures of side × side pixels, each with its `Sample.things`."""
+    places = side // stride
+    heat = torch.zeros(len(things), len(KINDS[kind]), places, places)
+    left_open = torch.zeros(len(things), 1, places, places, dtype=torch.bool)
+    rows = [(at, row) for at, every in enumerate(things) for row in every if row[Column.KIND] == kind]
+    seen = [(at, row) for at, row in rows if row[Column.KNOWN] and _inside(row, side)]
+    for at, row in rows:
+        if not row[Column.KNOWN] or not _inside(row, side):
+            _leave_open(left_open[at, 0], row, stride)
+    pictures = torch.tensor([at for at, _ in seen], dtype=torch.int64)
+    values = torch.tensor(np.array([row for _, row in seen], np.float32).reshape(-1, len(Column)))
+    centres = values[:, [Column.X, Column.Y]] / stride
+    sizes = values[:, [Column.WIDTH, Column.HEIGHT]].clamp(min=1e-3) / stride
+    _add_heat(heat, pictures, values[:, Column.CLASS].long(), centres.floor().long(), radius(sizes))
+    return Target(
+        heat=heat,
+        open=left_open,
+        **_asked(pictures, centres, sizes, values[:, [Column.COSINE, Column.SINE]], places),
+    )
+
+
+def radius(sizes: Tensor) -> Tensor:
+    """How far, [n], a box's two corners may move so that it still overlaps a box of `sizes` [n, 2] by 0.7.
+
+    The least of three cases: one corner moves in and the other out, both move in, both move out.
+    """
+    total, area = sizes.sum(1), sizes.prod(1)
+    shifted = _root(torch.ones_like(area), total, area * (1 - _OVERLAP) / (1 + _OVERLAP))
+    inner = _root(torch.full_like(area, 4.0), 2 * total, area * (1 - _OVERLAP))
+    outer = (-2 * _OVERLAP * total + (4 * (_OVERLAP * total) ** 2 + 16 * _OVERLAP * (1 - _OVERLAP) * area).sqrt()) / (
+        8 * _OVERLAP
+    )
+    return torch.stack((shifted, inner, outer)).amin(0)
+
+
+def _root(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    """The lesser root of a x² - b x + c."""
+    return (b - (b * b - 4 * a * c).clamp(min=0).sqrt()) / (2 * a)
+
+
+def _inside(row: NDArray[np.float32], side: int) -> bool:
+    return bool(0 <= row[Column.X] < side and 0 <= row[Column.Y] < side)
+
+
+def _leave_open(places: Tensor, row: NDArray[np.float32], stride: int) -> None:
+    """Mark the places of a thing's box, [height, width]."""
+    x, y, width, height = (float(row[each]) / stride for each in (Column.X, Column.Y, Column.WIDTH, Column.HEIGHT))
+    left, top = max(0, math.floor(x - width / 2)), max(0, math.floor(y - height / 2))
+    places[top : max(0, math.ceil(y + height / 2)), left : max(0, math.ceil(x + width / 2))] = True
+
+
+def _add_heat(heat: Tensor, pictures: Tensor, classes: Tensor, centres: Tensor, radii: Tensor) -> None:
+    """Lay a Gaussian over each centre's map; where several meet, the highest holds."""
+    if not len(pictures):
+        return
+    reaches = radii.floor().clamp(0, _WIDEST)
+    reach = int(reaches.max())
+    steps = torch.arange(-reach, reach + 1)
+    dy, dx = steps.repeat_interleave(len(steps)), steps.repeat(len(steps))
+    sigmas = (2 * reaches + 1) / 6
+    values = torch.exp(-(dx * dx + dy * dy) / (2 * sigmas * sigmas).unsqueeze(1))
+    x, y = centres[:, :1] + dx, centres[:, 1:] + dy
+    height, width = heat.shape[2:]
+    within = (
+        (torch.maximum(dx.abs(), dy.abs()) <= reaches.unsqueeze(1)) & (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    )
+    at = ((pictures * heat.shape[1] + classes).unsqueeze(1) * height + y) * width + x
+    heat.view(-1).scatter_reduce_(0, at[within], values[within], "amax")
+
+
+def _asked(pictures: Tensor, centres: Tensor, sizes: Tensor, turns: Tensor, places: int) -> dict[str, Tensor]:
+    """Each centre's place and the eight around it, as far as they are in the picture."""
+    steps = torch.arange(-_AROUND, _AROUND + 1)
+    around = torch.cartesian_prod(steps, steps)  # x, y
+    count = len(around)
+    at = (centres.floor().long().unsqueeze(1) + around).reshape(-1, 2)
+    within = ((at >= 0) & (at < places)).all(1)
+    shape = torch.cat((centres.repeat_interleave(count, 0) - at, sizes.log().repeat_interleave(count, 0)), dim=1)
+    return {
+        "places": torch.cat((pictures.repeat_interleave(count).unsqueeze(1), at.flip(1)), dim=1)[within],
+        "shape": shape[within],
+        "turn": turns.repeat_interleave(count, 0)[within],
+    }
