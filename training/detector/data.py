@@ -38,7 +38,8 @@ class Column(IntEnum):
     HEIGHT = 5
     COSINE = 6  # of the plate's direction
     SINE = 7
-    KNOWN = 8  # 0: it cannot be told what it is, so the detector may say what it likes
+    PLATE = 8  # which of the picture's
+    KNOWN = 9  # 0: it cannot be told what it is, so the detector may say what it likes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,18 +84,19 @@ def boxed(picture: Picture, side: int) -> Sample:
     left, top = (side - width) // 2, (side - height) // 2
     pixels = np.full((side, side, 3), _PAD, np.uint8)
     pixels[top : top + height, left : left + width] = picture.pixels
-    things = [_row(plate, mark, left, top) for plate in picture.plates for mark in plate.marks]
+    things = [_row(at, plate, mark, left, top) for at, plate in enumerate(picture.plates) for mark in plate.marks]
     return Sample(pixels=pixels, things=np.array(things, np.float32).reshape(-1, len(Column)))
 
 
-def _row(plate: Plate, mark: Mark, left: int, top: int) -> tuple[float, ...]:
-    kind = next(at for at, classes in enumerate(KINDS) if mark.label in classes)
+def _row(at: int, plate: Plate, mark: Mark, left: int, top: int) -> tuple[float, ...]:
+    kind = next(number for number, classes in enumerate(KINDS) if mark.label in classes)
     x, y = (mark.box[0] + mark.box[2]) / 2 + left, (mark.box[1] + mark.box[3]) / 2 + top
     width, height = mark.box[2] - mark.box[0], mark.box[3] - mark.box[1]
     turn = np.radians(plate.outline.angle_deg)
     least = (0.0, _LEAST_GROUP_PX, _LEAST_CHARACTER_PX)[kind]
     known = mark.recognisable and height >= least
-    return kind, KINDS[kind].index(mark.label), x, y, width, height, float(np.cos(turn)), float(np.sin(turn)), known
+    turned = float(np.cos(turn)), float(np.sin(turn))
+    return kind, KINDS[kind].index(mark.label), x, y, width, height, *turned, at, known
 
 
 def _view(random: np.random.Generator, side: int) -> tuple[int, int]:

@@ -31,9 +31,9 @@ OUTPUTS = (
     "character_scores",  # [batch, 128, 15]
 )
 LARGEST_STRIDE = 32  # height and width of the input are multiples of it
+STRIDES = (4, 4, 2)  # of the maps of boards, groups and characters: pixels from place to place
 
 _MOST_BOARDS, _MOST_GROUPS, _MOST_CHARACTERS = 16, 32, 128
-_COARSE, _FINE = 4, 2  # strides of the maps
 _STEM, _WIDTHS, _DEPTHS = 24, (48, 96, 160, 224), (1, 2, 2, 1)  # channels at stride 2, then 4 to 32; their blocks
 _PYRAMID = (48, 64, 64, 64)  # channels at strides 4 to 32
 _HEAD = 64
@@ -116,7 +116,7 @@ class PlateDetector(nn.Module):
     """Normalised float32 [batch, 3, height, width], multiples of 32 -> what is found, best first: see OUTPUTS.
 
     Without arguments it is what is shipped and served. `normed` has batch normalisation behind each convolution, to
-    train with; `training.detector.fold` takes it out again.
+    train with; `training/detector/fold.py` takes it out again.
     """
 
     def __init__(self, *, normed: bool = False) -> None:
@@ -152,9 +152,9 @@ class PlateDetector(nn.Module):
         group_heat, group_shape = self.groups(near)
         character_heat, character_shape = self.characters(finest)
         return (
-            Maps(heat=board_heat, shape=board_shape, turn=turn, stride=_COARSE),
-            Maps(heat=group_heat, shape=group_shape, turn=None, stride=_COARSE),
-            Maps(heat=character_heat, shape=character_shape, turn=None, stride=_FINE),
+            Maps(heat=board_heat, shape=board_shape, turn=turn, stride=STRIDES[0]),
+            Maps(heat=group_heat, shape=group_shape, turn=None, stride=STRIDES[1]),
+            Maps(heat=character_heat, shape=character_shape, turn=None, stride=STRIDES[2]),
         )
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:

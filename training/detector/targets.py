@@ -7,7 +7,7 @@ its box, a place that says so much the worse or the better is neither punished n
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -30,6 +30,9 @@ class Target:
     places: Tensor  # [m, 3], int64: picture, y, x
     shape: Tensor  # [m, 4]: offset of the centre from the place (x, y), log of width and height in places
     turn: Tensor  # [m, 2]: cosine and sine
+
+    def to(self, device: torch.device) -> "Target":
+        return Target(**{each.name: getattr(self, each.name).to(device) for each in fields(self)})
 
 
 def make_target(kind: int, things: Sequence[NDArray[np.float32]], side: int, stride: int) -> Target:
