@@ -13,6 +13,7 @@ from training.detector.model import OUTPUTS
 
 _OVERLAP = 0.5
 _BOARD, _CHARACTER = 0.5, 0.3  # least scores
+_LEAST_PX = 48  # width of a board: of a smaller one characters are two places apart, which are not always two peaks
 _SURE = 0.7  # score from which a board where there is none counts as one
 
 Floats = NDArray[np.float32]
@@ -30,7 +31,9 @@ class Measure:
             self._add({name: value[at] for name, value in zip(OUTPUTS, outputs, strict=True)}, sample.things)
 
     def scores(self) -> dict[str, float]:
-        """`score`: share of readable plates read right; `found`: their boards; `false`: boards a picture too many."""
+        """`score`: the share of readable plates from 48 pixels on that were read right; `found`: of their boards;
+        `false`: boards a picture too many.
+        """
         asked = max(1, self._asked)
         return {
             "score": self._right / asked,
@@ -46,8 +49,8 @@ class Measure:
         self._false += int((sure & ~(overlaps >= _OVERLAP).any(1)).sum())
         for number in np.unique(boards[:, Column.PLATE]):
             plate = things[things[:, Column.PLATE] == number]
-            if plate[:, Column.KNOWN].all():
-                board, characters = plate[plate[:, Column.KIND] == 0], plate[plate[:, Column.KIND] == 2]
+            board, characters = plate[plate[:, Column.KIND] == 0], plate[plate[:, Column.KIND] == 2]
+            if plate[:, Column.KNOWN].all() and board[0, Column.WIDTH] >= _LEAST_PX:
                 has_board = _has(found["board_boxes"], found["board_scores"], board, _BOARD)
                 has_text = _has(found["character_boxes"], found["character_scores"], characters, _CHARACTER)
                 self._asked += 1

@@ -107,15 +107,29 @@ def _add_heat(heat: Tensor, pictures: Tensor, classes: Tensor, centres: Tensor, 
 
 
 def _asked(pictures: Tensor, centres: Tensor, sizes: Tensor, turns: Tensor, places: int) -> dict[str, Tensor]:
-    """Each centre's place and the eight around it, as far as they are in the picture."""
+    """Each centre's place and the eight around it, as far as they are in the picture; each place for its nearest."""
     steps = torch.arange(-_AROUND, _AROUND + 1)
     around = torch.cartesian_prod(steps, steps)  # x, y
     count = len(around)
     at = (centres.floor().long().unsqueeze(1) + around).reshape(-1, 2)
     within = ((at >= 0) & (at < places)).all(1)
-    shape = torch.cat((centres.repeat_interleave(count, 0) - at, sizes.log().repeat_interleave(count, 0)), dim=1)
+    offsets = centres.repeat_interleave(count, 0) - at
+    distances = (offsets - 0.5).square().sum(1)
+    keys = (pictures.repeat_interleave(count) * places + at[:, 1]) * places + at[:, 0]
+    kept = _nearest(keys, distances, within)
+    shape = torch.cat((offsets, sizes.log().repeat_interleave(count, 0)), dim=1)
     return {
-        "places": torch.cat((pictures.repeat_interleave(count).unsqueeze(1), at.flip(1)), dim=1)[within],
-        "shape": shape[within],
-        "turn": turns.repeat_interleave(count, 0)[within],
+        "places": torch.cat((pictures.repeat_interleave(count).unsqueeze(1), at.flip(1)), dim=1)[kept],
+        "shape": shape[kept],
+        "turn": turns.repeat_interleave(count, 0)[kept],
     }
+
+
+def _nearest(keys: Tensor, distances: Tensor, within: Tensor) -> Tensor:
+    """The rows, of those within, that have the least distance of all with their key."""
+    rows = within.nonzero().squeeze(1)
+    rows = rows[distances[rows].argsort(stable=True)]
+    rows = rows[keys[rows].argsort(stable=True)]
+    first = torch.ones(len(rows), dtype=torch.bool)
+    first[1:] = keys[rows][1:] != keys[rows][:-1]
+    return rows[first]
