@@ -5,6 +5,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from client.look import DEFAULT_CROPS, DEFAULT_LOOK, LOOKS
+from client.plates import DEFAULT_THRESHOLD
 from wire.limits import REQUEST_BYTES
 
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -41,6 +43,7 @@ def parser_of(name: str, description: str) -> argparse.ArgumentParser:
         prog=name, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     _add_asking(parser)
+    _add_plates(parser)
     _add_access(parser)
     _add_cluster(parser)
     return parser
@@ -54,11 +57,33 @@ def _add_asking(parser: argparse.ArgumentParser) -> None:
     add("--top", type=_positive_int, default=DEFAULT_TOP, metavar="N", help="labels a picture (default: %(default)s)")
     add("--timings", action="store_true", help="show the time of each stage")
     add("--json", action="store_true", help="one line of JSON a picture on stdout")
+    add(
+        "--save", type=Path, metavar="FILE", help="write the picture with the reply drawn in; of several, into a folder"
+    )
+    add("--show", action="store_true", help="open the picture with the reply drawn in, in the system's viewer")
     add("--jobs", type=_positive_int, default=4, metavar="N", help="requests at once (default: %(default)s)")
     add("--timeout", type=_positive, default=60.0, metavar="S", help="seconds to a reply (default: %(default)g)")
     add("--retries", type=_count, default=3, metavar="N", help="tries more while busy or away (default: %(default)s)")
     add("--header", action="append", default=[], type=_header, metavar="H", help="such as 'Host: …'; may be repeated")
     add("--limit-mb", type=_positive, default=limit_mb, metavar="MB", help="of one request (default: %(default)g)")
+
+
+def _add_plates(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("license plates").add_argument
+    add("--threshold", type=_share, metavar="T", help=f"least score of a plate, up to 1 (default: {DEFAULT_THRESHOLD})")
+    add(
+        "--look",
+        choices=LOOKS,
+        help="once: one request a picture; twice: also at parts of a large picture where a plate is suspected; "
+        f"tiles: at all parts of it (default: {DEFAULT_LOOK})",
+    )
+    add(
+        "--crops",
+        type=_count,
+        default=DEFAULT_CROPS,
+        metavar="N",
+        help="most parts of a picture that are looked at again (default: %(default)s)",
+    )
 
 
 def _add_access(parser: argparse.ArgumentParser) -> None:
@@ -97,6 +122,12 @@ def _add_cluster(parser: argparse.ArgumentParser) -> None:
 def _positive(text: str) -> float:
     if not 0 < float(text) < 1e6:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return float(text)
+
+
+def _share(text: str) -> float:
+    if not 0 < float(text) <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not over 0 and at most 1")
     return float(text)
 
 

@@ -1,44 +1,19 @@
 """Replies as text for a terminal: a table per picture, the time of each stage, and how far things are."""
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TextIO
 
+from client.plate_boxes import draw_plates
+from client.plates import plates_in, read_plates
 from client.states import ChainState
+from client.style import Style, printable
 from client.target import Reply
 
 _BAR_COLUMNS = 24
 _LABEL_COLUMNS = 40
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Style:
-    """What the stream that is written to can show."""
-
-    colour: bool = False
-    blocks: bool = True  # bars of Unicode's blocks, else of #
-
-    @classmethod
-    def of(cls, stream: TextIO) -> "Style":
-        return cls(
-            colour=stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb",
-            blocks="utf" in (stream.encoding or "").lower(),
-        )
-
-    def bold(self, text: str) -> str:
-        return f"\x1b[1m{text}\x1b[0m" if self.colour else text
-
-    def faint(self, text: str) -> str:
-        return f"\x1b[2m{text}\x1b[0m" if self.colour and text else text
-
-
-def printable(text: str) -> str:
-    """One line that a terminal shows and does not obey: file names and servers may hold anything."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def draw_reply(name: str, reply: Reply, style: Style, *, timings: bool = False) -> str:
@@ -51,6 +26,9 @@ def draw_reply(name: str, reply: Reply, style: Style, *, timings: bool = False) 
 
 
 def _draw_prediction(prediction: object, style: Style) -> list[str]:
+    plates = read_plates(prediction)
+    if plates is not None:
+        return draw_plates(plates, style)
     rows = _class_rows(prediction)
     if rows is None:
         return [f"  {line}" for line in json.dumps(prediction, indent=2).splitlines()]
@@ -98,6 +76,8 @@ def _draw_timings(reply: Reply, style: Style) -> list[str]:
     rows: Mapping[str, object] = {**stages, "round trip": reply.seconds * 1e3}
     width = max(map(len, rows))
     lines = [f"  {name:<{width}}  {value:>8.1f} ms" for name, value in rows.items() if isinstance(value, int | float)]
+    if reply.requests > 1:
+        lines.append(f"  {'requests':<{width}}  {reply.requests:>8}")
     return [style.faint(line) for line in (lines if stages else ["  the server reports no timings", *lines])]
 
 
@@ -161,10 +141,15 @@ class Waiting:
 
 
 def json_line(image: str, reply: Reply, *, timings: bool = False) -> str:
-    """One picture's reply for other programs. `ascii` escapes keep odd file names and any encoding of stdout safe."""
-    document: dict[str, object] = {"image": image, "predictions": list(reply.predictions)}
+    """One picture's reply for other programs. `ascii` escapes keep odd file names and any encoding of stdout safe.
+
+    `predictions` are the things that were found in it: its one class, or all its plates.
+    """
+    plates = plates_in(reply.predictions)
+    predictions = list(reply.predictions) if plates is None else [plate.said for plate in plates]
+    document: dict[str, object] = {"image": image, "predictions": predictions}
     if timings:
-        document["timings"] = reply.timings or {}
+        document |= {"timings": reply.timings or {}, "requests": reply.requests}
     return json.dumps(document)
 
 

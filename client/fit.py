@@ -1,20 +1,19 @@
 """A picture's bytes -> what is sent: the bytes themselves, or where those are too many, a smaller JPEG."""
 
 import io
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import sqrt
 
-import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
+from client.upright import open_upright, stored_size
 from wire.errors import PictureError
 from wire.limits import PIXELS, mebibytes
 from wire.v1 import encode_request, picture_format
 
 Shape = tuple[int, int, int]  # height, width, channels
 
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 _QUALITY = 95
 _SMALLEST_SIDE = 16
 _JPEG_SIDE = 65_500  # the longest that libjpeg writes
@@ -62,53 +61,24 @@ def shrink(picture: bytes, limit_bytes: int) -> tuple[bytes, tuple[Shape, Shape]
     Raises:
         PictureError: too large, and cannot be read or made small enough.
     """
-    pixels = _header_pixels(picture)
+    pixels = math.prod(stored_size(picture) or (0,))
     if len(picture) <= limit_bytes and pixels <= PIXELS:
         return picture, None
     if pixels > _MOST_PIXELS:
         raise PictureError(f"{pixels / 1e6:.0f} megapixels; allowed are {_MOST_PIXELS / 1e6:.0f}: cut it into pieces")
-    image = _open(picture, limit_bytes)
+    try:
+        image = open_upright(picture)
+    except PictureError as exc:
+        over = f"{mebibytes(len(picture))} is over the limit of {mebibytes(limit_bytes)}"
+        raise PictureError(f"{over} and cannot be made smaller: {exc}") from exc
     # at least a tenth smaller, so that what is said to be resized is
-    scale = min(0.9, sqrt(PIXELS / (image.width * image.height)), _JPEG_SIDE / max(image.size))
+    scale = min(0.9, math.sqrt(PIXELS / (image.width * image.height)), _JPEG_SIDE / max(image.size))
     while max(image.size) * scale >= _SMALLEST_SIDE:
         smaller, shape = _encode(image, scale)
         if len(smaller) <= limit_bytes:
             return smaller, (_shape(image), shape)
-        scale *= min(0.9, 0.98 * sqrt(limit_bytes / len(smaller)))
+        scale *= min(0.9, 0.98 * math.sqrt(limit_bytes / len(smaller)))
     raise PictureError(f"cannot be made smaller than {mebibytes(limit_bytes)}: raise --limit-mb or crop it")
-
-
-def _header_pixels(picture: bytes) -> int:
-    """Pixels by the header, 0 if it cannot be read."""
-    try:
-        with Image.open(io.BytesIO(picture), formats=_FORMATS) as image:
-            return image.width * image.height
-    except Exception:  # Pillow's readers raise nearly every built-in error on damaged input
-        return 0
-
-
-def _open(picture: bytes, limit_bytes: int) -> Image.Image:
-    """Decode, turn as EXIF says, and make it RGB (transparency on white) or grey."""
-    too_large = f"{mebibytes(len(picture))} is over the limit of {mebibytes(limit_bytes)} and"
-    try:
-        image = Image.open(io.BytesIO(picture), formats=_FORMATS)
-        return _without_alpha(ImageOps.exif_transpose(image))
-    except UnidentifiedImageError as exc:
-        raise PictureError(
-            f"{too_large} is not a JPEG, PNG, WebP, GIF, BMP or TIFF that could be made smaller"
-        ) from exc
-    except Exception as exc:  # as above
-        raise PictureError(f"{too_large} cannot be made smaller: truncated or damaged ({exc})") from exc
-
-
-def _without_alpha(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))  # Pillow would clip
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        image = Image.new("RGB", image.size, "white")
-        image.paste(rgba, mask=rgba)
-    return image if image.mode == "L" else image.convert("RGB")
 
 
 def _encode(image: Image.Image, scale: float) -> tuple[bytes, Shape]:

@@ -3,9 +3,11 @@
     python client/request.py photo.jpg
     python client/request.py photos/ more.png --top 3 --url http://models.example.com/v1/models/resnet50:predict
     python client/request.py photos/ --json > replies.jsonl
+    python client/request.py car.jpg --save marked.png
     python client/request.py photo.jpg --kserve --namespace vision --name resnet50
 
-Folders are searched for pictures. A picture that is too large for one request is made smaller first. With --kserve the
+Folders are searched for pictures. A picture that is too large for one request is made smaller first; license plates are
+told in its own pixels all the same, and looked for again in parts of it where they are too small. With --kserve the
 chain is looked up in the cluster of the kubeconfig, waited for, and asked through an ingress or a port-forward. Exit
 codes: 0 all pictures were answered, 1 some failed, 2 wrong usage, 3 the server or the chain cannot be reached.
 """
@@ -20,36 +22,28 @@ if __name__ == "__main__":
 import argparse
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 
 from PIL import Image
 
 from client.access import read_access
 from client.arguments import DEFAULT_TOP, DEFAULT_URL, parse, parser_of
+from client.asking import Asker, Asking, Outcome
 from client.cluster import connect
-from client.draw import Progress, Style, Waiting, draw_reply, json_error, json_line, printable
-from client.fit import Shape, fit_body
+from client.draw import Progress, Waiting, draw_reply, json_error, json_line
 from client.graphs import find_chain
+from client.mark import check_saving, mark, names, save, show
+from client.pictures import find_pictures
+from client.plate_boxes import summary
+from client.plates import Plate, plates_in
 from client.readiness import wait_ready
 from client.route import open_route
-from client.target import Reply, Target
+from client.style import Style, printable
+from client.target import Target
+from client.together import in_order
 from wire.errors import ClusterError, PredictorDownError, RequestError, ShardlineError
-
-STDIN = Path("-")
-SUFFIXES = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What became of one picture: a reply or an error, and the shapes if it had to be made smaller."""
-
-    path: Path
-    reply: Reply | None = None
-    error: ShardlineError | None = None
-    resized: tuple[Shape, Shape] | None = None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,6 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="replace")
     try:
         pictures = find_pictures(options.pictures)
+        if options.save:
+            check_saving(options.save, len(pictures))
         with open_target(options) as target:
             return _ask_all(target, pictures, options)
     except RequestError as exc:
@@ -101,59 +97,29 @@ def open_target(options: argparse.Namespace) -> Iterator[Target]:
         yield Target(route.url, headers={**route.headers, **headers}, **settings)
 
 
-def find_pictures(given: Sequence[Path]) -> list[Path]:
-    """Files as they are given, - for stdin, folders as the pictures in them: all below, sorted, hidden ones left out.
-
-    Raises:
-        RequestError: one does not exist, or there is no picture at all.
-    """
-    paths: list[Path] = []
-    for path in given:
-        if path == STDIN:
-            paths.append(path)
-            continue
-        if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises where a folder may not be looked into
-            raise RequestError(f"{path}: no such file or folder")
-        paths += _pictures_below(path) if path.is_dir() else [path]
-    if not paths:
-        raise RequestError(f"no pictures in {', '.join(map(str, given))}: looked for {' '.join(SUFFIXES)}")
-    return paths
-
-
-def _pictures_below(folder: Path) -> list[Path]:
-    found: list[Path] = []
-    seen: set[str] = set()
-    for where, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(where)
-        if real in seen:  # a link that leads back up
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(where, name) for name in files if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
-    return sorted(found)
-
-
 def _ask_all(target: Target, paths: Sequence[Path], options: argparse.Namespace) -> int:
     """Ask about every picture, `--jobs` at once, and report in the order of the pictures."""
-    parameters = _parameters(options)
-    limit_bytes = int(options.limit_mb * 1024**2)
+    asker = Asker(target, _asking(options))
     unreachable = threading.Event()
+    files = names(options.save, paths) if options.save else [None] * len(paths)
 
-    def ask(path: Path) -> Outcome:
+    def ask(item: tuple[Path, Path | None]) -> Outcome:
+        path, file = item
         if unreachable.is_set():
             return Outcome(path=path, error=PredictorDownError(f"not sent: {target.url} does not answer"))
-        outcome = _ask(target, path, parameters, limit_bytes)
+        outcome = _mark(asker.ask(path), file, options)
         if isinstance(outcome.error, PredictorDownError):
             unreachable.set()
         return outcome
 
+    tally = Tally()
     exit_code = 0
     progress = Progress(len(paths), sys.stderr)
     progress.show(0)
-    for done, outcome in enumerate(in_order(ask, paths, options.jobs), 1):
+    for done, outcome in enumerate(in_order(ask, list(zip(paths, files, strict=True)), options.jobs), 1):
         progress.clear()
         _report(outcome, options, first=done == 1)
+        tally.add(outcome)
         if isinstance(outcome.error, PredictorDownError):
             if exit_code != 3:  # once is enough
                 _complain(str(outcome.error))
@@ -163,49 +129,59 @@ def _ask_all(target: Target, paths: Sequence[Path], options: argparse.Namespace)
             exit_code = exit_code or 1
         progress.show(done)
     progress.clear()
+    if len(paths) > 1 and not options.json:
+        tally.report()
     return exit_code
 
 
-def _parameters(options: argparse.Namespace) -> Mapping[str, object]:
-    """None unless needed: without parameters a picture is sent bare, a quarter smaller than as JSON."""
-    if options.top == DEFAULT_TOP and not options.timings:
-        return {}
-    return {"top": options.top, **({"timings": True} if options.timings else {})}
+def _asking(options: argparse.Namespace) -> Asking:
+    """Parameters only where they are needed: without any, a picture is sent bare, a quarter smaller than as JSON."""
+    parameters: Mapping[str, object] = {
+        **({} if options.top == DEFAULT_TOP else {"top": options.top}),
+        **({"timings": True} if options.timings else {}),
+    }
+    return Asking(
+        parameters=parameters,
+        threshold=options.threshold,
+        look=options.look,
+        crops=options.crops,
+        limit_bytes=int(options.limit_mb * 1024**2),
+        jobs=options.jobs,
+    )
 
 
-def _ask(target: Target, path: Path, parameters: Mapping[str, object], limit_bytes: int) -> Outcome:
-    try:
-        picture = sys.stdin.buffer.read() if path == STDIN else path.read_bytes()
-    except OSError as exc:
-        return Outcome(path=path, error=RequestError(f"cannot be read ({exc.strerror})"))
-    resized = None
-    try:
-        body = fit_body(picture, parameters, limit_bytes)
-        resized = body.resized
-        return Outcome(path=path, reply=target.ask(body), resized=resized)
-    except ShardlineError as exc:
-        return Outcome(path=path, error=exc, resized=resized)
+def _mark(outcome: Outcome, file: Path | None, options: argparse.Namespace) -> Outcome:
+    """Save and show what was answered, if that is asked for; the picture's bytes are not needed from then on."""
+    error = outcome.error
+    if outcome.reply and (file or options.show):
+        try:
+            marked = mark(outcome.picture, outcome.reply)
+            if file:
+                save(marked, file)
+            if options.show:
+                show(marked)
+        except ShardlineError as exc:
+            error = exc
+    return replace(outcome, error=error, picture=b"")
 
 
-def in_order(work: Callable[[Path], Outcome], paths: Sequence[Path], jobs: int) -> Iterator[Outcome]:
-    """`work` on every path in `jobs` threads; the outcomes come in the order of the paths, each as soon as it can.
+class Tally:
+    """What was found in many pictures."""
 
-    The threads are daemons, unlike those of a ThreadPoolExecutor: Ctrl-C does not wait for replies.
-    """
-    futures: list[Future[Outcome]] = [Future() for _ in paths]
-    waiting = iter(list(zip(paths, futures, strict=True)))
+    def __init__(self) -> None:
+        self._pictures = 0
+        self._plates: list[Plate] = []
 
-    def run() -> None:
-        for path, future in waiting:  # next() of a list's iterator is atomic
-            try:
-                future.set_result(work(path))
-            except BaseException as exc:
-                future.set_exception(exc)
+    def add(self, outcome: Outcome) -> None:
+        plates = plates_in(outcome.reply.predictions) if outcome.reply else None
+        if plates is not None:
+            self._pictures += 1
+            self._plates += plates
 
-    for _ in range(min(jobs, len(paths))):
-        threading.Thread(target=run, daemon=True).start()
-    for future in futures:
-        yield future.result()
+    def report(self) -> None:
+        """One line, if there was any reply of plates."""
+        if self._pictures:
+            print(f"\n{summary(self._pictures, self._plates)}", flush=True)
 
 
 def _report(outcome: Outcome, options: argparse.Namespace, *, first: bool) -> None:

@@ -26,11 +26,15 @@ _CONNECT_S = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """A v1 reply. `timings` has milliseconds by stage, where asked for; `seconds` is the whole request's time."""
+    """A v1 reply. `timings` has milliseconds by stage, where asked for; `seconds` is the whole request's time.
+
+    Where one picture took several `requests`, `timings` are their sums and `seconds` the time of them all.
+    """
 
     predictions: tuple[object, ...]
     timings: Mapping[str, object] | None
     seconds: float
+    requests: int = 1
 
 
 def check_url(text: str) -> str:

@@ -1,5 +1,6 @@
 """A scripted server as a real process, and the client as a user runs it."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 from services.scripted import KubernetesApi, ScriptedServer
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +42,40 @@ def serve() -> Iterator[Serve]:
     yield start
     for server in servers:
         server.stop()
+
+
+class PlateReader:
+    """tests/services/plate_reader.py as a process, and what it was asked."""
+
+    def __init__(self) -> None:
+        program = ROOT / "tests" / "services" / "plate_reader.py"
+        self.process = subprocess.Popen([sys.executable, str(program)], stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        self.url = f"http://127.0.0.1:{self.process.stdout.readline().strip()}"
+
+    def requests(self) -> list[dict[str, Any]]:
+        """All that came; the server ends."""
+        self.process.kill()
+        text, _ = self.process.communicate(timeout=30)
+        return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.fixture
+def reader() -> Iterator[PlateReader]:
+    started = PlateReader()
+    yield started
+    started.process.kill()
+    started.process.communicate(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def photograph() -> Image.Image:
+    """4000 x 3000, with the noise of a real camera: over 6 MB as a JPEG."""
+    random = np.random.default_rng(0)
+    with Image.open(shipped("chelsea.png")) as opened:
+        image = opened.convert("RGB").resize((4000, 3000))
+    noise = Image.fromarray(random.integers(0, 256, (3000, 4000, 3), np.uint8))
+    return Image.blend(image, noise, 0.12)
 
 
 ServeKubernetes = Callable[..., KubernetesApi]
@@ -127,12 +164,16 @@ def photos(photo: Path) -> Path:
 
 
 def copy_shipped(name: str, to: Path) -> Path:
+    to.parent.mkdir(parents=True, exist_ok=True)
+    to.write_bytes(shipped(name).read_bytes())
+    return to
+
+
+def shipped(name: str) -> Path:
     spec = find_spec("skimage")
     assert spec is not None
     assert spec.origin is not None
-    to.parent.mkdir(parents=True, exist_ok=True)
-    to.write_bytes((Path(spec.origin).parent / "data" / name).read_bytes())
-    return to
+    return Path(spec.origin).parent / "data" / name
 
 
 @pytest.fixture

@@ -1,12 +1,16 @@
 """What the terminal shows, to the letter."""
 
 import io
+import json
 from typing import Any
 
 import pytest
 
-from client.draw import Style, Waiting, draw_reply, json_line, printable
+from client.draw import Waiting, draw_reply, json_line
+from client.plate_boxes import summary
+from client.plates import read_plates
 from client.states import ChainState, PartState, StageState
+from client.style import Style, printable
 from client.target import Reply
 
 
@@ -44,6 +48,97 @@ def test_other_tasks_are_shown_as_json() -> None:
     assert draw({"top": 3}, 7, None).splitlines()[-2:] == ["  7", "  null"]
 
 
+LONG = {
+    "type": "long", "score": 0.9812, "sub_text": "12A", "main_text": "3456",
+    "board_center_p": [412.4, 233.0], "width": 163.2, "height": 38.0, "angle": -3.14, "box": [330, 210, 490, 260],
+}  # fmt: skip
+REGULAR = LONG | {"type": "regular", "angle": 0.01}
+
+
+def test_a_long_plate_is_one_row_in_a_box() -> None:
+    assert draw([LONG]).splitlines()[1:] == [
+        "  ┌───────────────────┐",
+        "  │  1 2 A   3 4 5 6  │  long  98.12%",
+        "  └───────────────────┘  at 412, 233  163 × 38 pixels  -3.1°",
+    ]
+
+
+def test_a_regular_plate_is_two_rows_in_a_box() -> None:
+    assert draw([REGULAR]).splitlines()[1:] == [
+        "  ┌──────────────┐",
+        "  │     12A      │  regular  98.12%",
+        "  │  3  4  5  6  │  at 412, 233  163 × 38 pixels  0.0°",
+        "  └──────────────┘",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"main_text": None, "missing": ["main_text"]}, "main group"),
+        ({"sub_text": None, "main_text": None}, "small group, main group"),
+        ({"main_text": None, "missing": ["third_digit\x1b"]}, "third digit\N{REPLACEMENT CHARACTER}"),
+    ],
+)
+def test_what_is_missing_is_said(changes: dict[str, Any], said: str) -> None:
+    lines = draw([REGULAR | changes]).splitlines()
+
+    assert lines[3].startswith("  │  ?  ?  ?  ?  │")
+    assert lines[4] == f"  └──────────────┘  not read: {said}"
+
+
+def test_no_plate_is_one_plain_line() -> None:
+    assert draw([]) == "x.jpg\n  no plate"
+
+
+def test_each_plate_has_its_box_in_ascii_too() -> None:
+    drawn = draw([LONG, REGULAR], style=Style(blocks=False))
+
+    assert drawn.isascii()
+    assert drawn.count("+-------------------+\n") == 1
+    assert "|  1 2 A   3 4 5 6  |  long  98.12%\n" in drawn
+    assert "+  at 412, 233  163 x 38 pixels  -3.1 degrees\n" in drawn
+
+
+def test_plates_are_coloured_in_a_terminal_only() -> None:
+    style = Style(colour=True)
+
+    assert "│  \x1b[1m1 2 A   3 4 5 6\x1b[0m  │" in draw([LONG], style=style)
+    assert "\x1b[33mnot read: small group\x1b[0m" in draw([LONG | {"sub_text": None}], style=style)
+    assert "\x1b" not in draw([LONG | {"sub_text": None}])
+
+
+def test_what_a_server_writes_on_a_plate_cannot_command_the_terminal() -> None:
+    drawn = draw([LONG | {"main_text": "\x1b[2J" + "9" * 100}])
+
+    assert "\x1b" not in drawn
+    assert max(map(len, drawn.splitlines())) < 100
+
+
+def test_many_pictures_are_summed_up() -> None:
+    plates = read_plates([LONG, REGULAR, LONG | {"sub_text": None}])
+    assert plates is not None
+
+    assert summary(12, plates) == "12 pictures, 3 plates, 1 unread"
+    assert summary(1, plates[:1]) == "1 picture, 1 plate, 0 unread"
+
+
+def test_plates_in_json_are_a_list_of_things_as_of_any_task() -> None:
+    reply = Reply(predictions=([LONG, REGULAR],), timings=None, seconds=0.0)
+
+    assert json.loads(json_line("x.jpg", reply)) == {"image": "x.jpg", "predictions": [LONG, REGULAR]}
+
+
+def test_requests_are_counted_where_there_were_several() -> None:
+    reply = Reply(predictions=([],), timings={"0": 3.0}, seconds=0.05, requests=4)
+
+    assert draw_reply("x", reply, Style(), timings=True).splitlines()[2:] == [
+        "  stage 0          3.0 ms",
+        "  round trip      50.0 ms",
+        "  requests           4",
+    ]
+
+
 def test_missing_timings_are_said() -> None:
     assert draw(timings=True).splitlines() == ["x.jpg", "  the server reports no timings", "  round trip      50.0 ms"]
 
@@ -67,7 +162,7 @@ def test_json_is_one_line_of_ascii() -> None:
 
     assert line.isascii()
     assert "\n" not in line
-    assert line.endswith('"timings": {}}')
+    assert line.endswith('"timings": {}, "requests": 1}')
 
 
 def waiting(problem: str) -> ChainState:

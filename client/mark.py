@@ -1,0 +1,143 @@
+"""The picture itself with its reply drawn in: to a file, or before the user's eyes."""
+
+import math
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from client.plates import Plate, Point, plates_in
+from client.style import printable
+from client.target import Reply
+from client.upright import open_upright
+from wire.errors import RequestError
+
+_READ, _UNREAD, _LABEL = (0, 200, 80), (255, 140, 0), (40, 90, 200)  # of plates, and of other tasks' words
+_INK = (255, 255, 255)
+_LINE_SHARE, _TEXT_SHARE = 1 / 350, 1 / 40  # of the picture's longer side
+_LEAST_LINE_PX, _LEAST_TEXT_PX = 2, 13
+_MOST_CHARACTERS = 60  # a server may say anything
+_DEFAULT_NAME = "picture"  # of what came on stdin
+
+
+def mark(picture: bytes, reply: Reply) -> Image.Image:
+    """The picture, upright and in colour, with its plates framed and named; of a classification, the best label.
+
+    Raises:
+        PictureError: it cannot be decoded here.
+    """
+    image = open_upright(picture).convert("RGB")
+    pen = _Pen(image)
+    plates = plates_in(reply.predictions)
+    if plates is None:
+        pen.write((0, 0), "\n".join(filter(None, map(_label, reply.predictions))) or "no label", _LABEL)
+    for plate in reversed(plates or ()):  # the best one on top
+        _mark_plate(pen, plate)
+    return image
+
+
+def save(image: Image.Image, path: Path) -> None:
+    """In the format that the name says.
+
+    Raises:
+        RequestError: it cannot be written.
+    """
+    try:
+        image.save(path)
+    except (OSError, ValueError) as exc:
+        raise RequestError(f"{path}: cannot be written ({getattr(exc, 'strerror', None) or exc})") from exc
+
+
+def show(image: Image.Image) -> None:
+    """With the system's own viewer.
+
+    Raises:
+        RequestError: there is no screen, or no viewer.
+    """
+    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        raise RequestError("--show: there is no display here: give --save FILE")
+    from PIL import ImageShow  # it looks for viewers while it is imported
+
+    if not ImageShow.show(image):
+        raise RequestError("--show: no program to show pictures was found here (such as xdg-open): give --save FILE")
+
+
+def check_saving(to: Path, count: int) -> None:
+    """Whether `count` pictures can be saved there; makes the folder where it takes one.
+
+    Raises:
+        RequestError: a file for several pictures, a name that says no format, or a folder that cannot be made.
+    """
+    if count > 1 or not to.suffix or to.is_dir():
+        if to.suffix.lower() in Image.registered_extensions() and not to.is_dir():
+            raise RequestError(f"--save {to}: {count} pictures need a folder: give one")
+        try:
+            to.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise RequestError(f"--save {to}: no folder can be made there ({exc.strerror})") from exc
+    elif Image.registered_extensions().get(to.suffix.lower()) not in Image.SAVE:
+        raise RequestError(f"--save {to}: {to.suffix} says no format; allowed are .png, .jpg, .webp and others")
+
+
+def names(to: Path, pictures: Sequence[Path]) -> Iterator[Path]:
+    """Where each picture goes: to that file, or as PNG into that folder, numbered where names are the same."""
+    taken: set[str] = set()
+    for picture in pictures:
+        if not to.is_dir():
+            yield to
+            continue
+        stem = picture.stem if picture.stem.strip("-") else _DEFAULT_NAME
+        name, number = stem, 1
+        while name.lower() in taken:
+            number += 1
+            name = f"{stem}-{number}"
+        taken.add(name.lower())
+        yield to / f"{name}.png"
+
+
+class _Pen:
+    """Lines and words on one picture, as wide and as large as suits it."""
+
+    def __init__(self, image: Image.Image) -> None:
+        self._draw = ImageDraw.Draw(image)
+        self._size = image.size
+        longest = max(image.size)
+        self.line_px = max(_LEAST_LINE_PX, round(longest * _LINE_SHARE))
+        self._font = ImageFont.load_default(max(_LEAST_TEXT_PX, round(longest * _TEXT_SHARE)))
+
+    def frame(self, around: Sequence[Point], middle: Point, colour: tuple[int, int, int]) -> None:
+        """A line outside of what it frames, which may be hardly wider than the line."""
+        out = self.line_px
+        corners = [(x + math.copysign(out, x - middle[0]), y + math.copysign(out, y - middle[1])) for x, y in around]
+        self._draw.line([*corners, *corners[:2]], fill=colour, width=self.line_px, joint="curve")
+
+    def write(self, corner: Point, text: str, colour: tuple[int, int, int], *, above: bool = False) -> None:
+        """Words on a coloured ground, with its left upper (or lower) corner there, moved into the picture."""
+        margin = 2 * self.line_px
+        left, top, right, bottom = self._draw.textbbox((0, 0), text, font=self._font)
+        width, height = right - left + 2 * margin, bottom - top + 2 * margin
+        x = min(max(0.0, corner[0]), max(0.0, self._size[0] - width))
+        y = corner[1] - height if above else corner[1]
+        y = min(max(0.0, y), max(0.0, self._size[1] - height))
+        self._draw.rectangle((x, y, x + width, y + height), fill=colour)
+        self._draw.text((x + margin - left, y + margin - top), text, font=self._font, fill=_INK)
+
+
+def _mark_plate(pen: _Pen, plate: Plate) -> None:
+    colour = _READ if plate.whole else _UNREAD
+    pen.frame(plate.quad, plate.center, colour)
+    corner = min(x for x, _ in plate.quad), min(y for _, y in plate.quad) - pen.line_px
+    pen.write(corner, f"{_shown(plate.text)}  {plate.score:.0%}", colour, above=True)
+
+
+def _label(prediction: object) -> str | None:
+    if not isinstance(prediction, dict) or "label" not in prediction:
+        return None
+    label, score = _shown(str(prediction["label"])), prediction.get("score")
+    return f"{label}  {score:.0%}" if isinstance(score, float) else label
+
+
+def _shown(text: str) -> str:
+    return printable(text)[:_MOST_CHARACTERS]

@@ -1,0 +1,248 @@
+"""Which parts of a picture are looked at again, and what is made of all answers.
+
+The seer of these tests knows every plate of a picture, sees those that are 8 pixels wide in 512, and reads those of 72.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from client.look import INPUT_SIDE, Part, Sighting, find_plates, merge, plan_crops, tiles
+from client.plates import Plate, move, read_plates
+from wire.view import View
+
+Size = tuple[int, int]
+Spot = tuple[float, float, float, float]  # centre, width, angle
+THRESHOLD = 0.7
+
+
+def plate(x: float, y: float, width: float, *, score: float = 0.9, text: str = "3456", angle: float = 0.0) -> Plate:
+    """A long plate; its box is that of a turned rectangle."""
+    height, radians = width / 5, math.radians(angle)
+    across = abs(width * math.cos(radians)) + abs(height * math.sin(radians))
+    down = abs(width * math.sin(radians)) + abs(height * math.cos(radians))
+    said = {
+        "type": "long", "score": score, "sub_text": "12A" if text else None, "main_text": text or None,
+        "board_center_p": [x, y], "width": width, "height": height, "angle": angle,
+        "box": [x - across / 2, y - down / 2, x + across / 2, y + down / 2],
+    }  # fmt: skip
+    (read,) = read_plates([said]) or []
+    return read
+
+
+@dataclass
+class Seer:
+    size: Size
+    spots: Sequence[Spot]
+    asked: list[tuple[Part, float]] = field(default_factory=list)
+
+    def __call__(self, parts: Sequence[Part], score: float) -> list[list[Plate]]:
+        self.asked += [(part, score) for part in parts]
+        return [
+            [seen for spot in self.spots if (seen := self.see(part, spot)) and seen.score >= score] for part in parts
+        ]
+
+    def see(self, part: Part, spot: Spot) -> Plate | None:
+        x, y, width, angle = spot
+        there = move(plate(x, y, width, angle=angle), View(width=9, height=9, left=-part.left, top=-part.top))
+        box, wide = there.box, width * part.scale
+        if wide < 8 or box[2] < 0 or box[3] < 0 or box[0] > part.width or box[1] > part.height:
+            return None
+        whole = wide >= 72 and box[0] >= 0 and box[1] >= 0 and box[2] <= part.width and box[3] <= part.height
+        score = 0.95 if whole else min(0.5, wide / 100)
+        return plate(*there.center, width, score=score, text="3456" if whole else "", angle=angle)
+
+
+def test_a_plate_that_is_too_small_at_first_is_read_at_the_second_look() -> None:
+    seer = Seer((4000, 3000), [(1234, 2345, 150, 12)])
+    (found,) = find_plates(seer.size, seer, threshold=THRESHOLD)
+
+    (whole, low), (closer, high) = seer.asked
+    assert (whole.size, low, high) == (seer.size, 0.1, THRESHOLD)
+    assert closer.width == closer.height == 480
+    assert (found.whole, found.center) == (True, (1234, 2345))
+
+
+def test_what_is_read_well_costs_one_request() -> None:
+    seer = Seer((2000, 1500), [(900, 700, 500, 0)])
+
+    assert [each.text for each in find_plates(seer.size, seer, threshold=THRESHOLD)] == ["12A 3456"]
+    assert len(seer.asked) == 1
+
+
+@pytest.mark.parametrize(("size", "look"), [((4000, 3000), "once"), ((512, 400), "twice"), ((512, 400), "tiles")])
+def test_one_look_where_it_is_told_or_shows_all(size: Size, look: str) -> None:
+    seer = Seer(size, [(200, 200, 20, 0)])
+
+    assert find_plates(size, seer, look=look, threshold=0.3) == []  # type: ignore[arg-type]
+    assert [score for _, score in seer.asked] == [0.3]
+
+
+def test_what_no_look_can_read_keeps_its_box_if_it_scores_enough() -> None:
+    seer = Seer((600, 600), [(595, 300, 100, 0)])  # reaches out of the picture
+
+    (found,) = find_plates(seer.size, seer, threshold=0.3)
+    assert not found.whole
+    assert find_plates(seer.size, seer, threshold=THRESHOLD) == []
+
+
+def test_the_second_look_has_the_last_word_on_what_was_not_read() -> None:
+    """The first look was sure of a board that the second one does not see."""
+
+    def ask(parts: Sequence[Part], _: float) -> list[list[Plate]]:
+        return [[plate(2000, 1500, 150, score=0.9, text="")] if part.width == 4000 else [] for part in parts]
+
+    assert find_plates((4000, 3000), ask, threshold=THRESHOLD) == []
+    assert len(find_plates((4000, 3000), ask, threshold=THRESHOLD, crops=0)) == 1
+
+
+def test_what_is_said_at_a_low_threshold_only_is_told_as_the_server_would() -> None:
+    """It sees a board for sure, and guesses at what is written on it: no part of the picture would show it larger."""
+
+    def ask(parts: Sequence[Part], score: float) -> list[list[Plate]]:
+        sure = plate(1000, 700, 1200, score=0.9, text="")
+        return [[plate(1000, 700, 1200, score=0.4) if score < 0.4 else sure] for _ in parts]
+
+    (found,) = find_plates((2000, 1500), ask, threshold=THRESHOLD)
+    assert (found.whole, found.score) == (False, 0.9)
+
+
+def test_what_is_known_is_not_asked_again() -> None:
+    seer = Seer((2000, 1500), [(900, 700, 500, 0)])
+    known = [plate(900, 700, 500), plate(300, 200, 600, text="")]
+
+    assert len(find_plates(seer.size, seer, threshold=THRESHOLD, known=known)) == 2
+    assert len(seer.asked) == 1
+
+
+def test_what_the_first_look_read_stays() -> None:
+    def ask(parts: Sequence[Part], _: float) -> list[list[Plate]]:
+        return [[plate(2000, 1500, 600)] if part.width == 4000 else [] for part in parts]
+
+    assert len(find_plates((4000, 3000), ask, threshold=THRESHOLD)) == 1
+
+
+def test_the_best_scores_are_looked_at_first_and_no_more_than_allowed() -> None:
+    size = 4000, 3000
+    sightings = [
+        Sighting(plate=plate(200 + 380 * index, 200 + 270 * index, 100, score=index / 20, text=""), scale=0.128)
+        for index in range(10)
+    ]
+    parts = plan_crops(size, sightings, THRESHOLD, 3)
+
+    assert [part.left + part.width // 2 for part in parts] == [200 + 380 * index for index in (9, 8, 7)]
+
+
+def test_neighbours_share_a_look() -> None:
+    seer = Seer((4000, 3000), [(1000, 1000, 150, 0), (1000, 1060, 150, 0), (1000, 940, 140, 0)])
+
+    assert len(find_plates(seer.size, seer, threshold=THRESHOLD)) == 3
+    assert len(seer.asked) == 2
+
+
+def test_plates_that_hang_askew_one_above_the_other_are_two() -> None:
+    """Their boxes overlap, they do not."""
+    both = [Sighting(plate=plate(100 + 10 * row, 100 + 30 * row, 100, angle=20), scale=1) for row in (0, 1)]
+
+    assert len(merge(both, THRESHOLD)) == 2
+
+
+def test_tiles_find_what_is_too_small_to_be_suspected() -> None:
+    seer = Seer((8000, 6000), [(3333, 4444, 100, 0)])
+
+    assert find_plates(seer.size, seer, threshold=THRESHOLD) == []
+    (found,) = find_plates(seer.size, seer, look="tiles", threshold=THRESHOLD)
+    assert found.whole
+
+
+SIZES = st.tuples(st.integers(1, 9000), st.integers(1, 9000))
+
+
+@given(size=SIZES, x=st.floats(0, 1), y=st.floats(0, 1))
+def test_tiles_cover_the_picture(size: Size, x: float, y: float) -> None:
+    """Everything up to a quarter of the overlap lies whole in one of them."""
+    parts = tiles(size)
+    left, top = x * max(0, size[0] - 250), y * max(0, size[1] - 250)
+    right, bottom = min(size[0], left + 250), min(size[1], top + 250)
+
+    assert all(part.left >= 0 and part.top >= 0 for part in parts)
+    assert all(part.box[2] <= size[0] and part.box[3] <= size[1] for part in parts)
+    assert not parts or any(
+        part.box[0] <= left and part.box[1] <= top and right <= part.box[2] and bottom <= part.box[3] for part in parts
+    )
+    assert bool(parts) == (max(size) > 2 * INPUT_SIDE)
+
+
+@given(
+    size=SIZES,
+    spots=st.lists(
+        st.tuples(st.floats(-0.1, 1.1), st.floats(-0.1, 1.1), st.floats(0.001, 0.5), st.floats(0, 1)), max_size=20
+    ),
+    most=st.integers(0, 8),
+)
+def test_crops_lie_in_the_picture(size: Size, spots: list[tuple[float, float, float, float]], most: int) -> None:
+    first = INPUT_SIDE / max(size)
+    sightings = [
+        Sighting(plate=plate(x * size[0], y * size[1], width * size[0], score=score, text=""), scale=first)
+        for x, y, width, score in spots
+    ]
+    parts = plan_crops(size, sightings, THRESHOLD, most)
+
+    assert len(parts) <= most
+    for part in parts:
+        assert part.left >= 0
+        assert part.top >= 0
+        assert part.box[2] <= size[0]
+        assert part.box[3] <= size[1]
+        assert part.width > 0
+        assert part.height > 0
+        assert part.scale > first
+
+
+PLATES = st.builds(
+    plate,
+    st.floats(0, 500), st.floats(0, 500), st.floats(5, 300),
+    score=st.floats(0, 1), text=st.sampled_from(["3456", ""]), angle=st.floats(-30, 30),
+)  # fmt: skip
+SIGHTINGS = st.lists(st.builds(Sighting, plate=PLATES, scale=st.floats(0.1, 2)), max_size=12)
+
+
+@given(sightings=SIGHTINGS)
+def test_merging_twice_is_merging_once(sightings: list[Sighting]) -> None:
+    merged = merge(sightings, THRESHOLD)
+
+    assert merge(merged, THRESHOLD) == merged
+    assert all(each in sightings for each in merged)
+    assert bool(merged) == bool(sightings)
+
+
+@given(sightings=SIGHTINGS)
+def test_a_reading_over_the_threshold_never_gives_way_to_what_is_not_read(sightings: list[Sighting]) -> None:
+    def good(sighting: Sighting) -> bool:
+        return sighting.plate.whole and sighting.plate.score >= THRESHOLD
+
+    assert any(map(good, merge(sightings, THRESHOLD))) == any(map(good, sightings))
+
+
+@settings(max_examples=30)
+@given(
+    size=st.tuples(st.integers(2000, 6000), st.integers(2000, 6000)),
+    places=st.lists(
+        st.tuples(st.integers(0, 3), st.integers(0, 3), st.floats(0.2, 0.8), st.floats(0.2, 0.8), st.floats(-20, 20)),
+        max_size=6,
+        unique_by=lambda place: place[:2],
+    ),
+)
+def test_every_plate_is_listed_once(size: Size, places: list[tuple[int, int, float, float, float]]) -> None:
+    """One in each of sixteen fields at most, each large enough to be seen at all, fewer than there are crops."""
+    wide = 12 * max(size) / INPUT_SIDE
+    spots = [((column + x) * size[0] / 4, (row + y) * size[1] / 4, wide, angle) for column, row, x, y, angle in places]
+    found = find_plates(size, Seer(size, spots), threshold=THRESHOLD)
+
+    assert all(each.whole for each in found)
+    assert len(found) == len(spots)
+    assert all(any(math.dist(each.center, spot[:2]) < 0.1 for each in found) for spot in spots)

@@ -1,0 +1,211 @@
+"""Photographs with plates, sent by the script to a real server: what comes back lies in the photograph's own pixels."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image, ImageDraw
+from services.processes import wait_until
+
+EXIF_TURNED_RIGHT = 6
+
+Box = tuple[int, int, int, int]
+
+
+def with_plates(photo: Image.Image, **boxes: Box) -> Image.Image:
+    """Plates of the server's kind: colours by name."""
+    image = photo.copy()
+    pen = ImageDraw.Draw(image)
+    for colour, (left, top, right, bottom) in boxes.items():
+        pen.rectangle((left, top, right - 1, bottom - 1), fill=colour)
+    return image
+
+
+def saved(image: Image.Image, path: Path, *, turned: bool = False) -> Path:
+    exif = Image.Exif()
+    if turned:
+        image = image.transpose(Image.Transpose.ROTATE_90)
+        exif[0x0112] = EXIF_TURNED_RIGHT
+    image.save(path, quality=97, exif=exif)
+    return path
+
+
+def predictions(result: Any) -> list[dict[str, Any]]:
+    assert result.code == 0, result.err
+    (line,) = result.out.splitlines()
+    found: list[dict[str, Any]] = json.loads(line)["predictions"]
+    return found
+
+
+def off_by(plate: dict[str, Any], box: Box) -> float:
+    """Pixels, at the worst side or corner."""
+    left, top, right, bottom = box
+    corners = [[left, top], [right, top], [right, bottom], [left, bottom]]
+    pairs = [*zip(plate["box"], box, strict=True)]
+    pairs += [pair for one, other in zip(plate["quad"], corners, strict=True) for pair in zip(one, other, strict=True)]
+    pairs += zip(plate["board_center_p"], ((left + right) / 2, (top + bottom) / 2), strict=True)
+    pairs += [(plate["width"], right - left), (plate["height"], bottom - top)]
+    return max(abs(one - other) for one, other in pairs)
+
+
+def test_a_photograph_over_6_mb_comes_back_in_its_own_pixels(
+    client: Any, reader: Any, photograph: Image.Image, tmp_path: Path
+) -> None:
+    """Also one that lies on its side, which EXIF says."""
+    box = (2000, 1000, 2900, 1600)
+    path = saved(with_plates(photograph, cyan=box), tmp_path / "large.jpg", turned=True)
+    result = client(path, "--url", reader.url, "--json", "--look", "once")
+
+    (plate,) = predictions(result)
+    (request,) = reader.requests()
+    assert path.stat().st_size > 6 * 1024**2
+    assert request["bytes"] <= 6 * 1024**2
+    assert result.err == f"Resizing from [3000, 4000, 3] to [{request['size'][1]}, {request['size'][0]}, 3]\n"
+    assert off_by(plate, box) < 8  # a pixel of the network is 8 of the photograph
+
+
+def test_a_small_plate_is_read_at_the_second_look(
+    client: Any, reader: Any, photograph: Image.Image, tmp_path: Path
+) -> None:
+    """In two pictures: the first reply tells that it is of plates, the second picture is asked about accordingly."""
+    box = (1000, 2000, 1150, 2035)
+    path = saved(with_plates(photograph, magenta=box), tmp_path / "large.jpg", turned=True)
+    result = client(path, path, "--url", reader.url, "--json", "--timings", "--jobs", 1)
+
+    lines = [json.loads(line) for line in result.out.splitlines()]
+    for line in lines:
+        (plate,) = line["predictions"]
+        assert (plate["sub_text"], plate["main_text"], "missing" in plate) == ("12A", "3456", False)
+        assert off_by(plate, box) < 3
+    requests = reader.requests()
+    thresholds = [request["parameters"].get("threshold") for request in requests]
+    assert thresholds == [None, 0.1, 0.7, 0.1, 0.7]
+    assert requests[1]["size"] == [1024, 768]
+    assert requests[2]["size"] == requests[4]["size"] == pytest.approx([480, 480], abs=30)
+    assert [line["requests"] for line in lines] == [3, 2]
+    assert lines[0]["timings"] == {"transformer": 6.0, "0": 10.5}
+
+
+def test_once_is_one_request_and_other_pictures_take_no_more(
+    client: Any, reader: Any, photograph: Image.Image, tmp_path: Path
+) -> None:
+    large = saved(with_plates(photograph.resize((2000, 1500)), magenta=(500, 1000, 575, 1018)), tmp_path / "large.jpg")
+    small = saved(with_plates(photograph.resize((500, 400)), cyan=(10, 10, 110, 60)), tmp_path / "small.png")
+    result = client(large, "--url", reader.url, "--look", "once", "--threshold", 0.15)
+    unread = client(small, small, "--url", reader.url, "--jobs", 1)
+
+    assert "│  ? ? ?   ? ? ? ?  │  long  19.00%" in result.out
+    assert "not read: small group, main group" in result.out
+    assert unread.out.splitlines()[-1] == "2 pictures, 2 plates, 0 unread"
+    assert [request["parameters"] for request in reader.requests()] == [{"threshold": 0.15}, {}, {}]
+
+
+def test_tiles_find_what_the_first_look_does_not(
+    client: Any, reader: Any, photograph: Image.Image, tmp_path: Path
+) -> None:
+    box = (2200, 1000, 2244, 1010)
+    path = saved(with_plates(photograph.crop((0, 0, 3000, 1200)), magenta=box), tmp_path / "large.jpg")
+    first = client(path, "--url", reader.url, "--look", "twice")
+    second = client(path, "--url", reader.url, "--look", "tiles", "--json")
+
+    assert first.out == f"{path}\n  no plate\n"
+    (plate,) = predictions(second)
+    assert off_by(plate, box) < 2
+    asked = reader.requests()
+    assert len(asked) == 1 + (1 + 4 * 2 + 1)
+    assert sum(max(request["size"]) > 1024 for request in asked) == 2  # the pictures themselves
+
+
+def test_a_chain_of_another_task_is_asked_once_as_ever(client: Any, serve: Any, photo: Path, answer: Any) -> None:
+    server = serve({"POST /": [answer]})
+    result = client(photo, photo, "--url", server.url, "--jobs", 1)
+
+    assert result.code == 0
+    assert [request.body for request in server.requests()] == [photo.read_bytes()] * 2
+
+
+def test_a_second_look_at_another_task_is_refused(client: Any, serve: Any, photo: Path, answer: Any) -> None:
+    server = serve({"POST /": [answer]})
+    result = client(photo, "--url", server.url, "--look", "twice")
+
+    assert result.code == 1
+    assert "the reply is not of license plates: leave out --look and --threshold" in result.err
+
+
+def test_a_crop_that_fails_fails_the_picture(client: Any, serve: Any, photo: Path) -> None:
+    suspect = {"type": "long", "score": 0.3, "box": [10, 10, 40, 18]}
+    replies = [{"json": {"predictions": [[suspect]]}}, {"status": 400, "json": {"error": "no"}}]
+    server = serve({"POST /": replies})
+    result = client(photo, "--url", server.url, "--look", "twice", "--json")
+
+    assert result.code == 1
+    assert json.loads(result.out) == {"image": str(photo), "error": "400: no"}
+
+
+def test_pictures_are_saved_with_their_plates(
+    client: Any, reader: Any, photograph: Image.Image, tmp_path: Path
+) -> None:
+    """The frame is in the picture as it is looked at, and nothing is changed far away from it."""
+    plain = photograph.resize((800, 600))
+    path = saved(with_plates(plain, cyan=(300, 200, 500, 300)), tmp_path / "one.png", turned=True)
+    again = client(path, path, "--url", reader.url, "--save", "marked")
+    alone = client(path, "--url", reader.url, "--save", "alone.jpg")
+
+    assert (again.code, alone.code) == (0, 0)
+    names = sorted(each.name for each in (tmp_path / "marked").iterdir())
+    assert names == ["one-2.png", "one.png"]
+    with Image.open(tmp_path / "marked" / "one.png") as marked:
+        assert marked.size == (800, 600)
+        assert marked.getpixel((298, 250)) == (0, 200, 80)
+        assert marked.getpixel((400, 250)) == (0, 255, 255)
+        assert marked.crop((0, 400, 800, 600)).tobytes() == plain.crop((0, 400, 800, 600)).tobytes()
+    with Image.open(tmp_path / "alone.jpg") as marked:
+        assert (marked.format, marked.size) == ("JPEG", (800, 600))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a.png", "a.png", "--save", "b.png"], "error: --save b.png: 2 pictures need a folder: give one\n"),
+        (["a.png", "--save", "b.txt"], "error: --save b.txt: .txt says no format; allowed are .png"),
+        (["a.png", "--save", "a.png/b"], "error: --save a.png/b: no folder can be made there (Not a directory)"),
+        (["a.png", "--threshold", "1.5"], "argument --threshold: 1.5 is not over 0 and at most 1"),
+        (["a.png", "--look", "thrice"], "argument --look: invalid choice: 'thrice'"),
+    ],
+)
+def test_wrong_usage_is_said_before_anything_is_asked(
+    client: Any, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    result = client(*arguments)
+
+    assert result.code == 2
+    assert message in result.err
+
+
+def test_showing_opens_the_systems_viewer(client: Any, serve: Any, photo: Path, answer: Any, tmp_path: Path) -> None:
+    server = serve({"POST /": [answer]})
+    viewer = tmp_path / "bin" / "xdg-open"
+    viewer.parent.mkdir()
+    viewer.write_text(f'#!/bin/sh\ncp "$1" {tmp_path}/seen.part && mv {tmp_path}/seen.part {tmp_path}/seen.png\n')
+    viewer.chmod(0o755)
+    result = client(photo, "--url", server.url, "--show", DISPLAY=":1", PATH=f"{viewer.parent}:{os.environ['PATH']}")
+
+    assert (result.code, result.err) == (0, "")
+    wait_until(lambda: (tmp_path / "seen.png").exists(), "the viewer", 30)
+    with Image.open(tmp_path / "seen.png") as seen, Image.open(photo) as before:
+        assert seen.size == before.size
+        assert seen.getpixel((1, 1)) == (40, 90, 200)
+
+
+def test_where_there_is_no_display_the_reply_is_printed_all_the_same(
+    client: Any, serve: Any, photo: Path, answer: Any
+) -> None:
+    server = serve({"POST /": [answer]})
+    result = client(photo, "--url", server.url, "--show", DISPLAY="", WAYLAND_DISPLAY="")
+
+    assert result.code == 1
+    assert "Egyptian cat" in result.out
+    assert result.err == f"error: {photo}: --show: there is no display here: give --save FILE\n"
