@@ -20,6 +20,7 @@ from shardline.commands import (
     rollback,
     samples,
     status,
+    train,
     undeploy,
     up,
     verify,
@@ -36,7 +37,7 @@ app = typer.Typer(
 )
 for module in (build, plan, verify, push, pull, gs, render, lint, up, deploy, status, rollback, undeploy):
     module.register(app)
-for module in (emulator, request, samples, plates):
+for module in (emulator, request, samples, plates, train):
     module.register(app)
 
 

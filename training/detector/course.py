@@ -16,7 +16,7 @@ from torch import Tensor
 
 from partition.models import IMAGENET_MEAN, IMAGENET_STD
 from training.detector.backdrops import Backdrops
-from training.detector.data import KINDS, Look, Pictures, Sample
+from training.detector.data import CROPS, KINDS, VIEWS, Batches, Pictures, Sample
 from training.detector.loss import losses
 from training.detector.measure import Measure
 from training.detector.model import LARGEST_STRIDE, STRIDES, PlateDetector
@@ -25,7 +25,7 @@ from training.plates.backgrounds import Backgrounds
 from training.plates.fonts import families
 from wire.errors import ModelError
 
-_CROPS, _VIEWS = 8, 4  # pictures in a batch
+_SCORED = 200  # pictures that each score is taken from; of a short training fewer
 _OTHER_SEED = 1 << 32  # beyond it lie the pictures that scores are taken from
 
 
@@ -41,40 +41,20 @@ class Recipe:
     pictures: int = 32_000
     views: float = 0.06  # share of the pictures that are whole views, the last ones
     size: int = 512  # of views, pixels a side; crops have half of it
-    scored: int = 200  # pictures that each score is taken from
 
     def __post_init__(self) -> None:
         if self.size % (2 * LARGEST_STRIDE) or self.size < 4 * LARGEST_STRIDE:
             raise ModelError(f"--size {self.size}: allowed are multiples of {2 * LARGEST_STRIDE} from 128 on, e.g. 512")
-        if not 0 <= self.views <= 1 or self.pictures < _CROPS:
+        if not 0 <= self.views <= 1 or self.pictures < CROPS:
             raise ModelError(f"--views {self.views:g} of --pictures {self.pictures}: allowed are 0 to 1 of 8 or more")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batches:
-    """Batch i of a recipe. It can be pickled, and knows no torch: other processes draw."""
-
-    pictures: Pictures
-    crops: int  # batches of crops, which come first
-    size: int
-
-    def __call__(self, step: int) -> list[Sample]:
-        look, side, count, first = self.at(step)
-        return [self.pictures.draw(look, side, index) for index in range(first, first + count)]
-
-    def at(self, step: int) -> tuple[Look, int, int, int]:
-        """Of batch `step`: the look, the side in pixels, how many pictures, and the first one's number."""
-        if step < self.crops:
-            return "crops", self.size // 2, _CROPS, step * _CROPS
-        return "views", self.size, _VIEWS, (step - self.crops) * _VIEWS
 
 
 class DetectorCourse:
     """A fit.Course. Only fonts to train with are drawn, on photographs of `files`."""
 
     def __init__(self, recipe: Recipe, files: Sequence[Path]) -> None:
-        views = round(recipe.views * recipe.pictures / _VIEWS)
-        crops = (recipe.pictures - views * _VIEWS) // _CROPS
+        views = round(recipe.views * recipe.pictures / VIEWS)
+        crops = (recipe.pictures - views * VIEWS) // CROPS
         photographs = tuple(files)
         self._recipe = recipe
         self._fonts = families("train")
@@ -85,7 +65,7 @@ class DetectorCourse:
 
     def pictures(self, step: int) -> int:
         crops = min(step, self.draw.crops)
-        return crops * _CROPS + (step - crops) * _VIEWS
+        return crops * CROPS + (step - crops) * VIEWS
 
     def model(self) -> PlateDetector:
         with torch.random.fork_rng(devices=[]):
@@ -103,8 +83,8 @@ class DetectorCourse:
         """The share of plates read right, of those that can be read, among pictures that are never trained with."""
         measure = Measure()
         with torch.inference_mode():
-            for start in range(0, len(self._scored), _CROPS):
-                samples = self._scored[start : start + _CROPS]
+            for start in range(0, len(self._scored), CROPS):
+                samples = self._scored[start : start + CROPS]
                 outputs = model(normalised([each.pixels for each in samples], device))
                 measure.add([each.float().cpu().numpy() for each in outputs], samples)
         return measure.scores()
@@ -112,7 +92,8 @@ class DetectorCourse:
     @cached_property
     def _scored(self) -> list[Sample]:
         others = Pictures(seed=self._recipe.seed + _OTHER_SEED, fonts=self._fonts, backgrounds=self._plain)
-        return [others.draw("crops", self._recipe.size // 2, index) for index in range(self._recipe.scored)]
+        count = min(_SCORED, self._recipe.pictures // 4)
+        return [others.draw("crops", self._recipe.size // 2, index) for index in range(count)]
 
 
 def normalised(pictures: Sequence[NDArray[np.uint8]], device: torch.device) -> Tensor:

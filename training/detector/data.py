@@ -18,6 +18,7 @@ from training.plates.scene import Scene
 
 BOARDS, GROUPS, CHARACTERS = CLASSES[:2], CLASSES[2:6], CLASSES[6:]
 KINDS = (BOARDS, GROUPS, CHARACTERS)
+CROPS, VIEWS = 8, 4  # pictures in a batch
 Look = Literal["crops", "views"]
 
 _PAD = 114  # grey, as the transformer's letter-box
@@ -76,6 +77,25 @@ class Pictures:
         if random.random() < 0.2:  # other colours, to the same shapes
             return replace(sample, pixels=sample.pixels[:, :, random.permutation(3)])
         return sample
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batches:
+    """Batch i of a recipe. It can be pickled: other processes draw."""
+
+    pictures: Pictures
+    crops: int  # batches of crops, which come first
+    size: int
+
+    def __call__(self, step: int) -> list[Sample]:
+        look, side, count, first = self.at(step)
+        return [self.pictures.draw(look, side, index) for index in range(first, first + count)]
+
+    def at(self, step: int) -> tuple[Look, int, int, int]:
+        """Of batch `step`: the look, the side in pixels, how many pictures, and the first one's number."""
+        if step < self.crops:
+            return "crops", self.size // 2, CROPS, step * CROPS
+        return "views", self.size, VIEWS, (step - self.crops) * VIEWS
 
 
 def boxed(picture: Picture, side: int) -> Sample:
