@@ -1,38 +1,68 @@
 """The whole path once, as a user would type it: build, push, render, up, request, stop, verify.
 
-    python examples/demo.py [--model torchvision:resnet50] [--stages 3]
+    python examples/demo.py [--model torchvision:resnet50 | --model plates] [--stages 3] [--seed 7]
 
 Each command is printed before it runs. A bundle that was built or pushed before is used again. The bucket is an
 emulator's: the shards are fetched from gs:// by KServe's own downloader, as in a cluster.
+
+With `plates`, a license plate is drawn onto a photograph first, with a text by lot, and what comes back is compared
+with it: exit code 1 if that is another one.
 """
 
+import json
 import os
+import secrets
 import socket
 import subprocess
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from storage.bundle_folder import read_bundle
+from tasks.plate_text import random_text
+from training.plates.fonts import families
+from training.plates.picture import draw_onto
+from training.plates.scene import Scene
 from wire.errors import BundleError
 
+DEFAULT_MODEL = "torchvision:resnet50"  # "plates", once its weights ship
 SHARDLINE = (sys.executable, "-m", "shardline")
 PHOTOS = Path("bundles") / "photos"
+# in colour, with room for a plate
+BACKGROUNDS = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
+PLATE_SHARE = (0.3, 0.5)  # of the photograph's width: what can be read for sure
+PLAIN = Scene(rotation_deg=15, tilt_deg=25, wear=0.4)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """A photograph with one plate, and what is on it."""
+
+    path: Path
+    kind: str
+    text: str
 
 
 def main() -> None:
     parser = ArgumentParser(description="Build, verify, serve and ask a sharded model on this machine.")
-    parser.add_argument("--model", default="torchvision:resnet50")
+    parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--stages", type=int, default=3)
+    parser.add_argument("--seed", type=int, help="of the license plate that is drawn; default: by lot")
     arguments = parser.parse_args()
-    name = arguments.model.partition(":")[2].replace("_", "-")
+    name = (arguments.model.partition(":")[2] or arguments.model).replace("_", "-")
     bundle = Path("bundles") / name
-    if not is_built(bundle, arguments.model, arguments.stages):
-        weights = ("--weights", "random:0")
+    weights = weights_of(arguments.model)
+    if not is_built(bundle, arguments.model, weights, arguments.stages):
         run("build", arguments.model, *weights, "--stages", str(arguments.stages), "--out", str(bundle))
     run("plan", str(bundle))
+    right = True
     with started("emulator", "--bucket", "models", "--port", "0") as bucket:
         os.environ["STORAGE_EMULATOR_HOST"] = bucket
         pushed = answer("push", str(bundle), "gs://models/demo")
@@ -40,17 +70,69 @@ def main() -> None:
         manifest = Path("manifests-out") / f"{name}.yaml"
         with started("up", str(manifest), "--port", str(free_port()), "--quiet") as url:
             run("samples", str(PHOTOS))
-            run("request", str(PHOTOS / "chelsea.png"), "--url", url, "--timings")
+            if arguments.model == "plates":
+                right = ask_about_a_plate(url, PHOTOS, arguments.seed)
+            else:
+                run("request", str(PHOTOS / "chelsea.png"), "--url", url, "--timings")
     run("verify", str(bundle))
+    if not right and not weights:
+        sys.exit("error: another plate was read than was drawn")
 
 
-def is_built(folder: Path, model: str, stages: int) -> bool:
-    """Is a whole and unaltered bundle of this model there already?"""
+def weights_of(model: str) -> tuple[str, ...]:
+    """None to name where trained ones ship: nothing has to be downloaded."""
+    return () if model == "plates" and shipped() else ("--weights", "random:0")
+
+
+def shipped() -> Path | None:
+    """The trained weights of the detector of plates."""
+    spec = find_spec("training.detector")
+    places = list(spec.submodule_search_locations or ()) if spec else []
+    path = Path(places[0]) / "plates.safetensors" if places else None
+    return path if path and path.is_file() else None
+
+
+def is_built(folder: Path, model: str, weights: Sequence[str], stages: int) -> bool:
+    """Is a whole and unaltered bundle of this model there already, and not of older weights?"""
     try:
         bundle = read_bundle(folder)
     except BundleError:
         return False
-    return bundle.model == model and len(bundle.stages) == stages
+    trained = None if weights else shipped()
+    if trained and trained.stat().st_mtime > (folder / "bundle.json").stat().st_mtime:
+        return False
+    same = bundle.model == model and len(bundle.stages) == stages
+    return same and bundle.weights.startswith("random") == bool(weights)
+
+
+def ask_about_a_plate(url: str, photos: Path, seed: int | None) -> bool:
+    """Draw one, ask the chain about it, compare: True if what was read is what was drawn."""
+    seed = secrets.randbelow(10_000) if seed is None else seed
+    drawn = draw_plate(seed, photos, photos / "plate.png")
+    print(f"\ndrawn onto a photograph by lot, seed {seed}: {drawn.kind} {drawn.text}: {drawn.path}", flush=True)
+    picture, marked = str(drawn.path), str(drawn.path.with_name("plate-read.png"))
+    run("request", picture, "--url", url, "--timings", "--save", marked)
+    said = answer("request", picture, "--url", url, "--json")
+    read = [f"{plate['type']} {plate['sub_text']} {plate['main_text']}" for plate in json.loads(said)["predictions"]]
+    if read == [f"{drawn.kind} {drawn.text}"]:
+        print(f"\nread == drawn: {drawn.kind} {drawn.text}; the picture with its frame: {marked}", flush=True)
+        return True
+    print(f"\nread is not what was drawn: drawn {drawn.kind} {drawn.text}, read {', '.join(read) or 'nothing'}")
+    if weights_of("plates"):
+        print("its weights are random: the trained ones are not in this installation")
+    return False
+
+
+def draw_plate(seed: int, photos: Path, path: Path) -> Drawn:
+    """One plate with a text, on a photograph, both by lot; in a font that no training has seen."""
+    random = np.random.default_rng(seed)
+    with Image.open(photos / BACKGROUNDS[random.integers(0, len(BACKGROUNDS))]) as opened:
+        photo = opened.convert("RGB")
+    text = random_text(random)
+    width_px = float(random.uniform(*PLATE_SHARE) * photo.width)
+    plate = draw_onto(random, photo, text, PLAIN, families("held-out"), width_px)
+    photo.save(path)
+    return Drawn(path=path, kind=plate.kind, text=str(text))
 
 
 def run(*arguments: str) -> None:

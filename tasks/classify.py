@@ -1,34 +1,25 @@
 """Classification: logits -> the classes with the highest scores."""
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.parameters import check_names
+from tasks.request import Outputs, Request
 from wire.errors import BundleError, RequestError, ShardlineError
-from wire.v1 import CHAIN_PARAMETERS
 
 PARAMETERS = frozenset({"top"})
 TOP = 5  # classes in a reply when the request does not say
 
 
-class Labelled(Protocol):
-    """What a task reads of the bundle: storage.bundle.Task is one. Classes past the last label are 'class 17'."""
-
-    @property
-    def labels(self) -> tuple[str, ...]: ...
-
-
-def reply(
-    outputs: Mapping[str, NDArray[Any]], task: Labelled, parameters: Mapping[str, object]
-) -> list[dict[str, object]]:
+def reply(request: Request) -> list[dict[str, object]]:
     """The last shard's tensors -> one prediction an instance.
 
-    Args:
-        outputs: name -> array, in the model's order. The logits are the first that is floating point and of shape
-            [batch, classes]; all others (auxiliary heads, features) are left alone.
-        parameters: "top": how many classes each prediction lists, from 1; 5 if not given, never more than there are.
+    The logits are the first output that is floating point and of shape [batch, classes]; all others (auxiliary heads,
+    features) are left alone. Classes past the last label are "class 17". Parameters: "top", how many classes each
+    prediction lists, from 1; 5 if not given, never more than there are.
 
     Returns:
         [{"label": str, "index": int, "score": float, "top": [{"label", "index", "score"} × top]}]: softmax scores in
@@ -39,24 +30,32 @@ def reply(
         BundleError: the model has no such output.
         ShardlineError: NaN or infinity among the logits.
     """
-    count = _top(parameters)
-    logits = _logits(outputs).astype(np.float64)
+    count = _top(request.parameters)
+    logits = _logits(request.outputs).astype(np.float64)
     _check_finite(logits)
-    return [_prediction(row, count, task.labels) for row in logits]
+    return [_prediction(row, count, request.labels) for row in logits]
+
+
+def answers(outputs: Outputs) -> Sequence[int] | None:
+    """The top class of each instance, where the first output is [batch, classes]."""
+    first = next(iter(outputs.values()))
+    return first.argmax(1).tolist() if first.ndim == 2 else None
+
+
+def comparable(outputs: Outputs) -> Outputs:
+    """Logits move as the model does."""
+    return outputs
 
 
 def _top(parameters: Mapping[str, object]) -> int:
-    unknown = sorted(parameters.keys() - PARAMETERS)
-    if unknown:
-        allowed = ", ".join(sorted(PARAMETERS | CHAIN_PARAMETERS))
-        raise RequestError(f"unknown parameters {', '.join(unknown)}; allowed: {allowed}")
+    check_names(parameters, PARAMETERS)
     top = parameters.get("top", TOP)
     if not isinstance(top, int) or isinstance(top, bool) or top < 1:
         raise RequestError(f"parameter top is {str(top)[:40]!r}; allowed: a whole number from 1")
     return top
 
 
-def _logits(outputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+def _logits(outputs: Outputs) -> NDArray[Any]:
     for array in outputs.values():
         if array.ndim == 2 and array.shape[1] > 0 and array.dtype.kind == "f":
             return array

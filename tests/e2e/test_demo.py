@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from services.processes import ROOT
 
+WEIGHTS = ROOT / "training" / "detector" / "plates.safetensors"
+
 pytestmark = pytest.mark.slow
 
 
@@ -29,3 +31,14 @@ def test_the_demo_ends_even_where_sigint_is_ignored(tmp_path: Path) -> None:
     assert demo.returncode == 0, text
     assert "$ shardline push bundles/squeezenet1-1 gs://models/demo" in text
     assert "split == whole: 12 of 12 pictures" in text
+
+
+@pytest.mark.skipif(not WEIGHTS.is_file(), reason="the trained weights of plates do not ship yet")
+def test_the_demo_reads_the_plate_that_it_drew(tmp_path: Path) -> None:
+    env = os.environ | {"PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(tmp_path / "state")}
+    command = [sys.executable, str(ROOT / "examples" / "demo.py"), "--model", "plates", "--seed", "3"]
+    done = subprocess.run(command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True, timeout=500)
+
+    assert done.returncode == 0, done.stdout
+    assert "read == drawn: regular 01C 2188" in done.stdout
+    assert "split == whole" in done.stdout

@@ -24,7 +24,7 @@ LEVELS = {folder: level for level, folders in enumerate(ORDER) for folder in fol
 EVERYWHERE = {"numpy"}
 # the only homes of every other dependency: folders or single files
 HOMES = {
-    "PIL": ["client", "predictors", "training", "shardline", "benchmarks"],
+    "PIL": ["client", "predictors", "training", "shardline", "benchmarks", "examples"],
     "aiohttp": ["manifests", "predictors/transformer.py", "benchmarks"],
     "faiss": ["tasks/retrieve.py"],
     "fastapi": ["predictors"],

@@ -10,12 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from storage.bundle import Task
-from tasks.classify import reply
-from tasks.registry import task_reply
+from tasks.classify import reply as reply_to
+from tasks.registry import task_code, task_reply
+from tasks.request import Request
 from wire.errors import BundleError, RequestError, ShardlineError
 
-ANIMALS = Task(name="classify", labels=("cat", "dog", "owl"))
+ANIMALS = ("cat", "dog", "owl")
+
+
+def reply(outputs: dict[str, np.ndarray], labels: tuple[str, ...], parameters: dict[str, Any]) -> list[Any]:
+    return reply_to(Request(outputs=outputs, labels=labels, parameters=parameters))
 
 
 def logits(*rows: list[float], dtype: str = "f4") -> dict[str, np.ndarray]:
@@ -73,7 +77,7 @@ def test_unknown_parameters() -> None:
 
 def test_labels_fall_back() -> None:
     assert names(reply(logits([0, 1, 2, 3]), ANIMALS, {})[0]) == ["class 3", "owl", "dog", "cat"]
-    assert reply(logits([0, 1]), Task(name="classify"), {})[0]["label"] == "class 1"
+    assert reply(logits([0, 1]), (), {})[0]["label"] == "class 1"
 
 
 def test_first_output_that_can_be_logits() -> None:
@@ -123,6 +127,13 @@ def test_scores_are_probabilities(array: np.ndarray) -> None:
 
 
 def test_registry() -> None:
-    assert task_reply("classify") is reply
-    with pytest.raises(BundleError, match="'weather'; allowed: classify"):
+    assert task_reply("classify") is reply_to
+    with pytest.raises(BundleError, match="'weather'; allowed: classify, plates: build it again"):
         task_reply("weather")
+
+
+def test_the_answer_is_the_top_class() -> None:
+    code = task_code("classify")
+
+    assert code.answers(logits([0, 2, 1], [5, 2, 1])) == [1, 0]
+    assert code.answers({"features": np.zeros((1, 3, 2, 2), np.float32)}) is None

@@ -1,0 +1,130 @@
+"""What a perfect detector of plates would give for plates in the plane, and what spoils it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tasks.plate_text import CLASSES, Kind, PlateText, board_class, group_class
+from wire.view import View
+
+NAMES = (
+    "board_boxes",
+    "board_scores",
+    "board_turns",
+    "group_boxes",
+    "group_scores",
+    "character_boxes",
+    "character_scores",
+)
+PLACES = (16, 32, 128)  # how many things of each kind a detector lists
+FIRST = (0, 2, 6)  # in CLASSES, of boards, groups and characters
+COUNTS = (2, 4, 15)
+SIDE = 512
+SQUARE = View(width=SIDE, height=SIDE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thing:
+    """`box` is (left, top, right, bottom); `scores` of further classes beside `label`'s own."""
+
+    label: str
+    box: tuple[float, float, float, float]
+    score: float = 0.9
+    angle: float = 0.0
+    others: tuple[tuple[str, float], ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanePlate:
+    """A plate in the plane, turned clockwise by `angle` degrees."""
+
+    kind: Kind
+    text: PlateText
+    centre: tuple[float, float] = (256.0, 256.0)
+    width: float = 200.0
+    aspect: float = 4.5
+    angle: float = 0.0
+    score: float = 0.9
+
+    @property
+    def height(self) -> float:
+        return self.width / self.aspect
+
+    def things(self) -> list[Thing]:
+        """The board, both groups and the seven characters, in reading order."""
+        characters = self._characters()
+        small, main = characters[:3], characters[3:]
+        board = self._thing(
+            board_class(self.kind), (-self.width / 2, -self.height / 2, self.width / 2, self.height / 2)
+        )
+        groups = [
+            self._thing(group_class(self.kind, group), _around([box for _, box in part]))
+            for group, part in (("s", small), ("m", main))
+        ]
+        return [board, *groups, *(self._thing(character.lower(), box) for character, box in characters)]
+
+    def _characters(self) -> list[tuple[str, tuple[float, float, float, float]]]:
+        """Each with its box as seen from the plate, (0, 0) its centre."""
+        if self.kind == "long":
+            return _row(self.text.small, -0.47 * self.width, 0.0, 0.62 * self.height) + _row(
+                self.text.main, 0.0, 0.0, 0.62 * self.height
+            )
+        return _row(self.text.small, -0.3 * self.width, -0.26 * self.height, 0.28 * self.height) + _row(
+            self.text.main, -0.45 * self.width, 0.17 * self.height, 0.46 * self.height
+        )
+
+    def _thing(self, label: str, box: tuple[float, float, float, float]) -> Thing:
+        left, top, right, bottom = box
+        corners = np.array(((left, top), (right, top), (right, bottom), (left, bottom)))
+        turned = turn(corners, self.angle) + self.centre
+        low, high = turned.min(axis=0), turned.max(axis=0)
+        return Thing(label=label, box=(*low.tolist(), *high.tolist()), score=self.score, angle=self.angle)
+
+
+def turn(places: np.ndarray, angle: float) -> np.ndarray:
+    """[n, 2], clockwise about (0, 0), y down."""
+    cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+    return places @ np.array(((cos, sin), (-sin, cos)))
+
+
+def _row(text: str, left: float, middle: float, height: float) -> list[tuple[str, tuple[float, float, float, float]]]:
+    """Characters half as wide as high, a 1 a fifth, each in a cell of 0.66 heights."""
+    placed = []
+    for index, character in enumerate(text):
+        centre = left + (index + 0.5) * 0.66 * height
+        half = (0.1 if character == "1" else 0.25) * height
+        placed.append((character, (centre - half, middle - height / 2, centre + half, middle + height / 2)))
+    return placed
+
+
+def _around(boxes: Sequence[tuple[float, float, float, float]]) -> tuple[float, float, float, float]:
+    values = np.array(boxes)
+    left, top = values[:, :2].min(axis=0).tolist()
+    right, bottom = values[:, 2:].max(axis=0).tolist()
+    return left, top, right, bottom
+
+
+def outputs(*pictures: Sequence[Thing]) -> dict[str, np.ndarray]:
+    """A detector's outputs for a batch of pictures: things of each kind by their score, then zeros."""
+    arrays = {name: [] for name in NAMES}
+    for things in pictures:
+        for name, array in zip(NAMES, _of_one(things), strict=True):
+            arrays[name].append(array)
+    return {name: np.stack(values) for name, values in arrays.items()}
+
+
+def _of_one(things: Sequence[Thing]) -> list[np.ndarray]:
+    found = []
+    for places, first, count in zip(PLACES, FIRST, COUNTS, strict=True):
+        boxes = np.zeros((places, 4), np.float32)
+        scores = np.zeros((places, count), np.float32)
+        turns = np.zeros((places, 2), np.float32)
+        mine = [each for each in things if first <= CLASSES.index(each.label) < first + count]
+        for place, thing in enumerate(sorted(mine, key=lambda each: -each.score)[:places]):
+            boxes[place] = thing.box
+            for label, score in ((thing.label, thing.score), *thing.others):
+                scores[place, CLASSES.index(label) - first] = score
+            turns[place] = np.cos(np.radians(thing.angle)), np.sin(np.radians(thing.angle))
+        found += [boxes, scores, turns] if first == 0 else [boxes, scores]
+    return found

@@ -1,0 +1,414 @@
+"""From a detector's boxes to plates: what is read, what is said to be missing, where it is, and what is refused."""
+
+import json
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from services.plate_detections import NAMES, SIDE, SQUARE, PlanePlate, Thing, outputs, turn
+
+from tasks.plate_text import KINDS, Kind, parse_text, random_text
+from tasks.plates import answers, comparable, read_plates, reply
+from tasks.registry import task_code, task_reply
+from tasks.request import Request
+from wire.errors import BundleError, FrameError, RequestError, ShardlineError
+from wire.view import View, placed_view
+
+TEXT = parse_text("12A 3456")
+LONG = PlanePlate(kind="long", text=TEXT)
+REGULAR = PlanePlate(kind="regular", text=TEXT, width=120, aspect=1.6)
+EACH = pytest.mark.parametrize("plate", [LONG, REGULAR], ids=["long", "regular"])
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+@st.composite
+def plane_plates(draw: st.DrawFn) -> PlanePlate:
+    kind: Kind = draw(st.sampled_from(KINDS))
+    return PlanePlate(
+        kind=kind,
+        text=random_text(np.random.default_rng(draw(seeds))),
+        centre=(draw(st.floats(150, 362)), draw(st.floats(150, 362))),
+        width=draw(st.floats(60, 290)) * (1 if kind == "long" else 0.6),
+        aspect=draw(st.floats(3.4, 5.6)) if kind == "long" else draw(st.floats(1.2, 2.2)),
+        angle=draw(st.floats(-45, 45)),
+        score=draw(st.floats(0.75, 1.0)),
+    )
+
+
+def read(things: list[Thing], threshold: float = 0.7, view: View = SQUARE) -> list[dict[str, Any]]:
+    return read_plates(outputs(things), view, threshold)
+
+
+def said(prediction: dict[str, Any]) -> tuple[Any, ...]:
+    return prediction["type"], prediction["sub_text"], prediction["main_text"], prediction.get("missing", [])
+
+
+def whole(plate: PlanePlate) -> tuple[Any, ...]:
+    return plate.kind, plate.text.small, plate.text.main, []
+
+
+def jittered(things: list[Thing], random: np.random.Generator, share: float) -> list[Thing]:
+    """Boxes moved, and made larger or smaller, by about this share of their size."""
+    moved = []
+    for thing in things:
+        box = np.array(thing.box)
+        by = random.normal(0, share * math.sqrt(np.prod(box[2:] - box[:2])), 4)
+        moved.append(replace(thing, box=tuple((box + by).tolist()), angle=thing.angle + random.normal(0, 1.5)))
+    return moved
+
+
+class TestReading:
+    @settings(deadline=None)
+    @given(plane_plates())
+    def test_what_is_written_is_read(self, plate: PlanePlate) -> None:
+        [found] = read(plate.things())
+
+        assert said(found) == whole(plate)
+        assert found["score"] == pytest.approx(plate.score, abs=1e-4)
+
+    @settings(deadline=None)
+    @given(plane_plates(), seeds)
+    def test_boxes_that_are_a_little_off_change_no_text(self, plate: PlanePlate, seed: int) -> None:
+        [found] = read(jittered(plate.things(), np.random.default_rng(seed), 0.02))
+
+        assert said(found) == whole(plate)
+
+    @settings(deadline=None)
+    @given(plane_plates(), seeds)
+    def test_the_order_of_what_was_found_does_not_matter(self, plate: PlanePlate, seed: int) -> None:
+        random = np.random.default_rng(seed)
+        arrays = outputs(jittered(plate.things(), random, 0.02))
+        orders = {name: random.permutation(array.shape[1]) for name, array in arrays.items()}
+        for name in NAMES:  # boxes, scores and turns of one thing stay together
+            orders[name] = orders[f"{name.partition('_')[0]}_boxes"]
+
+        shuffled = {name: array[:, orders[name]] for name, array in arrays.items()}
+
+        assert read_plates(shuffled, SQUARE) == read_plates(arrays, SQUARE)
+
+    @settings(deadline=None)
+    @given(plane_plates(), seeds, st.sets(st.integers(1, 2)))
+    def test_unsure_things_all_over_and_groups_that_were_missed_change_no_text(
+        self, plate: PlanePlate, seed: int, missed: set[int]
+    ) -> None:
+        random = np.random.default_rng(seed)
+        things = [thing for index, thing in enumerate(plate.things()) if index not in missed]
+        for label in [*"0123456789", "a", "e", "r_s_n", "l_m_n", "l_board", "r_board"]:
+            centre, half = random.uniform(0, SIDE, 2), random.uniform(4, 60, 2)
+            box = (*(centre - half).tolist(), *(centre + half).tolist())
+            things.append(Thing(label=label, box=box, score=float(random.uniform(0.01, 0.12))))
+
+        assert said(read(things)[0]) == whole(plate)
+
+    @settings(deadline=None)
+    @given(plane_plates(), st.integers(3, 9))
+    def test_a_character_that_was_not_found_is_said_to_be_missing(self, plate: PlanePlate, place: int) -> None:
+        things = plate.things()
+        del things[place]
+
+        [found] = read(things)
+
+        small_is_whole = place > 5
+        assert said(found)[1:] == (
+            (plate.text.small, None, ["main_text"]) if small_is_whole else (None, plate.text.main, ["sub_text"])
+        )
+        assert found["type"] == plate.kind
+
+    @EACH
+    def test_a_board_without_a_character_keeps_its_box(self, plate: PlanePlate) -> None:
+        [found] = read(plate.things()[:1])
+
+        assert said(found) == (plate.kind, None, None, ["sub_text", "main_text"])
+        assert found["box"] == pytest.approx(plate.things()[0].box, abs=0.06)
+
+    @EACH
+    def test_found_twice_is_there_once(self, plate: PlanePlate) -> None:
+        twice = []
+        for thing in plate.things():
+            box = np.add(thing.box, (1.5, 1, 1.5, 1))
+            twice += [thing, replace(thing, box=tuple(box.tolist()), score=0.85)]
+
+        assert [said(found) for found in read(twice)] == [whole(plate)]
+
+    @EACH
+    def test_only_a_letter_stands_third_and_only_digits_elsewhere(self, plate: PlanePlate) -> None:
+        """The detector takes the B for an 8 and the 8 for a B: the better one that is allowed is said."""
+        plate = replace(plate, text=parse_text("18B 8888"))
+        things = plate.things()
+        things[4] = replace(things[4], label="b", score=0.9, others=(("8", 0.6),))
+        things[5] = replace(things[5], label="8", score=0.9, others=(("b", 0.7),))
+
+        assert said(read(things)[0]) == whole(plate)
+
+    @pytest.mark.parametrize("angle", [-40, -15, 0, 15, 40])
+    def test_plates_side_by_side_and_one_above_the_other(self, angle: float) -> None:
+        texts = ["11A 1111", "22B 2222", "33C 3333", "44D 4444"]
+        places = turn(np.array(((-50, -30), (50, -30), (-50, 30), (50, 30)), float), angle) + 256
+        plates = [
+            PlanePlate(kind="long", text=parse_text(text), centre=(x, y), width=90, angle=angle)
+            for text, (x, y) in zip(texts, places.tolist(), strict=True)
+        ]
+        found = read([thing for plate in plates for thing in plate.things()])
+
+        assert sorted(said(each) for each in found) == sorted(whole(plate) for plate in plates)
+
+    @EACH
+    def test_characters_and_groups_decide_where_the_board_leaves_its_kind_open(self, plate: PlanePlate) -> None:
+        things = plate.things()
+        other = "r_board" if plate.kind == "long" else "l_board"
+        things[0] = replace(things[0], label=other, score=0.8, others=((plate_label(plate), 0.75),))
+
+        assert said(read(things)[0]) == whole(plate)
+
+    def test_a_part_of_a_board_is_no_other_plate(self) -> None:
+        """The lower row of a regular plate looks like a long one."""
+        things = REGULAR.things()
+        main = things[2].box
+        around = (main[0] - 4, main[1] - 4, main[2] + 4, main[3] + 4)
+
+        assert [said(each) for each in read([*things, Thing(label="l_board", box=around, score=0.95)])] == [
+            whole(REGULAR)
+        ]
+
+    def test_what_lies_above_the_row_is_not_read(self) -> None:
+        """A bolt is taken for a zero, between two digits of which one was not found."""
+        things = LONG.things()
+        left, top, right, _ = things[8].box
+        del things[8]
+        bolt = Thing(label="0", box=(left + 2, top - 8, right - 2, top - 2), score=0.8)
+
+        assert said(read([*things, bolt])[0]) == ("long", "12A", None, ["main_text"])
+
+    def test_a_picture_without_anything(self) -> None:
+        assert read([]) == []
+
+    def test_hundreds_of_sure_things_end_in_a_reply(self) -> None:
+        random = np.random.default_rng(0)
+        things = []
+        for label in [*["l_board", "r_board"] * 8, *["r_s_n", "l_m_n"] * 16, *"0123456789abcde" * 9]:
+            centre, half = random.uniform(0, SIDE, 2), random.uniform(2, 200, 2)
+            things.append(Thing(label=label, box=(*(centre - half).tolist(), *(centre + half).tolist()), score=0.99))
+
+        json.dumps(read(things, 0.01), allow_nan=False)
+
+
+def plate_label(plate: PlanePlate) -> str:
+    return plate.things()[0].label
+
+
+class TestScore:
+    @EACH
+    def test_is_that_of_the_typical_thing_of_the_eight(self, plate: PlanePlate) -> None:
+        things = plate.things()
+        things[5] = replace(things[5], score=0.3)
+
+        [found] = read(things)
+
+        assert said(found) == whole(plate)
+        assert found["score"] == pytest.approx(math.exp((7 * math.log(0.9) + math.log(0.3)) / 8), abs=1e-4)
+
+    @EACH
+    def test_a_part_whose_characters_are_too_unsure_is_missing(self, plate: PlanePlate) -> None:
+        things = plate.things()
+        things[6:] = [replace(thing, score=0.35) for thing in things[6:]]
+
+        assert said(read(things)[0]) == (plate.kind, plate.text.small, None, ["main_text"])
+        assert said(read(things, 0.3)[0]) == whole(plate)
+
+    @EACH
+    def test_suspects_are_listed_at_a_low_threshold_only(self, plate: PlanePlate) -> None:
+        [board, *_] = plate.things()
+        suspect = [replace(board, score=0.06)]
+
+        assert read(suspect) == []
+        [found] = read(suspect, 0.05)
+        assert (found["score"], found["missing"]) == (0.06, ["sub_text", "main_text"])
+
+    def test_the_surest_comes_first(self) -> None:
+        plates = [replace(LONG, centre=(256, y), score=score) for y, score in ((100, 0.8), (250, 0.95), (400, 0.85))]
+
+        found = read([thing for plate in plates for thing in plate.things()])
+
+        assert [round(each["score"], 2) for each in found] == [0.95, 0.85, 0.8]
+
+    @settings(deadline=None)
+    @given(plane_plates(), st.floats(0.05, 1), st.floats(0.05, 1), seeds)
+    def test_a_lower_threshold_says_no_less(self, plate: PlanePlate, one: float, other: float, seed: int) -> None:
+        random = np.random.default_rng(seed)
+        things = [replace(thing, score=float(random.uniform(0.2, 1))) for thing in plate.things()]
+        low, high = (read(things, each) for each in sorted((one, other)))
+
+        assert len(low) >= len(high)
+        assert all(each["score"] >= max(one, other) - 1e-4 for each in high)
+        if high:
+            assert len(low[0].get("missing", [])) <= len(high[0].get("missing", []))
+
+
+class TestPlaces:
+    @settings(deadline=None)
+    @given(plane_plates())
+    def test_width_height_and_corners_follow_the_plate_s_direction(self, plate: PlanePlate) -> None:
+        [found] = read(plate.things())
+        halves = np.array(((-1, -1), (1, -1), (1, 1), (-1, 1))) * (plate.width / 2, plate.height / 2)
+        quad = turn(halves, plate.angle) + plate.centre
+        # near 45° a box hardly tells width from height, and a usual proportion is taken
+        off = plate.width * (0.02 if abs(plate.angle) < 25 else 0.15)
+
+        assert found["board_center_p"] == pytest.approx(plate.centre, abs=0.1)
+        assert found["angle"] == pytest.approx(plate.angle, abs=0.1)
+        assert found["width"] == pytest.approx(plate.width, abs=off)
+        assert found["height"] == pytest.approx(plate.height, abs=off)
+        assert np.array(found["quad"]) == pytest.approx(quad, abs=off)
+        assert found["box"] == pytest.approx(np.clip(plate.things()[0].box, 0, SIDE), abs=0.06)
+
+    @pytest.mark.parametrize("angle", [0.0, 30.0])
+    def test_all_is_said_in_pixels_of_the_picture_that_was_sent(self, angle: float) -> None:
+        """4000 x 3000 pixels, letter-boxed into 512 x 512 with 64 rows of grey above and below."""
+        view = placed_view((4000, 3000), (512, 384), (0, 64))
+        plate = replace(LONG, angle=angle)
+
+        [small], [large] = read(plate.things()), read(plate.things(), view=view)
+
+        scale = 4000 / 512
+        assert large["board_center_p"] == pytest.approx((256 * scale, (256 - 64) * scale), abs=0.1)
+        assert large["width"] == pytest.approx(small["width"] * scale, abs=1)
+        assert large["height"] == pytest.approx(small["height"] * scale, abs=1)
+        assert large["angle"] == pytest.approx(angle, abs=0.1)
+        assert said(large) == said(small)
+
+    def test_a_stretched_picture_s_plates_have_the_direction_that_they_have_in_it(self) -> None:
+        view = placed_view((1024, 512), (512, 512), (0, 0))
+        [found] = read(replace(LONG, angle=30.0).things(), view=view)
+
+        assert found["angle"] == pytest.approx(
+            math.degrees(math.atan2(math.sin(math.pi / 6), 2 * math.cos(math.pi / 6))), abs=0.1
+        )
+
+    def test_a_box_ends_where_the_picture_ends(self) -> None:
+        plate = replace(LONG, centre=(60.0, 256.0))
+
+        [found] = read(plate.things())
+
+        assert found["box"][0] == 0
+        assert found["quad"][0][0] == pytest.approx(-40, abs=1)
+
+    def test_what_lies_in_the_margin_of_a_letter_box_is_nowhere(self) -> None:
+        view = placed_view((4000, 1000), (512, 128), (0, 192))
+
+        assert read(replace(LONG, centre=(256.0, 60.0)).things(), view=view) == []
+
+    def test_a_board_without_a_direction_counts_as_upright(self) -> None:
+        arrays = outputs(LONG.things())
+        arrays["board_turns"][:] = 0
+
+        [found] = read_plates(arrays, SQUARE)
+
+        assert (found["angle"], said(found)) == (0, whole(LONG))
+
+
+def request(*pictures: list[Thing], **changes: Any) -> Request:
+    return Request(**{"outputs": outputs(*pictures), "views": (SQUARE,) * len(pictures), **changes})
+
+
+class TestReply:
+    def test_one_list_an_instance_as_plain_json(self) -> None:
+        predictions = reply(request(LONG.things(), [], REGULAR.things()))
+
+        assert json.loads(json.dumps(predictions, allow_nan=False)) == predictions
+        assert [[said(each) for each in one] for one in predictions] == [[whole(LONG)], [], [whole(REGULAR)]]
+        assert list(predictions[0][0]) == [
+            "type", "board_center_p", "width", "height", "angle", "sub_text", "main_text", "score", "box", "quad",
+        ]  # fmt: skip
+
+    def test_each_instance_has_its_own_view(self) -> None:
+        views = (SQUARE, placed_view((1024, 1024), (512, 512), (0, 0)))
+
+        one, other = reply(request(LONG.things(), LONG.things(), views=views))
+
+        assert other[0]["board_center_p"] == [2 * value for value in one[0]["board_center_p"]]
+
+    def test_the_threshold_is_a_parameter(self) -> None:
+        things = replace(LONG, score=0.4).things()
+
+        assert reply(request(things)) == [[]]
+        assert len(reply(request(things, parameters={"threshold": 0.3}))[0]) == 1
+        assert len(reply(request(replace(LONG, score=1.0).things(), parameters={"threshold": 1}))[0]) == 1
+
+    @pytest.mark.parametrize("threshold", [0, -0.1, 1.01, True, "0.5", None, [0.5]])
+    def test_a_bad_threshold(self, threshold: object) -> None:
+        with pytest.raises(RequestError, match=r"threshold is .*; allowed: a number over 0, up to 1"):
+            reply(request([], parameters={"threshold": threshold}))
+
+    def test_an_unknown_parameter(self) -> None:
+        with pytest.raises(RequestError, match="unknown parameters top; allowed: threshold, timings"):
+            reply(request([], parameters={"top": 3}))
+
+    @pytest.mark.parametrize("count", [0, 1, 3])
+    def test_a_view_for_each_instance(self, count: int) -> None:
+        with pytest.raises(FrameError, match=f"{count} views for 2 instances; .*transformer"):
+            reply(request([], [], views=(SQUARE,) * count))
+
+    @pytest.mark.parametrize("name", NAMES)
+    @pytest.mark.parametrize("value", [math.nan, math.inf])
+    def test_never_nan(self, name: str, value: float) -> None:
+        asked = request([], LONG.things())
+        asked.outputs[name][1, 0, 0] = value
+
+        with pytest.raises(ShardlineError, match="NaN or infinity for instance 1"):
+            reply(asked)
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {},
+            {"logits": np.zeros((1, 10), np.float32)},
+            dict(list(outputs([]).items())[:6]),
+            {**outputs([]), "board_turns": np.zeros((1, 15, 2), np.float32)},
+            {**outputs([]), "character_scores": np.zeros((1, 128, 14), np.float32)},
+            {**outputs([]), "group_boxes": np.zeros((1, 32, 4), np.int64)},
+        ],
+    )
+    def test_no_detector_of_plates(self, wrong: dict[str, np.ndarray]) -> None:
+        with pytest.raises(BundleError, match="plates needs the seven"):
+            reply(Request(outputs=wrong, views=(SQUARE,)))
+
+    def test_registry(self) -> None:
+        assert task_reply("plates") is reply
+        assert task_code("plates").labels is not None
+
+
+class TestComparing:
+    def test_the_answer_is_what_is_read(self) -> None:
+        two = [*LONG.things(), *replace(REGULAR, centre=(256.0, 420.0)).things()]
+
+        assert answers(outputs(two, [])) == [(("long", "12A", "3456"), ("regular", "12A", "3456")), ()]
+
+    @settings(deadline=None)
+    @given(plane_plates(), seeds)
+    def test_rounding_moves_what_is_compared_little_though_things_change_places(
+        self, plate: PlanePlate, seed: int
+    ) -> None:
+        """More things than are listed, many of them as sure as each other."""
+        random = np.random.default_rng(seed)
+        things = plate.things()
+        for label in "0123456789abcde" * 12:
+            centre, half = random.uniform(20, SIDE, 2), random.uniform(4, 20, 2)
+            box = (*(centre - half).tolist(), *(centre + half).tolist())
+            things.append(Thing(label=label, box=box, score=0.2 + float(random.uniform(0, 1e-4))))
+        moved = [replace(thing, score=thing.score + float(random.uniform(-1e-4, 1e-4))) for thing in things]
+
+        one, other = comparable(outputs(things)), comparable(outputs(moved))
+
+        assert one.keys() == other.keys()
+        for name, value in one.items():
+            assert np.abs(other[name] - value).max() <= 1e-2 * np.abs(value).max()
+
+    def test_another_plate_is_told(self) -> None:
+        one, other = (comparable(outputs(plate.things())) for plate in (LONG, REGULAR))
+
+        assert any(np.abs(one[name] - other[name]).max() > 0.01 * np.abs(one[name]).max() for name in one)
