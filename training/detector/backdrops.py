@@ -106,7 +106,7 @@ def _shapes(random: np.random.Generator, image: Image.Image) -> Image.Image:
     for _ in range(random.integers(1, 9)):
         width, height = np.exp(random.uniform(np.log(6), np.log(0.6 * min(image.size)), 2))
         left, top = random.uniform(-0.1, 1, 2) * image.size
-        box = left, top, left + width, top + height
+        box = int(left), int(top), int(left + width), int(top + height)
         fill = _colour(random) if random.random() < 0.8 else None
         edge = _colour(random) if fill is None or random.random() < 0.5 else None
         line = int(random.integers(1, 5))
@@ -116,7 +116,7 @@ def _shapes(random: np.random.Generator, image: Image.Image) -> Image.Image:
             case 1:
                 draw.line(box, edge or fill, line)
             case 2:
-                draw.rounded_rectangle(box, min(width, height) * random.uniform(0, 0.5), fill, edge, line)
+                draw.rounded_rectangle(box, (min(width, height) - 5) * random.uniform(0, 0.4), fill, edge, line)
             case _:
                 draw.rectangle(box, fill, edge, line)
     return image
