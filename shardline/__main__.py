@@ -9,6 +9,7 @@ from shardline.commands import (
     build,
     deploy,
     emulator,
+    evaluate,
     gs,
     lint,
     plan,
@@ -37,7 +38,7 @@ app = typer.Typer(
 )
 for module in (build, plan, verify, push, pull, gs, render, lint, up, deploy, status, rollback, undeploy):
     module.register(app)
-for module in (emulator, request, samples, plates, train):
+for module in (emulator, request, samples, plates, evaluate, train):
     module.register(app)
 
 
