@@ -1,4 +1,4 @@
-"""How a training goes, in the terminal: a bar with loss and pictures a second, and a line for each score."""
+"""How a training goes: a bar with loss and pictures a second, or lines where there is no terminal, and the scores."""
 
 import time
 from collections.abc import Mapping
@@ -9,26 +9,27 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from shardline.console import err
 
+_TOLD_EVERY = 1000  # pictures, where there is no bar
 _SMOOTHED = 0.9  # of the loss shown, what each new one leaves
 
 
 class TrainingBar:
-    """A training.fit.Watch, on stderr; the bar only where that is a terminal."""
+    """A training.fit.Watch, on stderr."""
 
     def __init__(self, pictures: int) -> None:
         columns = (
             TextColumn("training"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]}  {task.fields[speed]}"),
+            TextColumn("{task.fields[state]}"),
             TimeRemainingColumn(),
         )
         self._bar = Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
-        self._task = self._bar.add_task("training", total=pictures, loss="-", speed="")
+        self._task = self._bar.add_task("training", total=pictures, state="")
         self._loss: float | None = None
         self._began = 0.0
         self._first: int | None = None
-        self._speed = 0.0
+        self._speed, self._pictures = 0.0, 0
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -46,11 +47,15 @@ class TrainingBar:
             self._began, self._first = time.monotonic(), pictures
         else:
             self._speed = (pictures - self._first) / (time.monotonic() - self._began)
-        self._bar.update(
-            self._task, completed=pictures, loss=f"{self._loss:.2f}", speed=f"{self._speed:.1f} pictures/s"
-        )
+        if not err.is_terminal and pictures // _TOLD_EVERY > self._pictures // _TOLD_EVERY:
+            err.print(f"{pictures} pictures: {self._state}")
+        self._pictures = pictures
+        self._bar.update(self._task, completed=pictures, state=self._state)
 
     def scored(self, step: int, pictures: int, scores: Mapping[str, float]) -> None:  # noqa: ARG002
         said = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
-        loss = "" if self._loss is None else f", loss {self._loss:.2f}"
-        err.print(f"{pictures} pictures: {said}{loss}, {self._speed:.1f} pictures/s")
+        err.print(f"{pictures} pictures: {said}, {self._state}")
+
+    @property
+    def _state(self) -> str:
+        return f"loss {self._loss or 0:.2f}, {self._speed:.1f} pictures/s"
