@@ -36,7 +36,7 @@ _CLOSE_PX = 160  # what a second look makes of it: sizes are roughly known only
 _GAIN = 1.25  # how much larger a plate must get for another look
 _ROOM = 1.5  # a part's side is at least so much of a plate's
 _TILE_SIDE = 2 * INPUT_SIDE
-_TILE_OVERLAP = INPUT_SIDE // 2  # a larger plate than that is no smaller than 64 in a picture of 2048 at once
+_TILE_OVERLAP = INPUT_SIDE // 2  # what is larger has 32 pixels in a look at 4096, and is suspected there
 _EDGE_PX = 1.0  # of the network's input: what comes so near to where a part was cut is cut itself
 _ALIKE = 3.0  # how much wider than the other one sighting of a plate may be
 
