@@ -195,6 +195,11 @@ def _is_anything(_: str) -> bool:
     return True
 
 
+def _is_no_finite_number(text: str) -> bool:
+    """As torch.export.save writes what JSON has no number for."""
+    return text in {"Infinity", "-Infinity", "NaN"}
+
+
 def _is_path(text: str) -> bool:
     return bool(_PATH.fullmatch(text))
 
@@ -277,6 +282,8 @@ _CHECKS: Mapping[str, Callable[[str], bool]] = {
     "parameter_name": _is_path,
     "buffer_name": _is_path,
     "tensor_constant_name": _is_path,
+    "as_float": _is_no_finite_number,
+    "as_floats": _is_no_finite_number,
     "as_string": _is_anything,  # an operation's argument, written as a literal
     "as_strings": _is_anything,
     "torch_version": _is_anything,

@@ -9,7 +9,7 @@ kernels run (`partition/layout.py` brings them back after the wire).
 import operator
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -83,6 +83,7 @@ def shards_between(
         _Edge(tuple(named.values()), tuple(_spec(name, node, two, three) for name, node in named.items()))
         for named in crossing
     ]
+    edges[-1] = replace(edges[-1], specs=tuple(_plain(spec) for spec in edges[-1].specs))
     for index, (start, end) in enumerate(wanted):
         yield Shard(
             program=_export(liveness, edges[start], edges[end], two, index),
@@ -113,6 +114,11 @@ def _spec(name: str, node: Node, two: Mapping[str, torch.Tensor], three: Mapping
         dim_order=dim_order(value),
         strides=strides_by_batch(value, three[node.name]),
     )
+
+
+def _plain(spec: TensorSpec) -> TensorSpec:
+    """As the model's own dimensions have it: no kernel reads the last stage's outputs, its task does."""
+    return replace(spec, dim_order=tuple(range(len(spec.shape))), strides=None)
 
 
 def _dimension(dim: int | torch.SymInt) -> int | str:

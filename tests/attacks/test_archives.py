@@ -124,6 +124,15 @@ def size(expression: str | Callable[[Path], str]) -> Callable[[Archive, Path], N
     return program(change)
 
 
+def number(text: str) -> Callable[[Archive, Path], None]:
+    """The first operation is called with a number that is written as this text."""
+
+    def change(document: Any, _: Path) -> None:
+        document["graph_module"]["graph"]["nodes"][0]["inputs"] = [{"name": "", "arg": {"as_float": text}, "kind": 1}]
+
+    return program(change)
+
+
 def operation(target: str, *strings: str | Callable[[Path], str]) -> Callable[[Archive, Path], None]:
     """The first operation is `target`, called with these strings."""
 
@@ -231,6 +240,8 @@ ATTACKS: dict[str, tuple[Callable[[Archive, Path], None], str]] = {
     "size that is a high power": (size("Pow(Integer(9), Integer(999999999))"), "expr_str"),
     "size that is a large number": (size("Integer(99999999999999999999)"), "expr_str"),
     "size that is not Python": (size("Add("), "expr_str"),
+    "number that is a name": (number("inf"), "as_float"),
+    "number that calls": (number("-Infinity()"), "as_float"),
     # functions and source code
     "any function of torch": (operation("torch.os.system", touch), "target"),
     "loading from the hub": (operation("torch.hub.load", "stranger/model", "model"), "target"),

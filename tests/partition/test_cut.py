@@ -188,3 +188,15 @@ def test_positions_are_found_by_number_module_and_node(captured: dict[str, tuple
     assert liveness.find(str(position.index)) == position
     assert liveness.find(position.node.name) == position
     assert liveness.find("one.2") == position
+
+
+def test_what_the_last_stage_gives_has_the_model_s_own_dimensions() -> None:
+    """A task reads it, and knows nothing of how it lies in memory."""
+    model = load_model("services.small_models:turned_output", size=8)
+    liveness = analyse(capture(model))
+
+    [shard] = cut(liveness, [], random_pixels(model, 2))
+
+    assert [spec.dim_order for spec in shard.outputs] == [(0, 1, 2)]
+    assert shard.outputs[0].shape == ("batch", 64, 3)
+    assert_equal(model, [shard], (1, 2))

@@ -347,6 +347,17 @@ def test_a_shard_of_another_torch_is_refused(small_bundle: Path, reseal: Callabl
     assert f"built with torch 1.13.1, here is {torch.__version__}" in line
 
 
+def test_numbers_that_are_not_finite_come_back(tmp_path: Path) -> None:
+    """torch writes them as text, which an archive may hold nowhere else."""
+    model = load_model("services.small_models:masked", size=8)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 8), dtype=np.uint8)
+    build(model, "masked", pixels, BuildOptions(stages=1), tmp_path / "masked")
+
+    outputs = Chain(tmp_path / "masked").run_stages(pixels)[-1]
+
+    assert np.isfinite(outputs["output"]).all()
+
+
 def test_a_torch_of_the_same_release_is_taken() -> None:
     major, minor, *_ = torch.__version__.split(".")
 

@@ -139,6 +139,21 @@ class Features(nn.Module):
         return self.last(self.first(x).relu())
 
 
+class Masked(nn.Module):
+    """Numbers that are not finite among an operation's arguments, as attention masks have them."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        shares = x.mean(2).masked_fill(x.mean(2) < 0, -torch.inf).softmax(2)
+        return torch.nan_to_num(shares, nan=0.0).sum(2).clamp(max=torch.inf)
+
+
+class TurnedOutput(nn.Module):
+    """An output that lies in memory as [batch, 3, places] and has the shape [batch, places, 3]."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.relu().flatten(2).transpose(1, 2)
+
+
 class Mutating(nn.Module):
     """Counts its calls: a shard must not."""
 
@@ -297,6 +312,14 @@ def complex_output() -> nn.Module:
 
 def features() -> nn.Module:
     return _seeded(Features)
+
+
+def masked() -> nn.Module:
+    return Masked()
+
+
+def turned_output() -> nn.Module:
+    return TurnedOutput()
 
 
 def mutating() -> nn.Module:
