@@ -1,10 +1,15 @@
-"""How far outputs are from what they should be, and how far they may be."""
+"""How far outputs are from what they should be, and how far they may be.
 
-from collections.abc import Mapping, Sequence
+What may be compared is the task's to say: a detector's boxes are sorted by score, and rounding lets neighbours change
+places. What a user feels is compared too: the top class, or the plates that are read.
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
 from storage.bundle import Tolerance
+from tasks.registry import task_code
 
 _MARGIN = 2.0  # other pictures, and other machines, round otherwise than what was measured
 _TOP1_MARGIN = 0.1
@@ -16,25 +21,32 @@ Outputs = Mapping[str, np.ndarray]
 class Agreement:
     """Adds up over many batches what `Tolerance` bounds."""
 
-    def __init__(self) -> None:
+    def __init__(self, task: str = "classify") -> None:
+        self._task = task_code(task)
         self.max_relative_error = 0.0
-        self.tops: list[tuple[int, int]] = []
+        self.tops: list[tuple[Hashable, Hashable]] = []
 
     def add(self, found: Outputs, expected: Outputs, *, picture: bool = True) -> None:
-        """One batch's outputs by name; top classes are compared of pictures only, for noise has none."""
-        errors = [relative_error(found[name], value) for name, value in expected.items()]
+        """One batch's outputs by name; answers are compared of pictures only, for noise has none."""
+        compared = self._task.comparable(found)
+        errors = [relative_error(compared[name], value) for name, value in self._task.comparable(expected).items()]
         self.max_relative_error = max(self.max_relative_error, *errors)
         if picture:
-            self.tops += tops(found, expected)
+            self.tops += self._answers(found, expected)
+
+    def _answers(self, found: Outputs, expected: Outputs) -> Sequence[tuple[Hashable, Hashable]]:
+        """(found, expected) answer of each instance."""
+        one, other = self._task.answers(found), self._task.answers(expected)
+        return list(zip(one, other, strict=True)) if one is not None and other is not None else []
 
     @property
     def top1(self) -> float | None:
-        """The share of pictures with the same top class; None where the model gives no classes."""
+        """The share of pictures with the same answer; None where the model gives none."""
         return sum(found == expected for found, expected in self.tops) / len(self.tops) if self.tops else None
 
     @property
     def classes(self) -> int | None:
-        """How many different classes came first."""
+        """How many different answers there were."""
         return len({found for found, _ in self.tops}) if self.tops else None
 
     def within(self, tolerance: Tolerance) -> bool:
@@ -42,7 +54,7 @@ class Agreement:
         return self.max_relative_error <= tolerance.max_relative_error and top1 >= tolerance.top1_agreement
 
     def tolerance(self) -> Tolerance:
-        """What was measured, with a margin; where every top class agreed within the least error, all must."""
+        """What was measured, with a margin; where every answer was the same within the least error, all must."""
         top1 = 1.0 if self.top1 is None else self.top1
         error = max(_MARGIN * self.max_relative_error, _LEAST_ERROR)
         exact = top1 == 1.0 and error == _LEAST_ERROR
@@ -61,11 +73,3 @@ def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
         return float("inf")
     largest = float(np.nanmax(np.abs(expected), initial=0.0)) or 1.0
     return float(np.nanmax(np.abs(found - expected), initial=0.0)) / largest
-
-
-def tops(found: Outputs, expected: Outputs) -> Sequence[tuple[int, int]]:
-    """(found, expected) top class of each instance, where the first output is [batch, classes]."""
-    one, other = next(iter(found.values())), next(iter(expected.values()))
-    if one.ndim != 2 or one.shape != other.shape:
-        return []
-    return list(zip(one.argmax(1).tolist(), other.argmax(1).tolist(), strict=True))

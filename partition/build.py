@@ -33,8 +33,10 @@ from storage.bundle import (
     stage_folder,
 )
 from storage.bundle_folder import writing_bundle
-from tasks.registry import task_reply
+from tasks.registry import task_code, task_reply
+from tasks.request import Request
 from wire.errors import CutError, ModelError
+from wire.view import View
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,11 +56,12 @@ class BuildOptions(PlanOptions):
 class GoldenPicture:
     """A picture that proves a served chain: a PNG file's bytes, and what a transformer makes of it.
 
-    `pixels` is uint8 [1, 3, height, width].
+    `pixels` is uint8 [1, 3, height, width], `view` says where in the picture they lie.
     """
 
     png: bytes
     pixels: np.ndarray
+    view: View
 
 
 def build(
@@ -103,7 +106,9 @@ def build(
             say(f"comparing {options.precision} with fp32")
             uncut = run_of(liveness.program, shards[-1].outputs)
             prove_equal(chain_of(loaded)(pictures[:1]), uncut(pictures[:1]), options.precision)
-            description = replace(description, portable_tolerance=tolerance_of([uncut], reference, pictures))
+            description = replace(
+                description, portable_tolerance=tolerance_of([uncut], reference, pictures, model.task)
+            )
         if options.targets:
             stages = compile_stages(draft, description, options.targets, options.fixed_batches, say)
             say("comparing compiled with the whole")
@@ -117,7 +122,7 @@ def describe(model: Model, name: str, chosen: Plan, shards: Sequence[Shard], pre
     """What bundle.json says, but for the files.
 
     Raises:
-        ModelError: as many labels as the model has classes must be given, or none.
+        ModelError: as many labels as a classifier has classes must be given, or none; a detector's are its own.
     """
     _check_labels(model, shards[-1].outputs)
     return Bundle(
@@ -126,7 +131,7 @@ def describe(model: Model, name: str, chosen: Plan, shards: Sequence[Shard], pre
         weights=model.weights,
         precision=precision,
         torch_version=torch.__version__.partition("+")[0],
-        task=Task(name="classify", labels=model.labels),
+        task=Task(name=model.task, labels=model.labels),
         picture=model.picture,
         limits=chosen.limits,
         batch=chosen.batch,
@@ -148,6 +153,11 @@ def describe(model: Model, name: str, chosen: Plan, shards: Sequence[Shard], pre
 
 
 def _check_labels(model: Model, outputs: Sequence[TensorSpec]) -> None:
+    own = task_code(model.task).labels
+    if own is not None:
+        if model.labels != own:
+            raise ModelError(f"a model for the task {model.task} has its own labels, {', '.join(own)}: give no others")
+        return
     classes = next((spec.shape[1] for spec in outputs if len(spec.shape) == 2), None)
     if model.labels and classes is not None and len(model.labels) != classes:
         raise ModelError(f"{len(model.labels)} labels for {classes} classes: give one label a class, or none")
@@ -177,7 +187,8 @@ def _symbols(value: object) -> set[sympy.Symbol]:
 def _save_golden(draft: Path, bundle: Bundle, whole: ExportedProgram, golden: GoldenPicture) -> None:
     """Save the picture and what the whole model replies to it, at the threads that the costs were measured with."""
     outputs = run_of(whole, bundle.stages[-1].outputs)(golden.pixels)
-    reply = {"predictions": task_reply(bundle.task.name)(outputs, bundle.task, {})}
+    request = Request(outputs=outputs, labels=bundle.task.labels, views=(golden.view,))
+    reply = {"predictions": task_reply(bundle.task.name)(request)}
     (draft / GOLDEN_PICTURE_FILE).write_bytes(golden.png)
     (draft / GOLDEN_REPLY_FILE).write_text(json.dumps(reply, indent=1) + "\n")
 

@@ -2,7 +2,8 @@
 
 A freshly initialised network says nearly the same of every picture: its BatchNorm layers assume mean 0 and variance 1,
 and some heads start at zero. So the BatchNorm statistics are measured on real pictures, a head of zeros is drawn anew,
-and the head is shifted and scaled so that no class is favoured on average and logits spread as a trained model's do.
+and a classifier's head is shifted and scaled so that no class is favoured on average and logits spread as a trained
+model's do.
 Nothing here is learned: it makes a stand-in for trained weights that is fair to every class and sensitive to pictures.
 """
 
@@ -35,7 +36,8 @@ def calibrate(model: Model, pictures: np.ndarray, seed: int = 0) -> None:
     module = whole_module(model)
     _draw_zero_heads(module, seed)
     _measure_batch_norms(module, pixels)
-    _balance_head(module, pixels)
+    if model.task == "classify":
+        _balance_head(module, pixels)
 
 
 def _draw_zero_heads(module: nn.Module, seed: int) -> None:

@@ -49,7 +49,8 @@ _BUILDER_ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
 class Model:
     """A model that takes normalised `float32 [batch, 3, height, width]`, and what the outside must know of it.
 
-    `takes_pixels` is True where the model itself takes `uint8` pixels and normalises them (some .pt2 programs).
+    `takes_pixels` is True where the model itself takes `uint8` pixels and normalises them (some .pt2 programs). `task`
+    is the name of what is made of its outputs: a key of tasks.registry.TASKS.
     """
 
     reference: str
@@ -61,6 +62,7 @@ class Model:
     labels: tuple[str, ...] = ()
     random: bool = False
     takes_pixels: bool = False
+    task: str = "classify"
 
 
 def load_model(reference: str, weights: str | None = None, size: int | None = None) -> Model:

@@ -61,9 +61,9 @@ def prove_equal(chain: Outputs, whole: Outputs, precision: str) -> None:
             )
 
 
-def tolerance_of(runs: Sequence[Run], reference: Run, pictures: np.ndarray) -> Tolerance:
+def tolerance_of(runs: Sequence[Run], reference: Run, pictures: np.ndarray, task: str) -> Tolerance:
     """How far the runs' outputs may be from the reference's, as measured on pictures (uint8 [n, 3, h, w]) and noise."""
-    agreement = Agreement()
+    agreement = Agreement(task)
     for pixels, is_picture in _samples(pictures):
         expected = reference(pixels)
         for run in runs:
@@ -103,4 +103,4 @@ def compiled_tolerance(
                 chain.append(LoadedShard(shard.bundle, stage, module, device))
                 chain[-1].warm_up(Golden.load(folder))
             chains.append(chain_of(chain))
-        return tolerance_of(chains, reference, pictures)
+        return tolerance_of(chains, reference, pictures, shards[0].bundle.task.name)

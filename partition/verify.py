@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.export import ExportedProgram
 
-from partition.agreement import Agreement, Outputs, tops
+from partition.agreement import Agreement, Outputs
 from partition.compiled import select
 from partition.device import CPU
 from partition.layout import to_numpy
@@ -50,6 +50,7 @@ class CompiledReport:
 class Report:
     """What `verify` found. `pictures` were compared; `top1_*` are None where the model gives no classes.
 
+    The top one is a task's answer to a picture: the class with the highest score, or all the plates that are read.
     `tolerance` is what the portable shards may differ by, None for nothing at all; `compiled` is None where the bundle
     has no compiled shards, or none were asked for.
     """
@@ -70,6 +71,7 @@ class Report:
     tolerance: Tolerance | None = None
     within: bool = True
     compiled: CompiledReport | None = None
+    task: str = "classify"
 
     @property
     def all_equal(self) -> bool:
@@ -133,6 +135,7 @@ class Chain:
             bundle=self.digest,
             stages=len(self.shards),
             threads=torch.get_num_threads(),
+            task=self.bundle.task.name,
             cuts=[CutReport(name=name) for name in (names if self.bundle.precision == "fp32" else names[-1:])],
             precision=self.bundle.precision,
             tolerance=self.bundle.portable_tolerance,
@@ -168,10 +171,6 @@ class Comparison:
     chain: Outputs
     whole: Outputs
 
-    def tops(self) -> Sequence[tuple[int, int]]:
-        """(chain's class, whole's class) of each instance, where the first output is [batch, classes]."""
-        return tops(self.chain, self.whole)
-
 
 def verify(
     folder: Path, batches: Iterable[np.ndarray], random_batches: Sequence[np.ndarray] = (), program: str = "auto"
@@ -189,7 +188,7 @@ def verify(
     chain = Chain(folder)
     report = chain.report()
     compiled = _compiled_chain(folder, chain, report, program)
-    portable_agreement, compiled_agreement = Agreement(), Agreement()
+    portable_agreement, compiled_agreement = Agreement(report.task), Agreement(report.task)
     for pixels, is_picture in _samples(batches, random_batches):
         comparison = chain.compare(pixels, report)
         portable_agreement.add(comparison.chain, comparison.whole, picture=is_picture)

@@ -28,6 +28,7 @@ from predictors.model import FRAME_TYPE, Answer, BytesModel
 from predictors.server import arguments, run_main, serve
 from predictors.worker import Worker, check_deadline
 from tasks.registry import task_reply
+from tasks.request import Request
 from wire.errors import ForeignFrameError, FrameError
 from wire.frame import Frame, decode, encode_parts, is_frame
 
@@ -165,7 +166,8 @@ class ShardPredictor(BytesModel):
         task = self._shard.bundle.task
         parameters = dict(frame.parameters)
         with_timings = parameters.pop(TIMINGS_PARAMETER, False)
-        reply: dict[str, object] = {"predictions": task_reply(task.name)(frame.tensors, task, parameters)}
+        request = Request(outputs=frame.tensors, labels=task.labels, parameters=parameters, views=frame.views)
+        reply: dict[str, object] = {"predictions": task_reply(task.name)(request)}
         if with_timings:
             reply["timings"] = frame.timings
         return Answer((json.dumps(reply, allow_nan=False).encode(),))

@@ -21,11 +21,14 @@ if TYPE_CHECKING:
     from partition.models import Model
 
 ModelArgument = Annotated[
-    str, typer.Argument(metavar="MODEL", help="torchvision:NAME, package.module:factory or a .pt2 file")
+    str, typer.Argument(metavar="MODEL", help="plates, torchvision:NAME, package.module:factory or a .pt2 file")
 ]
 WeightsOption = Annotated[
     str | None,
-    typer.Option(help="torchvision's name (default: its best), a .safetensors or .pt state dict, or random:SEED"),
+    typer.Option(
+        help="torchvision's name (default: its best), a .safetensors or .pt state dict, or random:SEED; "
+        "default of plates: those that ship with it"
+    ),
 ]
 StagesOption = Annotated[int, typer.Option(min=1, help="number of stages; the cuts are planned by measured time")]
 CutsOption = Annotated[
@@ -38,6 +41,10 @@ PicturesOption = Annotated[
 ]
 MeanOption = Annotated[str | None, typer.Option(help="mean of each channel, e.g. 0.5,0.5,0.5, in place of the model's")]
 StdOption = Annotated[str | None, typer.Option(help="standard deviation of each channel, likewise")]
+TaskOption = Annotated[
+    Literal["classify", "plates"] | None,
+    typer.Option(help="what is made of the model's outputs; default: classify, or the short name's own"),
+]
 LabelsOption = Annotated[Path | None, typer.Option(help="text file with one class name a line")]
 LimitOption = Annotated[str, typer.Option(help="most bytes of a request to a stage, e.g. 6MB")]
 ObjectiveOption = Annotated[
@@ -72,21 +79,26 @@ def load_with_pixels(
     mean: str | None = None,
     std: str | None = None,
     labels: Path | None = None,
+    task: str | None = None,
 ) -> "tuple[Model, np.ndarray]":
     """The model and real pictures for it, `uint8 [n, 3, height, width]`; random weights are calibrated on them."""
     from partition.calibrate import calibrate
-    from partition.models import load_model
-    from shardline.samples import calibration_pixels, picture_files, sample_pictures
+    from shardline.models import load_by_name
+    from shardline.samples import calibration_pixels, picture_files, task_samples
 
     say(f"loading {reference}")
-    model = load_model(reference, weights, size)
+    model = load_by_name(reference, weights, size, task)
     model = replace(
         model,
         mean=model.mean if mean is None else parse_channels("--mean", mean),
         std=model.std if std is None else parse_channels("--std", std),
         labels=model.labels if labels is None else read_labels(labels),
     )
-    pictures = sample_pictures() if folder is None else [path.read_bytes() for path in picture_files(folder)]
+    pictures = (
+        list(task_samples(model.task).values())
+        if folder is None
+        else [path.read_bytes() for path in picture_files(folder)]
+    )
     pixels = calibration_pixels(pictures, model.picture)
     if model.random:
         say(f"calibrating on {len(pixels)} views of {len(pictures)} pictures")

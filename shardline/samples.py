@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from predictors.picture import to_pixels
+from predictors.picture import fit_picture, to_pixels
+from shardline.console import say
 from storage.bundle import PictureSpec
 from wire.errors import ModelError
 from wire.limits import Limits
@@ -59,6 +60,24 @@ def sample_pictures() -> list[bytes]:
     return [path.read_bytes() for path in sample_files()]
 
 
+def task_samples(task: str) -> dict[str, bytes]:
+    """Pictures for a task: name -> a file's bytes. Those of plates are drawn; without fonts, photographs are taken.
+
+    Raises:
+        ModelError: scikit-image is not installed.
+    """
+    photographs = {path.name: path.read_bytes() for path in sample_files()}
+    if task != "plates":
+        return photographs
+    from shardline.plate_samples import drawn_pictures
+
+    try:
+        return drawn_pictures()
+    except ModelError as exc:
+        say(f"photographs without plates are taken: {exc}")
+        return photographs
+
+
 def sample_files() -> list[Path]:
     """The photographs that ship in scikit-image's wheel.
 
@@ -86,7 +105,8 @@ def golden_picture(pixels: np.ndarray, spec: PictureSpec) -> "GoldenPicture":
     with io.BytesIO() as buffer:
         Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0))).save(buffer, "PNG")
         png = buffer.getvalue()
-    return GoldenPicture(png=png, pixels=to_pixels(png, spec, Limits())[None])
+    fitted = fit_picture(png, spec, Limits())
+    return GoldenPicture(png=png, pixels=fitted.pixels[None], view=fitted.view)
 
 
 def _views(picture: bytes, random: np.random.Generator) -> Iterator[bytes]:

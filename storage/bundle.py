@@ -147,7 +147,8 @@ class Tolerance:
     """How far a chain's outputs may be from those of the whole in fp32.
 
     `max_relative_error` is the largest difference over the largest value of an output, `top1_agreement` the least share
-    of pictures with the same top class.
+    of pictures with the same answer: the same top class, or the same plates read. Of what a detector gives, sums are
+    compared in which the order of things does not count (tasks/registry.py).
     """
 
     max_relative_error: float

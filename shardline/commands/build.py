@@ -24,6 +24,7 @@ from shardline.options import (
     SpeedsOption,
     StagesOption,
     StdOption,
+    TaskOption,
     WeightsOption,
     load_with_pixels,
     planning_options,
@@ -49,6 +50,7 @@ def build(
     mean: MeanOption = None,
     std: StdOption = None,
     labels: LabelsOption = None,
+    task: TaskOption = None,
     objective: ObjectiveOption = "throughput",
     limit: LimitOption = "6MB",
     memory_per_stage: MemoryOption = None,
@@ -85,7 +87,7 @@ def build(
         hop=hop,
         fresh=fresh,
     )
-    loaded, pixels = load_with_pixels(model, weights, size, pictures, mean=mean, std=std, labels=labels)
+    loaded, pixels = load_with_pixels(model, weights, size, pictures, mean=mean, std=std, labels=labels, task=task)
     options = BuildOptions(**asked, precision=precision, targets=targets)
     golden = golden_picture(pixels[0], loaded.picture)
     bundle, _ = build_bundle(loaded, bundle_name, pixels, options, out_folder, say, golden=golden)

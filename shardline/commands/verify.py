@@ -1,9 +1,10 @@
 """`shardline verify`: does the chain say what the whole says?"""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 from rich.progress import track
@@ -18,13 +19,29 @@ if TYPE_CHECKING:
     from storage.bundle import Bundle, Tolerance
 
 
+class _Answers(NamedTuple):
+    """What a task's answers are called, and the share of them that is the same."""
+
+    agreement: str
+    plural: str
+
+
+_ANSWERS = {
+    "classify": _Answers("top-1 agreement", "classes"),
+    "plates": _Answers("share of pictures with the same plates read", "readings"),
+}
+
+
 def register(app: typer.Typer) -> None:
     app.command(epilog="Example: shardline verify bundles/resnet50 --images photos --json")(verify)
 
 
 def verify(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="the bundle's folder")],
-    images: Annotated[Path | None, typer.Option(help="folder of pictures; default: scikit-image's own")] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="folder of pictures; default: scikit-image's own, for plates with plates on them"),
+    ] = None,
     random: Annotated[int, typer.Option(min=0, help="random tensors to compare too")] = 4,
     threads: Annotated[int | None, typer.Option(min=1, help="torch threads; default: this process's CPUs")] = None,
     program: Annotated[
@@ -40,13 +57,17 @@ def verify(
     from partition.threads import use_threads
     from partition.verify import random_batches
     from partition.verify import verify as verify_bundle
-    from shardline.samples import picture_files, sample_files
+    from shardline.samples import picture_files, task_samples
     from storage.bundle_folder import read_bundle
 
     if program not in PROGRAMS:
         raise BundleError(f"--program {program!r}: allowed are {', '.join(PROGRAMS)}")
     described = read_bundle(bundle)
-    pictures = sample_files() if images is None else picture_files(images)
+    pictures: list[tuple[str, Callable[[], bytes]]]
+    if images is not None:
+        pictures = [(str(path), path.read_bytes) for path in picture_files(images)]
+    else:
+        pictures = [(name, partial(bytes, data)) for name, data in task_samples(described.task.name).items()]
     use_threads(threads)
     noise = random_batches(described.stages[0].inputs[0], random)
     report = verify_bundle(bundle, _batches(pictures, described), noise, program)
@@ -57,21 +78,22 @@ def verify(
     raise typer.Exit(0 if report.passed else 1)
 
 
-def _batches(pictures: Sequence[Path], bundle: "Bundle") -> "Iterator[np.ndarray]":
+def _batches(pictures: Sequence[tuple[str, Callable[[], bytes]]], bundle: "Bundle") -> "Iterator[np.ndarray]":
     from predictors.picture import to_pixels
 
-    for path in track(pictures, description="comparing", console=err, transient=True):
+    for name, read in track(pictures, description="comparing", console=err, transient=True):
         try:
-            yield to_pixels(path.read_bytes(), bundle.picture, bundle.limits)[None]
+            yield to_pixels(read(), bundle.picture, bundle.limits)[None]
         except PictureError as exc:
-            raise PictureError(f"{path}: {exc}") from exc
+            raise PictureError(f"{name}: {exc}") from exc
 
 
 def summary(report: "Report") -> str:
     """What was compared and how it ended, one line for each cut where something differs."""
     lines = [_portable(report)]
     if report.top1_agreement is not None:
-        lines.append(f"top-1 agreement {report.top1_agreement:g}, {report.top1_classes} different classes")
+        what = _ANSWERS[report.task]
+        lines.append(f"{what.agreement} {report.top1_agreement:g}, {report.top1_classes} different {what.plural}")
     if report.tolerance is None:
         lines += [
             f"  at {cut.name}: max abs difference {cut.max_abs_difference:g}"
@@ -79,7 +101,7 @@ def summary(report: "Report") -> str:
             if cut.max_abs_difference
         ]
     if report.compiled is not None:
-        lines.append(_compiled(report.compiled))
+        lines.append(_compiled(report.compiled, report.task))
     return "\n".join(lines)
 
 
@@ -87,7 +109,7 @@ def _portable(report: "Report") -> str:
     where = f"{report.stages} stages, {report.threads} threads"
     if report.tolerance is not None:
         verdict = _verdict(f"{report.precision} split", report.within)
-        return f"{verdict} {_errors(report.max_relative_error, report.tolerance)}, {where}"
+        return f"{verdict} {_errors(report.max_relative_error, report.tolerance, report.task)}, {where}"
     verdict = "split == whole" if report.all_equal else "split != whole"
     return (
         f"{verdict}: {report.equal} of {report.pictures} pictures and {report.random_equal} of {report.random_tensors} "
@@ -95,20 +117,21 @@ def _portable(report: "Report") -> str:
     )
 
 
-def _compiled(compiled: "CompiledReport") -> str:
+def _compiled(compiled: "CompiledReport", task: str) -> str:
     if compiled.tolerance is None or compiled.max_relative_error is None:
         return f"compiled: not compared, {compiled.why_not}"
-    top1 = "" if compiled.top1_agreement is None else f", top-1 agreement {compiled.top1_agreement:g}"
+    agreement = _ANSWERS[task].agreement
+    found = "" if compiled.top1_agreement is None else f", {agreement} {compiled.top1_agreement:g}"
     verdict = _verdict("compiled split", compiled.within)
-    return f"{verdict} {_errors(compiled.max_relative_error, compiled.tolerance)}{top1}"
+    return f"{verdict} {_errors(compiled.max_relative_error, compiled.tolerance, task)}{found}"
 
 
 def _verdict(what: str, within: bool) -> str:
     return f"{what} {'~=' if within else '!='} whole:"
 
 
-def _errors(found: float, allowed: "Tolerance") -> str:
+def _errors(found: float, allowed: "Tolerance", task: str) -> str:
     return (
-        f"max relative error {found:.2g}, allowed {allowed.max_relative_error:g} and a top-1 agreement of "
+        f"max relative error {found:.2g}, allowed {allowed.max_relative_error:g} and a {_ANSWERS[task].agreement} of "
         f"{allowed.top1_agreement:g}"
     )

@@ -32,6 +32,7 @@ from predictors.picture import pixel_batch
 from storage.bundle import Bundle
 from storage.bundle_folder import read_bundle
 from tasks.registry import task_reply
+from tasks.request import Request
 
 NAME = "resnet50"
 WAIT = ("--wait", "300")
@@ -66,7 +67,7 @@ class Version:
     def _reply(self, chain: Chain, picture: bytes) -> dict[str, object]:
         pixels: np.ndarray = pixel_batch([picture], self.bundle.picture, self.bundle.limits)
         outputs = chain.run_reference(pixels)[-1]
-        predictions = task_reply(self.bundle.task.name)(outputs, self.bundle.task, {})
+        predictions = task_reply(self.bundle.task.name)(Request(outputs=outputs, labels=self.bundle.task.labels))
         return {"predictions": json.loads(json.dumps(predictions))}
 
 

@@ -23,6 +23,7 @@ from partition.verify import Chain
 from predictors.picture import pixel_batch
 from storage.bundle_folder import read_bundle
 from tasks.registry import task_reply
+from tasks.request import Request
 
 pytestmark = pytest.mark.slow
 
@@ -53,7 +54,9 @@ def whole_reply(bundle: Path, picture: bytes) -> list[dict[str, object]]:
         outputs = reference.run_reference(pixels)[-1]
     finally:
         torch.set_num_threads(before)
-    return list(json.loads(json.dumps(task_reply("classify")(outputs, reference.bundle.task, {}))))
+    return list(
+        json.loads(json.dumps(task_reply("classify")(Request(outputs=outputs, labels=reference.bundle.task.labels))))
+    )
 
 
 def test_a_raw_photograph_is_answered_as_the_whole_model_answers(

@@ -79,6 +79,7 @@ def test_the_report_has_the_keys_that_others_script_against(small_bundle: Path) 
         "tolerance",
         "within",
         "compiled",
+        "task",
     ]
     assert list(found["cuts"][0]) == ["name", "equal", "max_abs_difference"]
 

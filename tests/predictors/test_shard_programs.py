@@ -14,6 +14,7 @@ from partition.verify import Chain
 from storage.bundle import stage_folder
 from storage.bundle_folder import read_bundle
 from tasks.registry import task_reply
+from tasks.request import Request
 from wire.frame import Frame, decode, encode
 
 pytestmark = pytest.mark.slow
@@ -46,7 +47,7 @@ def test_what_runs_is_logged_and_answers(program: str, line: str, compiled_bundl
         body = encode(Frame(tensors={"pixels": pixels(1)}, bundle=bundle.digest, stage=0))
         found = ask(port, "stage", body).json()["predictions"]
 
-    assert found == task_reply(bundle.task.name)(expected, bundle.task, {})
+    assert found == task_reply(bundle.task.name)(Request(outputs=expected, labels=bundle.task.labels))
     assert [text for text in log.read_text().splitlines() if line in text and "INFO" in text]
 
 
@@ -82,4 +83,6 @@ def test_bfloat16_goes_from_process_to_process(rounded_bundle: Path, tmp_path: P
                 tensors = decode(body).tensors
                 assert all(tensors[name].tobytes() == value.tobytes() for name, value in expected[index].items())
 
-    assert reply.json()["predictions"] == task_reply(bundle.task.name)(expected[-1], bundle.task, {})
+    assert reply.json()["predictions"] == task_reply(bundle.task.name)(
+        Request(outputs=expected[-1], labels=bundle.task.labels)
+    )

@@ -15,6 +15,7 @@ from partition.verify import Chain
 from predictors.picture import pixel_batch
 from storage.bundle_folder import read_bundle
 from tasks.registry import task_reply
+from tasks.request import Request
 
 pytestmark = pytest.mark.slow
 
@@ -66,7 +67,7 @@ def test_a_bundle_holds_a_picture_and_what_the_whole_model_replies_to_it(tmp_pat
     reply = json.loads((bundle / "golden.json").read_text())
 
     assert {"golden.png", "golden.json"} <= described.files.keys()
-    assert reply == {"predictions": task_reply("classify")(outputs, described.task, {})}
+    assert reply == {"predictions": task_reply("classify")(Request(outputs=outputs, labels=described.task.labels))}
 
 
 @contextmanager
@@ -119,7 +120,7 @@ MISTAKES: dict[str, tuple[list[str], int, str]] = {
         1,
         "no classification model 'resnet51'",
     ),
-    "no kind of model": (["plan", "resnet50"], 1, "names no model; allowed are torchvision:NAME"),
+    "no kind of model": (["plan", "resnet50"], 1, "names no model; allowed are plates, torchvision:NAME"),
     "no such package": (["plan", "no_such_package:make"], 1, "No module named 'no_such_package'"),
     "no such factory": (["plan", "services.small_models:nothing"], 1, "nothing"),
     "not a module": (["plan", "services.small_models:not_a_module"], 1, "gave a int"),

@@ -1,0 +1,85 @@
+"""A model's name on the command line -> the model: those that ship with Shardline have short names."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+from partition.models import Model, load_model
+from storage.bundle import PictureSpec
+from tasks.plate_text import CLASSES
+from tasks.registry import task_code
+from wire.errors import ModelError
+
+_PLATES_FACTORY = "training.detector.model:PlateDetector"
+_PLATES_PX = 512  # what it is trained with: a larger input, untrained for, makes things worse
+_PLATES_STRIDE = 32
+
+
+def load_by_name(reference: str, weights: str | None, size: int | None, task: str | None = None) -> Model:
+    """As `partition.models.load_model`, with the short names, and for the task that is asked for.
+
+    Args:
+        task: "classify" or "plates"; None: the model's own.
+
+    Raises:
+        ModelError: as `load_model`, or a task that is not the model's.
+    """
+    short = SHORT_NAMES.get(reference)
+    if short is not None:
+        model = short(weights, size)
+        if task not in (None, model.task):
+            raise ModelError(f"--task {task}: {reference} is a model for the task {model.task}; leave --task out")
+        return model
+    if ":" not in reference and not reference.endswith(".pt2"):
+        raise ModelError(
+            f"{reference!r} names no model; allowed are {', '.join(SHORT_NAMES)}, torchvision:NAME, "
+            "package.module:factory and a .pt2 file"
+        )
+    model = load_model(reference, weights, size)
+    return model if task is None else for_task(model, task)
+
+
+def for_task(model: Model, task: str) -> Model:
+    """The model with another task's labels. A detector's pictures are letter-boxed: at a border there may be a plate.
+
+    Raises:
+        BundleError: an unknown task.
+    """
+    labels = task_code(task).labels
+    if labels is None:
+        return replace(model, task=task)
+    return replace(model, task=task, labels=labels, picture=replace(model.picture, fit="letterbox", resize=None))
+
+
+def _plates(weights: str | None, size: int | None) -> Model:
+    """The detector of plates that ships with Shardline, with its own weights unless others are given."""
+    side = size or _PLATES_PX
+    if side % _PLATES_STRIDE:
+        raise ModelError(f"--size {side}: the detector of plates takes multiples of {_PLATES_STRIDE}, such as 512")
+    shipped = weights is None
+    model = load_model(_PLATES_FACTORY, str(_shipped_plates()) if shipped else weights)
+    return replace(
+        model,
+        reference="plates",
+        weights="plates.safetensors, shipped" if shipped else model.weights,
+        picture=PictureSpec(height=side, width=side, fit="letterbox"),
+        task="plates",
+        labels=CLASSES,
+    )
+
+
+def _shipped_plates() -> Path:
+    spec = find_spec(_PLATES_FACTORY.partition(":")[0])
+    assert spec is not None
+    assert spec.origin is not None
+    path = Path(spec.origin).with_name("plates.safetensors")
+    if not path.is_file():
+        raise ModelError(
+            f"the trained weights of plates are not in this installation ({path.name} beside the detector): give "
+            "--weights FILE.safetensors, or random:0, with which no plate is found"
+        )
+    return path
+
+
+SHORT_NAMES: Mapping[str, Callable[[str | None, int | None], Model]] = {"plates": _plates}
