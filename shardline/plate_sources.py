@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from client.fit import fit_body
 from client.look import Look
@@ -15,32 +13,33 @@ from client.upright import upright_size
 from predictors.picture import fit_picture
 from storage.bundle import BUNDLE_FILE, WHOLE_FILE, Bundle, PictureSpec
 from storage.bundle_folder import read_bundle
-from training.evaluation.detections import Outputs
 from training.evaluation.sources import Fit, Pixels, Program, Run, Seen, Source
 from wire.errors import BundleError, ModelError, PictureError, PredictorError
 from wire.limits import REQUEST_BYTES, Limits
 from wire.view import View
 
 if TYPE_CHECKING:
-    import torch
-
     from partition.models import Model
 
-DETECTOR = "training.detector.model:PlateDetector"
 WEIGHTS, CHECKPOINT = ".safetensors", ".pt"
 INPUT_SIDE = 512  # what the detector is trained with, and what a served chain is taken to have
 
 
-def open_model(model: Path, size: int | None, program: str) -> list[Source]:
+def open_model(model: Path | None, size: int | None, program: str) -> list[Source]:
     """The sources that a MODEL stands for: of a bundle its chain, as it would be served, and its whole.
 
     Args:
+        model: None is the detector with the weights that ship.
         size: of the network's input, for weights alone.
         program: of a bundle's shards, "portable", "compiled" or "auto".
 
     Raises:
         BundleError, ModelError: it is none of these, or cannot be loaded.
     """
+    from shardline.models import load_by_name
+
+    if model is None:
+        return [_of_model("the detector that ships", load_by_name("plates", None, size))]
     if (model / BUNDLE_FILE).is_file():
         return [open_chain(model, program), _open_whole(model)]
     if model.suffix == ".pt2" and model.is_file():
@@ -78,9 +77,10 @@ def _stages(bundle: Bundle) -> str:
 def _open_whole(folder: Path) -> Source:
     from partition.program import runnable
     from partition.runtime import load_program
+    from training.evaluation.programs import run_module
 
     bundle = _plates_bundle(folder)
-    run = _run_module(runnable(load_program(folder / WHOLE_FILE)))
+    run = run_module(runnable(load_program(folder / WHOLE_FILE)))
     return _program(f"{folder.name}: whole", bundle.picture, bundle.limits, run)
 
 
@@ -102,48 +102,24 @@ def _open_program(path: Path) -> Source:
 
 def _open_weights(path: Path, size: int) -> Source:
     """Weights, which a checkpoint of a training holds too: the averaged ones."""
-    from partition.models import load_model
+    from shardline.models import load_by_name
+    from training.evaluation.programs import from_checkpoint
 
     if path.suffix == CHECKPOINT:
-        return _of_model(path.name, replace(load_model(DETECTOR, size=size), module=_from_checkpoint(path)))
-    return _of_model(path.name, load_model(DETECTOR, str(path), size))
+        return _of_model(path.name, replace(load_by_name("plates", "random:0", size), module=from_checkpoint(path)))
+    return _of_model(path.name, load_by_name("plates", str(path), size))
 
 
 def _of_model(name: str, model: "Model") -> Source:
     from partition.capture import whole_module
+    from training.evaluation.programs import run_module
 
     spec = _letterbox(model.picture.height, model.picture.width)
-    return _program(name, spec, Limits(), _run_module(whole_module(model)))
-
-
-def _from_checkpoint(path: Path) -> "torch.nn.Module":
-    from partition.program import one_line
-    from training.checkpoint import load
-    from training.detector.fold import fold
-    from training.detector.model import PlateDetector
-
-    trained = PlateDetector(normed=True)
-    try:
-        trained.load_state_dict(load(path).average)
-    except RuntimeError as exc:
-        raise ModelError(f"{path} is a checkpoint of another model: {one_line(exc)}") from exc
-    return fold(trained)
+    return _program(name, spec, Limits(), run_module(whole_module(model)))
 
 
 def _letterbox(height: int, width: int) -> PictureSpec:
     return PictureSpec(height=height, width=width, fit="letterbox")
-
-
-def _run_module(module: "torch.nn.Module") -> Run:
-    import torch
-    from torch.utils._pytree import tree_leaves
-
-    def run(pixels: Pixels) -> Outputs:
-        with torch.inference_mode():
-            outputs: list[Any] = tree_leaves(module(torch.from_numpy(pixels)))
-        return {f"output {number}": np.asarray(value) for number, value in enumerate(outputs)}
-
-    return run
 
 
 def _program(name: str, picture: PictureSpec, limits: Limits, run: Run) -> Source:

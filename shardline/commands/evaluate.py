@@ -37,7 +37,8 @@ def plates(
     model: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[MODEL]", help="a bundle's folder, a whole (.pt2), weights, or a training's checkpoint (.pt)"
+            metavar="[MODEL]",
+            help="a bundle, a whole (.pt2), weights, a checkpoint (.pt); default: what ships",
         ),
     ] = None,
     url: Annotated[
@@ -77,7 +78,7 @@ def plates(
     Of a bundle, its chain and its whole run side by side.
     """
     _check_libraries()
-    if (model is None) == (url is None):
+    if model is not None and url is not None:
         raise ModelError("name one of the two: a MODEL, or --url of a served chain")
     samples = _drawn(count, seed, fonts, background, size) if data == _DRAWN else _stored(Path(data))
     photographs = None if plain is None else _plain(plain)
@@ -119,8 +120,8 @@ def _sources(
     sources: list[Source] = []
     if url is not None:
         sources.append(Served(url, size))
-    if model is not None:
-        say(f"loading {model}")
+    else:
+        say(f"loading {model or 'the detector that ships'}")
         sources += open_model(model, size, program)
     for folder in against:
         say(f"loading {folder}")

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from e2e.conftest import shardline
@@ -13,6 +14,9 @@ from safetensors.torch import save_file
 from services.plate_reader import TEXTS
 from services.processes import ROOT, running, wait_until
 
+from partition.build import BuildOptions, build
+from partition.models import load_model
+from shardline.models import for_task
 from tasks.plate_text import CLASSES
 from training.detector.model import PlateDetector
 
@@ -73,7 +77,59 @@ def board(width: int, left: int, text: str, plate: int) -> tuple[dict[str, Any],
     box = [left, 100, width, width // 4]
     corners = [[left, 100], [left + width, 100], [left + width, 100 + width // 4], [left, 100 + width // 4]]
     said = {"type": "long", "text": text, "readable": True, "font": "none", "width": width, "angle": 0.0}
-    return said, {"image_id": 1, "category_id": 2, "bbox": box, "iscrowd": 0, "plate": plate, "quad": corners}
+    return said, {
+        "image_id": 1,
+        "category_id": CLASSES.index("l_board") + 1,
+        "bbox": box,
+        "iscrowd": 0,
+        "plate": plate,
+        "quad": corners,
+    }
+
+
+def write(folder: Path, image: Image.Image, boards: list[tuple[dict[str, Any], dict[str, Any]]]) -> Path:
+    """A data set of one picture."""
+    image.save(folder / "it.png")
+    described = {
+        "id": 1,
+        "file_name": "it.png",
+        "width": image.width,
+        "height": image.height,
+        "exposure": {"blur_px": 0, "motion_px": 0},
+        "plates": [said for said, _ in boards],
+    }
+    document = {
+        "images": [described],
+        "annotations": [annotation for _, annotation in boards],
+        "categories": [{"id": number, "name": name} for number, name in enumerate(CLASSES, 1)],
+    }
+    (folder / "annotations.json").write_text(json.dumps(document))
+    return folder
+
+
+def test_a_chain_beside_its_whole_and_another_chain(tmp_path: Path) -> None:
+    """A detector that takes what is bright for the plate 12A 3456."""
+    model = for_task(load_model("services.plate_models:bright", size=128), "plates")
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 128, 128), dtype=np.uint8)
+    for stages in (1, 2):
+        build(model, "bright", pixels, BuildOptions(stages=stages), tmp_path / f"of-{stages}")
+    image = Image.new("RGB", (1280, 640))
+    image.paste("white", (300, 100, 700, 200))
+    data = write(tmp_path, image, [board(400, 300, "12A 3456", 0)])
+    report = evaluate(str(tmp_path / "of-2"), "--against", str(tmp_path / "of-1"), "--data", str(data))
+    names = ["of-2: 2 shards, fp32", "of-2: whole", "of-1: 1 shard, fp32"]
+
+    assert [side["name"] for side in report["sides"]] == names
+    assert [side["readings"]["all"]["right"] for side in report["sides"]] == [1, 1, 1]
+    assert [each["max_abs_difference"] for each in report["differences"]] == [0, 0]
+    assert [(each["equal"], each["same_plates"]) for each in report["differences"]] == [(1, 1), (1, 1)]
+    assert report["sides"][0]["boxes"]["classes"][CLASSES.index("l_board")]["ap50"] == pytest.approx(1)
+
+
+def test_a_bundle_of_another_task(small_bundle: Path) -> None:
+    done = shardline("evaluate", "plates", str(small_bundle), *FEW, code=1)
+
+    assert "is a bundle for the task 'classify': name one of `plates`" in done.stderr
 
 
 @pytest.fixture
@@ -84,24 +140,8 @@ def coloured(tmp_path: Path) -> Path:
     for colour, (_, annotation) in zip(TEXTS, boards, strict=True):
         left, top, width, height = annotation["bbox"]
         image.paste(colour, (left, top, left + width, top + height))
-    image.save(tmp_path / "it.png")
     boards[2][0]["text"] = "90B 8889"  # which the reader gets wrong
-    document = {
-        "images": [
-            {
-                "id": 1,
-                "file_name": "it.png",
-                "width": 2048,
-                "height": 1024,
-                "exposure": {"blur_px": 0, "motion_px": 0},
-                "plates": [said for said, _ in boards],
-            }
-        ],
-        "annotations": [annotation for _, annotation in boards],
-        "categories": [{"id": number, "name": name} for number, name in enumerate(CLASSES, 1)],
-    }
-    (tmp_path / "annotations.json").write_text(json.dumps(document))
-    return tmp_path
+    return write(tmp_path, image, boards)
 
 
 @pytest.mark.parametrize(("look", "right", "missed"), [("once", 1, 1), ("twice", 2, 0)])
@@ -124,7 +164,6 @@ def test_a_served_chain_gives_plates_alone(coloured: Path, tmp_path: Path, look:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "name one of the two: a MODEL, or --url of a served chain"),
         (("README.md", "--url", "http://localhost:1"), "name one of the two"),
         (("README.md", *FEW), "README.md is no bundle's folder, exported program (.pt2)"),
         (("README.md", "--data", "docs"), "docs holds no annotations.json"),
