@@ -74,7 +74,7 @@ class Settings:
     decay: float = 0.02  # of weights, as AdamW does it
     warm_up: int = 100  # steps
     clip: float = 5.0  # length of the gradient, at most
-    averaging: float = 0.998  # of the averaged weights, what each step leaves
+    averaging: float = 0.04  # the share of the steps that the averaged weights reach back over
     score_every: int = 500  # steps
     patience: int = 0  # scores in a row that are not the best yet, after which it stops; 0: never
 
@@ -128,7 +128,7 @@ class _Fitting(Generic[Batch]):
         self._course, self._settings, self._run = course, settings, run
         layout = torch.channels_last
         self._model = course.model().to(run.device, memory_format=layout).train()  # type: ignore[call-overload]
-        self._average = Average(self._model, settings.averaging)
+        self._average = Average(self._model, 1 - 1 / max(1.0, settings.averaging * course.steps))
         self._optimiser = _optimiser(self._model, settings)
         self._step, self._best, self._since = 0, -math.inf, 0
         self._losses: dict[str, float] = {}
