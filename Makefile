@@ -8,7 +8,7 @@
 # make bench-growth  how a chain grows with stages, batch, size, clients and replicas, beside what it should; QUICK=1
 # make install   the virtual environment .venv with the command `shardline`
 # make check     lint, types and the fast tests only
-# make manifests write manifests/resnet50 again from the bundle.json in it
+# make manifests write manifests/resnet50 and the others there again, each from the bundle.json in it
 # make format    let ruff put the code in order
 # make clean     remove what was built, the virtual environment included
 
@@ -45,9 +45,13 @@ lint: install
 	$(BIN)/mypy
 
 # where `shardline push BUNDLE gs://example-bucket/models` would put it: the bundle's digest is its bundle.json's
-manifests: install
-	$(BIN)/shardline render manifests/resnet50/bundle.json --kustomize --out manifests/resnet50 \
-		--storage gs://example-bucket/models/resnet50/$$(sha256sum manifests/resnet50/bundle.json | cut -c 1-64)
+manifests: install $(patsubst %/bundle.json,%/base,$(wildcard manifests/*/bundle.json))
+
+manifests/%/base: FORCE
+	$(BIN)/shardline render manifests/$*/bundle.json --kustomize --out manifests/$* \
+		--storage gs://example-bucket/models/$*/$$(sha256sum manifests/$*/bundle.json | cut -c 1-64)
+
+FORCE:
 
 format: install
 	$(BIN)/ruff check --fix .

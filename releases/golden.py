@@ -14,6 +14,10 @@ from wire.errors import ClusterError
 
 # Another CPU, GPU or number of threads moves scores in their last digits; a wrong shard is far off.
 TOLERANCE = 1e-3
+# A place counts as much as a score where it is off by this many pixels, or degrees: a box is told to a decimal, and
+# rounding moves it by more than it moves a score.
+_PIXELS = 1000.0
+_PLACES = frozenset({"board_center_p", "width", "height", "angle", "box", "quad"})
 # A softmax moves by at most half of what the largest logit moves by, and that is seldom over 20.
 _SCORES_PER_ERROR = 10
 
@@ -40,6 +44,8 @@ def score_tolerance(bundle: Bundle) -> float:
 def compare(found: object, expected: object, tolerance: float = TOLERANCE) -> Agreement:
     """Two replies as parsed JSON: texts, whole numbers and lengths must be equal, fractions within `tolerance`.
 
+    Places of plates are within a thousand times as many pixels.
+
     Where more than `TOLERANCE` is allowed, classes as near to each other may change places behind the first.
 
     Raises:
@@ -63,7 +69,11 @@ def _differences(
     if isinstance(found, dict) and isinstance(expected, dict) and found.keys() == expected.keys():
         for key in expected:
             if not (ranks_move and key in {"label", "index"} and _is_behind_the_first(where)):
-                yield from _differences(found[key], expected[key], f"{where}.{key}", ranks_move=ranks_move)
+                share = 1 / _PIXELS if key in _PLACES else 1.0
+                for what, difference in _differences(
+                    found[key], expected[key], f"{where}.{key}", ranks_move=ranks_move
+                ):
+                    yield what, difference * share
     elif isinstance(found, list) and isinstance(expected, list) and len(found) == len(expected):
         for index, (one, other) in enumerate(zip(found, expected, strict=True)):
             yield from _differences(one, other, f"{where}[{index}]", ranks_move=ranks_move)

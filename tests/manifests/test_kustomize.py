@@ -16,7 +16,7 @@ from manifests.workloads import read_chain
 from storage.bundle import Bundle
 from wire.errors import ManifestError
 
-COMMITTED = Path(__file__).parents[2] / "manifests" / "resnet50"
+COMMITTED = sorted(path.parent for path in (Path(__file__).parents[2] / "manifests").glob("*/bundle.json"))
 OPTIONS = RenderOptions(storage="gs://bucket/resnet50")
 
 
@@ -26,12 +26,13 @@ def files(folder: Path) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def test_the_manifests_in_the_repository_are_what_render_gives() -> None:
+@pytest.mark.parametrize("folder", COMMITTED, ids=lambda folder: folder.name)
+def test_the_manifests_in_the_repository_are_what_render_gives(folder: Path) -> None:
     """`make manifests` writes them again."""
-    digest = hashlib.sha256((COMMITTED / "bundle.json").read_bytes()).hexdigest()
-    storage = f"gs://example-bucket/models/resnet50/{digest}"
+    digest = hashlib.sha256((folder / "bundle.json").read_bytes()).hexdigest()
+    storage = f"gs://example-bucket/models/{folder.name}/{digest}"
 
-    assert files(COMMITTED) == folders(described(COMMITTED / "bundle.json"), RenderOptions(storage=storage))
+    assert files(folder) == folders(described(folder / "bundle.json"), RenderOptions(storage=storage))
 
 
 def test_base_and_gpu_overlay_are_the_two_renders(make_bundle: Callable[..., Bundle], tmp_path: Path) -> None:

@@ -74,6 +74,21 @@ def test_what_no_tolerance_allows(found: object, where: str) -> None:
     assert where in str(caught.value)
 
 
+def plate(**changes: object) -> dict[str, object]:
+    found = {"type": "long", "sub_text": "12A", "main_text": "3456", "score": 0.9, "box": [10.0, 20.0, 90.5, 40.0]}
+    return {"predictions": [[{**found, **changes}]]}
+
+
+def test_a_place_may_be_off_by_a_thousand_times_as_many_pixels_as_a_score() -> None:
+    moved = plate(box=[10.5, 20.0, 90.4, 40.0])
+
+    assert compare(moved, plate()).max_abs_difference == pytest.approx(0.0005)
+    with pytest.raises(ClusterError, match=r"box\[0\] is 11.5, expected 10.0"):
+        compare(plate(box=[11.5, 20.0, 90.5, 40.0]), plate())
+    with pytest.raises(ClusterError, match="main_text is '3457'"):
+        compare(plate(main_text="3457"), plate(), 1.0)
+
+
 @pytest.mark.parametrize(
     ("precision", "portable", "compiled", "allowed"),
     [
