@@ -3,7 +3,7 @@
 step          batches done; what the next one holds follows from its number, so this is the data's position too
 model         the weights as they are trained, and normalisation's running statistics
 average       the averaged ones, which are what a training is for
-optimiser     AdamW's moments and its present learning rate; the schedule is a function of `step` alone
+optimisers    AdamW's moments and Muon's; the schedule is a function of `step` alone
 random        torch's generators: the CPU's, and each GPU's
 best, since   the best score yet, and how many scores came after it
 seconds       spent on all this
@@ -20,7 +20,7 @@ from training.weights import write_whole
 from wire.errors import ModelError
 
 LAST, BEST = "last.pt", "best.pt"
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,7 @@ class Checkpoint:
     step: int
     model: dict[str, Any]
     average: dict[str, Any]
-    optimiser: dict[str, Any]
+    optimisers: list[dict[str, Any]]
     random: dict[str, Any]
     best: float
     since: int

@@ -19,6 +19,7 @@ from training.ahead import drawn_ahead
 from training.average import Average
 from training.checkpoint import BEST, LAST, Checkpoint, load, random_states, save, set_random_states
 from training.hardware import mixed
+from training.muon import Muon
 from training.stop import Stop
 from wire.errors import ModelError
 
@@ -49,6 +50,10 @@ class Course(Protocol[Batch]):
         """The model with its first weights, always the same ones."""
         ...
 
+    def matrices(self, model: nn.Module) -> Sequence[nn.Parameter]:
+        """The weights between features, which Muon trains; AdamW trains the others. There may be none."""
+        ...
+
     def losses(self, model: nn.Module, batch: Batch, device: torch.device) -> dict[str, Tensor]:
         """The parts of the loss; their sum is made small."""
         ...
@@ -70,12 +75,13 @@ class Watch(Protocol):
 class Settings:
     """How it is trained."""
 
-    rate: float = 2e-3  # highest learning rate
+    rate: float = 4e-3  # highest learning rate of AdamW
+    muon: float = 25.0  # the rate of Muon, over AdamW's
     decay: float = 0.02  # of weights, as AdamW does it
     warm_up: int = 100  # steps
     clip: float = 5.0  # length of the gradient, at most
     averaging: float = 0.04  # the share of the steps that the averaged weights reach back over
-    score_every: int = 500  # steps
+    score_every: int = 1000  # steps
     patience: int = 0  # scores in a row that are not the best yet, after which it stops; 0: never
 
 
@@ -114,7 +120,7 @@ def fit(course: Course[Batch], settings: Settings, run: Run, *, resume: bool) ->
 
 
 def rate_at(settings: Settings, step: int, steps: int) -> float:
-    """The learning rate of a step: a straight rise, then half a cosine."""
+    """AdamW's learning rate of a step: a straight rise, then half a cosine."""
     if step < settings.warm_up:
         return settings.rate * (step + 1) / settings.warm_up
     done = (step - settings.warm_up) / max(1, steps - settings.warm_up)
@@ -129,7 +135,7 @@ class _Fitting(Generic[Batch]):
         layout = torch.channels_last
         self._model = course.model().to(run.device, memory_format=layout).train()  # type: ignore[call-overload]
         self._average = Average(self._model, 1 - 1 / max(1.0, settings.averaging * course.steps))
-        self._optimiser = _optimiser(self._model, settings)
+        self._optimisers = _optimisers(self._model, course.matrices(self._model), settings)
         self._step, self._best, self._since = 0, -math.inf, 0
         self._losses: dict[str, float] = {}
         self._scores: dict[str, float] = {}
@@ -185,14 +191,16 @@ class _Fitting(Generic[Batch]):
 
     def _advance(self, batch: Batch) -> None:
         rate = rate_at(self._settings, self._step, self._course.steps)
-        for group in self._optimiser.param_groups:
-            group["lr"] = rate
+        for optimiser in self._optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = rate * group["share"]
         with mixed(self._run.device):
             losses = self._course.losses(self._model, batch, self._run.device)
-        self._optimiser.zero_grad()
+        self._model.zero_grad()
         torch.autograd.backward(torch.stack(list(losses.values())).sum())
         length = nn.utils.clip_grad_norm_(self._model.parameters(), self._settings.clip)
-        self._optimiser.step()
+        for optimiser in self._optimisers:
+            optimiser.step()
         self._step += 1
         self._average.update(self._model, self._step)
         if self._step % _TOLD_EVERY == 0 or self._step == self._course.steps:
@@ -224,7 +232,7 @@ class _Fitting(Generic[Batch]):
             step=self._step,
             model=self._model.state_dict(),
             average=self._average.module.state_dict(),
-            optimiser=self._optimiser.state_dict(),
+            optimisers=[each.state_dict() for each in self._optimisers],
             random=random_states(),
             best=self._best,
             since=self._since,
@@ -236,7 +244,8 @@ class _Fitting(Generic[Batch]):
         try:
             self._model.load_state_dict(checkpoint.model)
             self._average.module.load_state_dict(checkpoint.average)
-            self._optimiser.load_state_dict(checkpoint.optimiser)
+            for optimiser, state in zip(self._optimisers, checkpoint.optimisers, strict=True):
+                optimiser.load_state_dict(state)
         except (RuntimeError, ValueError, KeyError) as exc:
             raise ModelError(f"{self._run.folder / LAST} is of another model: train anew, in another folder") from exc
         set_random_states(checkpoint.random)
@@ -244,9 +253,19 @@ class _Fitting(Generic[Batch]):
         self._earlier_s = checkpoint.seconds
 
 
-def _optimiser(model: nn.Module, settings: Settings) -> torch.optim.AdamW:
-    """Biases and normalisation's factors do not decay: they have no size that is too much."""
-    weights = [each for each in model.parameters() if each.dim() > 1]
-    others = [each for each in model.parameters() if each.dim() <= 1]
-    groups = [{"params": weights, "weight_decay": settings.decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=settings.rate, foreach=True)
+def _optimisers(model: nn.Module, matrices: Sequence[nn.Parameter], settings: Settings) -> list[torch.optim.Optimizer]:
+    """Biases and normalisation's factors do not decay: they have no size that is too much.
+
+    `share` of a group is its rate over the schedule's.
+    """
+    taken = {id(each) for each in matrices}
+    rest = [each for each in model.parameters() if id(each) not in taken]
+    groups = [
+        {"params": [each for each in rest if each.dim() > 1], "weight_decay": settings.decay, "share": 1.0},
+        {"params": [each for each in rest if each.dim() <= 1], "weight_decay": 0.0, "share": 1.0},
+    ]
+    optimisers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=settings.rate, foreach=True)]
+    if matrices:
+        group = {"params": list(matrices), "share": settings.muon}
+        optimisers.append(Muon([group], lr=settings.rate * settings.muon, weight_decay=settings.decay))
+    return optimisers

@@ -1,6 +1,5 @@
 """`shardline train`: learn weights, here, from pictures that are drawn as they are needed."""
 
-import os
 import shlex
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -38,17 +37,19 @@ def plates(
     context: typer.Context,
     out_folder: Annotated[Path, typer.Option("--out", help="the training's folder: checkpoints, then the weights")],
     resume: Annotated[bool, typer.Option("--resume", help="go on from the folder's last checkpoint")] = False,
-    pictures: Annotated[int, typer.Option(min=8, help="to learn from, in all")] = 32_000,
+    pictures: Annotated[int, typer.Option(min=8, help="to learn from, in all")] = 36_000,
     views: Annotated[
         float,
         typer.Option(min=0, max=1, help="share of them that are whole views; the others are crops of half the size"),
-    ] = 0.06,
+    ] = 0.08,
     size: Annotated[int, typer.Option(help="of a view in pixels: what will be served")] = 512,
     seed: Annotated[int, typer.Option(min=0, help="of the first weights and of the pictures")] = 0,
     background: Annotated[
         Path | None, typer.Option(help="folder of photographs to draw onto; default: scikit-image's own")
     ] = None,
-    rate: Annotated[float, typer.Option(min=0, help="highest learning rate")] = 2e-3,
+    rate: Annotated[
+        float, typer.Option(min=0, help="highest learning rate; the convolutions take 25 times as much")
+    ] = 4e-3,
     patience: Annotated[
         int, typer.Option(min=0, help="stop after so many scores that are none the better; 0: go to the end")
     ] = 0,
@@ -67,7 +68,6 @@ def plates(
     Ctrl-C saves first. With --resume the options that decide the weights are those that the training began with, and
     the weights become those of a training that was never stopped: to the bit on one CPU with as many threads.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch loads: the processes that draw need the cores
     asked = {
         "pictures": pictures,
         "views": views,

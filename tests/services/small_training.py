@@ -39,6 +39,9 @@ class Course:
                 nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.2), nn.Flatten(), nn.Linear(288, 2)
             )
 
+    def matrices(self, model: nn.Module) -> list[nn.Parameter]:
+        return [each for each in model.parameters() if each.dim() == 4]
+
     def losses(self, model: nn.Module, batch: tuple[np.ndarray, np.ndarray], device: torch.device) -> dict[str, Tensor]:
         pictures, labels = (torch.from_numpy(each).to(device) for each in batch)
         return {"classes": nn.functional.cross_entropy(model(pictures), labels)}

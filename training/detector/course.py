@@ -38,8 +38,8 @@ class Recipe:
     """
 
     seed: int = 0
-    pictures: int = 32_000
-    views: float = 0.06  # share of the pictures that are whole views, the last ones
+    pictures: int = 36_000
+    views: float = 0.08  # share of the pictures that are whole views, the last ones
     size: int = 512  # of views, pixels a side; crops have half of it
 
     def __post_init__(self) -> None:
@@ -71,6 +71,11 @@ class DetectorCourse:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._recipe.seed)
             return PlateDetector(normed=True)
+
+    def matrices(self, model: torch.nn.Module) -> list[torch.nn.Parameter]:
+        """All convolutions but the first, which looks at pixels, and the last of each head, which answer."""
+        named = [(name, each) for name, each in model.named_parameters() if each.dim() > 1]
+        return [each for name, each in named if not name.startswith("stem.") and not name.endswith("places.weight")]
 
     def losses(self, model: torch.nn.Module, batch: Sequence[Sample], device: torch.device) -> dict[str, Tensor]:
         assert isinstance(model, PlateDetector)

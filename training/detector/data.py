@@ -18,11 +18,11 @@ from training.plates.scene import Scene
 
 BOARDS, GROUPS, CHARACTERS = CLASSES[:2], CLASSES[2:6], CLASSES[6:]
 KINDS = (BOARDS, GROUPS, CHARACTERS)
-CROPS, VIEWS = 8, 4  # pictures in a batch
+CROPS, VIEWS = 4, 2  # pictures in a batch
 Look = Literal["crops", "views"]
 
 _PAD = 114  # grey, as the transformer's letter-box
-_LEAST_CHARACTER_PX, _LEAST_GROUP_PX = 5.0, 4.0  # of height: below, nobody can tell
+_LEAST_CHARACTER_PX, _LEAST_GROUP_PX = 6.0, 4.0  # of height: below, nobody can tell
 _VIEWS = ((1, 1), (4, 3), (3, 2), (16, 9), (3, 4), (2, 3))  # width : height of what a camera gives
 _PLAIN, _SMALL = 0.08, 0.12  # shares of pictures without plates, and with very small ones
 _STAGES = {"crops": 0, "views": 1}
@@ -126,7 +126,7 @@ def _view(random: np.random.Generator, side: int) -> tuple[int, int]:
 
 
 def _scene(random: np.random.Generator, size: tuple[int, int], most_plates: int) -> Scene:
-    usual = Scene(size=size, plates=(2, most_plates), empty=0, least_width_px=28, most_width=0.92, rotation_deg=25)
+    usual = Scene(size=size, plates=(2, most_plates), empty=0, least_width_px=40, most_width=0.92, rotation_deg=25)
     lot = random.random()
     if lot < _PLAIN:
         return replace(usual, plates=(0, 0), signs=0.5)

@@ -1,9 +1,10 @@
 """How far the heads are from what they should say, as one number for each part.
 
 Heat: the focal loss of CornerNet (Law and Deng, 2018) as CenterNet has it (Zhou, Wang and Krähenbühl, 2019), over the
-number of things: well-told places count little, and places near a centre less than others. Offset, size and direction:
-the mean absolute difference at the centres; of sizes the difference of logarithms, so that a small box may be off by
-few pixels and a large one by many.
+number of things: well-told places count little, and places near a centre less than others. Class: the cross-entropy at
+the centres. Offset, size and direction: the mean absolute difference at the centres; of sizes the difference of
+logarithms, so that a small box may be off by few pixels and a large one by many. It counts a fifth: boxes are learnt
+long before characters are told, and their gradient would hide the others'.
 """
 
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from training.detector.model import Maps
 from training.detector.targets import Target
 
 _NAMES = ("boards", "groups", "characters")
+_SHAPE = 0.2  # weight of offset and size
 
 
 def losses(maps: Sequence[Maps], targets: Sequence[Target]) -> dict[str, Tensor]:
@@ -22,19 +24,26 @@ def losses(maps: Sequence[Maps], targets: Sequence[Target]) -> dict[str, Tensor]
     found = {}
     for name, said, wanted in zip(_NAMES, maps, targets, strict=True):
         found[f"{name}_heat"] = focal(said.heat.float(), wanted.heat, wanted.open)
-        found[f"{name}_shape"] = _difference(said.shape, wanted, wanted.shape)
+        found[f"{name}_class"] = _unlikeness(said.classes, wanted)
+        found[f"{name}_shape"] = _SHAPE * _difference(said.shape, wanted, wanted.shape)
         if said.turn is not None:
             found["turns"] = _difference(said.turn, wanted, wanted.turn)
     return found
 
 
 def focal(logits: Tensor, heat: Tensor, left_open: Tensor) -> Tensor:
-    """The focal loss of [batch, classes, height, width] over the number of centres; `left_open` places say nothing."""
+    """The focal loss of [batch, 1, height, width] over the number of centres; `left_open` places say nothing."""
     centres = logits[heat == 1]
     missed = functional.softplus(-centres) * centres.sigmoid().sub(1).square()
     far = (1 - heat).square().square().masked_fill(left_open, 0.0)  # the paper's beta is 4; at centres this is 0
     invented = functional.softplus(logits) * logits.sigmoid().square() * far
     return (missed.sum() + invented.sum()) / max(1, len(centres))
+
+
+def _unlikeness(said: Tensor, wanted: Target) -> Tensor:
+    picture, y, x = wanted.places.unbind(1)
+    off = functional.cross_entropy(said[picture, :, y, x].float(), wanted.classes, reduction="sum")
+    return off / max(1, len(wanted.classes))
 
 
 def _difference(said: Tensor, wanted: Target, values: Tensor) -> Tensor:

@@ -1,8 +1,9 @@
 """The detector of plates: where boards, groups and characters are, how large, and which; without anchors.
 
-A residual network of 3 × 3 convolutions and a feature pyramid give, for each kind of thing, a heat map a class whose
-peaks are the centres of things, with offset and size beside them (CenterNet: Zhou, Wang, Krähenbühl, "Objects as
-Points", 2019). The kinds have maps of their own, since the centres of a board, a group and a character may coincide.
+A residual network of 3 × 3 convolutions and a feature pyramid give, for each kind of thing, a heat map whose peaks are
+the centres of things, with class, offset and size beside them (after CenterNet: Zhou, Wang, Krähenbühl, "Objects as
+Points", 2019, which has a heat map a class). The kinds have maps of their own, since the centres of a board, a group
+and a character may coincide.
 
 Most of the work of such a network is done where its maps are finest. Here the last layer of each head makes four
 places out of one (sub-pixel convolution: Shi et al., 2016): characters are told at stride 2 from features at stride 4,
@@ -46,9 +47,10 @@ _LEAST_TURN = 1e-3  # length of a direction that is still told from none
 class Maps:
     """What the heads say of one kind at every place, before it is decoded."""
 
-    heat: Tensor  # [batch, classes, height, width]: logits; a peak is a thing's centre
+    heat: Tensor  # [batch, 1, height, width]: logits; a peak is a thing's centre
+    classes: Tensor  # [batch, classes, height, width]: logits of which it is, if anything is there
     shape: Tensor  # [batch, 4, height, width]: offset of the centre in the place (x, y), log of width and height
-    turn: Tensor | None  # [batch, 2, height, width]: cosine and sine, of any length; boards have it
+    turn: Tensor | None = None  # [batch, 2, height, width]: cosine and sine, of any length; boards have it
     stride: int  # pixels from place to place
 
 
@@ -77,21 +79,23 @@ class Block(nn.Module):
 class Head(nn.Module):
     """Maps of one kind, twice as fine as the features that they are made of."""
 
-    def __init__(self, before: int, classes: int, *, turns: bool, normed: bool) -> None:
+    def __init__(self, before: int, classes: int, stride: int, *, turns: bool, normed: bool) -> None:
         super().__init__()
-        self.sizes = [classes, 4] + [2] * turns
+        self.stride = stride
+        self.sizes = [1, classes, 4] + [2] * turns
         self.features = Unit(before, _HEAD, normed=normed)
         self.places = nn.Conv2d(_HEAD, 4 * sum(self.sizes), 1)
         nn.init.normal_(self.places.weight, std=0.01)
         first = torch.zeros(sum(self.sizes))
-        first[:classes] = -math.log((1 - _RARE) / _RARE)
-        first[classes : classes + 2] = 0.5
-        first[classes + 2 : classes + 4] = 1.0
+        first[0] = -math.log((1 - _RARE) / _RARE)
+        first[classes + 1 : classes + 3] = 0.5
+        first[classes + 3 : classes + 5] = 1.0
         self.places.bias = nn.Parameter(first.repeat_interleave(4))
 
-    def forward(self, values: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, values: Tensor) -> Maps:
         fine = functional.pixel_shuffle(self.places(self.features(values)), 2)
-        return torch.split(fine, self.sizes, dim=1)
+        heat, classes, shape, *turn = torch.split(fine, self.sizes, dim=1)
+        return Maps(heat=heat, classes=classes, shape=shape, turn=turn[0] if turn else None, stride=self.stride)
 
 
 class Pyramid(nn.Module):
@@ -129,9 +133,9 @@ class PlateDetector(nn.Module):
             for before, width, depth in zip(befores, _WIDTHS, _DEPTHS, strict=True)
         )
         self.pyramid = Pyramid(normed=normed)
-        self.boards = Head(_PYRAMID[1], len(BOARDS), turns=True, normed=normed)
-        self.groups = Head(_PYRAMID[1], len(GROUPS), turns=False, normed=normed)
-        self.characters = Head(_PYRAMID[0], len(CHARACTERS), turns=False, normed=normed)
+        self.boards = Head(_PYRAMID[1], len(BOARDS), STRIDES[0], turns=True, normed=normed)
+        self.groups = Head(_PYRAMID[1], len(GROUPS), STRIDES[1], turns=False, normed=normed)
+        self.characters = Head(_PYRAMID[0], len(CHARACTERS), STRIDES[2], turns=False, normed=normed)
 
     def maps(self, pictures: Tensor) -> tuple[Maps, Maps, Maps]:
         """Of boards, groups and characters, not decoded: what the loss compares.
@@ -148,14 +152,7 @@ class PlateDetector(nn.Module):
             values = layer(values)
             levels.append(values)
         finest, near = self.pyramid(levels)
-        board_heat, board_shape, turn = self.boards(near)
-        group_heat, group_shape = self.groups(near)
-        character_heat, character_shape = self.characters(finest)
-        return (
-            Maps(heat=board_heat, shape=board_shape, turn=turn, stride=STRIDES[0]),
-            Maps(heat=group_heat, shape=group_shape, turn=None, stride=STRIDES[1]),
-            Maps(heat=character_heat, shape=character_shape, turn=None, stride=STRIDES[2]),
-        )
+        return self.boards(near), self.groups(near), self.characters(finest)
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:
         boards, groups, characters = self.maps(pictures)
@@ -169,11 +166,11 @@ class PlateDetector(nn.Module):
 def decode(maps: Maps, most: int) -> tuple[Tensor, ...]:
     """The `most` highest peaks -> boxes [batch, most, 4], scores [batch, most, classes] and, if any, turns.
 
-    In fp32 whatever the network's precision is: bf16 tells pixels of 512 apart only in steps of 2 or 4.
+    A class's score is the peak's times the class's share. In fp32 whatever the network's precision is: bf16 tells
+    pixels of 512 apart only in steps of 2 or 4.
     """
-    best = maps.heat.amax(1, keepdim=True)
-    ranked, index = best.masked_fill(~_peaks(best), -math.inf).flatten(1).topk(most)
-    scores = _at(maps.heat, index).sigmoid() * (ranked > -math.inf).unsqueeze(2)
+    ranked, index = maps.heat.masked_fill(~_peaks(maps.heat), -math.inf).flatten(1).topk(most)
+    scores = ranked.float().sigmoid().unsqueeze(2) * _at(maps.classes, index).softmax(2)
     shape, width = _at(maps.shape, index), maps.heat.shape[3]
     places = torch.stack((index % width, torch.div(index, width, rounding_mode="floor")), dim=2)
     middles = places + shape[:, :, :2]
@@ -185,14 +182,14 @@ def decode(maps: Maps, most: int) -> tuple[Tensor, ...]:
     return boxes, scores, turn / turn.square().sum(2, keepdim=True).sqrt().clamp(min=_LEAST_TURN)
 
 
-def _peaks(best: Tensor) -> Tensor:
+def _peaks(heat: Tensor) -> Tensor:
     """Whether each of [batch, 1, height, width] is the highest of the nine around it; of equal ones the first is.
 
     In bf16 neighbours are equal often enough that without this a character would be found twice.
     """
-    above = functional.pad(functional.max_pool2d(best, (1, 3), 1, (0, 1)), (0, 0, 1, 0), value=-math.inf)[:, :, :-1]
-    left = functional.pad(best, (1, 0), value=-math.inf)[:, :, :, :-1]
-    return (best >= functional.max_pool2d(best, 3, 1, 1)) & (best > above) & (best > left)
+    above = functional.pad(functional.max_pool2d(heat, (1, 3), 1, (0, 1)), (0, 0, 1, 0), value=-math.inf)[:, :, :-1]
+    left = functional.pad(heat, (1, 0), value=-math.inf)[:, :, :, :-1]
+    return (heat >= functional.max_pool2d(heat, 3, 1, 1)) & (heat > above) & (heat > left)
 
 
 def _at(maps: Tensor, index: Tensor) -> Tensor:

@@ -1,8 +1,10 @@
 """What the heads should say of a batch: things in pixels -> heat maps, what is beside them, and what is left open.
 
-Heat is 1 at the place of a thing's centre and falls off as a Gaussian around it, as far as a box whose centre is there
-would still overlap the thing's own by 0.7 (CornerNet: Law and Deng, 2018). What nobody could tell is left open: within
-its box, a place that says so much the worse or the better is neither punished nor rewarded.
+Heat is 1 at the place of a thing's centre, and at the next place where the centre lies near the border between the two:
+nobody could tell there which it is, and of two half-hearted peaks neither would be believed. Around, it falls off as a
+Gaussian, as far as a box whose centre is there would still overlap the thing's own by 0.7 (CornerNet: Law and Deng,
+2018). What nobody could tell is left open: within its box, a place that says so much the worse or the better is neither
+punished nor rewarded.
 """
 
 import math
@@ -14,20 +16,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.detector.data import KINDS, Column
+from training.detector.data import Column
 
 _OVERLAP = 0.7
+_NEAR = 0.75  # places from a place's middle within which a centre is as good as its own, to either side
 _WIDEST = 24  # places from the centre to which heat reaches at most
-_AROUND = 1  # places about a centre from which its box is asked for as well: a peak may come to lie beside it
+_AROUND = 1  # places about a centre that are asked what is there as well: a peak may come to lie beside it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Of one kind, for a batch. The last three hold a row for each place that is asked for its box."""
+    """Of one kind, for a batch. The last four hold a row for each place that is asked for its thing."""
 
-    heat: Tensor  # [batch, classes, height, width], 0 to 1; 1 at centres
+    heat: Tensor  # [batch, 1, height, width], 0 to 1; 1 at centres
     open: Tensor  # [batch, 1, height, width], bool
     places: Tensor  # [m, 3], int64: picture, y, x
+    classes: Tensor  # [m], int64
     shape: Tensor  # [m, 4]: offset of the centre from the place (x, y), log of width and height in places
     turn: Tensor  # [m, 2]: cosine and sine
 
@@ -38,7 +42,7 @@ class Target:
 def make_target(kind: int, things: Sequence[NDArray[np.float32]], side: int, stride: int) -> Target:
     """The target of `kind` (0 to 2) for pictures of side × side pixels, each with its `Sample.things`."""
     places = side // stride
-    heat = torch.zeros(len(things), len(KINDS[kind]), places, places)
+    heat = torch.zeros(len(things), 1, places, places)
     left_open = torch.zeros(len(things), 1, places, places, dtype=torch.bool)
     rows = [(at, row) for at, every in enumerate(things) for row in every if row[Column.KIND] == kind]
     seen = [(at, row) for at, row in rows if row[Column.KNOWN] and _inside(row, side)]
@@ -49,11 +53,11 @@ def make_target(kind: int, things: Sequence[NDArray[np.float32]], side: int, str
     values = torch.tensor(np.array([row for _, row in seen], np.float32).reshape(-1, len(Column)))
     centres = values[:, [Column.X, Column.Y]] / stride
     sizes = values[:, [Column.WIDTH, Column.HEIGHT]].clamp(min=1e-3) / stride
-    _add_heat(heat, pictures, values[:, Column.CLASS].long(), centres.floor().long(), radius(sizes))
+    _add_heat(heat, pictures, centres, radius(sizes))
     return Target(
         heat=heat,
         open=left_open,
-        **_asked(pictures, centres, sizes, values[:, [Column.COSINE, Column.SINE]], places),
+        **_asked(pictures, centres, sizes, values, places),
     )
 
 
@@ -87,26 +91,34 @@ def _leave_open(places: Tensor, row: NDArray[np.float32], stride: int) -> None:
     places[top : max(0, math.ceil(y + height / 2)), left : max(0, math.ceil(x + width / 2))] = True
 
 
-def _add_heat(heat: Tensor, pictures: Tensor, classes: Tensor, centres: Tensor, radii: Tensor) -> None:
-    """Lay a Gaussian over each centre's map; where several meet, the highest holds."""
+def _add_heat(heat: Tensor, pictures: Tensor, centres: Tensor, radii: Tensor) -> None:
+    """Lay a Gaussian over each centre, [n, 2] in places; where several meet, the highest holds."""
     if not len(pictures):
         return
     reaches = radii.floor().clamp(0, _WIDEST)
-    reach = int(reaches.max())
+    corners = centres.floor().long()
+    reach = max(1, int(reaches.max()))
     steps = torch.arange(-reach, reach + 1)
     dy, dx = steps.repeat_interleave(len(steps)), steps.repeat(len(steps))
     sigmas = (2 * reaches + 1) / 6
-    values = torch.exp(-(dx * dx + dy * dy) / (2 * sigmas * sigmas).unsqueeze(1))
-    x, y = centres[:, :1] + dx, centres[:, 1:] + dy
+    x, y = corners[:, :1] + dx, corners[:, 1:] + dy
+    away_x, away_y = (
+        (at + 0.5 - centre).abs().sub(_NEAR).clamp(min=0) for at, centre in ((x, centres[:, :1]), (y, centres[:, 1:]))
+    )
+    values = torch.exp(-(away_x.square() + away_y.square()) / (2 * sigmas * sigmas).unsqueeze(1))
     height, width = heat.shape[2:]
     within = (
-        (torch.maximum(dx.abs(), dy.abs()) <= reaches.unsqueeze(1)) & (x >= 0) & (x < width) & (y >= 0) & (y < height)
+        (torch.maximum(dx.abs(), dy.abs()) <= reaches.clamp(min=1).unsqueeze(1))
+        & (x >= 0)
+        & (x < width)
+        & (y >= 0)
+        & (y < height)
     )
-    at = ((pictures * heat.shape[1] + classes).unsqueeze(1) * height + y) * width + x
+    at = (pictures.unsqueeze(1) * height + y) * width + x
     heat.view(-1).scatter_reduce_(0, at[within], values[within], "amax")
 
 
-def _asked(pictures: Tensor, centres: Tensor, sizes: Tensor, turns: Tensor, places: int) -> dict[str, Tensor]:
+def _asked(pictures: Tensor, centres: Tensor, sizes: Tensor, values: Tensor, places: int) -> dict[str, Tensor]:
     """Each centre's place and the eight around it, as far as they are in the picture; each place for its nearest."""
     steps = torch.arange(-_AROUND, _AROUND + 1)
     around = torch.cartesian_prod(steps, steps)  # x, y
@@ -120,8 +132,9 @@ def _asked(pictures: Tensor, centres: Tensor, sizes: Tensor, turns: Tensor, plac
     shape = torch.cat((offsets, sizes.log().repeat_interleave(count, 0)), dim=1)
     return {
         "places": torch.cat((pictures.repeat_interleave(count).unsqueeze(1), at.flip(1)), dim=1)[kept],
+        "classes": values[:, Column.CLASS].long().repeat_interleave(count)[kept],
         "shape": shape[kept],
-        "turn": turns.repeat_interleave(count, 0)[kept],
+        "turn": values[:, [Column.COSINE, Column.SINE]].repeat_interleave(count, 0)[kept],
     }
 
 

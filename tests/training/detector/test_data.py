@@ -66,10 +66,10 @@ def test_batches_come_as_the_recipe_says() -> None:
     course = DetectorCourse(Recipe(pictures=100, views=0.2, size=128), sample_files())
     batches = [course.draw.at(step) for step in range(course.steps)]
 
-    assert batches[:2] == [("crops", 64, 8, 0), ("crops", 64, 8, 8)]
-    assert batches[-1] == ("views", 128, 4, 16)
+    assert batches[:2] == [("crops", 64, 4, 0), ("crops", 64, 4, 4)]
+    assert batches[-1] == ("views", 128, 2, 18)
     assert course.pictures(course.steps) == sum(count for _, _, count, _ in batches) == 100
-    assert [each.pixels.shape for each in course.draw(course.steps - 1)] == [(128, 128, 3)] * 4
+    assert [each.pixels.shape for each in course.draw(course.steps - 1)] == [(128, 128, 3)] * 2
 
 
 @pytest.mark.parametrize("wrong", [{"size": 500}, {"size": 64}, {"views": 1.5}, {"pictures": 3}])

@@ -14,7 +14,7 @@ from training.detector.loss import focal, losses
 from training.detector.model import STRIDES, Maps, decode
 from training.detector.targets import Target, make_target, radius
 
-SIDE = 128
+SIDE, LABELS = 128, 15
 BOARD, GROUP, CHARACTER = 0, 1, 2
 
 
@@ -33,10 +33,12 @@ def thing(
 def as_maps(target: Target, stride: int) -> Maps:
     """Maps of a detector that says just what it should."""
     batch, _, height, width = target.heat.shape
+    classes = torch.zeros(batch, LABELS, height, width)
     shape, turn = torch.zeros(batch, 4, height, width), torch.zeros(batch, 2, height, width)
     picture, y, x = target.places.unbind(1)
+    classes[picture, target.classes, y, x] = 20.0
     shape[picture, :, y, x], turn[picture, :, y, x] = target.shape, target.turn
-    return Maps(heat=torch.logit(target.heat, 1e-4), shape=shape, turn=turn, stride=stride)
+    return Maps(heat=torch.logit(target.heat, 1e-4), classes=classes, shape=shape, turn=turn, stride=stride)
 
 
 boxes = st.tuples(st.floats(0, 120), st.floats(0, 120), st.floats(6, 100), st.floats(6, 60)).map(
@@ -57,7 +59,17 @@ def test_what_is_wanted_decodes_to_what_is_there(
     assert int(scores[0, 0].argmax()) == label
     assert scores[0, 0, label] > 0.99
     assert turns[0, 0].tolist() == pytest.approx([np.cos(angle), np.sin(angle)], abs=1e-4)
-    assert int((target.heat == 1).sum()) == 1
+
+
+@pytest.mark.parametrize(("x", "y", "centres"), [(42, 42, 1), (44, 42, 2), (42, 44, 2), (44, 44, 4), (43, 42, 2)])
+def test_a_centre_near_a_border_is_at_both_sides_of_it(x: float, y: float, centres: int) -> None:
+    target = make_target(BOARD, [np.stack([thing(BOARD, 1, (x - 30, y - 10, x + 30, y + 10))])], SIDE, STRIDES[BOARD])
+
+    found, scores, _ = decode(as_maps(target, STRIDES[BOARD]), 16)
+
+    assert int((target.heat == 1).sum()) == centres
+    assert int((scores[0].amax(1) > 0.9).sum()) == 1
+    assert found[0, 0].tolist() == pytest.approx([x - 30, y - 10, x + 30, y + 10], abs=1e-2)
 
 
 def test_characters_seven_pixels_apart_are_told_apart() -> None:
@@ -111,11 +123,12 @@ def test_the_loss_is_least_where_all_is_right(wanted: int) -> None:
     targets = [make_target(kind, [rows], SIDE, STRIDES[kind]) for kind in range(len(KINDS))]
     maps = [as_maps(target, stride) for target, stride in zip(targets, STRIDES, strict=True)]
     right = float(sum(losses(maps, targets).values()))
-    maps[wanted].shape[:, 2:] += 0.2
-    smaller = float(sum(losses(maps, targets).values()))
-    maps[wanted].heat.neg_()
+    totals = [right]
+    for part in (maps[wanted].shape, maps[wanted].classes, maps[wanted].heat):
+        part.neg_()
+        totals.append(float(sum(losses(maps, targets).values())))
 
-    assert right < smaller < float(sum(losses(maps, targets).values()))
+    assert totals == sorted(set(totals))
 
 
 @given(width=st.floats(1, 100), height=st.floats(1, 100))
