@@ -1,28 +1,22 @@
 """`shardline evaluate`: how good is a model, on pictures of which the answers are known?"""
 
-import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from importlib.util import find_spec
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from shardline.console import err, out, say
+from shardline.console import say
+from shardline.evaluation_output import bar, check_libraries, make_folder, show_report
 from wire.errors import ModelError
 
 if TYPE_CHECKING:
     from client.look import Look
-    from training.evaluation.evaluate import Report
-    from training.evaluation.misses import Miss
-    from training.evaluation.sample import Samples
-    from training.evaluation.sources import Source
+    from training.evaluation.plates.sample import Samples
+    from training.evaluation.plates.sources import Source
 
 _DRAWN = "drawn"
-_REPORT = "report.json"
-_LIBRARIES = ("matplotlib", "pycocotools", "scipy")
+_LIBRARIES = ("jinja2", "matplotlib", "pycocotools", "scipy")
 
 
 def register(app: typer.Typer) -> None:
@@ -67,7 +61,7 @@ def plates(
         Literal["portable", "compiled", "auto"], typer.Option(help="which of a bundle's shards: auto takes what fits")
     ] = "portable",
     report_folder: Annotated[
-        Path | None, typer.Option("--out", help="folder for report.json, the plots and the worst misses")
+        Path | None, typer.Option("--out", help="folder for report.html, report.json, the plots and the worst misses")
     ] = None,
     misses: Annotated[int, typer.Option(min=0, help="how many of the worst misses to show there")] = 48,
     threads: Annotated[int | None, typer.Option(min=1, help="torch threads; default: this process's CPUs")] = None,
@@ -77,55 +71,50 @@ def plates(
 
     Of a bundle, its chain and its whole run side by side.
     """
-    _check_libraries()
+    check_libraries(_LIBRARIES)
     if model is not None and url is not None:
         raise ModelError("name one of the two: a MODEL, or --url of a served chain")
     samples = _drawn(count, seed, fonts, background, size) if data == _DRAWN else _stored(Path(data))
     photographs = None if plain is None else _plain(plain)
-    if report_folder is not None:
-        _make(report_folder)
+    make_folder(report_folder)
     if url is None or against:
         from partition.threads import use_threads
 
         use_threads(threads)
     sources = _closer(_sources(model, url, against or [], size, program), look)
 
-    from shardline.evaluation_tables import report_tables
-    from training.evaluation.evaluate import evaluate
+    from training.evaluation.page import Page
+    from training.evaluation.plates.evaluate import evaluate
+    from training.evaluation.plates.plots import drawings
+    from training.evaluation.plates.tables import tables
 
-    with _bar(len(samples) + len(photographs or ())) as on_picture:
+    with bar(len(samples) + len(photographs or ())) as on_picture:
         report, worst = evaluate(samples, sources, threshold, photographs, misses, on_picture)
-    if report_folder is not None:
-        _write(report, worst, report_folder)
-    if as_json:
-        print(json.dumps(report.to_dict()))
-        return
-    for each in report_tables(report):
-        out.print(each)
-    if report_folder is not None:
-        out.print(str(report_folder))
-
-
-def _check_libraries() -> None:
-    missing = [name for name in _LIBRARIES if find_spec(name) is None]
-    if missing:
-        raise ModelError(f"evaluate needs {', '.join(missing)}: pip install 'shardline[evaluate]'")
+    page = Page(
+        title=f"Plates: {sources[0].name}",
+        lead=f"{report.pictures} pictures of {'drawn plates' if data == _DRAWN else data}, threshold {threshold:g}.",
+        tables=list(tables(report)),
+        drawings=drawings(report, worst),
+    )
+    show_report(report.to_dict(), page, report_folder, as_json=as_json)
 
 
 def _sources(
     model: Path | None, url: str | None, against: Sequence[Path], size: int | None, program: str
 ) -> "list[Source]":
-    from shardline.plate_sources import Served, open_chain, open_model
+    from shardline.evaluation_sources import open_chain
+    from shardline.plate_sources import TASK, Served, open_model
+    from training.evaluation.plates.sources import Reader
 
     sources: list[Source] = []
     if url is not None:
         sources.append(Served(url, size))
     else:
         say(f"loading {model or 'the detector that ships'}")
-        sources += open_model(model, size, program)
+        sources += [Reader(program=each) for each in open_model(model, size, program)]
     for folder in against:
         say(f"loading {folder}")
-        sources.append(open_chain(folder, program))
+        sources.append(Reader(program=open_chain(folder, TASK, program)))
     return sources
 
 
@@ -139,7 +128,7 @@ def _drawn(
     count: int, seed: int, fonts: Literal["train", "held-out", "all"], background: Path | None, size: int | None
 ) -> "Samples":
     from shardline.samples import picture_files, sample_files
-    from training.evaluation.sample import Drawn
+    from training.evaluation.plates.sample import Drawn
     from training.plates.backgrounds import Backgrounds
     from training.plates.fonts import families
     from training.plates.scene import Scene
@@ -152,41 +141,13 @@ def _drawn(
 
 
 def _stored(folder: Path) -> "Samples":
-    from training.evaluation.sample import Stored
+    from training.evaluation.plates.sample import Stored
 
     return Stored(folder)
 
 
 def _plain(folder: Path) -> "Samples":
     from shardline.samples import picture_files
-    from training.evaluation.sample import Plain
+    from training.evaluation.plates.sample import Plain
 
     return Plain(files=tuple(picture_files(folder)))
-
-
-@contextmanager
-def _bar(count: int) -> Iterator[Callable[[], None]]:
-    """Counts pictures on stderr where that is a terminal; what it gives is called after each."""
-    columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
-        task = bar.add_task("evaluating", total=count)
-        yield lambda: bar.advance(task)
-
-
-def _make(folder: Path) -> None:
-    """Before the work, so that it is not in vain."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / _REPORT).touch()
-    except OSError as exc:
-        raise ModelError(f"--out {folder} cannot be written: {exc.strerror or exc}") from exc
-
-
-def _write(report: "Report", misses: "Sequence[Miss]", folder: Path) -> None:
-    from training.evaluation.plots import draw_report
-
-    try:
-        (folder / _REPORT).write_text(json.dumps(report.to_dict(), indent=1) + "\n", encoding="utf-8")
-        draw_report(report, misses, folder)
-    except OSError as exc:
-        raise ModelError(f"--out {folder} cannot be written: {exc.strerror or exc}") from exc

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from tasks.plate_text import CLASSES
 from tasks.plates import read_plates
-from training.evaluation.readings import Prediction
-from training.evaluation.sample import Sample, Thing, TruePlate
-from training.evaluation.sources import Seen
+from training.evaluation.plates.readings import Prediction
+from training.evaluation.plates.sample import Sample, Thing, TruePlate
+from training.evaluation.plates.sources import Seen
 from training.plates.marks import Box
 from wire.view import View
 

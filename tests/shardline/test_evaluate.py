@@ -11,6 +11,7 @@ import torch
 from e2e.conftest import shardline
 from PIL import Image
 from safetensors.torch import save_file
+from services.chromium import open_page
 from services.plate_reader import TEXTS
 from services.processes import ROOT, running, wait_until
 
@@ -70,6 +71,19 @@ def test_weights_on_pictures_drawn_and_stored(weights: Path, folder: Path, tmp_p
         "precision_recall.png",
         "readings.png",
     }
+
+
+def test_the_page_of_a_report(weights: Path, tmp_path: Path) -> None:
+    """In a browser: every picture is there, nobody complains, and a phone shows it without moving it sideways."""
+    evaluate(str(weights), *FEW, "--out", str(tmp_path / "report"))
+    for width in (1280, 500):
+        opened = open_page(tmp_path / "report" / "report.html", tmp_path, width=width)
+
+        assert opened.title == "Plates: random.safetensors"
+        assert len(opened.pictures) == len(list((tmp_path / "report").glob("*.png"))) == 5
+        assert [each for each in opened.pictures if not each.loaded or not each.alt] == []
+        assert opened.console == ()
+        assert not opened.too_wide
 
 
 def board(width: int, left: int, text: str, plate: int) -> tuple[dict[str, Any], dict[str, Any]]:

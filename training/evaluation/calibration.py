@@ -1,22 +1,20 @@
-"""Do the scores mean what they say: of the plates with a score of 0.9, are nine in ten read fully right?"""
+"""Do the scores mean what they say: of the answers with a score of 0.9, are nine in ten right?"""
 
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
-from training.evaluation.readings import Judged, Outcome
-
-LEAST_SCORE = 0.05  # scores far below the threshold show whether it is where it should be
 _BINS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bin:
-    """Plates whose scores lie from `low` to `high`."""
+    """Answers whose scores lie from `low` to `high`."""
 
     low: float
     high: float
-    plates: int
+    count: int
     mean_score: float | None
     share_right: float | None
 
@@ -25,26 +23,21 @@ class Bin:
 class CalibrationFigures:
     """`error` is the expected calibration error (Naeini et al., 2015): how far score and share are apart on average."""
 
-    plates: int
+    count: int
     error: float | None
     bins: tuple[Bin, ...]
 
 
 @dataclass(slots=True)
 class Calibration:
-    """Adds pictures up. Plates that nobody could read count neither way; what is no plate counts as wrong."""
+    """Adds answers up."""
 
     _scores: list[float] = field(default_factory=list)
     _right: list[bool] = field(default_factory=list)
 
-    def add(self, judged: Judged) -> None:
-        for each in judged.asked:
-            if each.prediction is not None:
-                self._scores.append(float(each.prediction["score"]))
-                self._right.append(each.outcome is Outcome.RIGHT)
-        for prediction in judged.false:
-            self._scores.append(float(prediction["score"]))
-            self._right.append(False)
+    def add(self, score: float, *, right: bool) -> None:
+        self._scores.append(score)
+        self._right.append(right)
 
     def figures(self) -> CalibrationFigures:
         scores, right = np.array(self._scores), np.array(self._right, bool)
@@ -55,19 +48,19 @@ class Calibration:
             for each in range(_BINS)
         )
         gaps = [
-            each.plates * abs(each.mean_score - each.share_right)
+            each.count * abs(each.mean_score - each.share_right)
             for each in bins
             if each.mean_score is not None and each.share_right is not None
         ]
-        return CalibrationFigures(plates=len(scores), error=sum(gaps) / len(scores) if gaps else None, bins=bins)
+        return CalibrationFigures(count=len(scores), error=sum(gaps) / len(scores) if gaps else None, bins=bins)
 
 
-def _bin(low: float, high: float, scores: "np.ndarray", right: "np.ndarray") -> Bin:
+def _bin(low: float, high: float, scores: NDArray[np.float64], right: NDArray[np.bool_]) -> Bin:
     known = len(scores) > 0
     return Bin(
         low=low,
         high=high,
-        plates=len(scores),
+        count=len(scores),
         mean_score=float(scores.mean()) if known else None,
         share_right=float(right.mean()) if known else None,
     )

@@ -1,32 +1,31 @@
-"""Do two sources say the same: the same numbers, the same plates?"""
+"""Do two that are compared say the same: the same numbers, the same answers?"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from training.evaluation.detections import Outputs
-from training.evaluation.readings import Prediction
-from training.evaluation.sources import Seen
+Outputs = Mapping[str, NDArray[Any]]  # what a model gives for a batch of one, by name
 
 _NAMED = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """Of one source from the first.
+    """Of one from the first.
 
-    `equal` counts the pictures of which all outputs are equal to the bit; it and the largest difference (in the
-    outputs' own units: pixels, scores) are None where one of the two gives plates alone. `same_plates` counts those
-    with the same types and texts.
+    `equal` counts the pictures of which all numbers are equal to the bit; it and the largest difference (in the
+    numbers' own units) are None where one of the two gives none. `same` counts those with the same answer.
     """
 
     name: str
     pictures: int
     equal: int | None
     max_abs_difference: float | None
-    same_plates: int
-    other_plates: tuple[str, ...]  # pictures' names, no more than the first hundred
+    same: int
+    others: tuple[str, ...]  # pictures' names, no more than the first hundred
 
 
 @dataclass(slots=True)
@@ -36,16 +35,16 @@ class Differing:
     name: str
     _pictures: int = 0
     _largest: list[float] = field(default_factory=list)
-    _same_plates: int = 0
+    _same: int = 0
     _others: list[str] = field(default_factory=list)
 
-    def add(self, sample: str, seen: Seen, first: Seen) -> None:
-        """What both say of one picture."""
+    def add(self, sample: str, found: Outputs | None, first: Outputs | None, *, same: bool) -> None:
+        """What this one and the first give for one picture, and whether their answers are the same."""
         self._pictures += 1
-        if seen.outputs is not None and first.outputs is not None:
-            self._largest.append(_largest(seen.outputs, first.outputs))
-        if _texts(seen.plates) == _texts(first.plates):
-            self._same_plates += 1
+        if found is not None and first is not None:
+            self._largest.append(_largest(found, first))
+        if same:
+            self._same += 1
         elif len(self._others) < _NAMED:
             self._others.append(sample)
 
@@ -55,8 +54,8 @@ class Differing:
             pictures=self._pictures,
             equal=self._largest.count(0.0) if self._largest else None,
             max_abs_difference=max(self._largest) if self._largest else None,
-            same_plates=self._same_plates,
-            other_plates=tuple(self._others),
+            same=self._same,
+            others=tuple(self._others),
         )
 
 
@@ -68,7 +67,3 @@ def _largest(found: Outputs, expected: Outputs) -> float:
     differences = [np.abs(one.astype(np.float64) - other.astype(np.float64)).max(initial=0.0) for one, other in pairs]
     largest = max(float(each) for each in differences)
     return float("inf") if np.isnan(differences).any() else largest
-
-
-def _texts(plates: Sequence[Prediction]) -> list[tuple[str, ...]]:
-    return sorted(tuple(str(plate.get(key)) for key in ("type", "sub_text", "main_text")) for plate in plates)

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.plate_text import CLASSES
-from training.evaluation.detections import Detections, match, overlaps
-from training.evaluation.sample import Thing
+from training.evaluation.plates.detections import Detections, match, overlaps
+from training.evaluation.plates.sample import Thing
 
 FIRST = CLASSES.index("0")
 CHARACTERS = tuple(each.upper() for each in CLASSES[FIRST:])

@@ -8,11 +8,12 @@ from PIL import Image
 from services.knowing_detector import outputs, plate, reply, thing
 
 from training.evaluation.calibration import Calibration
-from training.evaluation.confusion import CHARACTERS, Confusion
-from training.evaluation.detections import detections
-from training.evaluation.misses import Misses
-from training.evaluation.readings import judge
-from training.evaluation.sample import Sample
+from training.evaluation.plates.confusion import CHARACTERS, Confusion
+from training.evaluation.plates.detections import detections
+from training.evaluation.plates.misses import Miss, Misses
+from training.evaluation.plates.readings import Judged, judge, scored
+from training.evaluation.plates.sample import Sample
+from training.evaluation.worst import Worst
 from wire.view import View
 
 VIEW = View(width=200, height=100)
@@ -66,25 +67,31 @@ def test_boxes_are_in_pixels_of_the_picture_and_cut_to_it() -> None:
     assert found.scores.tolist() == pytest.approx([0.9, 0.3])
 
 
+def add(calibration: Calibration, judged: Judged) -> None:
+    for score, right in scored(judged):
+        calibration.add(score, right=right)
+
+
 def test_calibration_by_hand() -> None:
     """Two at 0.95, one of them right: 0.45 off. Three at 0.55, of which two are right: 0.55 and 2/3 are 0.117 apart."""
     calibration = Calibration()
     for score, right in [(0.95, True), (0.95, False), (0.55, True), (0.55, True), (0.55, False)]:
         asked = Sample(name="", picture=b"", size=(200, 100), plates=(plate(),))
-        calibration.add(judge(asked, [reply(plate(), score, **({} if right else {"main_text": "0000"}))]))
+        said = reply(plate(), score, **({} if right else {"main_text": "0000"}))
+        add(calibration, judge(asked, [said]))
     figures = calibration.figures()
 
-    assert figures.plates == 5
+    assert figures.count == 5
     assert figures.error == pytest.approx((2 * 0.45 + 3 * (2 / 3 - 0.55)) / 5)
-    assert [each.plates for each in figures.bins] == [0, 0, 0, 0, 0, 3, 0, 0, 0, 2]
+    assert [each.count for each in figures.bins] == [0, 0, 0, 0, 0, 3, 0, 0, 0, 2]
 
 
 def test_a_score_of_one_has_a_bin() -> None:
     calibration = Calibration()
     asked = Sample(name="", picture=b"", size=(200, 100))
-    calibration.add(judge(asked, [reply(plate(), 1.0)]))
+    add(calibration, judge(asked, [reply(plate(), 1.0)]))
 
-    assert calibration.figures().bins[-1].plates == 1
+    assert calibration.figures().bins[-1].count == 1
     assert calibration.figures().error == 1
     assert Calibration().figures().error is None
 
@@ -93,12 +100,13 @@ def test_the_widest_misses_are_kept() -> None:
     with io.BytesIO() as buffer:
         Image.new("RGB", (200, 100), "red").save(buffer, "PNG")
         picture = buffer.getvalue()
-    misses = Misses(most=3)
+    worst: Worst[Miss] = Worst(most=3)
+    misses = Misses(worst)
     for number, width in enumerate([50, 80, 20, 90, 60, 70]):
         asked = Sample(name=str(number), picture=picture, size=(200, 100), plates=(plate(width=width),))
         right = [reply(asked.plates[0])] if width == 70 else []
         misses.add(asked, judge(asked, [*right, reply(plate(left=110, width=10))]), scale=0.5)
-    kept = misses.worst_first()
+    kept = worst.worst_first()
 
     assert [(each.width_px, each.sample, each.wanted, each.got) for each in kept] == [
         (45, "3", "long 12A 3456", "nothing"),

@@ -13,9 +13,9 @@ from pycocotools.cocoeval import COCOeval
 from services.knowing_detector import thing
 
 from tasks.plate_text import CLASSES
-from training.evaluation.detections import Detections
-from training.evaluation.precision import ClassFigures, Precision
-from training.evaluation.sample import Thing
+from training.evaluation.plates.detections import Detections
+from training.evaluation.plates.precision import ClassFigures, Precision
+from training.evaluation.plates.sample import Thing
 
 THREE = CLASSES.index("3")
 

@@ -3,8 +3,9 @@
 import pytest
 from services.knowing_detector import plate, reply
 
-from training.evaluation.readings import Outcome, Readings, Share, judge
-from training.evaluation.sample import Sample, TruePlate
+from training.evaluation.plates.readings import Outcome, Readings, judge
+from training.evaluation.plates.sample import Sample, TruePlate
+from training.evaluation.share import Share
 
 
 def sample(*plates: TruePlate) -> Sample:
@@ -67,7 +68,7 @@ def test_shares_by_group() -> None:
     readings.add(tilted, judge(tilted, [reply(tilted.plates[0], main_text="0000")]), scale=0.5)
     figures = readings.figures()
 
-    assert (figures.all.plates, figures.all.right) == (6, 3)
+    assert (figures.all.count, figures.all.right) == (6, 3)
     assert counts(figures.by["width"]) == {
         "0–16 px": (0, 1),
         "32–64 px": (0, 1),  # 100 pixels, of which the network sees half
@@ -82,7 +83,7 @@ def test_shares_by_group() -> None:
 
 
 def counts(shares: tuple[Share, ...]) -> dict[str, tuple[int, int]]:
-    return {each.name: (each.right, each.plates) for each in shares}
+    return {each.name: (each.right, each.count) for each in shares}
 
 
 def test_intervals_are_wilson_s() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from shardline.samples import sample_files
-from training.evaluation.sample import Drawn, Sample
+from training.evaluation.plates.sample import Drawn, Sample
 from training.plates.backgrounds import Backgrounds
 from training.plates.fonts import families
 from training.plates.scene import Scene

@@ -1,20 +1,19 @@
 """What a user feels: is the plate found, and is all of it read right?"""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
 
-from training.evaluation.detections import match, overlaps
-from training.evaluation.sample import Sample, TruePlate
+from training.evaluation.plates.detections import match, overlaps
+from training.evaluation.plates.sample import Sample, TruePlate
+from training.evaluation.share import Share, share
 from training.plates.marks import Box, clip
 
 LEAST_OVERLAP = 0.5  # IoU of a plate that is said to be somewhere with the one that is there
-_CONFIDENCE = 0.95
 
 Prediction = Mapping[str, Any]  # one plate of a reply: see tasks/plates.py
 
@@ -71,6 +70,17 @@ def _box(prediction: Prediction) -> Box:
     return left, top, right, bottom
 
 
+def scored(judged: Judged) -> Iterator[tuple[float, bool]]:
+    """The score of all that is said, and whether it is right.
+
+    What is said of plates that nobody could read counts neither way; what is no plate is wrong.
+    """
+    for each in judged.asked:
+        if each.prediction is not None:
+            yield float(each.prediction["score"]), each.outcome is Outcome.RIGHT
+    yield from ((float(prediction["score"]), False) for prediction in judged.false)
+
+
 def text_of(prediction: Prediction) -> str:
     """'12A 3456'; a part that could not be read is '…'."""
     return " ".join(prediction.get(part) or "…" for part in ("sub_text", "main_text"))
@@ -97,18 +107,6 @@ class _Row:
     angle_deg: float
     font: str
     outcome: Outcome
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
-    """How many of some plates were read fully right, with Wilson's 95 % interval."""
-
-    name: str
-    plates: int
-    right: int
-    share: float | None
-    low: float | None
-    high: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,24 +201,12 @@ _GROUPS: Mapping[str, _Bins | Callable[[_Row], str]] = {
 def _grouped(rows: Sequence[_Row], group: _Bins | Callable[[_Row], str]) -> tuple[Share, ...]:
     """Groups without plates are left out."""
     if isinstance(group, _Bins):
-        return tuple(share for share in group.shares(rows) if share.plates)
+        return tuple(each for each in group.shares(rows) if each.count)
     by_name: dict[str, list[_Row]] = {}
     for row in rows:
         by_name.setdefault(group(row), []).append(row)
     return tuple(_share(name, by_name[name]) for name in sorted(by_name))
 
 
-def _share(name: str, rows: Iterable[_Row]) -> Share:
-    outcomes = [row.outcome for row in rows]
-    right = sum(outcome is Outcome.RIGHT for outcome in outcomes)
-    if not outcomes:
-        return Share(name=name, plates=0, right=0, share=None, low=None, high=None)
-    interval = binomtest(right, len(outcomes)).proportion_ci(_CONFIDENCE, method="wilson")
-    return Share(
-        name=name,
-        plates=len(outcomes),
-        right=right,
-        share=right / len(outcomes),
-        low=float(interval.low),
-        high=float(interval.high),
-    )
+def _share(name: str, rows: Sequence[_Row]) -> Share:
+    return share(name, sum(row.outcome is Outcome.RIGHT for row in rows), len(rows))

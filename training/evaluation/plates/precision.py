@@ -17,8 +17,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from tasks.plate_text import CLASSES
-from training.evaluation.detections import Detections, sized
-from training.evaluation.sample import Thing
+from training.evaluation.plates.detections import Detections, sized
+from training.evaluation.plates.sample import Thing
 
 _IMAGE = 1
 _MOST = 10_000  # detections of a class in a picture: more than there are, so that none is left out

@@ -1,15 +1,16 @@
 """The worst misses, kept as small pictures: the wider a plate that was not read, the worse."""
 
-import heapq
 import io
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from training.evaluation.readings import Asked, Judged, Outcome, Prediction, text_of
-from training.evaluation.sample import Points, Sample
+from training.evaluation.plates.readings import Asked, Judged, Outcome, Prediction, text_of
+from training.evaluation.plates.sample import Sample
+from training.evaluation.worst import Points, Worst
 from training.plates.marks import Box
 
 _ROOM = 1.6  # what is shown is so much wider than the plate
@@ -29,35 +30,21 @@ class Miss:
     found_outline: Points | None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Misses:
-    """Keeps the `most` worst of all that are added."""
+    """Puts what went wrong with pictures among the worst."""
 
-    most: int
-    _heap: list[tuple[float, int, Miss]] = field(default_factory=list)
-    _count: int = 0
+    worst: Worst[Miss]
 
     def add(self, sample: Sample, judged: Judged, scale: float) -> None:
         """One picture; `scale` is how many pixels of the network's input are one of the picture."""
-        wrong = [each for each in judged.asked if each.outcome is not Outcome.RIGHT]
-        for each in wrong:
-            if self._is_among_worst(each.plate.width_px * scale):
-                self._keep(_of_plate(sample, each, each.plate.width_px * scale))
+        for each in judged.asked:
+            if each.outcome is not Outcome.RIGHT:
+                width_px = each.plate.width_px * scale
+                self.worst.add(width_px, partial(_of_plate, sample, each, width_px))
         for prediction in judged.false:
             width_px = float(prediction["width"]) * scale
-            if self._is_among_worst(width_px):
-                self._keep(_of_false(sample, prediction, width_px))
-
-    def worst_first(self) -> list[Miss]:
-        return [miss for _, _, miss in sorted(self._heap, key=lambda each: (-each[0], each[1]))]
-
-    def _is_among_worst(self, width_px: float) -> bool:
-        return len(self._heap) < self.most or width_px > self._heap[0][0]
-
-    def _keep(self, miss: Miss) -> None:
-        self._count += 1
-        put = heapq.heappush if len(self._heap) < self.most else heapq.heapreplace
-        put(self._heap, (miss.width_px, self._count, miss))
+            self.worst.add(width_px, partial(_of_false, sample, prediction, width_px))
 
 
 def _of_plate(sample: Sample, asked: Asked, width_px: float) -> Miss:

@@ -9,9 +9,9 @@ import pytest
 from services.knowing_detector import Knowing, Scored, all_plates, reply, sure
 
 from tasks.plate_text import CLASSES
-from training.evaluation.evaluate import Side, evaluate
-from training.evaluation.readings import Prediction
-from training.evaluation.sample import Drawn, Plain, Sample, Stored
+from training.evaluation.plates.evaluate import Side, evaluate
+from training.evaluation.plates.readings import Prediction
+from training.evaluation.plates.sample import Drawn, Plain, Sample, Stored
 from training.plates.coco import write_dataset
 from training.plates.stream import Plates
 from wire.errors import ModelError
@@ -35,7 +35,7 @@ def test_who_knows_all_gets_all(drawn: list[Sample]) -> None:
     assert found.boxes.map50 == pytest.approx(1)
     assert found.boxes.map == pytest.approx(1)
     assert all(each.precision in (1, None) and each.recall in (1, None) for each in found.boxes.classes)
-    assert (found.readings.all.right, found.readings.all.plates) == (readable(drawn), readable(drawn))
+    assert (found.readings.all.right, found.readings.all.count) == (readable(drawn), readable(drawn))
     assert found.readings.false_plates == 0
     assert misses == []
     assert len(counted) == len(drawn) == report.pictures
@@ -92,10 +92,10 @@ def test_side_by_side(drawn: list[Sample]) -> None:
     empty = sum(not sample.things or all(each.crowd for each in sample.things) for sample in drawn)
 
     assert drawn[1].plates
-    assert (same.equal, same.max_abs_difference, same.same_plates) == (len(drawn), 0, len(drawn))
-    assert (other.equal, other.same_plates, other.other_plates) == (empty, len(drawn) - 1, ("1",))
+    assert (same.equal, same.max_abs_difference, same.same) == (len(drawn), 0, len(drawn))
+    assert (other.equal, other.same, other.others) == (empty, len(drawn) - 1, ("1",))
     assert other.max_abs_difference == pytest.approx(0.25)
-    assert (served.equal, served.max_abs_difference, served.same_plates) == (None, None, len(drawn))
+    assert (served.equal, served.max_abs_difference, served.same) == (None, None, len(drawn))
 
 
 def test_a_served_chain_has_no_boxes(drawn: list[Sample]) -> None:

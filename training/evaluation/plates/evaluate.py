@@ -1,19 +1,25 @@
-"""Show every picture to every source, and add up what they say: one pass, in which no picture is kept."""
+"""What detectors make of pictures with plates: all that is counted of them, in one pass."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from training.evaluation.calibration import Calibration, CalibrationFigures
-from training.evaluation.confusion import CHARACTERS, Confusion
-from training.evaluation.detections import detections
 from training.evaluation.difference import Difference, Differing
-from training.evaluation.misses import Miss, Misses
-from training.evaluation.precision import RECALLS, ClassFigures, Precision, mean
-from training.evaluation.readings import ReadingFigures, Readings, judge
-from training.evaluation.sample import Sample, Samples
-from training.evaluation.sources import Seen, Source
-from wire.errors import PictureError
+from training.evaluation.document import document
+from training.evaluation.plates.confusion import CHARACTERS, Confusion
+from training.evaluation.plates.detections import detections
+from training.evaluation.plates.misses import Miss, Misses
+from training.evaluation.plates.precision import RECALLS, ClassFigures, Precision, mean
+from training.evaluation.plates.readings import Prediction, ReadingFigures, Readings, judge, scored
+from training.evaluation.plates.sample import Sample, Samples
+from training.evaluation.plates.sources import Seen, Source
+from training.evaluation.show import show
+from training.evaluation.worst import Worst
+
+# what stands in report.json for the names that all tasks share
+_WORDS = {"count": "plates", "same": "same_plates", "others": "other_plates"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +57,7 @@ class Report:
     differences: tuple[Difference, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "recalls": RECALLS, "characters": CHARACTERS}
+        return {**document(self, _WORDS), "recalls": RECALLS, "characters": CHARACTERS}
 
 
 def evaluate(
@@ -73,35 +79,31 @@ def evaluate(
     """
     tallies = [_Tally(source.name, threshold) for source in sources]
     differences = [Differing(source.name) for source in sources[1:]]
-    misses = Misses(most=most_misses)
-    for sample in samples:
-        seen = _look(sources, sample, threshold)
+    worst: Worst[Miss] = Worst(most=most_misses)
+    misses = Misses(worst)
+    looks = [partial(source.look, threshold=threshold) for source in sources]
+    for sample, seen in show(samples, looks, on_picture):
         for tally, each in zip(tallies, seen, strict=True):
             tally.add(sample, each)
         for difference, each in zip(differences, seen[1:], strict=True):
-            difference.add(sample.name, each, seen[0])
+            same = _texts(each.plates) == _texts(seen[0].plates)
+            difference.add(sample.name, each.outputs, seen[0].outputs, same=same)
         misses.add(sample, judge(sample, seen[0].plates), _scale(seen[0]))
-        on_picture()
-    for sample in plain or ():
-        seen = _look(sources, sample, threshold)
+    for sample, seen in show(plain or (), looks, on_picture):
         for tally, each in zip(tallies, seen, strict=True):
             tally.add_plain(sample, each)
         misses.add(sample, judge(sample, seen[0].plates), _scale(seen[0]))
-        on_picture()
     report = Report(
         threshold=threshold,
         pictures=len(samples),
         sides=tuple(tally.side(plain=plain is not None) for tally in tallies),
         differences=tuple(each.figures() for each in differences),
     )
-    return report, misses.worst_first()
+    return report, worst.worst_first()
 
 
-def _look(sources: Sequence[Source], sample: Sample, threshold: float) -> list[Seen]:
-    try:
-        return [source.look(sample.picture, threshold) for source in sources]
-    except PictureError as exc:
-        raise PictureError(f"{sample.name}: {exc}") from exc
+def _texts(plates: Sequence[Prediction]) -> list[tuple[str, ...]]:
+    return sorted(tuple(str(plate.get(key)) for key in ("type", "sub_text", "main_text")) for plate in plates)
 
 
 def _scale(seen: Seen) -> float:
@@ -126,7 +128,8 @@ class _Tally:
     def add(self, sample: Sample, seen: Seen) -> None:
         self.passes.append(seen.passes)
         self.readings.add(sample, judge(sample, seen.plates), _scale(seen))
-        self.calibration.add(judge(sample, seen.unsure))
+        for score, right in scored(judge(sample, seen.unsure)):
+            self.calibration.add(score, right=right)
         if seen.outputs is None:
             self.has_boxes = False
             return

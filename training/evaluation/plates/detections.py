@@ -1,17 +1,16 @@
 """What a detector gives -> boxes with a class and a score, in pixels of the picture, and what goes with what."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pycocotools import mask as coco_mask
 
+from training.evaluation.difference import Outputs
 from wire.view import View
 
 Floats = NDArray[np.float64]
-Outputs = Mapping[str, NDArray[Any]]
 
 LEAST_SCORE = 0.01  # below it a detection changes no average precision, and there are thousands
 _KINDS = ((0, 1), (3, 4), (5, 6))  # where boxes and scores of boards, groups and characters are among the outputs

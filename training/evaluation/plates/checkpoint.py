@@ -1,0 +1,23 @@
+"""A training's checkpoint -> the detector that it would become."""
+
+from pathlib import Path
+
+from partition.program import one_line
+from training.checkpoint import load
+from training.detector.fold import fold
+from training.detector.model import PlateDetector
+from wire.errors import ModelError
+
+
+def from_checkpoint(path: Path) -> PlateDetector:
+    """The detector of a training's checkpoint, with its averaged weights.
+
+    Raises:
+        ModelError: it is none of ours, or of another model.
+    """
+    trained = PlateDetector(normed=True)
+    try:
+        trained.load_state_dict(load(path).average)
+    except RuntimeError as exc:
+        raise ModelError(f"{path} is a checkpoint of another model: {one_line(exc)}") from exc
+    return fold(trained)
