@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from tasks import classify, plates
+from tasks import classify, plates, retrieve
 from tasks.plate_text import CLASSES
-from tasks.request import Outputs, Prediction, Request
+from tasks.request import Index, Outputs, Prediction, Request
 from wire.errors import BundleError
 
 
@@ -21,17 +22,27 @@ class TaskCode:
             told from a mistake: a list that is sorted by score is not such a value, for two neighbours may change
             places.
         labels: the only ones that its models have, in their order; None where they are the model's own.
+        open_index: the last stage's folder and the width of its embeddings -> the index there; None where the task
+            answers without one.
     """
 
     reply: Callable[[Request], Sequence[Prediction]]
     answers: Callable[[Outputs], Sequence[Hashable] | None]
     comparable: Callable[[Outputs], Outputs]
     labels: tuple[str, ...] | None = None
+    open_index: Callable[[Path, int], Index] | None = None
 
 
 TASKS: Mapping[str, TaskCode] = {
     "classify": TaskCode(reply=classify.reply, answers=classify.answers, comparable=classify.comparable),
     "plates": TaskCode(reply=plates.reply, answers=plates.answers, comparable=plates.comparable, labels=CLASSES),
+    "retrieve": TaskCode(
+        reply=retrieve.reply,
+        answers=retrieve.answers,
+        comparable=retrieve.comparable,
+        labels=(),  # those of a reply are the index's
+        open_index=retrieve.open_index,
+    ),
 }
 
 

@@ -2,14 +2,39 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
+from tasks.entries import Entries
 from wire.view import View
 
 Outputs = Mapping[str, NDArray[Any]]
 Prediction = Any  # plain JSON, one an instance
+
+
+class Found(NamedTuple):
+    """The nearest of one vector, the nearest first."""
+
+    distances: NDArray[np.float64]  # [k] or fewer
+    places: NDArray[np.int64]  # [k], in the index's entries
+
+
+class Index(Protocol):
+    """What finds the nearest vectors. tasks/retrieve.py has the one that a bundle holds."""
+
+    @property
+    def entries(self) -> Entries: ...
+
+    @property
+    def most_effort(self) -> int:
+        """The largest effort that means anything; 0 where there is nothing to choose."""
+        ...
+
+    def search(self, vectors: NDArray[Any], k: int, effort: int | None = None) -> list[Found]:
+        """[n, width] -> the k nearest of each, or all where there are fewer."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,9 +46,11 @@ class Request:
         labels: the names of the model's classes, as the bundle has them; none if it has none.
         parameters: what the request asks of the task.
         views: one an instance; none where whoever made the frame told nothing of the pictures.
+        index: the bundle's; None where it has none.
     """
 
     outputs: Outputs
     labels: tuple[str, ...] = ()
     parameters: Mapping[str, object] = field(default_factory=dict)
     views: tuple[View, ...] = ()
+    index: Index | None = None
