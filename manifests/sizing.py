@@ -8,7 +8,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from storage.bundle import Bundle, Stage
+from storage.bundle import Bundle, Stage, stage_folder
+from tasks.retrieve import ENTRIES_FILE, INDEX_FILE
 from wire.errors import ManifestError
 
 MAX_QUEUE = 32  # requests that may wait at one stage; one more is answered 503
@@ -17,6 +18,7 @@ MIB = 1024**2
 PROCESS_BYTES = 832 * MIB  # Python, torch and kserve; a shard of 22 MB was seen to take 821 MB on a CPU, all in all
 TRANSFORMER_PROCESS_BYTES = 192 * MIB  # Python, kserve, numpy and Pillow: 155 MB seen
 WEIGHT_COPIES = 2.5  # the archive's bytes and the tensors made of them while loading, and what the allocator keeps
+INDEX_COPIES = {INDEX_FILE: 1, ENTRIES_FILE: 8}  # vectors as they lie in the file; ids and labels as Python's texts
 ACTIVATION_FACTOR = 16  # tensors inside a stage against the larger of its two ends: a ResNet's first layers have 11
 BODY_COPIES = 3  # as received, as decoded, as sent on
 PIXEL_BYTES = 3 * 2  # one decoded picture, and the one that Pillow makes of it
@@ -130,6 +132,7 @@ def stage_compute(bundle: Bundle, stage: Stage) -> Compute:
         cpu_limit_m=threads_m,
         memory_bytes=PROCESS_BYTES
         + stage.weight_bytes * WEIGHT_COPIES
+        + _index_bytes(bundle, stage)
         + _activation_bytes(bundle, stage)
         + _waiting_bytes(bundle),
     )
@@ -187,6 +190,16 @@ def _activation_bytes(bundle: Bundle, stage: Stage) -> int:
     pixels_bytes = 3 * bundle.picture.height * bundle.picture.width
     input_bytes = bundle.stages[stage.index - 1].output_bytes if stage.index else pixels_bytes * 4  # fp32 once inside
     return ACTIVATION_FACTOR * bundle.batch * max(input_bytes, stage.output_bytes)
+
+
+def _index_bytes(bundle: Bundle, stage: Stage) -> int:
+    """Of the index that a last stage answers from (docs/retrieval.md): in memory its vectors are as in its file."""
+    sizes = {path.rpartition("/")[2]: each.size_bytes for path, each in bundle.files.items() if _is_index(path, stage)}
+    return sum(INDEX_COPIES[name] * size_bytes for name, size_bytes in sizes.items())
+
+
+def _is_index(path: str, stage: Stage) -> bool:
+    return path in {f"{stage_folder(stage.index)}/{name}" for name in INDEX_COPIES}
 
 
 def _waiting_bytes(bundle: Bundle) -> int:

@@ -185,7 +185,12 @@ def _symbols(value: object) -> set[sympy.Symbol]:
 
 
 def _save_golden(draft: Path, bundle: Bundle, whole: ExportedProgram, golden: GoldenPicture) -> None:
-    """Save the picture and what the whole model replies to it, at the threads that the costs were measured with."""
+    """Save the picture and what the whole model replies to it, at the threads that the costs were measured with.
+
+    A task that answers from an index has nothing to say yet: partition/indexing.py saves both.
+    """
+    if task_code(bundle.task.name).open_index is not None:
+        return
     outputs = run_of(whole, bundle.stages[-1].outputs)(golden.pixels)
     request = Request(outputs=outputs, labels=bundle.task.labels, views=(golden.view,))
     reply = {"predictions": task_reply(bundle.task.name)(request)}

@@ -20,6 +20,7 @@ import numpy as np
 from partition.compiled import PROGRAMS
 from partition.device import DEVICES, bound_memory, choose_device, is_device, memory_bytes
 from partition.golden import Golden
+from partition.lookup import index_of
 from partition.runtime import LoadedShard, load_shard
 from partition.threads import use_threads
 from predictors.batching import Share
@@ -28,7 +29,7 @@ from predictors.model import FRAME_TYPE, Answer, BytesModel
 from predictors.server import arguments, run_main, serve
 from predictors.worker import Worker, check_deadline
 from tasks.registry import task_reply
-from tasks.request import Request
+from tasks.request import Index, Request
 from wire.errors import ForeignFrameError, FrameError
 from wire.frame import Frame, decode, encode_parts, is_frame
 
@@ -72,14 +73,15 @@ class ShardPredictor(BytesModel):
         self._device_memory_bytes = device_memory_bytes
         self._program = program
         self._shard: LoadedShard
+        self._index: Index | None
         self._parts: bool
         self._worker: Worker[Tensors, Run]
 
     def load(self) -> bool:
-        """Check, load and warm up the shard; ready only after that.
+        """Check, load and warm up the shard, and open the index that it answers from; ready only after that.
 
         Raises:
-            BundleError: see `load_shard`.
+            BundleError: see `load_shard` and `index_of`.
             ModelError: see `choose_device` and `bound_memory`.
         """
         use_threads()
@@ -88,6 +90,7 @@ class ShardPredictor(BytesModel):
             bound_memory(device, self._device_memory_bytes)
         only_batch = 1 if self._max_batch == 1 else None
         self._shard = load_shard(self._folder, self._digest, device, self._program, only_batch=only_batch)
+        self._index = index_of(self._folder, self._shard.bundle, self._shard.stage)
         if device.type != "cpu":
             DEVICE_MEMORY_BYTES.labels(self.name).set_function(lambda: memory_bytes(device))
             logger.info("stage %d holds %d bytes of %s", self._shard.stage.index, memory_bytes(device), device)
@@ -166,7 +169,9 @@ class ShardPredictor(BytesModel):
         task = self._shard.bundle.task
         parameters = dict(frame.parameters)
         with_timings = parameters.pop(TIMINGS_PARAMETER, False)
-        request = Request(outputs=frame.tensors, labels=task.labels, parameters=parameters, views=frame.views)
+        request = Request(
+            outputs=frame.tensors, labels=task.labels, parameters=parameters, views=frame.views, index=self._index
+        )
         reply: dict[str, object] = {"predictions": task_reply(task.name)(request)}
         if with_timings:
             reply["timings"] = frame.timings

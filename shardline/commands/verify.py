@@ -29,6 +29,7 @@ class _Answers(NamedTuple):
 _ANSWERS = {
     "classify": _Answers("top-1 agreement", "classes"),
     "plates": _Answers("share of pictures with the same plates read", "readings"),
+    "retrieve": _Answers("share of pictures with the same answer", "answers"),
 }
 
 
