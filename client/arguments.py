@@ -44,6 +44,7 @@ def parser_of(name: str, description: str) -> argparse.ArgumentParser:
     )
     _add_asking(parser)
     _add_plates(parser)
+    _add_retrieval(parser)
     _add_access(parser)
     _add_cluster(parser)
     return parser
@@ -84,6 +85,12 @@ def _add_plates(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="most parts of a picture that are looked at again (default: %(default)s)",
     )
+
+
+def _add_retrieval(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("retrieval").add_argument
+    add("--neighbours", type=_positive_int, metavar="N", help="of a picture (default: the server's own, 5)")
+    add("--nprobe", type=_positive_int, metavar="N", help="lists of an ivf index that are looked through")
 
 
 def _add_access(parser: argparse.ArgumentParser) -> None:

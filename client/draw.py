@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import TextIO
 
+from client.neighbours import draw_neighbours, read_neighbours
 from client.plate_boxes import draw_plates
 from client.plates import plates_in, read_plates
 from client.states import ChainState
@@ -29,6 +30,9 @@ def _draw_prediction(prediction: object, style: Style) -> list[str]:
     plates = read_plates(prediction)
     if plates is not None:
         return draw_plates(plates, style)
+    retrieved = read_neighbours(prediction)
+    if retrieved is not None:
+        return draw_neighbours(retrieved, style)
     rows = _class_rows(prediction)
     if rows is None:
         return [f"  {line}" for line in json.dumps(prediction, indent=2).splitlines()]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from client.neighbours import read_neighbours
 from client.plates import Plate, Point, plates_in
 from client.style import printable
 from client.target import Reply
@@ -24,6 +25,8 @@ _DEFAULT_NAME = "picture"  # of what came on stdin
 
 def mark(picture: bytes, reply: Reply) -> Image.Image:
     """The picture, upright and in colour, with its plates framed and named; of a classification, the best label.
+
+    Of a retrieval it is what the neighbours vote for.
 
     Raises:
         PictureError: it cannot be decoded here.
@@ -133,6 +136,9 @@ def _mark_plate(pen: _Pen, plate: Plate) -> None:
 
 
 def _label(prediction: object) -> str | None:
+    retrieved = read_neighbours(prediction)
+    if retrieved is not None:
+        return None if retrieved.vote is None else _shown(retrieved.vote)
     if not isinstance(prediction, dict) or "label" not in prediction:
         return None
     label, score = _shown(str(prediction["label"])), prediction.get("score")

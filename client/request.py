@@ -35,6 +35,7 @@ from client.cluster import connect
 from client.draw import Progress, Waiting, draw_reply, json_error, json_line
 from client.graphs import find_chain
 from client.mark import check_saving, mark, names, save, show
+from client.neighbours import retrieval_parameters
 from client.pictures import find_pictures
 from client.plate_boxes import summary
 from client.plates import Plate, plates_in
@@ -138,6 +139,7 @@ def _asking(options: argparse.Namespace) -> Asking:
     """Parameters only where they are needed: without any, a picture is sent bare, a quarter smaller than as JSON."""
     parameters: Mapping[str, object] = {
         **({} if options.top == DEFAULT_TOP else {"top": options.top}),
+        **retrieval_parameters(options.neighbours, options.nprobe),
         **({"timings": True} if options.timings else {}),
     }
     return Asking(

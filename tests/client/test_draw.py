@@ -42,6 +42,33 @@ def test_a_score_that_is_no_number(score: Any) -> None:
     assert draw(top(("cat", score))).splitlines()[1] == "  1  cat        -"
 
 
+def test_neighbours_come_with_what_they_vote_for() -> None:
+    prediction = {"pred": "7", "dist": [0.0, 0.12345, 1], "ids": ["a/1.png", "b\x1b", "c"], "labels": ["7", "7", None]}
+
+    assert draw(prediction).splitlines()[1:] == [
+        "  7  2 of 3",
+        "  1  7  a/1.png  0.0000",
+        "  2  7  b�       0.1235",
+        "  3  -  c        1.0000",
+    ]
+    assert draw({"pred": None, "dist": [0.5], "ids": ["a"], "labels": [None]}).splitlines()[1] == "  no label near"
+    assert draw({"pred": None, "dist": [], "ids": [], "labels": []}).splitlines()[1:] == ["  nothing near"]
+
+
+@pytest.mark.parametrize(
+    "prediction",
+    [
+        {"pred": "7", "dist": [0.5], "ids": ["a"]},
+        {"pred": "7", "dist": [0.5], "ids": ["a"], "labels": ["7", "8"]},
+        {"pred": 7, "dist": [0.5], "ids": ["a"], "labels": ["7"]},
+        {"pred": "7", "dist": ["near"], "ids": ["a"], "labels": ["7"]},
+        {"pred": "7", "dist": [0.5], "ids": [3], "labels": ["7"]},
+    ],
+)
+def test_what_is_nearly_a_retrieval_is_shown_as_json(prediction: dict[str, object]) -> None:
+    assert draw(prediction).splitlines()[1] == "  {"
+
+
 def test_other_tasks_are_shown_as_json() -> None:
     assert draw({"boxes": [1]}).splitlines()[1:] == ["  {", '    "boxes": [', "      1", "    ]", "  }"]
     assert draw({"top": [{"label": "x"}]}).splitlines()[1] == "  {"
