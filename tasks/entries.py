@@ -32,7 +32,7 @@ class Entries:
     labels: tuple[str | None, ...]
 
     def to_json(self) -> bytes:
-        return (json.dumps(asdict(self), sort_keys=True, ensure_ascii=False) + "\n").encode()
+        return (json.dumps(asdict(self), sort_keys=True) + "\n").encode()
 
 
 def parse_entries(data: bytes) -> Entries:
