@@ -2,7 +2,7 @@
 
 Three kinds of reference:
     torchvision:NAME[?argument=value&…]   a model that torchvision registers, with arguments for its builder
-    package.module:factory                a callable without arguments that gives an nn.Module
+    package.module:factory[?argument=…]   a callable that gives an nn.Module, likewise with arguments
     path/to/program.pt2                   an exported program, dynamic in the batch
 
 and of weights:
@@ -93,7 +93,7 @@ def load_model(reference: str, weights: str | None = None, size: int | None = No
     if weights is not None and seed is None and not _is_torchvision_weights(kind, weights):
         _load_state(model.module, Path(weights))
     if size is not None:
-        model = replace(model, picture=_resized(model.picture, size))
+        model = replace(model, picture=resized(model.picture, size))
     return replace(
         model,
         module=model.module.eval() if not model.reference.endswith(".pt2") else model.module,
@@ -115,7 +115,8 @@ def _is_random(weights: str) -> bool:
     return weights.partition(":")[0] == "random"
 
 
-def _resized(picture: PictureSpec, size: int) -> PictureSpec:
+def resized(picture: PictureSpec, size: int) -> PictureSpec:
+    """The same for a network that takes `size` pixels a side."""
     resize = None if picture.resize is None else round(size * picture.resize / picture.height)
     return replace(picture, height=size, width=size, resize=resize)
 
@@ -186,7 +187,9 @@ def _arguments(reference: str, query: str) -> dict[str, Any]:
         ) from exc
 
 
-def _from_factory(reference: str, module_name: str, factory_name: str) -> Model:
+def _from_factory(reference: str, module_name: str, called: str) -> Model:
+    factory_name, _, query = called.partition("?")
+    arguments = _arguments(reference, query)
     # The command does not run from the user's folder's point of view: `python -m` would look there, a script does not.
     if "" not in sys.path:
         sys.path.insert(0, "")
@@ -199,9 +202,9 @@ def _from_factory(reference: str, module_name: str, factory_name: str) -> Model:
     except Exception as exc:  # the user's module, at import
         raise ModelError(f"{reference} cannot be imported: {type(exc).__name__}: {one_line(exc)}") from exc
     try:
-        module = factory()
+        module = factory(**arguments)
     except Exception as exc:  # the user's code
-        raise ModelError(f"{reference}() raised {type(exc).__name__}: {one_line(exc)}") from exc
+        raise ModelError(f"{reference} raised {type(exc).__name__}: {one_line(exc)}") from exc
     if not isinstance(module, torch.nn.Module):
         raise ModelError(f"{reference} gave a {type(module).__name__}; it must give a torch.nn.Module")
     return Model(
@@ -241,14 +244,19 @@ def _from_program(path: Path) -> Model:
 
 
 def _load_state(module: torch.nn.Module, path: Path) -> None:
-    state = _read_state(path)
+    state = read_state(path)
     try:
         module.load_state_dict(state)
     except RuntimeError as exc:
         raise ModelError(f"--weights {path} does not fit the model: {one_line(exc)}") from exc
 
 
-def _read_state(path: Path) -> dict[str, torch.Tensor]:
+def read_state(path: Path) -> dict[str, torch.Tensor]:
+    """A file's state dict, on the CPU; nothing in it is run.
+
+    Raises:
+        ModelError: it is not there, or none.
+    """
     try:
         if path.suffix == ".safetensors":
             return dict(load_file(path))

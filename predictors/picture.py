@@ -103,6 +103,15 @@ def to_pixels(picture: bytes, spec: PictureSpec, limits: Limits) -> Pixels:
     return fit_picture(picture, spec, limits).pixels
 
 
+def open_picture(picture: bytes, spec: PictureSpec, limits: Limits) -> Image.Image:
+    """One encoded picture -> RGB, upright, before it is fitted; a large JPEG at a scale that leaves enough for `spec`.
+
+    Raises:
+        PictureError, BundleError: as `fit_picture`.
+    """
+    return _decode(picture, spec, limits).image
+
+
 def fit_pictures(pictures: Sequence[bytes], spec: PictureSpec, limits: Limits) -> tuple[Pixels, tuple[View, ...]]:
     """Encoded pictures -> uint8 [n, 3, spec.height, spec.width], and the view of each.
 

@@ -12,13 +12,13 @@ from PIL import Image
 from predictors.picture import fit_picture, to_pixels
 from shardline.console import say
 from storage.bundle import PictureSpec
+from training.folder import PICTURE_SUFFIXES
 from wire.errors import ModelError
 from wire.limits import Limits
 
 if TYPE_CHECKING:
     from partition.build import GoldenPicture
 
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 # Photographs in scikit-image's own wheel; its other pictures are downloaded.
 _SHIPPED = (
     "astronaut.png",

@@ -1,0 +1,121 @@
+"""Batch i is a function of the seed and i; each epoch goes through all pictures; what is altered stays in bounds."""
+
+import pickle
+from collections import Counter
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from services.drawn_shapes import draw_shapes
+
+from predictors.picture import open_picture, to_pixels
+from storage.bundle import PictureSpec
+from training.ahead import drawn_ahead
+from training.classifier.draw import Altering, Batches, altered
+from wire.errors import ModelError
+from wire.limits import Limits
+
+SPEC = PictureSpec(height=24, width=24, fit="stretch")
+PLAIN = Altering(crop=1.0, flip=False, jitter=0.0, mix=0.0)
+STRONG = Altering(crop=0.3, flip=True, jitter=0.5, mix=0.5)
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_shapes(tmp_path_factory.mktemp("shapes") / "data", train=10, test=1)
+
+
+@pytest.fixture
+def batches(shapes: Path) -> Batches:
+    opened = partial(open_picture, spec=SPEC, limits=Limits())
+    return Batches(folder=shapes, held_out=0.1, seed=3, size=6, spec=SPEC, altering=STRONG, opened=opened)
+
+
+def test_a_batch_follows_from_its_number(batches: Batches) -> None:
+    later, again = batches(7), pickle.loads(pickle.dumps(batches))(7)
+
+    assert (later.pixels == again.pixels).all()
+    assert (later.others == again.others).all()
+    assert later.share == again.share
+    assert not (batches(8).pixels == later.pixels).all()
+    assert not (replace(batches, seed=4)(7).pixels == later.pixels).all()
+
+
+@pytest.mark.slow
+def test_other_processes_draw_the_same(batches: Batches) -> None:
+    with drawn_ahead(batches, 2, 5, workers=2) as drawn:
+        for step, batch in enumerate(drawn, 2):
+            assert (batch.pixels == batches(step).pixels).all()
+
+
+def test_each_epoch_has_every_picture_once_in_another_order(batches: Batches) -> None:
+    plain = replace(batches, size=27, altering=PLAIN)
+    epochs = [plain(step) for step in range(3)]
+
+    assert all(Counter(epoch.classes.tolist()) == {0: 9, 1: 9, 2: 9} for epoch in epochs)
+    pictures = [sorted(picture.tobytes() for picture in epoch.pixels) for epoch in epochs]
+    assert pictures[0] == pictures[1] == pictures[2]
+    assert len({epoch.pixels.tobytes() for epoch in epochs}) == 3
+
+
+def test_half_of_the_batches_are_mixed(batches: Batches) -> None:
+    drawn = [batches(step) for step in range(40)]
+    mixed = [batch for batch in drawn if batch.share < 1]
+
+    assert 10 <= len(mixed) <= 30
+    assert all(0 <= batch.share < 1 for batch in mixed)
+    assert all((batch.classes == batch.others).all() for batch in drawn if batch.share == 1)
+
+
+def test_a_part_is_pasted_in_as_large_as_its_share(batches: Batches) -> None:
+    pasting = replace(batches, altering=replace(PLAIN, mix=1.0))
+    for step in range(12):
+        mixed, whole = pasting(step), replace(pasting, altering=PLAIN)(step)
+        changed = (mixed.pixels != whole.pixels).any(axis=(0, 3)).mean()
+        assert changed <= 1 - mixed.share + 1e-9
+
+
+@pytest.mark.parametrize("fit", ["crop", "stretch"])
+def test_unaltered_it_is_what_is_served(fit: str, shapes: Path) -> None:
+    """Of a picture that is all in the crop, since any part of another may be cut out."""
+    picture = Image.effect_noise((48, 48), 90).convert("RGB")
+    spec = PictureSpec(height=24, width=24, fit=fit, resize=24 if fit == "crop" else None)
+    path = shapes / "noise.png"
+    picture.save(path)
+    served = to_pixels(path.read_bytes(), spec, Limits()).transpose(1, 2, 0)
+
+    assert (altered(picture, np.random.default_rng(1), spec, PLAIN) == served).all()
+
+
+@given(
+    st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    st.integers(0, 2**32),
+    st.floats(0.01, 1),
+    st.floats(0, 1),
+    st.sampled_from(["crop", "stretch"]),
+)
+def test_any_picture_can_be_altered(size: tuple[int, int], seed: int, crop: float, jitter: float, fit: str) -> None:
+    image = Image.new("RGB", size, (200, 30, 90))
+    spec = replace(SPEC, fit=fit)
+
+    pixels = altered(image, np.random.default_rng(seed), spec, Altering(crop=crop, flip=True, jitter=jitter, mix=0))
+
+    assert pixels.shape == (24, 24, 3)
+    assert pixels.dtype == np.uint8
+    assert pixels.flags.c_contiguous
+    if not jitter:
+        assert (pixels == (200, 30, 90)).all()
+
+
+def test_a_damaged_picture_is_named(tmp_path: Path, batches: Batches) -> None:
+    folder = draw_shapes(tmp_path / "data", train=2, test=1)
+    for file in folder.rglob("disc/*.png"):
+        file.write_bytes(file.read_bytes()[:60])
+
+    with pytest.raises(ModelError, match=r"disc/00\d\.png cannot be opened \(.*damaged.*\): remove or replace it"):
+        replace(batches, folder=folder, held_out=0.5)(0)
