@@ -9,6 +9,7 @@ from partition.models import Model, load_model
 from storage.bundle import PictureSpec
 from tasks.plate_text import CLASSES
 from tasks.registry import task_code
+from training.classifier.served import load_trained
 from wire.errors import ModelError
 
 _PLATES_FACTORY = "training.detector.model:PlateDetector"
@@ -31,12 +32,15 @@ def load_by_name(reference: str, weights: str | None, size: int | None, task: st
         if task not in (None, model.task):
             raise ModelError(f"--task {task}: {reference} is a model for the task {model.task}; leave --task out")
         return model
-    if ":" not in reference and not reference.endswith(".pt2"):
+    if reference.endswith(".json"):
+        model = _trained(reference, weights, size)
+    elif ":" not in reference and not reference.endswith(".pt2"):
         raise ModelError(
             f"{reference!r} names no model; allowed are {', '.join(SHORT_NAMES)}, torchvision:NAME, "
-            "package.module:factory and a .pt2 file"
+            "package.module:factory, a .pt2 file, and the .json of a classifier's training"
         )
-    model = load_model(reference, weights, size)
+    else:
+        model = load_model(reference, weights, size)
     return model if task is None else for_task(model, task)
 
 
@@ -50,6 +54,12 @@ def for_task(model: Model, task: str) -> Model:
     if labels is None:
         return replace(model, task=task)
     return replace(model, task=task, labels=labels, picture=replace(model.picture, fit="letterbox", resize=None))
+
+
+def _trained(path: str, weights: str | None, size: int | None) -> Model:
+    if weights is not None:
+        raise ModelError(f"{path} comes with its own weights; leave --weights {weights} out")
+    return load_trained(Path(path), size)
 
 
 def _plates(weights: str | None, size: int | None) -> Model:

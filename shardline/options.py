@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from partition.models import Model
 
 ModelArgument = Annotated[
-    str, typer.Argument(metavar="MODEL", help="plates, torchvision:NAME, package.module:factory or a .pt2 file")
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="plates, torchvision:NAME, package.module:factory, a .pt2 file, or a trained classifier.json",
+    ),
 ]
 WeightsOption = Annotated[
     str | None,
