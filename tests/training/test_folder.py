@@ -82,5 +82,5 @@ def test_an_unknown_class_is_refused(shapes: Path) -> None:
 
 
 def test_a_share_of_nothing_is_refused(shapes: Path) -> None:
-    with pytest.raises(ModelError, match="--held-out 0.01 of the pictures of each class .* there are 10 at most"):
+    with pytest.raises(ModelError, match=r"--held-out 0.01 of the pictures of each class .* there are 10 at most"):
         learnt_and_held_out(shapes, 0.01, 0)
