@@ -13,6 +13,7 @@ from training.classifier.served import load_trained
 from wire.errors import ModelError
 
 _PLATES_FACTORY = "training.detector.model:PlateDetector"
+_EMBEDDING_FACTORY = "training.embedding.model:EmbeddingNet"
 _PLATES_PX = 512  # what it is trained with: a larger input, untrained for, makes things worse
 _PLATES_STRIDE = 32
 
@@ -21,7 +22,7 @@ def load_by_name(reference: str, weights: str | None, size: int | None, task: st
     """As `partition.models.load_model`, with the short names, and for the task that is asked for.
 
     Args:
-        task: "classify" or "plates"; None: the model's own.
+        task: "classify", "plates" or "retrieve"; None: the model's own.
 
     Raises:
         ModelError: as `load_model`, or a task that is not the model's.
@@ -51,9 +52,10 @@ def for_task(model: Model, task: str) -> Model:
         BundleError: an unknown task.
     """
     labels = task_code(task).labels
-    if labels is None:
-        return replace(model, task=task)
-    return replace(model, task=task, labels=labels, picture=replace(model.picture, fit="letterbox", resize=None))
+    changed = replace(model, task=task, labels=model.labels if labels is None else labels)
+    if task != "plates":
+        return changed
+    return replace(changed, picture=replace(model.picture, fit="letterbox", resize=None))
 
 
 def _trained(path: str, weights: str | None, size: int | None) -> Model:
@@ -79,6 +81,24 @@ def _plates(weights: str | None, size: int | None) -> Model:
     )
 
 
+def _embedding(weights: str | None, size: int | None) -> Model:
+    """The small network that gives like digits like vectors (training/embedding); none ships trained."""
+    from training.embedding.model import MEAN, SIDE, STD
+
+    if weights is None:
+        raise ModelError("embedding: no trained weights ship: give --weights, from `shardline train embedding`")
+    if size not in (None, SIDE):
+        raise ModelError(f"--size {size}: embedding takes pictures of {SIDE} pixels a side; leave --size out")
+    return replace(
+        load_model(_EMBEDDING_FACTORY, weights),
+        reference="embedding",
+        picture=PictureSpec(height=SIDE, width=SIDE, fit="stretch"),
+        mean=MEAN,
+        std=STD,
+        task="retrieve",
+    )
+
+
 def _shipped_plates() -> Path:
     spec = find_spec(_PLATES_FACTORY.partition(":")[0])
     assert spec is not None
@@ -92,4 +112,4 @@ def _shipped_plates() -> Path:
     return path
 
 
-SHORT_NAMES: Mapping[str, Callable[[str | None, int | None], Model]] = {"plates": _plates}
+SHORT_NAMES: Mapping[str, Callable[[str | None, int | None], Model]] = {"plates": _plates, "embedding": _embedding}

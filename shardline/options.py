@@ -24,7 +24,7 @@ ModelArgument = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="plates, torchvision:NAME, package.module:factory, a .pt2 file, or a trained classifier.json",
+        help="plates, embedding, torchvision:NAME, package.module:factory, a .pt2 file, or a trained classifier.json",
     ),
 ]
 WeightsOption = Annotated[
@@ -46,7 +46,7 @@ PicturesOption = Annotated[
 MeanOption = Annotated[str | None, typer.Option(help="mean of each channel, e.g. 0.5,0.5,0.5, in place of the model's")]
 StdOption = Annotated[str | None, typer.Option(help="standard deviation of each channel, likewise")]
 TaskOption = Annotated[
-    Literal["classify", "plates"] | None,
+    Literal["classify", "plates", "retrieve"] | None,
     typer.Option(help="what is made of the model's outputs; default: classify, or the short name's own"),
 ]
 LabelsOption = Annotated[Path | None, typer.Option(help="text file with one class name a line")]
@@ -84,14 +84,17 @@ def load_with_pixels(
     std: str | None = None,
     labels: Path | None = None,
     task: str | None = None,
+    embed: bool = False,
 ) -> "tuple[Model, np.ndarray]":
     """The model and real pictures for it, `uint8 [n, 3, height, width]`; random weights are calibrated on them."""
     from partition.calibrate import calibrate
+    from partition.embedding import without_head
     from shardline.models import load_by_name
     from shardline.samples import calibration_pixels, picture_files, task_samples
 
     say(f"loading {reference}")
-    model = load_by_name(reference, weights, size, task)
+    model = load_by_name(reference, weights, size, "retrieve" if embed else task)
+    model = without_head(model) if embed else model
     model = replace(
         model,
         mean=model.mean if mean is None else parse_channels("--mean", mean),

@@ -30,7 +30,7 @@ from shardline.options import (
     planning_options,
 )
 from storage.bundle import NAME_PATTERN
-from wire.errors import BundleError
+from wire.errors import BundleError, ModelError
 
 
 def register(app: typer.Typer) -> None:
@@ -51,6 +51,9 @@ def build(
     std: StdOption = None,
     labels: LabelsOption = None,
     task: TaskOption = None,
+    embed: Annotated[
+        bool, typer.Option("--embed", help="take out the layer that names classes, for --task retrieve")
+    ] = False,
     objective: ObjectiveOption = "throughput",
     limit: LimitOption = "6MB",
     memory_per_stage: MemoryOption = None,
@@ -75,6 +78,8 @@ def build(
     bundle_name = _name(name or out_folder.name)
     targets = tuple(dict.fromkeys(part.strip() for part in compile_for.split(","))) if compile_for else ()
     check_targets(targets)
+    if embed and task not in (None, "retrieve"):
+        raise ModelError(f"--embed gives a model for --task retrieve, not {task}: leave one of them out")
     asked = planning_options(
         stages=stages,
         cuts=cuts,
@@ -87,7 +92,9 @@ def build(
         hop=hop,
         fresh=fresh,
     )
-    loaded, pixels = load_with_pixels(model, weights, size, pictures, mean=mean, std=std, labels=labels, task=task)
+    loaded, pixels = load_with_pixels(
+        model, weights, size, pictures, mean=mean, std=std, labels=labels, task=task, embed=embed
+    )
     options = BuildOptions(**asked, precision=precision, targets=targets)
     golden = golden_picture(pixels[0], loaded.picture)
     bundle, _ = build_bundle(loaded, bundle_name, pixels, options, out_folder, say, golden=golden)

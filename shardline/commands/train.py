@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from shardline.commands.train_classifier import classifier
+from shardline.commands.train_embedding import embedding
 from shardline.console import out
 from shardline.training_run import (
     OutOption,
@@ -29,6 +30,7 @@ def register(app: typer.Typer) -> None:
     group.command("classifier", epilog="Example: shardline train classifier --data photos --out trained/photos")(
         classifier
     )
+    group.command("embedding", epilog="Example: shardline train embedding --data mnist --out trained/digits")(embedding)
     app.add_typer(group, name="train")
 
 
