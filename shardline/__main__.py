@@ -11,6 +11,7 @@ from shardline.commands import (
     emulator,
     evaluate,
     gs,
+    index,
     lint,
     plan,
     plates,
@@ -36,7 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for module in (build, plan, verify, push, pull, gs, render, lint, up, deploy, status, rollback, undeploy):
+for module in (build, index, plan, verify, push, pull, gs, render, lint, up, deploy, status, rollback, undeploy):
     module.register(app)
 for module in (emulator, request, samples, plates, evaluate, train):
     module.register(app)
