@@ -46,6 +46,7 @@ def resolved(asked: dict[str, Any]) -> dict[str, Any]:
     usual = {
         "size": (32 if digits else 96) if small or digits else None,
         "fit": "stretch" if small or digits else None,
+        "epochs": 30 if digits else 250,
         "crop": 0.7 if digits else 0.3,
         "flip": not digits,
         "rate": 3e-4 if asked["weights"] else 4e-3,

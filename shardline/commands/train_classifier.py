@@ -44,7 +44,9 @@ def classifier(
         Literal["crop", "stretch"] | None,
         typer.Option(help="what becomes a square: the middle, or all; default: all, of torchvision's the middle"),
     ] = None,
-    epochs: Annotated[int, typer.Option(min=1, help="how often to go through the pictures")] = 250,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="how often to go through the pictures; default: 250, digits 30")
+    ] = None,
     batch: Annotated[int, typer.Option(min=2, help="pictures a step")] = 32,
     crop: Annotated[
         float | None, typer.Option(min=0, max=1, help="least share of a picture to cut out; default: 0.3, digits 0.7")
@@ -52,6 +54,7 @@ def classifier(
     flip: Annotated[
         bool | None, typer.Option("--flip/--no-flip", help="mirror every other picture; default: yes, digits no")
     ] = None,
+    turn: Annotated[float, typer.Option(min=0, max=180, help="by so many degrees at most")] = 10,
     jitter: Annotated[float, typer.Option(min=0, max=1, help="change colours by this share at most")] = 0.3,
     mix: Annotated[
         float, typer.Option(min=0, max=1, help="share of steps that paste a part of each picture into another")
@@ -93,6 +96,7 @@ def classifier(
         "batch": batch,
         "crop": crop,
         "flip": flip,
+        "turn": turn,
         "jitter": jitter,
         "mix": mix,
         "smoothing": smoothing,

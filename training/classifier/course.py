@@ -41,16 +41,20 @@ class Recipe:
     balance: float = 1.0  # 1: each class counts the same, 0: each picture does
     crop: float = 0.3
     flip: bool = True
+    turn: float = 10.0  # degrees
     jitter: float = 0.3
     mix: float = 0.5
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch < 2:
             raise ModelError(f"--epochs {self.epochs} of --batch {self.batch}: allowed are 1 and 2 or more")
-        shares = {"held-out": self.held_out, "smoothing": self.smoothing, "balance": self.balance, "mix": self.mix}
-        for name, value in {**shares, "crop": self.crop, "jitter": self.jitter}.items():
-            if not 0 <= value <= 1 or (name == "crop" and not value) or (name == "smoothing" and value == 1):
-                raise ModelError(f"--{name} {value:g}: allowed are shares from 0 to 1")
+        for name in ("held_out", "smoothing", "balance", "crop", "jitter", "mix"):
+            if not 0 <= (value := getattr(self, name)) <= 1:
+                raise ModelError(f"--{name.replace('_', '-')} {value:g}: allowed are shares from 0 to 1")
+        if not self.crop or not 0 <= self.turn <= 180:
+            raise ModelError(
+                f"--crop {self.crop:g} --turn {self.turn:g}: allowed are more than 0, and 0 to 180 degrees"
+            )
 
 
 class ClassifierCourse:
@@ -76,7 +80,9 @@ class ClassifierCourse:
             seed=recipe.seed,
             size=recipe.batch,
             spec=model.picture,
-            altering=Altering(crop=recipe.crop, flip=recipe.flip, jitter=recipe.jitter, mix=recipe.mix),
+            altering=Altering(
+                crop=recipe.crop, flip=recipe.flip, turn=recipe.turn, jitter=recipe.jitter, mix=recipe.mix
+            ),
             opened=opened,
         )
 

@@ -23,7 +23,9 @@ Opened = Callable[[bytes], Image.Image]  # an encoded picture -> RGB, upright; p
 
 _INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 _WIDER = math.log(4 / 3)  # of a cut's proportions, at most, as torchvision's RandomResizedCrop has it
-_GREY = np.array((0.299, 0.587, 0.114), np.float32)  # ITU-R 601-2, as Pillow's "L"
+# red, green, blue -> luma (ITU-R 601) and two axes of colour (NTSC's I and Q), about whose origin hues turn
+_YIQ = np.array(((0.299, 0.587, 0.114), (0.596, -0.274, -0.322), (0.211, -0.523, 0.312)))
+_MOST_HUE = math.pi / 2  # turned where colours change by all of themselves
 _ORDERS, _PICTURES, _BATCHES = 0, 1, 2  # what a seed's numbers are for
 
 
@@ -33,7 +35,8 @@ class Altering:
 
     crop: float  # least share of it that is cut out; 1: nothing is cut off
     flip: bool  # mirrored every other time
-    jitter: float  # brightness, contrast and saturation change by this share at most
+    turn: float  # degrees at most
+    jitter: float  # brightness, contrast, saturation and hue change by this share at most
     mix: float  # share of batches in which each picture has a part of another pasted in
 
 
@@ -98,12 +101,14 @@ class Batches:
 
 
 def altered(image: Image.Image, random: np.random.Generator, spec: PictureSpec, altering: Altering) -> Pixels:
-    """A part of an RGB picture, of any place, size and proportions, recoloured -> uint8 [height, width, 3]."""
+    """A part of an RGB picture by lot, mirrored, turned and recoloured -> uint8 [height, width, 3]."""
     box = _cut(random, image.size, spec, altering.crop)
     part = image.resize((spec.width, spec.height), _INTERPOLATIONS[spec.interpolation], box=box)
     pixels = np.asarray(part)
     if altering.flip and random.random() < 0.5:
         pixels = pixels[:, ::-1]
+    if altering.turn:
+        pixels = _turned(random, pixels, altering.turn)
     return _recoloured(random, pixels, altering.jitter) if altering.jitter else np.ascontiguousarray(pixels)
 
 
@@ -124,13 +129,22 @@ def _cut(
     return left, top, min(left + across, width), min(top + down, height)
 
 
+def _turned(random: np.random.Generator, pixels: Pixels, most_deg: float) -> Pixels:
+    """Turned about the middle; what comes in at the corners has the picture's mean colour."""
+    angle = float(random.uniform(-most_deg, most_deg))
+    mean = tuple(pixels.reshape(-1, 3).mean(0).round().astype(int).tolist())
+    return np.asarray(Image.fromarray(pixels).rotate(angle, Image.Resampling.BILINEAR, fillcolor=mean))
+
+
 def _recoloured(random: np.random.Generator, pixels: Pixels, most: float) -> Pixels:
-    brightness, contrast, saturation = random.uniform(max(0, 1 - most), 1 + most, 3).astype(np.float32)
-    lit = pixels * brightness
-    grey = lit @ _GREY
-    coloured = grey[:, :, None] + (lit - grey[:, :, None]) * saturation
-    middle = grey.mean()
-    found: Pixels = np.clip(middle + (coloured - middle) * contrast + 0.5, 0, 255).astype(np.uint8)
+    """Brightness, contrast, saturation and hue changed: all but contrast at once, by a matrix on colours."""
+    brightness, contrast, saturation = random.uniform(1 - most, 1 + most, 3)
+    hue = random.uniform(-most, most) * _MOST_HUE
+    along, across = saturation * math.cos(hue), saturation * math.sin(hue)
+    matrix = np.linalg.inv(_YIQ) @ np.array(((1, 0, 0), (0, along, -across), (0, across, along))) @ _YIQ
+    coloured = pixels @ (brightness * contrast * matrix.T).astype(np.float32)
+    middle = brightness * (pixels.reshape(-1, 3).mean(0) @ _YIQ[0])
+    found: Pixels = np.clip(coloured + np.float32((1 - contrast) * middle + 0.5), 0, 255).astype(np.uint8)
     return found
 
 

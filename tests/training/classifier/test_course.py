@@ -115,7 +115,7 @@ def test_a_mixed_picture_is_of_both_classes(shapes: Path, model: Model) -> None:
     ("changes", "said"),
     [
         ({"epochs": 0}, "--epochs 0 of --batch 8"),
-        ({"crop": 0.0}, "--crop 0: allowed are shares"),
+        ({"crop": 0.0}, "--crop 0 --turn 10: allowed are more than 0"),
         ({"mix": 1.5}, "--mix 1.5: allowed are shares"),
     ],
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from services.drawn_shapes import draw_shapes
@@ -21,8 +21,8 @@ from wire.errors import ModelError
 from wire.limits import Limits
 
 SPEC = PictureSpec(height=24, width=24, fit="stretch")
-PLAIN = Altering(crop=1.0, flip=False, jitter=0.0, mix=0.0)
-STRONG = Altering(crop=0.3, flip=True, jitter=0.5, mix=0.5)
+PLAIN = Altering(crop=1.0, flip=False, turn=0.0, jitter=0.0, mix=0.0)
+STRONG = Altering(crop=0.3, flip=True, turn=10.0, jitter=0.5, mix=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +92,7 @@ def test_unaltered_it_is_what_is_served(fit: str, shapes: Path) -> None:
     assert (altered(picture, np.random.default_rng(1), spec, PLAIN) == served).all()
 
 
+@settings(deadline=None)
 @given(
     st.tuples(st.integers(1, 90), st.integers(1, 90)),
     st.integers(0, 2**32),
@@ -101,15 +102,25 @@ def test_unaltered_it_is_what_is_served(fit: str, shapes: Path) -> None:
 )
 def test_any_picture_can_be_altered(size: tuple[int, int], seed: int, crop: float, jitter: float, fit: str) -> None:
     image = Image.new("RGB", size, (200, 30, 90))
-    spec = replace(SPEC, fit=fit)
+    altering = Altering(crop=crop, flip=True, turn=30, jitter=jitter, mix=0)
 
-    pixels = altered(image, np.random.default_rng(seed), spec, Altering(crop=crop, flip=True, jitter=jitter, mix=0))
+    pixels = altered(image, np.random.default_rng(seed), replace(SPEC, fit=fit), altering)
 
     assert pixels.shape == (24, 24, 3)
     assert pixels.dtype == np.uint8
     assert pixels.flags.c_contiguous
     if not jitter:
         assert (pixels == (200, 30, 90)).all()
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32), st.floats(0.01, 1))
+def test_what_is_grey_stays_grey(seed: int, jitter: float) -> None:
+    image = Image.effect_noise((24, 24), 60).convert("RGB")
+
+    pixels = altered(image, np.random.default_rng(seed), SPEC, replace(PLAIN, jitter=jitter)).astype(int)
+
+    assert np.abs(pixels - pixels.mean(2, keepdims=True)).max() <= 1
 
 
 def test_a_damaged_picture_is_named(tmp_path: Path, batches: Batches) -> None:
