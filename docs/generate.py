@@ -30,9 +30,10 @@ _FOLDERS = {
     "shardline": "the command; one file a subcommand",
     "releases": "a bundle on a cluster: rolled out, proved, rolled back",
     "manifests": "bundle → KServe YAML, checked without a cluster, run here as processes",
+    "formats": "the same shards for other servers, and their archives taken over",
     "predictors": "what runs in a pod: transformer and shard servers",
     "client": "the script that asks, from anywhere; the door to a cluster",
-    "training": "what a detector learns from, drawn",
+    "training": "what is learnt, from what, and how good it is",
     "partition": "model → shards: capture, plan, cut, run, verify; torch",
     "tasks": "tensors → v1 reply",
     "storage": "bundles on disk and in buckets",
@@ -40,7 +41,7 @@ _FOLDERS = {
     "benchmarks": "what is measured, and how",
     "docker": "images of shard, transformer and client",
     "docs": "pages, and decisions in adr/",
-    "examples": "the demo",
+    "examples": "the demo, and paths from one's own files to a served model",
     "tests": "mirrors the folders above, and more",
 }
 

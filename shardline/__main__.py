@@ -10,7 +10,9 @@ from shardline.commands import (
     deploy,
     emulator,
     evaluate,
+    export,
     gs,
+    importing,
     index,
     lint,
     plan,
@@ -39,7 +41,7 @@ app = typer.Typer(
 )
 for module in (build, index, plan, verify, push, pull, gs, render, lint, up, deploy, status, rollback, undeploy):
     module.register(app)
-for module in (emulator, request, samples, plates, evaluate, train):
+for module in (emulator, request, samples, plates, evaluate, train, export, importing):
     module.register(app)
 
 

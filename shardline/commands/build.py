@@ -75,7 +75,7 @@ def build(
     from shardline.samples import golden_picture
     from shardline.tables import bundle_table
 
-    bundle_name = _name(name or out_folder.name)
+    named = bundle_name(name or out_folder.name)
     targets = tuple(dict.fromkeys(part.strip() for part in compile_for.split(","))) if compile_for else ()
     check_targets(targets)
     if embed and task not in (None, "retrieve"):
@@ -97,12 +97,12 @@ def build(
     )
     options = BuildOptions(**asked, precision=precision, targets=targets)
     golden = golden_picture(pixels[0], loaded.picture)
-    bundle, _ = build_bundle(loaded, bundle_name, pixels, options, out_folder, say, golden=golden)
+    bundle, _ = build_bundle(loaded, named, pixels, options, out_folder, say, golden=golden)
     out.print(bundle_table(bundle))
     out.print(f"{out_folder}: {bundle.name} {bundle.digest}")
 
 
-def _name(text: str) -> str:
+def bundle_name(text: str) -> str:
     name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
     if not NAME_PATTERN.fullmatch(name):
         raise BundleError(f"{text!r} cannot name Kubernetes objects: begin with a letter, or give --name")

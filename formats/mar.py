@@ -1,0 +1,216 @@
+"""A bundle's shards and whole as TorchServe's archives, with what starts a server and asks it.
+
+    model-store/NAME-0.mar …   one archive a shard, and NAME.mar with the whole
+    config.properties          addresses on loopback, sizes of bodies, workers and batches of each model
+    README.md                  the commands
+
+An archive is self-contained: the part as TorchScript, its description and golden input, the handler, and the modules of
+this project that the handler needs (formats/carried.py). torch-model-archiver, TorchServe's own tool, puts it together.
+"""
+
+import json
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import requires
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from formats.carried import foreign, write_carried
+from formats.folder import writing_folder
+from formats.parts import Part, parts_of
+from formats.torchscript import save_torchscript
+from partition.planning import Progress
+from storage.bundle import BUNDLE_FILE, STAGE_FILE
+from storage.bundle_folder import read_bundle
+from wire.errors import FormatError
+
+STORE = "model-store"
+CONFIG_FILE = "config.properties"
+README_FILE = "README.md"
+_HANDLER = Path(__file__).with_name("torchserve_handler.py")
+_HANDLER_NEEDS = (
+    "partition.golden",
+    "partition.runtime",
+    "predictors.picture",
+    "storage.bundle",
+    "tasks.registry",
+    "tasks.request",
+    "wire.errors",
+    "wire.frame",
+    "wire.v1",
+)
+_TASKS = ("classify", "plates")  # a retrieval's index is no part of an archive
+_DISTRIBUTIONS = {"PIL": "pillow", "ml_dtypes": "ml-dtypes"}  # whose names are not those of their modules
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions:
+    """What TorchServe does with each model: its `minWorkers`, `batchSize`, `maxBatchDelay` and `responseTimeout`."""
+
+    workers: int = 1
+    batch: int = 1
+    delay_ms: int = 10
+    timeout_s: int = 120
+    port: int = 8080  # inference; management and metrics on the two above
+
+
+def export_torchserve(folder: Path, out: Path, options: ServeOptions, say: Progress = lambda _: None) -> list[str]:
+    """Write model store, config.properties and README.md into `out`; -> the models' names, the shards' first.
+
+    Raises:
+        BundleError: the bundle cannot be read.
+        FormatError: TorchScript does not take a part, the task needs more than an archive holds, torch-model-archiver
+            is not installed or fails, or `out` is there already.
+    """
+    bundle = read_bundle(folder)
+    if bundle.task.name not in _TASKS:
+        raise FormatError(
+            f"the bundle's task is {bundle.task.name}, whose index no archive holds; allowed: {', '.join(_TASKS)}"
+        )
+    names = []
+    with writing_folder(out) as draft:
+        (draft / STORE).mkdir()
+        for part in parts_of(folder):
+            say(f"archiving {part.name}")
+            with TemporaryDirectory(dir=draft) as scratch:
+                _archive(part, Path(scratch), draft / STORE)
+            names.append(part.name)
+        (draft / CONFIG_FILE).write_text(config(names, options, bundle.limits.body_bytes))
+        stages = names[: len(bundle.stages)]
+        (draft / README_FILE).write_text(_readme(stages, bundle.name, bundle.torch_version, options))
+    return names
+
+
+def config(names: Sequence[str], options: ServeOptions, body_bytes: int) -> str:
+    """config.properties; paths in it are relative to the folder that TorchServe is started in."""
+    models = {
+        name: {
+            "1.0": {
+                "defaultVersion": True,
+                "marName": f"{name}.mar",
+                "minWorkers": options.workers,
+                "maxWorkers": options.workers,
+                "batchSize": options.batch,
+                "maxBatchDelay": options.delay_ms,
+                "responseTimeout": options.timeout_s,
+            }
+        }
+        for name in names
+    }
+    addresses = [
+        f"{what}_address=http://127.0.0.1:{options.port + offset}"
+        for offset, what in enumerate(("inference", "management", "metrics"))
+    ]
+    lines = [
+        *addresses,
+        f"model_store={STORE}",
+        "load_models=" + ",".join(f"{name}.mar" for name in names),
+        f"max_request_size={body_bytes}",
+        f"max_response_size={body_bytes}",
+        f"default_workers_per_model={options.workers}",
+        f"models={json.dumps(models, separators=(',', ':'))}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def requirements() -> list[str]:
+    """What the handler's process needs beside torch, with the bounds that Shardline itself has."""
+    wanted = {_DISTRIBUTIONS.get(name, name) for name in foreign(_HANDLER_NEEDS)} - {"torch"}
+    bounds = [line for line in requires("shardline") or () if ";" not in line]
+    return sorted(line for line in bounds for name in wanted if _name(line) == name)
+
+
+def _name(requirement: str) -> str:
+    return requirement.split("<")[0].split(">")[0].split("=")[0].split("[")[0].strip()
+
+
+def _archive(part: Part, scratch: Path, store: Path) -> None:
+    model, carried = scratch / "model.pt", scratch / "shardline_parts.zip"
+    save_torchscript(part, model)
+    write_carried(carried, _HANDLER_NEEDS)
+    (scratch / BUNDLE_FILE).write_bytes(part.bundle.to_json())
+    (scratch / STAGE_FILE).write_text(json.dumps({"stage": part.stage.index}) + "\n")
+    part.golden.save(scratch)
+    (scratch / "requirements.txt").write_text("\n".join(requirements()) + "\n")
+    extra = sorted(path for path in scratch.iterdir() if path not in (model, scratch / "requirements.txt"))
+    with _archiver() as (archiver, settings):
+        archiver.generate_model_archive(
+            settings(
+                model_name=part.name,
+                version="1.0",
+                serialized_file=str(model),
+                handler=str(_HANDLER),
+                extra_files=",".join(map(str, extra)),
+                requirements_file=str(scratch / "requirements.txt"),
+                export_path=str(store),
+            )
+        )
+
+
+@contextmanager
+def _archiver() -> Iterator[tuple[Any, Any]]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it leaves a file of its own open when it is imported
+            from model_archiver import ModelArchiver, ModelArchiverConfig
+            from model_archiver.model_archiver_error import ModelArchiverError
+    except ImportError as exc:
+        raise FormatError("torch-model-archiver is not installed: pip install 'shardline[export]'") from exc
+    try:
+        yield ModelArchiver, ModelArchiverConfig
+    except (ModelArchiverError, OSError) as exc:
+        raise FormatError(f"torch-model-archiver fails: {exc}") from exc
+
+
+def _readme(stages: Sequence[str], whole: str, torch_version: str, options: ServeOptions) -> str:
+    release = ".".join(torch_version.split(".")[:2])
+    url = f"http://127.0.0.1:{options.port}/predictions"
+    needs = " ".join(f"'{line}'" for line in requirements())
+    text = f"""\
+# {whole} for TorchServe
+
+Written by `shardline export torchserve`. `{STORE}/{whole}.mar` is the whole model{_and_shards(stages)}
+
+TorchServe needs Java 17; in its Python environment, torch {release} as the models were made with, and:
+
+```sh
+pip install torchserve==0.12.0 'setuptools<81' pyyaml 'torch=={release}.*' {needs}
+```
+
+Start it in this folder, and stop it again with `torchserve --stop`:
+
+```sh
+torchserve --start --ncs --disable-token-auth --ts-config {CONFIG_FILE}
+```
+
+Everything listens on loopback. Leave `--disable-token-auth` out where others can reach it: requests then need the token
+in `key_file.json`.
+
+Post a picture (JPEG, PNG, WebP, GIF, BMP or TIFF), or v1 JSON:
+
+```sh
+curl -T picture.jpg {url}/{whole}
+```
+"""
+    return text if len(stages) == 1 else text + _in_turn(stages, url)
+
+
+def _and_shards(stages: Sequence[str]) -> str:
+    return "." if len(stages) == 1 else f",\n`{stages[0]}` to `{stages[-1]}` are its {len(stages)} shards."
+
+
+def _in_turn(stages: Sequence[str], url: str) -> str:
+    first, *between, last = stages
+    pipes = [f"curl --silent -T picture.jpg {url}/{first}"]
+    pipes += [f"curl --silent -T - {url}/{name}" for name in (*between, last)]
+    command = " \\\n  | ".join(pipes)
+    return f"""
+Or through the shards in turn; each answers with what the next one takes, safetensors bytes:
+
+```sh
+{command}
+```
+"""

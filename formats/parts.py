@@ -1,0 +1,110 @@
+"""What is handed over of a bundle: its shards one by one, and the whole.
+
+Each part comes with real inputs at several batch sizes and what its exported program gives for them, so that whatever
+is made of it can be proved before it is written.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.export import ExportedProgram
+from torch.utils._pytree import tree_leaves
+
+from partition.golden import Golden
+from partition.layout import to_numpy, to_torch
+from partition.program import runnable
+from partition.runtime import check_torch_version, load_program
+from storage.bundle import SHARD_FILE, WHOLE_FILE, Bundle, Stage, stage_folder
+from storage.bundle_folder import read_bundle
+
+TRACED_BATCH = 2  # tracers take sizes of 0 and 1 for constants
+BATCHES = (1, TRACED_BATCH, 3)
+
+Tensors = tuple[torch.Tensor, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One shard, or the whole.
+
+    Attributes:
+        name: the bundle's, for the whole and an only shard; else with the stage's number behind it.
+        bundle: what a server of this part must know. For the whole it has one stage, `stage`, and so another digest.
+        stage: what goes in and comes out.
+        golden: one input and what the stage gave for it when the bundle was built.
+        examples: batch size -> inputs with the strides that they have inside the whole, and the program's outputs.
+    """
+
+    name: str
+    bundle: Bundle
+    stage: Stage
+    program: ExportedProgram
+    golden: Golden
+    examples: Mapping[int, tuple[Tensors, Tensors]]
+
+    @property
+    def is_whole(self) -> bool:
+        return len(self.bundle.stages) == 1
+
+
+def parts_of(folder: Path, *, whole: bool = True) -> Iterator[Part]:
+    """The shards of the bundle at `folder`, first to last, then the whole if it is wanted, there and not the only one.
+
+    Raises:
+        BundleError: the bundle is incomplete, altered, or of another release of torch.
+    """
+    bundle = read_bundle(folder)
+    check_torch_version(bundle.torch_version)
+    goldens = [Golden.load(folder / stage_folder(stage.index)) for stage in bundle.stages]
+    pixels = {batch: _pixels(goldens[0], batch) for batch in BATCHES}
+    values: Mapping[int, Tensors] = pixels
+    for stage, golden in zip(bundle.stages, goldens, strict=True):
+        name = f"{bundle.name}-{stage.index}" if len(bundle.stages) > 1 else bundle.name
+        program = load_program(folder / stage_folder(stage.index) / SHARD_FILE)
+        part = _part(name, bundle, stage, program, golden, values)
+        yield part
+        values = {batch: _across(outputs, stage) for batch, (_, outputs) in part.examples.items()}
+    if whole and len(bundle.stages) > 1 and (folder / WHOLE_FILE).is_file():
+        alone = _as_one(bundle)
+        golden = Golden(goldens[0].inputs, goldens[-1].outputs)
+        yield _part(bundle.name, alone, alone.stages[0], load_program(folder / WHOLE_FILE), golden, pixels)
+
+
+def _part(
+    name: str, bundle: Bundle, stage: Stage, program: ExportedProgram, golden: Golden, inputs: Mapping[int, Tensors]
+) -> Part:
+    module = runnable(program)
+    with torch.inference_mode():
+        examples = {batch: (given, tuple(tree_leaves(module(*given)))) for batch, given in inputs.items()}
+    return Part(name=name, bundle=bundle, stage=stage, program=program, golden=golden, examples=examples)
+
+
+def _pixels(golden: Golden, batch: int) -> Tensors:
+    """The golden picture, then its mirror images: uint8 [batch, 3, height, width]."""
+    [picture] = golden.inputs.values()
+    different = [picture, picture[..., ::-1], picture[..., ::-1, :]]
+    return (torch.from_numpy(np.ascontiguousarray(np.concatenate(different[:batch]))),)
+
+
+def _across(values: Tensors, stage: Stage) -> Tensors:
+    """A stage's outputs as the next one gets them: through a frame, with the strides that the whole has there."""
+    return tuple(to_torch(to_numpy(value, spec), spec) for value, spec in zip(values, stage.outputs, strict=True))
+
+
+def _as_one(bundle: Bundle) -> Bundle:
+    """The bundle that the whole alone would be; it is the reference, in fp32 whatever the shards are in."""
+    first, last = bundle.stages[0], bundle.stages[-1]
+    stage = replace(
+        last,
+        index=0,
+        inputs=first.inputs,
+        model_ms=round(sum(each.model_ms for each in bundle.stages), 3),
+        weight_bytes=sum(each.weight_bytes for each in bundle.stages),
+        compiled=(),
+    )
+    return replace(
+        bundle, stages=(stage,), files={}, precision="fp32", portable_tolerance=None, compiled_tolerance=None
+    )

@@ -1,0 +1,178 @@
+"""A model out of TorchServe's archive: what `shardline build` would be given.
+
+Three ways, by what the archive holds and what the user vouches for:
+    eager, and the user names the model   the user's own class, with the archive's weights, read as plain tensors
+    eager, trusted                        the class in the archive's own Python file, which is run
+    TorchScript, trusted                  torch's converter makes an exported program of it: the script is a program
+
+A handler is never run. `image_classifier` is known: what it does to a picture is what a bundle's transformer does with
+the settings below. A handler of one's own that does the same to a picture, with other sizes or numbers, is taken over
+by saying so.
+"""
+
+import importlib
+import inspect
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from torch import nn
+
+from formats.torchserve_archive import Archive, unpack, unpack_all
+from partition.models import IMAGENET_MEAN, IMAGENET_STD, Model, load_model
+from partition.program import one_line, runnable
+from storage.bundle import PictureSpec
+from wire.errors import FormatError
+
+IMAGE_CLASSIFIER = "image_classifier"
+# ts/torch_handler/image_classifier.py of TorchServe 0.12: Resize(256), CenterCrop(224), ToTensor, Normalize
+CLASSIFIER_PICTURE = PictureSpec(height=224, width=224, fit="crop", resize=256, interpolation="bilinear")
+_TRACED_BATCH = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taking:
+    """What the user says of an archive.
+
+    Attributes:
+        model: the eager model's reference, as `shardline build` takes it; None: the archive's own, if it is trusted.
+        trust: code out of the archive may be run.
+        handler: what the archive's handler does, where it is a file of the user's own.
+        picture: what the handler makes of a picture; so are `mean` and `std`.
+    """
+
+    model: str | None = None
+    trust: bool = False
+    handler: str | None = None
+    picture: PictureSpec = CLASSIFIER_PICTURE
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+
+def take_over(archive: Archive, taking: Taking) -> Model:
+    """The archive's model with its weights, labels and pictures.
+
+    Raises:
+        FormatError: another handler, code that would have to be run without `trust`, or an archive that does not hold
+            what it says.
+        ModelError: the weights are not plain tensors, or do not fit the model.
+    """
+    _check_handler(archive, taking.handler)
+    with TemporaryDirectory() as scratch:
+        if archive.kind == "torchscript":
+            model = _from_torchscript(archive, taking, Path(scratch))
+        elif taking.model is not None:
+            model = load_model(taking.model, str(_weights(archive, Path(scratch))))
+        else:
+            model = _from_own_class(archive, taking, Path(scratch))
+    return replace(
+        model,
+        reference=taking.model or f"{archive.path.name}",
+        weights=f"{archive.serialized} of {archive.path.name}",
+        picture=taking.picture,
+        mean=taking.mean,
+        std=taking.std,
+        labels=archive.labels,
+    )
+
+
+def _check_handler(archive: Archive, said: str | None) -> None:
+    found = said or archive.handler_name
+    if found == IMAGE_CLASSIFIER:
+        return
+    own = archive.handler_name.endswith(".py")
+    remedy = (
+        f"if it prepares pictures as {IMAGE_CLASSIFIER} does, say --handler {IMAGE_CLASSIFIER} (with --size, --mean … "
+        "where they differ), else follow docs/moving-from-torchserve.md"
+        if own
+        else "only classifiers of pictures are taken over by this command"
+    )
+    raise FormatError(f"{archive.path} has the handler {found!r}; taken over is {IMAGE_CLASSIFIER}: {remedy}")
+
+
+def _weights(archive: Archive, scratch: Path) -> Path:
+    """The state dict under a name by which it is known as a file; it is read as plain tensors alone."""
+    return unpack(archive, archive.serialized, scratch).rename(scratch / "weights.pt")
+
+
+def _from_own_class(archive: Archive, taking: Taking, scratch: Path) -> Model:
+    assert archive.model_file is not None
+    if not taking.trust:
+        raise FormatError(
+            f"{archive.path} has its model's code in {archive.model_file}, which would be run: name the model yourself "
+            "(--model torchvision:resnet18 or package.module:factory), or say --trust if you trust the archive"
+        )
+    unpack_all(archive, scratch)
+    weights = (scratch / archive.serialized).rename(scratch / "weights.pt")
+    with _importable(scratch):
+        module = Path(archive.model_file).stem
+        return load_model(f"{module}:{_only_class(module, archive)}", str(weights))
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+
+
+def _only_class(name: str, archive: Archive) -> str:
+    """TorchServe takes the one class of the file."""
+    try:
+        module = importlib.import_module(name)
+    except Exception as exc:  # the user's code
+        raise FormatError(f"{archive.path}: {archive.model_file} cannot be imported: {one_line(exc)}") from exc
+    classes = [
+        key
+        for key, each in inspect.getmembers(module, inspect.isclass)
+        if each.__module__ == name and issubclass(each, nn.Module)
+    ]
+    if len(classes) != 1:
+        raise FormatError(
+            f"{archive.path}: {archive.model_file} has the models {', '.join(classes) or 'none'}; TorchServe takes "
+            "exactly one: name it with --model package.module:factory"
+        )
+    return classes[0]
+
+
+def _from_torchscript(archive: Archive, taking: Taking, scratch: Path) -> Model:
+    if taking.model is not None:
+        raise FormatError(f"{archive.path} is TorchScript, which holds the model too: leave --model out")
+    if not taking.trust:
+        raise FormatError(
+            f"{archive.path} is TorchScript, which is a program: say --trust if you trust the archive, or make a "
+            "bundle of the model and its weights with shardline build"
+        )
+    path = unpack(archive, archive.serialized, scratch)
+    try:
+        script = torch.jit.load(str(path), map_location="cpu").eval()
+        module = _converted(script, taking.picture)
+    except Exception as exc:  # a loader and a converter of many parts: they raise whatever they like
+        raise FormatError(
+            f"{archive.path}: {archive.serialized} cannot be made an exported program ({one_line(exc)}): build the "
+            "bundle of the model's Python and its weights, see docs/moving-from-torchserve.md"
+        ) from exc
+    return Model(
+        reference=archive.path.name,
+        weights=archive.serialized,
+        module=module,
+        picture=taking.picture,
+        mean=taking.mean,
+        std=taking.std,
+    )
+
+
+def _converted(script: torch.jit.ScriptModule, picture: PictureSpec) -> nn.Module:
+    from torch._export.converter import TS2EPConverter  # slow, and torch's own: it has no public name
+
+    example = torch.zeros(_TRACED_BATCH, 3, picture.height, picture.width)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # torch warns about its own internals
+        return runnable(TS2EPConverter(script, (example,)).convert())

@@ -1,0 +1,218 @@
+"""A bundle as Triton's model repository: a model a shard, and an ensemble that chains them under the bundle's name.
+
+    NAME-0/config.pbtxt, NAME-0/1/model.pt     a shard in TorchScript, for Triton's PyTorch backend; or
+    NAME-0/config.pbtxt, NAME-0/1/model.onnx   in ONNX, for its ONNX Runtime backend, where torch.onnx takes the shard
+    NAME/config.pbtxt, NAME/1/                 the ensemble; a bundle with one stage has that one model in its place
+
+Triton hands tensors on as they are in the order of their dimensions, so where the whole model has a tensor turned in
+memory, last digits may differ from the bundle's; the exporter proves each model with tensors as Triton has them.
+
+The PyTorch backend knows tensors by position: their names end in `__0`, `__1`. The ensemble's own inputs and outputs
+have the bundle's names. Names, data types and dims follow Triton's docs/user_guide/model_configuration.md, ensembles
+its docs/user_guide/ensemble_models.md.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from formats.folder import writing_folder
+from formats.onnx_file import MOST_RELATIVE_ERROR, save_onnx
+from formats.parts import Part, parts_of
+from formats.pbtxt import Enum, pbtxt
+from formats.torchscript import save_torchscript
+from partition.agreement import relative_error
+from partition.layout import as_numpy
+from partition.planning import Progress
+from storage.bundle import Bundle, TensorSpec
+from storage.bundle_folder import read_bundle
+from wire.errors import FormatError
+
+Platform = Literal["torchscript", "onnx"]
+
+CONFIG_FILE = "config.pbtxt"
+LABELS_FILE = "labels.txt"
+_VERSION = "1"
+_FILES: Mapping[Platform, str] = {"torchscript": "model.pt", "onnx": "model.onnx"}
+_PLATFORMS: Mapping[Platform, str] = {"torchscript": "pytorch_libtorch", "onnx": "onnxruntime_onnx"}
+_TYPES = {
+    "BOOL": "TYPE_BOOL",
+    "U8": "TYPE_UINT8",
+    "I8": "TYPE_INT8",
+    "I16": "TYPE_INT16",
+    "I32": "TYPE_INT32",
+    "I64": "TYPE_INT64",
+    "F16": "TYPE_FP16",
+    "F32": "TYPE_FP32",
+    "F64": "TYPE_FP64",
+}
+_NOT_IN_PYTORCH = frozenset({"F16"})  # Triton's table of data types has no half floats for that backend
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TritonOptions:
+    """`batch` is the most instances that a model runs at once, `instances` how many copies of it run side by side."""
+
+    platform: Platform = "torchscript"
+    batch: int = 8
+    delay_us: int = 1000
+    instances: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """One model of the repository, how far its outputs were off, and why it is not of the platform asked for."""
+
+    name: str
+    platform: Platform
+    relative_error: float
+    reason: str = ""
+
+
+def export_triton(folder: Path, out: Path, options: TritonOptions, say: Progress = lambda _: None) -> list[Made]:
+    """Write the repository into `out`; -> the shards' models, first to last.
+
+    Raises:
+        BundleError: the bundle cannot be read.
+        FormatError: a tensor's dtype that the backend has not, a shard that no form takes, or `out` is there already.
+    """
+    bundle = read_bundle(folder)
+    _check_dtypes(bundle, options.platform)
+    batched = _is_batched(bundle)
+    made = []
+    with writing_folder(out) as draft:
+        for part in parts_of(folder, whole=False):
+            say(f"{part.name} for Triton")
+            model = _save(part, draft / part.name / _VERSION, options.platform)
+            made.append(model)
+            document = model_config(part, model.platform, options, batched=batched)
+            (draft / part.name / CONFIG_FILE).write_text(pbtxt(document))
+        if _has_labels(bundle):
+            (draft / made[-1].name / LABELS_FILE).write_text("\n".join(bundle.task.labels) + "\n")
+        if len(made) > 1:
+            (draft / bundle.name / _VERSION).mkdir(parents=True)
+            document = ensemble_config(bundle, made, options, batched=batched)
+            (draft / bundle.name / CONFIG_FILE).write_text(pbtxt(document))
+    return made
+
+
+def model_config(part: Part, platform: Platform, options: TritonOptions, *, batched: bool) -> dict[str, Any]:
+    """One shard's config.pbtxt, as plain values."""
+    outputs = _tensors(part.stage.outputs, platform, batched=batched)
+    last = part.stage.index == len(part.bundle.stages) - 1
+    if last and _has_labels(part.bundle):
+        logits = next(place for place, spec in enumerate(part.stage.outputs) if len(spec.shape) == 2)
+        outputs[logits]["label_filename"] = LABELS_FILE
+    scheduler = {"dynamic_batching": {"max_queue_delay_microseconds": options.delay_us}} if batched else {}
+    return {
+        "name": part.name,
+        "platform": _PLATFORMS[platform],
+        "max_batch_size": options.batch if batched else 0,
+        "input": _tensors(part.stage.inputs, platform, batched=batched),
+        "output": outputs,
+        **scheduler,
+        "instance_group": [{"count": options.instances, "kind": Enum("KIND_CPU")}],
+    }
+
+
+def ensemble_config(bundle: Bundle, made: Sequence[Made], options: TritonOptions, *, batched: bool) -> dict[str, Any]:
+    """The ensemble's config.pbtxt: what one shard gives is mapped to what the next one takes."""
+    first, last = bundle.stages[0], bundle.stages[-1]
+    steps = [
+        {
+            "model_name": model.name,
+            "model_version": -1,
+            "input_map": _map(stage.inputs, model.platform, "" if stage is first else f"_into_{stage.index}"),
+            "output_map": _map(stage.outputs, model.platform, "" if stage is last else f"_into_{stage.index + 1}"),
+        }
+        for model, stage in zip(made, bundle.stages, strict=True)
+    ]
+    return {
+        "name": bundle.name,
+        "platform": "ensemble",
+        "max_batch_size": options.batch if batched else 0,
+        "input": _tensors(first.inputs, "onnx", batched=batched),
+        "output": _tensors(last.outputs, "onnx", batched=batched),
+        "ensemble_scheduling": {"step": steps},
+    }
+
+
+def _map(specs: Sequence[TensorSpec], platform: Platform, cut: str) -> list[dict[str, str]]:
+    """A model's names -> the ensemble's, which tell a tensor that passes through a shard from itself before it."""
+    return [{"key": _name(spec, place, platform), "value": f"{spec.name}{cut}"} for place, spec in enumerate(specs)]
+
+
+def _name(spec: TensorSpec, place: int, platform: Platform) -> str:
+    return f"{spec.name}__{place}" if platform == "torchscript" else spec.name
+
+
+def _tensors(specs: Sequence[TensorSpec], platform: Platform, *, batched: bool) -> list[dict[str, Any]]:
+    return [
+        {"name": _name(spec, place, platform), "data_type": Enum(_TYPES[spec.dtype]), **_dims(spec, batched=batched)}
+        for place, spec in enumerate(specs)
+    ]
+
+
+def _dims(spec: TensorSpec, *, batched: bool) -> dict[str, Any]:
+    """Without the batch where Triton batches; a dimension that grows with the batch is -1 where it does not."""
+    dims = [-1 if isinstance(dim, str) else dim for dim in spec.shape][batched:]
+    return {"dims": dims} if dims else {"dims": [1], "reshape": {"shape": []}}
+
+
+def _has_labels(bundle: Bundle) -> bool:
+    """Do Triton's classifications have names? It counts the values of one output, and names the highest."""
+    return bundle.task.name == "classify" and bool(bundle.task.labels)
+
+
+def _is_batched(bundle: Bundle) -> bool:
+    """Triton's batches: every tensor has the batch as its first dimension, and in no other. One model that has not
+    stops all, since an ensemble that batches takes none that does not."""
+    specs = [spec for stage in bundle.stages for spec in stage.inputs + stage.outputs]
+    return all(spec.shape[:1] == ("batch",) and all(isinstance(dim, int) for dim in spec.shape[1:]) for spec in specs)
+
+
+def _check_dtypes(bundle: Bundle, platform: Platform) -> None:
+    missing = _NOT_IN_PYTORCH if platform == "torchscript" else frozenset()
+    for stage in bundle.stages:
+        for spec in stage.inputs + stage.outputs:
+            if spec.dtype not in _TYPES or spec.dtype in missing:
+                raise FormatError(
+                    f"{spec.name} of stage {stage.index} is {spec.dtype}, which Triton's backend for {platform} does "
+                    "not take: build the bundle in fp32 (fp16 with --platform onnx)"
+                )
+
+
+def _save(part: Part, folder: Path, platform: Platform) -> Made:
+    """In the form asked for, or else in TorchScript."""
+    folder.mkdir(parents=True)
+    reason = ""
+    if platform == "onnx":
+        try:
+            error = save_onnx(part, folder / _FILES["onnx"])
+            return Made(name=part.name, platform="onnx", relative_error=error)
+        except FormatError as exc:
+            if any(spec.dtype in _NOT_IN_PYTORCH for spec in part.stage.inputs + part.stage.outputs):
+                raise
+            reason = str(exc)
+    path = folder / _FILES["torchscript"]
+    save_torchscript(part, path)
+    return Made(name=part.name, platform="torchscript", relative_error=_error_when_packed(part, path), reason=reason)
+
+
+def _error_when_packed(part: Part, path: Path) -> float:
+    """How far the outputs move when the inputs lie in the order of their dimensions, as Triton has them."""
+    script: Any = torch.jit.load(str(path))
+    errors = [0.0]
+    for inputs, expected in part.examples.values():
+        with torch.inference_mode():
+            found = script(*(value.contiguous() for value in inputs))
+        errors += [relative_error(as_numpy(one), as_numpy(other)) for one, other in zip(found, expected, strict=True)]
+    allowed = MOST_RELATIVE_ERROR["fp32"]
+    if not max(errors) <= allowed:
+        raise FormatError(
+            f"{part.name} with packed inputs is off by {max(errors):.3g} of the largest value; allowed is {allowed:g}"
+        )
+    return max(errors)
