@@ -1,6 +1,6 @@
 """From a folder of pictures to a served classifier: train, build, verify, render, up, ask.
 
-    python examples/classifier.py FOLDER [--stages 2] [-- options of `shardline train classifier`]
+    python examples/classifier.py FOLDER [--stages 2] [options of `shardline train classifier`]
 
 FOLDER holds train/CLASS/*.jpg and test/CLASS/*.jpg. Each command is printed before it runs; what comes out lies in
 trained/NAME, bundles/NAME and manifests-out/, NAME being the folder's. A training that is there already goes on. The
@@ -15,15 +15,16 @@ from demo import answer, free_port, run, started  # the other example, in this f
 
 
 def main() -> None:
-    parser = ArgumentParser(description="Train a classifier on a folder of pictures and serve it in stages.")
+    parser = ArgumentParser(
+        description="Train a classifier on a folder of pictures and serve it in stages.", allow_abbrev=False
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--stages", type=int, default=2)
-    parser.add_argument("options", nargs="*", help="of `shardline train classifier`, behind --")
-    arguments = parser.parse_args()
+    arguments, options = parser.parse_known_args()
     name = arguments.folder.resolve().name.lower().replace("_", "-")
     trained, bundle = Path("trained") / name, Path("bundles") / name
 
-    begun = ("--resume",) if (trained / "last.pt").exists() else ("--data", str(arguments.folder), *arguments.options)
+    begun = ("--resume",) if (trained / "last.pt").exists() else ("--data", str(arguments.folder), *options)
     described = answer("train", "classifier", "--out", str(trained), *begun)
     pictures = ("--pictures", str(arguments.folder / "train"))
     run("build", described, "--stages", str(arguments.stages), "--out", str(bundle), *pictures)
