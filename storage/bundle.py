@@ -10,6 +10,7 @@
     stages/0/golden.safetensors  one input of this stage and what it gave: warms the server up and proves it
     stages/0/compiled/cpu/…      the shard compiled for one kind of machine, if that was asked for
     stages/1/…
+    stages/K-1/index.faiss, …    what the last stage of a bundle for retrieval looks pictures up in
 
 Trust goes one way: whoever names a bundle's digest (a manifest, a frame) fixes the bytes of bundle.json, which fixes
 the sha256 and size of every other file. `stage.json` is only a pointer: if it lies, the digests do not fit.

@@ -200,11 +200,6 @@ def reply(request: Request) -> list[dict[str, object]]:
     k = _whole(request.parameters, "k", MOST_K) or K
     effort = _effort(request.parameters, entries.kind, request.index.most_effort)
     vectors = embeddings(request.outputs)
-    broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-    if broken.size:
-        raise ShardlineError(
-            f"the model gave NaN or infinity for instance {broken[0]}: its weights or its precision are at fault"
-        )
     return [_prediction(found, entries) for found in request.index.search(vectors, k, effort)]
 
 
@@ -222,14 +217,24 @@ def embeddings(outputs: Outputs) -> Vectors:
 
     Raises:
         BundleError: there is none.
+        ShardlineError: NaN or infinity in it.
     """
     for array in outputs.values():
         if array.ndim == 2 and array.shape[1] > 0 and array.dtype.kind == "f":
-            return array.astype(np.float32)
+            return _finite(array.astype(np.float32))
     found = ", ".join(f"{name} {array.dtype}{list(array.shape)}" for name, array in outputs.items())
     raise BundleError(
         f"the model's outputs are {found or 'none'}; retrieve needs float [batch, width]: build with another task"
     )
+
+
+def _finite(vectors: Vectors) -> Vectors:
+    broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if broken.size:
+        raise ShardlineError(
+            f"the model gave NaN or infinity for instance {broken[0]}: its weights or its precision are at fault"
+        )
+    return vectors
 
 
 def _effort(parameters: Mapping[str, object], kind: Kind, most: int) -> int | None:

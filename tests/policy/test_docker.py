@@ -23,8 +23,8 @@ IMAGES = {"shard": "predictors.shard", "transformer": "predictors.transformer", 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 REQUIREMENTS = {canonicalize_name(each.name): each for each in map(Requirement, PROJECT["dependencies"])}
 FOLDERS = {path.parent.name for path in ROOT.glob("*/__init__.py")}
-# shards may name torchvision's operations, which none of the project's modules does
-NOT_IMPORTED = {"shard": {"torchvision"}, "transformer": set(), "client": set()}
+# shards may name torchvision's operations, which none of the project's modules does; faiss is imported where it is used
+NOT_IMPORTED = {"shard": {"torchvision", "faiss-cpu"}, "transformer": set(), "client": set()}
 
 
 def load_pins() -> Any:
