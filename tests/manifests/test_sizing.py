@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from manifests.sizing import MAX_QUEUE, Overrides, router_compute, stage_compute, timeouts, transformer_compute
-from storage.bundle import Bundle
+from storage.bundle import Bundle, FileDigest
 from wire.errors import ManifestError
 
 
@@ -30,6 +30,21 @@ def test_memory_grows_with_the_weights_and_the_limit_lies_above(make_bundle: Cal
 
     assert large.memory_request_mib > 2 * 8 * 1024 > small.memory_request_mib
     assert small.memory_limit_mib > small.memory_request_mib
+
+
+def test_an_index_lies_in_the_memory_of_the_stage_that_has_it(make_bundle: Callable[..., Bundle]) -> None:
+    bundle = make_bundle()
+    files = {
+        "stages/2/index.faiss": FileDigest(sha256="0" * 64, size_bytes=2 * 1024**3),
+        "stages/2/index.json": FileDigest(sha256="0" * 64, size_bytes=128 * 1024**2),
+    }
+    indexed = replace(bundle, files={**bundle.files, **files})
+    grown = [
+        stage_compute(indexed, stage).memory_request_mib - stage_compute(bundle, stage).memory_request_mib
+        for stage in bundle.stages
+    ]
+
+    assert grown == [0, 0, 2048 + 1024]
 
 
 def test_resources_are_quantities_as_kubernetes_prints_them(make_bundle: Callable[..., Bundle]) -> None:

@@ -74,6 +74,31 @@ def test_what_no_tolerance_allows(found: object, where: str) -> None:
     assert where in str(caught.value)
 
 
+def neighbours(*rows: tuple[str, float], pred: str = "7") -> dict[str, object]:
+    names, distances = [name for name, _ in rows], [distance for _, distance in rows]
+    return {"predictions": [{"pred": pred, "dist": distances, "ids": names, "labels": [name[0] for name in names]}]}
+
+
+def test_near_neighbours_may_change_places_where_the_bundle_allows_more() -> None:
+    expected = neighbours(("7a", 0.0), ("7b", 0.5), ("1c", 0.501))
+    found = neighbours(("7a", 0.001), ("1c", 0.502), ("7b", 0.503))
+
+    assert compare(found, expected, tolerance=0.01).max_abs_difference == pytest.approx(0.002)
+    for wrong in (found, neighbours(("7b", 0.0), ("7a", 0.5), ("1c", 0.501)), neighbours(("7a", 0.0), ("7b", 0.5))):
+        with pytest.raises(ClusterError):
+            compare(wrong, expected)
+    with pytest.raises(ClusterError, match=r"ids\[0\] is '1c', expected '7a'"):
+        compare(neighbours(("1c", 0.0), ("7a", 0.5), ("7b", 0.501)), expected, tolerance=0.01)
+    with pytest.raises(ClusterError, match="pred is '1', expected '7'"):
+        compare(neighbours(("7a", 0.0), ("7b", 0.5), ("1c", 0.501), pred="1"), expected, tolerance=0.01)
+
+
+def test_a_distance_counts_by_how_long_the_embeddings_are() -> None:
+    assert compare(neighbours(("a", 200.1)), neighbours(("a", 200.0))).max_abs_difference == pytest.approx(0.0005)
+    with pytest.raises(ClusterError):
+        compare(neighbours(("a", 0.1)), neighbours(("a", 0.0)))
+
+
 def plate(**changes: object) -> dict[str, object]:
     found = {"type": "long", "sub_text": "12A", "main_text": "3456", "score": 0.9, "box": [10.0, 20.0, 90.5, 40.0]}
     return {"predictions": [[{**found, **changes}]]}

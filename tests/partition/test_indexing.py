@@ -1,0 +1,190 @@
+"""An index becomes part of its bundle: what it holds, what changes, and what is refused."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from services.retrieval import SIDE, WIDTH, build_retrieval, pictures, random_pixels
+
+from partition.build import GoldenPicture
+from partition.indexing import Pictures, add_to_index, build_index
+from partition.lookup import index_of
+from partition.verify import Chain, verify
+from shardline.samples import golden_picture
+from storage.bundle import PictureSpec, stage_folder
+from storage.bundle_folder import read_bundle
+from tasks.request import Request
+from tasks.retrieve import ENTRIES_FILE, INDEX_FILE, make_index, open_index
+from tasks.retrieve import reply as reply_to
+from wire.errors import BundleError
+
+PICTURE = PictureSpec(height=SIDE, width=SIDE, fit="stretch")
+
+
+def prove(pixels: np.ndarray) -> GoldenPicture:
+    return golden_picture(pixels, PICTURE)
+
+
+@pytest.fixture(scope="session")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_retrieval(tmp_path_factory.mktemp("bundles") / "likeness")
+
+
+@pytest.fixture
+def bundle(bare: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(bare, tmp_path / "likeness")
+
+
+def opened(folder: Path) -> Path:
+    return folder / stage_folder(1)
+
+
+def test_the_index_holds_what_the_chain_gives(bundle: Path) -> None:
+    made = build_index(bundle, pictures(20), prove, metric="l2")
+
+    described = read_bundle(bundle)
+    index = index_of(opened(bundle), described, described.stages[-1])
+    assert index is not None
+    asked = random_pixels(20)[13:14]
+    [found] = reply_to(Request(outputs=Chain(bundle).run_stages(asked)[-1], parameters={"k": 3}, index=index))
+    assert (found["ids"][0], found["labels"][0]) == ("0/13", "odd")
+    assert found["dist"][0] == pytest.approx(0, abs=1e-4)
+    assert (made.digest, made.recall) == (described.digest, None)
+    assert (index.entries.kind, index.entries.width, len(index.entries.ids)) == ("flat", WIDTH, 20)
+
+
+def test_an_index_makes_another_bundle_of_the_same_shards(bundle: Path) -> None:
+    before = read_bundle(bundle)
+
+    build_index(bundle, pictures(20), prove)
+
+    after = read_bundle(bundle)
+    new = {"stages/1/index.faiss", "stages/1/index.json", "golden.png", "golden.json"}
+    assert after.digest != before.digest
+    assert after.files.keys() - before.files.keys() == new
+    assert {path: after.files[path] for path in before.files} == before.files
+    assert after.stages == before.stages
+
+
+def test_the_golden_reply_is_about_the_first_picture(bundle: Path) -> None:
+    build_index(bundle, pictures(20), prove)
+
+    [said] = json.loads((bundle / "golden.json").read_text())["predictions"]
+
+    assert said["ids"][0] == "0/0"
+    assert said["dist"][0] == pytest.approx(0, abs=1e-5)
+
+
+def test_made_again_of_the_same_it_is_the_same_bundle(bundle: Path) -> None:
+    first = build_index(bundle, pictures(20), prove)
+    other = build_index(bundle, pictures(20, seed=1), prove)
+    again = build_index(bundle, pictures(20, at_once=20), prove)
+
+    assert first.digest == again.digest != other.digest
+
+
+def test_more_is_added(bundle: Path) -> None:
+    build_index(bundle, pictures(20), prove)
+
+    made = add_to_index(bundle, pictures(5, seed=1), prove)
+
+    index = open_index(opened(bundle), WIDTH)
+    [found] = reply_to(Request(outputs=Chain(bundle).run_stages(random_pixels(5, 1)[2:3])[-1], index=index))
+    assert found["ids"][0] == "1/2"
+    assert (len(index.entries.ids), made.digest) == (25, read_bundle(bundle).digest)
+    with pytest.raises(BundleError, match="5 pictures would be in the index twice, the first is '1/0'"):
+        add_to_index(bundle, pictures(5, seed=1), prove)
+
+
+def test_a_quick_index_says_how_much_it_finds(bundle: Path) -> None:
+    made = build_index(bundle, pictures(200, at_once=64), prove, kind="ivf")
+
+    assert made.recall is not None
+    assert made.recall >= 0.99
+    assert 1 <= made.entries.effort <= 5
+
+
+def test_verify_compares_embeddings(bundle: Path) -> None:
+    build_index(bundle, pictures(20), prove)
+    report = verify(bundle, [random_pixels(1)])
+
+    assert (report.passed, report.top1_agreement, report.task) == (True, None, "retrieve")
+
+
+def test_a_bundle_without_an_index_has_nothing_to_answer_from(bare: Path) -> None:
+    described = read_bundle(bare)
+
+    assert "golden.json" not in described.files
+    assert index_of(bare / stage_folder(0), described, described.stages[0]) is None
+    with pytest.raises(BundleError, match="has no index: make one by `shardline index build"):
+        index_of(opened(bare), described, described.stages[1])
+    with pytest.raises(BundleError, match="has no index"):
+        add_to_index(bare, pictures(5), prove)
+
+
+def test_an_index_of_another_width_is_refused(bundle: Path, reseal: Callable[..., Path]) -> None:
+    build_index(bundle, pictures(20), prove)
+
+    def change(draft: Path) -> None:
+        make_index(np.eye(5), list("abcde"), [None] * 5, kind="flat", metric="l2").save(opened(draft))
+
+    altered = reseal(bundle, change)
+    described = read_bundle(altered)
+
+    with pytest.raises(BundleError, match="holds vectors of 5 numbers, and this model's embeddings have 8"):
+        index_of(opened(altered), described, described.stages[1])
+
+
+def test_files_that_are_not_listed_are_no_index(bundle: Path) -> None:
+    make_index(np.eye(8), list("abcdefgh"), [None] * 8, kind="flat", metric="l2").save(opened(bundle))
+
+    described = read_bundle(bundle)
+
+    assert (opened(bundle) / INDEX_FILE).exists()
+    assert (opened(bundle) / ENTRIES_FILE).exists()
+    with pytest.raises(BundleError, match="has no index"):
+        index_of(opened(bundle), described, described.stages[1])
+
+
+def test_an_altered_index_is_an_altered_bundle(bundle: Path) -> None:
+    build_index(bundle, pictures(20), prove)
+    path = opened(bundle) / ENTRIES_FILE
+    path.write_text(path.read_text().replace("odd", "add"))
+
+    with pytest.raises(BundleError, match=r"stages/1/index\.json has sha256"):
+        read_bundle(bundle)
+
+
+def test_a_bundle_of_another_task_takes_no_index(small_bundle: Path) -> None:
+    with pytest.raises(
+        BundleError, match="is for the task classify, which has no index: build it with --task retrieve"
+    ):
+        build_index(small_bundle, pictures(3), prove)
+
+
+def test_no_picture(bundle: Path) -> None:
+    with pytest.raises(BundleError, match="no picture to make an index of"):
+        build_index(bundle, iter(()), prove)
+
+
+def test_what_fails_leaves_the_bundle_as_it_was(bundle: Path) -> None:
+    before = read_bundle(bundle)
+
+    with pytest.raises(BundleError, match="twice"):
+        build_index(bundle, [*pictures(3), *pictures(3)], prove)
+    assert read_bundle(bundle) == before
+    assert [path.name for path in bundle.parent.iterdir()] == ["likeness"]
+
+
+def test_two_at_a_time_do_not_lose_each_other_s(bundle: Path) -> None:
+    def meanwhile() -> Iterator[Pictures]:
+        build_index(bundle, pictures(4, seed=3), prove)
+        yield from pictures(3)
+
+    with pytest.raises(BundleError, match="changed by somebody else meanwhile"):
+        build_index(bundle, meanwhile(), prove)
+
+    assert len(open_index(opened(bundle), WIDTH).entries.ids) == 4
