@@ -26,6 +26,7 @@ EVERYWHERE = {"numpy"}
 HOMES = {
     "PIL": ["client", "predictors", "training", "shardline", "benchmarks", "examples"],
     "aiohttp": ["manifests", "predictors/transformer.py", "benchmarks"],
+    "demo": ["examples"],  # the script beside another
     "faiss": ["tasks/retrieve.py"],
     "fastapi": ["predictors"],
     "gcp_storage_emulator": ["shardline/emulator.py"],
