@@ -75,7 +75,7 @@ def show_report(document: Mapping[str, Any], page: "Page", folder: Path | None, 
 def _rich(table: "Table") -> RichTable:
     shown = RichTable(title=escape(table.title), title_justify="left")
     for place, column in enumerate(table.columns):
-        shown.add_column(escape(column), justify="left" if place == 0 else "right")
+        shown.add_column(escape(column), justify="left" if place == 0 else "right", overflow="fold")
     for group in table.groups:
         shown.add_section()
         for row in group:

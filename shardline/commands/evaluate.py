@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from shardline.commands.evaluate_classifier import classifier
 from shardline.console import say
+from shardline.evaluation_options import AgainstOption, JsonOption, ProgramOption, ReportOption, ThreadsOption
 from shardline.evaluation_output import bar, check_libraries, make_folder, show_report
 from wire.errors import ModelError
 
@@ -24,6 +26,9 @@ def register(app: typer.Typer) -> None:
     group.command("plates", epilog="Example: shardline evaluate plates bundles/plates --count 1000 --out report")(
         plates
     )
+    group.command(
+        "classifier", epilog="Example: shardline evaluate classifier bundles/clothing --data photographs --out report"
+    )(classifier)
     app.add_typer(group, name="evaluate")
 
 
@@ -56,16 +61,12 @@ def plates(
         Literal["once", "twice", "tiles"],
         typer.Option(help="at large pictures: once, or again at parts of them, as the client does"),
     ] = "once",
-    against: Annotated[list[Path] | None, typer.Option(help="bundle to run beside it; may be repeated")] = None,
-    program: Annotated[
-        Literal["portable", "compiled", "auto"], typer.Option(help="which of a bundle's shards: auto takes what fits")
-    ] = "portable",
-    report_folder: Annotated[
-        Path | None, typer.Option("--out", help="folder for report.html, report.json, the plots and the worst misses")
-    ] = None,
+    against: AgainstOption = None,
+    program: ProgramOption = "portable",
+    report_folder: ReportOption = None,
     misses: Annotated[int, typer.Option(min=0, help="how many of the worst misses to show there")] = 48,
-    threads: Annotated[int | None, typer.Option(min=1, help="torch threads; default: this process's CPUs")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print report.json")] = False,
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Show a detector of plates pictures and compare what it finds with what is drawn.
 
@@ -91,7 +92,7 @@ def plates(
     with bar(len(samples) + len(photographs or ())) as on_picture:
         report, worst = evaluate(samples, sources, threshold, photographs, misses, on_picture)
     page = Page(
-        title=f"Plates: {sources[0].name}",
+        title=f"Evaluation of {sources[0].name}",
         lead=f"{report.pictures} pictures of {'drawn plates' if data == _DRAWN else data}, threshold {threshold:g}.",
         tables=list(tables(report)),
         drawings=drawings(report, worst),

@@ -79,7 +79,7 @@ def test_the_page_of_a_report(weights: Path, tmp_path: Path) -> None:
     for width in (1280, 500):
         opened = open_page(tmp_path / "report" / "report.html", tmp_path, width=width)
 
-        assert opened.title == "Plates: random.safetensors"
+        assert opened.title == "Evaluation of random.safetensors"
         assert len(opened.pictures) == len(list((tmp_path / "report").glob("*.png"))) == 5
         assert [each for each in opened.pictures if not each.loaded or not each.alt] == []
         assert opened.console == ()

@@ -135,8 +135,10 @@ def draw_curves(axes: Any, curves: Sequence[Curve], legend: str, columns: int = 
         axes.plot(each.across, each.up, style, color=COLOURS[number % len(COLOURS)], label=each.name)
     axes.set_xlim(0, 1.01)
     axes.set_ylim(0, 1.01)
-    if curves:
-        axes.legend(loc=place, fontsize=7.5, frameon=False, title=legend, title_fontsize=7.5, ncols=columns)
+    if axes.lines:
+        axes.legend(
+            loc=place, fontsize=7.5, edgecolor="none", framealpha=0.85, title=legend, title_fontsize=7.5, ncols=columns
+        )
 
 
 def draw_matrix(
