@@ -37,3 +37,5 @@ def _rename(node: Node, operation: torch._ops.OpOverload, form: Form) -> None:
         node.op, node.target = "call_method", method
     else:
         node.target = operation.overloadpacket
+        # a bundle's programs are on the CPU, where this says nothing; TorchScript cannot read how it would be written
+        node.kwargs = {key: value for key, value in node.kwargs.items() if not isinstance(value, torch.device)}

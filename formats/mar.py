@@ -9,6 +9,7 @@ this project that the handler needs (formats/carried.py). torch-model-archiver, 
 """
 
 import json
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -120,11 +121,7 @@ def requirements() -> list[str]:
     """What the handler's process needs beside torch, with the bounds that Shardline itself has."""
     wanted = {_DISTRIBUTIONS.get(name, name) for name in foreign(_HANDLER_NEEDS)} - {"torch"}
     bounds = [line for line in requires("shardline") or () if ";" not in line]
-    return sorted(line for line in bounds for name in wanted if _name(line) == name)
-
-
-def _name(requirement: str) -> str:
-    return requirement.split("<")[0].split(">")[0].split("=")[0].split("[")[0].strip()
+    return sorted(line for line in bounds if re.split(r"[^\w.-]", line)[0] in wanted)
 
 
 def _archive(part: Part, scratch: Path, store: Path) -> None:

@@ -90,7 +90,7 @@ def save_form(part: Part, form: Form, path: Path) -> None:
             module = plain_module(part.program, form)
             script: Any = torch.jit.script(module) if form == "scripted" else _traced(module, part)
             torch.jit.save(script, str(path))
-            script = torch.jit.load(str(path))
+        script = load_torchscript(path)
         differences = list(_differences(script, part))
     except Exception as exc:  # two compilers, a saver, a loader and an interpreter raise whatever they like
         path.unlink(missing_ok=True)
@@ -98,6 +98,12 @@ def save_form(part: Part, form: Form, path: Path) -> None:
     if differences:
         path.unlink()
         raise FormatError(f"{part.name} {form} differs from the shard: {'; '.join(differences)}")
+
+
+def load_torchscript(path: Path) -> Any:
+    """The script in a file, on the CPU."""
+    with _deprecated():
+        return torch.jit.load(str(path), map_location="cpu")
 
 
 @contextmanager

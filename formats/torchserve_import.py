@@ -23,6 +23,7 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import nn
 
+from formats.torchscript import load_torchscript
 from formats.torchserve_archive import Archive, unpack, unpack_all
 from partition.models import IMAGENET_MEAN, IMAGENET_STD, Model, load_model
 from partition.program import one_line, runnable
@@ -152,8 +153,7 @@ def _from_torchscript(archive: Archive, taking: Taking, scratch: Path) -> Model:
         )
     path = unpack(archive, archive.serialized, scratch)
     try:
-        script = torch.jit.load(str(path), map_location="cpu").eval()
-        module = _converted(script, taking.picture)
+        module = _converted(load_torchscript(path).eval(), taking.picture)
     except Exception as exc:  # a loader and a converter of many parts: they raise whatever they like
         raise FormatError(
             f"{archive.path}: {archive.serialized} cannot be made an exported program ({one_line(exc)}): build the "

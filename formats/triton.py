@@ -23,7 +23,7 @@ from formats.folder import writing_folder
 from formats.onnx_file import MOST_RELATIVE_ERROR, save_onnx
 from formats.parts import Part, parts_of
 from formats.pbtxt import Enum, pbtxt
-from formats.torchscript import save_torchscript
+from formats.torchscript import load_torchscript, save_torchscript
 from partition.agreement import relative_error
 from partition.layout import as_numpy
 from partition.planning import Progress
@@ -204,7 +204,7 @@ def _save(part: Part, folder: Path, platform: Platform) -> Made:
 
 def _error_when_packed(part: Part, path: Path) -> float:
     """How far the outputs move when the inputs lie in the order of their dimensions, as Triton has them."""
-    script: Any = torch.jit.load(str(path))
+    script = load_torchscript(path)
     errors = [0.0]
     for inputs, expected in part.examples.values():
         with torch.inference_mode():

@@ -1,0 +1,40 @@
+"""Bundles to hand over, and the whole model's own answers."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from partition.build import BuildOptions, build
+from partition.models import IMAGENET_MEAN, IMAGENET_STD, Model
+from partition.verify import Chain
+from predictors.picture import fit_pictures
+from shardline.samples import calibration_pixels, sample_pictures
+from storage.bundle import PictureSpec
+from tasks.registry import task_reply
+from tasks.request import Request
+
+
+def bundle_of(folder: Path, module: nn.Module, cuts: tuple[str, ...], **options: Any) -> Path:
+    """A bundle of any module, at 32 × 32 pixels."""
+    model = Model(
+        reference="test",
+        weights="as built",
+        module=module.eval(),
+        picture=PictureSpec(height=32, width=32, resize=36),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+    )
+    pictures = np.ascontiguousarray(calibration_pixels(sample_pictures()[:2], model.picture))
+    build(model, "net", pictures, BuildOptions(cuts=cuts, stages=1, **options), folder)
+    return folder
+
+
+def whole_reply(folder: Path, pictures: list[bytes]) -> dict[str, Any]:
+    """What the whole model answers to pictures, as v1 JSON has it."""
+    chain = Chain(folder)
+    pixels, views = fit_pictures(pictures, chain.bundle.picture, chain.bundle.limits)
+    outputs = chain.run_reference(pixels)[-1]
+    request = Request(outputs=outputs, labels=chain.bundle.task.labels, views=views)
+    return {"predictions": task_reply(chain.bundle.task.name)(request)}
