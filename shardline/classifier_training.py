@@ -1,6 +1,5 @@
 """From a folder of pictures to a classifier's weights and its JSON: what `shardline train classifier` does."""
 
-import copy
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from functools import partial
@@ -19,11 +18,10 @@ from wire.errors import ModelError, PictureError
 from wire.limits import Limits
 
 if TYPE_CHECKING:
-    from torch import device, nn
-
     from partition.models import Model
     from storage.bundle import PictureSpec
     from training.classifier.course import Shown
+    from training.fit import Outcome, Run
 
 NAME = "classifier"
 _SMALL = "small"
@@ -61,8 +59,7 @@ def train_classifier(folder: Path, recipe: dict[str, Any], using: Using, *, resu
         ModelError: an option, the pictures or the model; or as `training.fit.fit`.
     """
     say("loading torch")
-    import torch
-
+    from training.classifier.begin import begin_lots
     from training.classifier.course import ClassifierCourse, Recipe
     from training.classifier.served import description
     from training.fit import Settings
@@ -88,10 +85,10 @@ def train_classifier(folder: Path, recipe: dict[str, Any], using: Using, *, resu
         score_every=max(1, course.steps // _SCORES),
         patience=recipe["patience"],
     )
-    torch.manual_seed(chosen.seed)  # what models with dropout draw
+    begin_lots(chosen.seed)
     outcome, run = run_course(NAME, course, settings, folder, recipe, using, resume=resume)
     facts = facts_of(NAME, {name: value for name, value in recipe.items() if name != _PICTURES}, outcome, run)
-    tested = _tested(outcome.model, model, data, learnt.labels, run.device)
+    tested = _tested(outcome, run, model, data, learnt.labels)
     weights = write_weights(folder, NAME, outcome.model, facts | tested | description(model, learnt.labels))
     return weights.with_suffix(".json")
 
@@ -149,15 +146,13 @@ def _pixels(file: Path, spec: "PictureSpec") -> "np.ndarray":
         raise ModelError(f"{file} cannot be opened ({exc}): remove or replace it") from exc
 
 
-def _tested(
-    module: "nn.Module", model: "Model", data: Path, labels: tuple[str, ...], device: "device"
-) -> dict[str, Any]:
+def _tested(outcome: "Outcome", run: "Run", model: "Model", data: Path, labels: tuple[str, ...]) -> dict[str, Any]:
     """How good the weights are, rounded as they will be written, on the pictures for testing, if there are any."""
-    from training.classifier.course import measured
+    from training.classifier.course import as_written, measured
 
     if not has_split(data, TEST):
         return {}
     pictures = read_split(data, TEST, labels)
-    figures = measured(copy.deepcopy(module).half().float(), model, _shown(pictures, model.picture), device)
+    figures = measured(as_written(outcome.model), model, _shown(pictures, model.picture), run.device)
     err.print(f"{TEST}: top-1 {figures['score']:.4f} of {len(pictures.files)} pictures")
     return {TEST: {"pictures": len(pictures.files), **figures}}

@@ -28,6 +28,11 @@ def first_model(reference: str, seed: int, size: int | None) -> Model:
     return model
 
 
+def begin_lots(seed: int) -> None:
+    """What models with dropout draw while they learn follows from the seed; checkpoints keep how far it has come."""
+    torch.manual_seed(seed)
+
+
 def weights_of(reference: str, weights: str) -> dict[str, torch.Tensor]:
     """A state dict: a file's, or what torchvision has by that name for the model (it downloads it).
 

@@ -142,6 +142,11 @@ def measured(module: nn.Module, model: Model, shown: Iterable[Shown], device: to
     }
 
 
+def as_written(module: nn.Module) -> nn.Module:
+    """The same with its weights rounded to two bytes a number, as training.weights writes them."""
+    return copy.deepcopy(module).half().float()
+
+
 def normalised(pixels: Pixels, model: Model, device: torch.device) -> Tensor:
     """uint8 [batch, height, width, 3] -> float32 [batch, 3, height, width], as partition.capture.Pixels has them."""
     channels_last = torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(0, 3, 1, 2)
