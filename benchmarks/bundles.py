@@ -1,7 +1,7 @@
 """The bundles that are served: built by the command a user types, once, and kept in bundles/bench.
 
 A bundle is built again when its command, torch or the code that builds changed. Random weights, so that nothing is
-downloaded: how long a model takes does not depend on what it learnt.
+downloaded: how long a model takes does not depend on what it learnt. The detector of plates has its own, which ship.
 """
 
 import hashlib
@@ -23,6 +23,8 @@ BATCH = 8
 # Eight instances at a cut of ResNet-50 are up to 26 MB: they cross in eight requests, but a plan sees one batch.
 LIMIT = "32MB"
 _SOURCES = ("partition", "storage", "tasks")  # what a bundle's bytes depend on
+_PLATES = "plates"  # the project's own model, with its own weights
+_PLATES_SOURCES = ("training/detector",)
 
 Say = Callable[[str], None]
 
@@ -52,8 +54,7 @@ class BundleSpec:
     def command(self, folder: Path) -> list[str]:
         return [
             "build",
-            f"torchvision:{self.model}",
-            "--weights=random:0",
+            *([_PLATES] if self.model == _PLATES else [f"torchvision:{self.model}", "--weights=random:0"]),
             f"--batch={self.batch}",
             *([f"--limit={LIMIT}"] if self.batch > 1 else []),
             f"--name={self.name.replace('_', '-')}",
@@ -72,7 +73,7 @@ def ensure(spec: BundleSpec, say: Say, root: Path = FOLDER) -> Path:
         UnavailableError: it cannot be built; the message is the build's own.
     """
     folder, stamp = root / spec.name, root / f"{spec.name}.json"
-    wanted = {"command": spec.command(folder), "torch": version("torch"), "sources": _sources()}
+    wanted = {"command": spec.command(folder), "torch": version("torch"), "sources": _sources(spec)}
     if folder.is_dir() and _read(stamp) == wanted:
         return folder
     stamp.unlink(missing_ok=True)
@@ -96,9 +97,11 @@ def shardline(*arguments: str, cwd: Path = ROOT) -> str:
     return done.stdout
 
 
-def _sources() -> str:
+def _sources(spec: BundleSpec) -> str:
     digest = hashlib.sha256()
-    for path in sorted(path for folder in _SOURCES for path in (ROOT / folder).rglob("*.py")):
+    folders = (*_SOURCES, *(_PLATES_SOURCES if spec.model == _PLATES else ()))
+    found = (path for folder in folders for path in (ROOT / folder).rglob("*"))
+    for path in sorted(path for path in found if path.suffix in (".py", ".safetensors")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -77,6 +77,7 @@ _DESCRIPTIONS = {
     "docs/flow.svg": "The picture in README.md",
     "manifests/resnet50/bundle.json": "What ResNet-50's manifests are written from",
     "pyproject.toml": "Dependencies with their bounds, and the settings of ruff, mypy and pytest",
+    "training/detector/plates.safetensors": "The detector of plates, as it was trained",
     "training/evaluation/page.html.jinja": "The page of a report, before it is filled in",
 }
 

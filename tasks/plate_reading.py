@@ -7,7 +7,8 @@ that kind. So a board whose kind is in doubt, or whose groups were missed, is re
 How sure is a plate? Its score is the geometric mean of the scores of the board and of all characters that it says: the
 typical one of these eight things. A minimum would give up a plate for one faint character that the seven around it make
 certain; a product would be small for every plate. A plate says as much as reaches the threshold: both parts, or the
-surer one, or that there is a plate which cannot be read.
+surer one, or that there is a plate which cannot be read. For the last, its characters count too, found or not: what
+looks like a board and bears no characters is seldom one.
 """
 
 import math
@@ -34,6 +35,7 @@ _MOST_CHARACTERS = 16  # on one plate; of more the surest are looked at
 _INSIDE = 0.7  # a board of which so much lies on a plate that was read is no other plate
 _DOUBT = 0.02  # the least that a board's or a group's score counts: characters can outweigh it
 _OTHER_KIND = 0.1  # a board that is so much less of one kind, and can be read as the other, is not read as both
+_VAGUE = 0.4  # what a character that is missing or hardly there counts for a plate that cannot be read
 _LEAN = 2.0  # how much the sure box of a group says of a character in its middle
 
 
@@ -201,7 +203,7 @@ def _said(candidate: _Candidate, box: Floats, threshold: float) -> PlateFound | 
     whole = [part for part in (small, main) if part.text is not None]
     alone = sorted(([part] for part in whole), key=lambda parts: -_score(candidate, parts))
     for parts in (whole, *alone, []):
-        score = _score(candidate, parts)
+        score = _score(candidate, parts) if parts else _vague_score(candidate)
         if score >= threshold:
             return PlateFound(
                 kind=candidate.kind,
@@ -218,3 +220,15 @@ def _score(candidate: _Candidate, parts: Sequence[Part]) -> float:
     """The geometric mean of the scores of the board and of the characters of these parts."""
     scores = [candidate.board_score, *(score for part in parts for score in part.scores)]
     return math.exp(sum(math.log(max(score, 1e-9)) for score in scores) / len(scores))
+
+
+def _vague_score(candidate: _Candidate) -> float:
+    """The geometric mean of the scores of the board and of all its places, of which each counts a little at least.
+
+    Never more than the board's own: that there is one is all that is said.
+    """
+    scores = [candidate.board_score]
+    for part in (candidate.reading.small, candidate.reading.main):
+        scores += [max(score, _VAGUE) for score in part.scores] + [_VAGUE] * part.characters.count(None)
+    mean = math.exp(sum(math.log(max(score, 1e-9)) for score in scores) / len(scores))
+    return min(candidate.board_score, mean)

@@ -16,7 +16,7 @@
     ├── PlanError                        no plan fits the limits
     ├── CompileError                     a shard that cannot be compiled here
     ├── BundleError                      a bundle or shard that is incomplete, altered or of another version
-    ├── FormatError                      what another server's format cannot hold, or its archive that cannot be taken over
+    ├── FormatError                      what another server's format cannot hold, or its archive is not taken over
     ├── StorageError                     a storage URI that cannot be read or written
     ├── ManifestError                    a Kubernetes document that cannot be rendered or run
     └── ClusterError                     what a cluster does not have or refuses, or a chain in it that is not ready

@@ -35,13 +35,14 @@ class ShardlineChain(Service):
     """A bundle as it is rendered, but for what is said here.
 
     `stage_arguments` go to the stages' own command lines, `max_queue` to all servers', and `replicas` are those of a
-    stage, by its index.
+    stage, by its index. `answer` are the keys that lead to a number in the reply.
     """
 
     bundle: Path
     stage_arguments: Sequence[str] = ()
     max_queue: int | None = None
     replicas: Mapping[int, int] = field(default_factory=dict)
+    answer: tuple[str | int, ...] = ANSWER
 
     def start(self, folder: Path) -> None:
         manifests = folder / f"{self.key}-manifests"
@@ -57,7 +58,7 @@ class ShardlineChain(Service):
             content_type=RAW,
             bodies=tuple(map(str, self.pictures.files)),
             expected=self.pictures.classes,
-            answer=ANSWER,
+            answer=self.answer,
         )
 
     def _altered(self, document: dict[str, Any]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def main(bundle_folder: Path, out: Path) -> None:
         raise SystemExit(f"error: weights do not fit: {left[:3]} are missing, {unknown[:3]} are unknown")
     pixels = torch.zeros(1, 3, bundle.picture.height, bundle.picture.width)
     with torch.inference_mode():
-        traced = torch.jit.trace(model, pixels)  # type: ignore[no-untyped-call]
+        traced = torch.jit.trace(model, pixels)
         torch.jit.save(torch.jit.freeze(traced), str(out / "model.pt"))
     picture = asdict(bundle.picture) | {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
     (out / "picture.json").write_text(json.dumps(picture))

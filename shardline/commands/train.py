@@ -7,7 +7,7 @@ import typer
 
 from shardline.commands.train_classifier import classifier
 from shardline.commands.train_embedding import embedding
-from shardline.console import out
+from shardline.console import out, say
 from shardline.training_run import (
     OutOption,
     PatienceOption,
@@ -79,6 +79,7 @@ def plates(
 
 def _train_plates(folder: Path, recipe: dict[str, Any], using: Using, *, resume: bool) -> Path:
     from shardline.samples import picture_files, sample_files
+    from training.detector.calibrate import calibrate
     from training.detector.course import DetectorCourse, Recipe
     from training.detector.fold import fold
     from training.detector.model import PlateDetector
@@ -91,4 +92,7 @@ def _train_plates(folder: Path, recipe: dict[str, Any], using: Using, *, resume:
     outcome, run = run_course("plates", course, settings, folder, recipe, using, resume=resume)
     facts = facts_of("plates", recipe, outcome, run) | {"pictures": course.pictures(outcome.step)}
     assert isinstance(outcome.model, PlateDetector)
-    return write_weights(folder, "plates", fold(outcome.model), facts)
+    detector = fold(outcome.model)
+    say("calibrating scores")
+    lines = calibrate(detector, course.unseen())
+    return write_weights(folder, "plates", detector, facts | {"calibration": lines})

@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 from services.processes import ROOT
 
-WEIGHTS = ROOT / "training" / "detector" / "plates.safetensors"
-
 pytestmark = pytest.mark.slow
 
 
@@ -33,7 +31,6 @@ def test_the_demo_ends_even_where_sigint_is_ignored(tmp_path: Path) -> None:
     assert "split == whole: 12 of 12 pictures" in text
 
 
-@pytest.mark.skipif(not WEIGHTS.is_file(), reason="the trained weights of plates do not ship yet")
 def test_the_demo_reads_the_plate_that_it_drew(tmp_path: Path) -> None:
     env = os.environ | {"PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(tmp_path / "state")}
     command = [sys.executable, str(ROOT / "examples" / "demo.py"), "--model", "plates", "--seed", "3"]

@@ -46,7 +46,7 @@ HOMES = {
     "psutil": ["benchmarks"],
     "pycocotools": ["training/evaluation"],
     "ray": ["benchmarks"],
-    "requests": ["client", "storage/resumable.py"],
+    "requests": ["client", "storage/resumable.py", "examples"],
     "rich": ["shardline", "benchmarks"],
     "safetensors": ["partition", "training", "wire/frame.py"],
     "scipy": ["training/evaluation"],

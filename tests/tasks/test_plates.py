@@ -120,11 +120,23 @@ class TestReading:
         assert found["type"] == plate.kind
 
     @EACH
-    def test_a_board_without_a_character_keeps_its_box(self, plate: PlanePlate) -> None:
-        [found] = read(plate.things()[:1])
+    def test_what_bears_no_character_is_hardly_a_plate(self, plate: PlanePlate) -> None:
+        assert read(plate.things()[:1]) == []
+
+        [found] = read(plate.things()[:1], threshold=0.4)
 
         assert said(found) == (plate.kind, None, None, ["sub_text", "main_text"])
         assert found["box"] == pytest.approx(plate.things()[0].box, abs=0.06)
+
+    @EACH
+    def test_what_bears_some_characters_keeps_its_box(self, plate: PlanePlate) -> None:
+        """Its board, no groups, and without the second and the fifth of its characters."""
+        things = plate.things()
+        characters = [thing for thing in things if len(thing.label) == 1]
+
+        [found] = read([things[0], *(each for at, each in enumerate(characters) if at not in (1, 4))])
+
+        assert said(found) == (plate.kind, None, None, ["sub_text", "main_text"])
 
     @EACH
     def test_found_twice_is_there_once(self, plate: PlanePlate) -> None:

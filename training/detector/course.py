@@ -4,7 +4,7 @@ A crop of 256 pixels with several plates teaches most of what there is to learn 
 at the end teach what is left: plates as wide as the picture, the letter-box, and large pictures with little in them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -93,6 +93,13 @@ class DetectorCourse:
                 outputs = model(normalised([each.pixels for each in samples], device))
                 measure.add([each.float().cpu().numpy() for each in outputs], samples)
         return measure.scores()
+
+    def unseen(self) -> Iterator[tuple[Tensor, Sequence[Sample]]]:
+        """Whole views that are never trained with, by the batch, on the CPU: what scores are calibrated with."""
+        others = Pictures(seed=self._recipe.seed + _OTHER_SEED, fonts=self._fonts, backgrounds=self._plain)
+        for start in range(0, min(_SCORED, self._recipe.pictures // 4), VIEWS):
+            samples = [others.draw("views", self._recipe.size, start + index) for index in range(VIEWS)]
+            yield normalised([each.pixels for each in samples], torch.device("cpu")), samples
 
     @cached_property
     def _scored(self) -> list[Sample]:

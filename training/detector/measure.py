@@ -43,7 +43,7 @@ class Measure:
 
     def _add(self, found: Mapping[str, Floats], things: Floats) -> None:
         boards = things[things[:, Column.KIND] == 0]
-        overlaps = overlap(found["board_boxes"], _boxes(boards))
+        overlaps = overlap(found["board_boxes"], boxes_of(boards))
         self._pictures += 1
         sure = found["board_scores"].max(1) >= _SURE
         self._false += int((sure & ~(overlaps >= _OVERLAP).any(1)).sum())
@@ -67,7 +67,8 @@ def overlap(ones: Floats, others: Floats) -> Floats:
     return np.asarray(shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1e-6), np.float32)
 
 
-def _boxes(things: Floats) -> Floats:
+def boxes_of(things: Floats) -> Floats:
+    """Rows of `Sample.things` -> (left, top, right, bottom), [n, 4]."""
     middles, halves = things[:, [Column.X, Column.Y]], things[:, [Column.WIDTH, Column.HEIGHT]] / 2
     return np.concatenate((middles - halves, middles + halves), axis=1)
 
@@ -75,5 +76,5 @@ def _boxes(things: Floats) -> Floats:
 def _has(boxes: Floats, scores: Floats, things: Floats, least: float) -> bool:
     """Whether each of the things is among what was found, as what it is."""
     same = scores.argmax(1)[:, None] == things[None, :, Column.CLASS]
-    good = (overlap(boxes, _boxes(things)) >= _OVERLAP) & same & (scores.max(1) >= least)[:, None]
+    good = (overlap(boxes, boxes_of(things)) >= _OVERLAP) & same & (scores.max(1) >= least)[:, None]
     return bool(good.any(0).all())

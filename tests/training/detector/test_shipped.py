@@ -1,0 +1,96 @@
+"""The weights that ship read plates in fonts they never saw; in shards and in bf16 they read the same."""
+
+import random
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._pytree import tree_leaves
+
+from partition.capture import capture, run_whole, whole_module
+from partition.cut import cut
+from partition.layout import to_numpy, to_torch
+from partition.liveness import Liveness, analyse
+from partition.models import Model
+from partition.precision import in_precision
+from partition.program import runnable
+from predictors.picture import fit_picture
+from shardline.models import load_by_name
+from shardline.samples import sample_files
+from tasks.plates import read_plates
+from training.detector.model import OUTPUTS
+from training.evaluation.plates.readings import Asked, Outcome, judge
+from training.evaluation.plates.sample import Sample, drawn_sample
+from training.plates.backgrounds import Backgrounds
+from training.plates.fonts import families
+from training.plates.scene import Scene
+from training.plates.stream import Plates
+from wire.limits import Limits
+
+COUNT = 24
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return load_by_name("plates", None, None)
+
+
+@pytest.fixture(scope="module")
+def liveness(model: Model) -> Liveness:
+    return analyse(capture(model))
+
+
+@pytest.fixture(scope="module")
+def samples() -> list[Sample]:
+    photographs = Backgrounds(files=tuple(sample_files()))
+    plates = Plates(seed=2026, scene=Scene(least_width_px=96), fonts=families("held-out"), backgrounds=photographs)
+    return [drawn_sample(str(index), plates.draw(index)) for index in range(COUNT)]
+
+
+def look(module: torch.nn.Module, model: Model, sample: Sample) -> tuple[list[torch.Tensor], list[Asked], int]:
+    """The outputs, what became of each plate, and how many were read where there is none."""
+    fitted = fit_picture(sample.picture, model.picture, Limits())
+    outputs = run_whole(module, torch.from_numpy(np.ascontiguousarray(fitted.pixels[None])))
+    judged = judge(
+        sample, read_plates(dict(zip(OUTPUTS, [each.numpy() for each in outputs], strict=True)), fitted.view)
+    )
+    return outputs, list(judged.asked), len(judged.false)
+
+
+def test_it_reads_plates_in_fonts_that_it_never_saw(model: Model, samples: list[Sample]) -> None:
+    seen = [look(whole_module(model), model, sample) for sample in samples]
+    outcomes = Counter(each.outcome for _, asked, _ in seen for each in asked)
+
+    assert outcomes[Outcome.RIGHT] >= 0.75 * outcomes.total() > 20, outcomes
+    assert sum(false for _, _, false in seen) <= COUNT / 8
+
+
+@pytest.mark.parametrize("stages", [2, 3, 5])
+def test_shards_say_the_same_to_the_bit(stages: int, model: Model, liveness: Liveness, samples: list[Sample]) -> None:
+    choose = random.Random(stages)
+    indexes = sorted(choose.sample(range(len(liveness.positions)), stages - 1))
+    pixels = np.stack([fit_picture(each.picture, model.picture, Limits()).pixels for each in samples[:2]])
+    shards = list(cut(liveness, [liveness.positions[index] for index in indexes], torch.from_numpy(pixels)))
+
+    tensors = {shards[0].inputs[0].name: pixels}
+    for shard in shards:
+        inputs = [to_torch(tensors[spec.name], spec) for spec in shard.inputs]
+        with torch.inference_mode():
+            outputs = tree_leaves(runnable(shard.program)(*inputs))
+        tensors = {spec.name: to_numpy(value, spec) for spec, value in zip(shard.outputs, outputs, strict=True)}
+
+    whole = run_whole(whole_module(model), torch.from_numpy(pixels))
+    for spec, wanted in zip(shards[-1].outputs, whole, strict=True):
+        assert torch.equal(to_torch(tensors[spec.name], spec), wanted)
+
+
+def test_the_same_plates_are_read_in_bf16(model: Model, samples: list[Sample]) -> None:
+    halved = whole_module(in_precision(model, "bf16"))
+
+    for sample in samples[:3]:
+        _, exact, _ = look(whole_module(model), model, sample)
+        _, rounded, _ = look(halved, model, sample)
+        assert [each.outcome for each in rounded] == [each.outcome for each in exact]
