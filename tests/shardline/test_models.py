@@ -45,7 +45,7 @@ def test_weights_on_disk_may_have_half_the_bytes(tmp_path: Path) -> None:
 
 
 def test_what_is_no_short_name() -> None:
-    with pytest.raises(ModelError, match="'plate' names no model; allowed are plates, torchvision:NAME"):
+    with pytest.raises(ModelError, match="'plate' names no model; allowed are plates, embedding, torchvision:NAME"):
         load_by_name("plate", None, None)
 
 

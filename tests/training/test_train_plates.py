@@ -40,7 +40,7 @@ def test_the_weights_are_the_detector_s(trained: Path) -> None:
     assert said["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
     assert said["recipe"]["seed"] == 4
     assert said["pictures"] == 240
-    assert said["steps"] == 27 + 6
+    assert said["steps"] == 54 + 12
     assert {"score", "found", "false"} <= said["scores"].keys()
     assert said["command"].startswith("shardline train plates --out ")
 
