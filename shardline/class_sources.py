@@ -1,37 +1,49 @@
 """What `shardline evaluate classifier` asks: a bundle's chain and its whole, one program, weights, a served chain."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from client.fit import fit_body
-from client.target import Target
-from shardline.evaluation_sources import is_bundle, is_program, open_bundle, open_loaded, open_program
-from training.evaluation.classifier.sources import ALL_CLASSES, Seen, read_prediction
+from shardline.evaluation_doors import ServedChain
+from shardline.evaluation_sources import is_bundle, is_program, open_bundle, open_chain, open_loaded, open_program
+from training.evaluation.classifier.sources import ALL_CLASSES, Scorer, Seen, Source, read_prediction
 from training.evaluation.sources import Program
-from wire.errors import ModelError, PredictorError
-from wire.limits import REQUEST_BYTES
+from wire.errors import ModelError
 
 TASK = "classify"
 TRAINED = ".json"  # what `shardline train classifier` writes beside the weights
 
 
-def open_model(model: Path, program: str) -> list[Program]:
-    """What a MODEL stands for: of a bundle its chain, as it would be served, and its whole.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassDoors:
+    """`program` is which of a bundle's shards run: "portable", "compiled" or "auto"."""
 
-    Args:
-        program: of a bundle's shards, "portable", "compiled" or "auto".
+    program: str
 
-    Raises:
-        BundleError, ModelError: it is none of these, or cannot be loaded.
-    """
-    if is_bundle(model):
-        return open_bundle(model, TASK, program)
-    if is_program(model):
-        return [open_program(model, TASK)]
-    if model.suffix == TRAINED and model.is_file():
-        from shardline.models import load_by_name
+    def served(self, url: str) -> Source:
+        return Served(url)
 
-        return [open_loaded(model.name, load_by_name(str(model), None, None, TASK))]
-    raise ModelError(f"{model} is no bundle's folder, exported program (.pt2) or training's JSON: name one")
+    def opened(self, model: Path | None) -> Sequence[Source]:
+        """
+        Raises:
+            BundleError, ModelError: it is none of those that are allowed, or cannot be loaded.
+        """
+        assert model is not None
+        return [Scorer(program=each) for each in self._programs(model)]
+
+    def chain(self, bundle: Path) -> Source:
+        return Scorer(program=open_chain(bundle, TASK, self.program))
+
+    def _programs(self, model: Path) -> list[Program]:
+        if is_bundle(model):
+            return open_bundle(model, TASK, self.program)
+        if is_program(model):
+            return [open_program(model, TASK)]
+        if model.suffix == TRAINED and model.is_file():
+            from shardline.models import load_by_name
+
+            return [open_loaded(model.name, load_by_name(str(model), None, None, TASK))]
+        raise ModelError(f"{model} is no bundle's folder, exported program (.pt2) or training's JSON: name one")
 
 
 class Served:
@@ -39,16 +51,11 @@ class Served:
 
     def __init__(self, url: str) -> None:
         self.name = url
-        self._target = Target(url)
+        self._chain = ServedChain(url)
 
     def look(self, picture: bytes) -> Seen:
         """
         Raises:
             PredictorError: it does not answer, or with something else than the scores of all classes.
         """
-        predictions = self._target.ask(fit_body(picture, ALL_CLASSES, REQUEST_BYTES)).predictions
-        seen = read_prediction(predictions[0]) if len(predictions) == 1 else None
-        if seen is None:
-            start = str(list(predictions))[:120]
-            raise PredictorError(f"{self.name} replies with something else than classes: {start}", status=502)
-        return seen
+        return self._chain.ask(picture, ALL_CLASSES, read_prediction, "classes")

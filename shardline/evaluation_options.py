@@ -7,6 +7,16 @@ import typer
 
 ProgramName = Literal["portable", "compiled", "auto"]
 
+PicturesOption = Annotated[
+    str,
+    typer.Option(
+        "--data", help="folder with test/CLASS/*.jpg, or CLASS/*.jpg; or of MNIST's files; or: digits (scikit-learn's)"
+    ),
+]
+CountOption = Annotated[
+    int | None, typer.Option(min=1, help="at most so many of the pictures, from everywhere in the list")
+]
+MistakesOption = Annotated[int, typer.Option(min=0, help="how many of the surest mistakes to show there")]
 AgainstOption = Annotated[list[Path] | None, typer.Option(help="bundle to run beside it; may be repeated")]
 ProgramOption = Annotated[ProgramName, typer.Option(help="which of a bundle's shards: auto takes what fits")]
 ReportOption = Annotated[

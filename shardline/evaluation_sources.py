@@ -47,7 +47,7 @@ def open_chain(folder: Path, task: str, program: str) -> Program:
     """
     from partition.verify import load_shards, run_shards
 
-    bundle = _bundle(folder, task)
+    bundle = bundle_for(folder, task)
     shards = load_shards(folder, program)
     name = f"{folder.name}: {_stages(bundle)}{', compiled' if shards[0].is_compiled else ''}"
     return _of_bundle(name, bundle, lambda pixels: run_shards(shards, pixels)[-1])
@@ -80,12 +80,16 @@ def _open_whole(folder: Path, task: str) -> Program:
     from partition.runtime import load_program
     from training.evaluation.programs import run_module
 
-    bundle = _bundle(folder, task)
+    bundle = bundle_for(folder, task)
     run = run_module(runnable(load_program(folder / WHOLE_FILE)))
     return _of_bundle(f"{folder.name}: whole", bundle, run)
 
 
-def _bundle(folder: Path, task: str) -> Bundle:
+def bundle_for(folder: Path, task: str) -> Bundle:
+    """
+    Raises:
+        BundleError: a file is missing or altered, or it is for another task.
+    """
     bundle = read_bundle(folder)
     if bundle.task.name != task:
         raise BundleError(f"{folder} is a bundle for the task {bundle.task.name!r}: name one of `{task}`")

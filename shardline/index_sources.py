@@ -10,7 +10,7 @@ import numpy as np
 from predictors.picture import to_pixels
 from shardline.samples import picture_files
 from storage.bundle import PictureSpec
-from training.embedding.mnist import as_pixels, is_mnist, read_digits
+from training.embedding.mnist import as_pixels, digit_name, is_mnist, read_digits
 from wire.errors import ModelError, PictureError
 from wire.limits import Limits
 
@@ -62,7 +62,7 @@ class IndexSource:
             places = range(start, min(start + _TOGETHER, len(self)))
             yield Pictures(
                 pixels=as_pixels(self._digits.pictures[places.start : places.stop]),
-                ids=tuple(f"{self._split}/{place:05}" for place in places),
+                ids=tuple(digit_name(self._split, place) for place in places),
                 labels=tuple(map(str, self._digits.labels[places.start : places.stop].tolist())),
             )
 

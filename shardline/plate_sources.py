@@ -1,52 +1,68 @@
 """What `shardline evaluate plates` asks: a bundle's chain and its whole, one program, weights, or a served chain."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from client.fit import fit_body
 from client.look import Look
 from client.parts import find_plates_in
-from client.plates import Plate, plates_in, read_plates
-from client.target import Target
+from client.plates import Plate, read_plates
 from client.upright import upright_size
 from predictors.picture import fit_picture
-from shardline.evaluation_sources import is_bundle, is_program, open_bundle, open_loaded, open_program
+from shardline.evaluation_doors import ServedChain
+from shardline.evaluation_sources import is_bundle, is_program, open_bundle, open_chain, open_loaded, open_program
 from storage.bundle import PictureSpec
-from training.evaluation.plates.sources import Seen, Source
+from training.evaluation.plates.sources import Reader, Seen, Source
 from training.evaluation.sources import Program
-from wire.errors import ModelError, PictureError, PredictorError
-from wire.limits import REQUEST_BYTES, Limits
+from wire.errors import ModelError, PictureError
+from wire.limits import Limits
 
 TASK = "plates"
 WEIGHTS, CHECKPOINT = ".safetensors", ".pt"
 INPUT_SIDE = 512  # what the detector is trained with, and what a served chain is taken to have
 
 
-def open_model(model: Path | None, size: int | None, program: str) -> list[Program]:
-    """What a MODEL stands for: of a bundle its chain, as it would be served, and its whole.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlateDoors:
+    """`size` is of the network's input, for weights alone; `program` which of a bundle's shards run: "portable",
+    "compiled" or "auto"; `look` how closely all of them look at large pictures."""
 
-    Args:
-        model: None is the detector with the weights that ship.
-        size: of the network's input, for weights alone.
-        program: of a bundle's shards, "portable", "compiled" or "auto".
+    size: int | None
+    program: str
+    look: Look
 
-    Raises:
-        BundleError, ModelError: it is none of these, or cannot be loaded.
-    """
-    from shardline.models import load_by_name
+    def served(self, url: str) -> Source:
+        return self._closer(Served(url, self.size))
 
-    if model is None:
-        return [open_loaded("the detector that ships", load_by_name("plates", None, size))]
-    if is_bundle(model):
-        return open_bundle(model, TASK, program)
-    if is_program(model):
-        return [open_program(model, TASK)]
-    if model.suffix in (WEIGHTS, CHECKPOINT) and model.is_file():
-        return [_open_weights(model, size or INPUT_SIDE)]
-    raise ModelError(
-        f"{model} is no bundle's folder, exported program (.pt2), weights ({WEIGHTS}) or checkpoint ({CHECKPOINT}): "
-        "name one"
-    )
+    def opened(self, model: Path | None) -> Sequence[Source]:
+        """None is the detector with the weights that ship.
+
+        Raises:
+            BundleError, ModelError: it is none of those that are allowed, or cannot be loaded.
+        """
+        return [self._closer(Reader(program=each)) for each in self._programs(model)]
+
+    def chain(self, bundle: Path) -> Source:
+        return self._closer(Reader(program=open_chain(bundle, TASK, self.program)))
+
+    def _closer(self, source: Source) -> Source:
+        return source if self.look == "once" else Closer(source=source, how=self.look)
+
+    def _programs(self, model: Path | None) -> list[Program]:
+        if model is None:
+            from shardline.models import load_by_name
+
+            return [open_loaded("the detector that ships", load_by_name("plates", None, self.size))]
+        if is_bundle(model):
+            return open_bundle(model, TASK, self.program)
+        if is_program(model):
+            return [open_program(model, TASK)]
+        if model.suffix in (WEIGHTS, CHECKPOINT) and model.is_file():
+            return [_open_weights(model, self.size or INPUT_SIDE)]
+        raise ModelError(
+            f"{model} is no bundle's folder, exported program (.pt2), weights ({WEIGHTS}) or checkpoint "
+            f"({CHECKPOINT}): name one"
+        )
 
 
 def _open_weights(path: Path, size: int) -> Program:
@@ -66,7 +82,7 @@ class Served:
 
     def __init__(self, url: str, size: int | None) -> None:
         self.name = url
-        self._target = Target(url)
+        self._chain = ServedChain(url)
         self._spec = PictureSpec(height=size or INPUT_SIDE, width=size or INPUT_SIDE, fit="letterbox")
 
     def look(self, picture: bytes, threshold: float) -> Seen:
@@ -74,12 +90,7 @@ class Served:
         Raises:
             PredictorError: it does not answer, or with something else than plates.
         """
-        body = fit_body(picture, {"threshold": threshold}, REQUEST_BYTES)
-        predictions = self._target.ask(body).predictions
-        found = plates_in(predictions)
-        if found is None:
-            start = str(list(predictions))[:120]
-            raise PredictorError(f"{self.name} replies with something else than plates: {start}", status=502)
+        found = self._chain.ask(picture, {"threshold": threshold}, read_plates, "plates")
         said = [plate.said for plate in found]
         view = fit_picture(picture, self._spec, Limits()).view
         return Seen(view=view, outputs=None, plates=said, unsure=said)

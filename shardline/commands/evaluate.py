@@ -1,21 +1,17 @@
 """`shardline evaluate`: how good is a model, on pictures of which the answers are known?"""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from shardline.commands.evaluate_classifier import classifier
-from shardline.console import say
 from shardline.evaluation_options import AgainstOption, JsonOption, ProgramOption, ReportOption, ThreadsOption
 from shardline.evaluation_output import bar, check_libraries, make_folder, show_report
 from wire.errors import ModelError
 
 if TYPE_CHECKING:
-    from client.look import Look
     from training.evaluation.plates.sample import Samples
-    from training.evaluation.plates.sources import Source
 
 _DRAWN = "drawn"
 _LIBRARIES = ("jinja2", "matplotlib", "pycocotools", "scipy")
@@ -78,11 +74,11 @@ def plates(
     samples = _drawn(count, seed, fonts, background, size) if data == _DRAWN else _stored(Path(data))
     photographs = None if plain is None else _plain(plain)
     make_folder(report_folder)
-    if url is None or against:
-        from partition.threads import use_threads
 
-        use_threads(threads)
-    sources = _closer(_sources(model, url, against or [], size, program), look)
+    from shardline.evaluation_doors import open_sources
+    from shardline.plate_sources import PlateDoors
+
+    sources = open_sources(PlateDoors(size=size, program=program, look=look), model, url, against or [], threads)
 
     from training.evaluation.page import Page
     from training.evaluation.plates.evaluate import evaluate
@@ -98,31 +94,6 @@ def plates(
         drawings=drawings(report, worst),
     )
     show_report(report.to_dict(), page, report_folder, as_json=as_json)
-
-
-def _sources(
-    model: Path | None, url: str | None, against: Sequence[Path], size: int | None, program: str
-) -> "list[Source]":
-    from shardline.evaluation_sources import open_chain
-    from shardline.plate_sources import TASK, Served, open_model
-    from training.evaluation.plates.sources import Reader
-
-    sources: list[Source] = []
-    if url is not None:
-        sources.append(Served(url, size))
-    else:
-        say(f"loading {model or 'the detector that ships'}")
-        sources += [Reader(program=each) for each in open_model(model, size, program)]
-    for folder in against:
-        say(f"loading {folder}")
-        sources.append(Reader(program=open_chain(folder, TASK, program)))
-    return sources
-
-
-def _closer(sources: "list[Source]", look: "Look") -> "list[Source]":
-    from shardline.plate_sources import Closer
-
-    return sources if look == "once" else [Closer(source=source, how=look) for source in sources]
 
 
 def _drawn(

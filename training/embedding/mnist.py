@@ -49,6 +49,11 @@ def read_digits(folder: Path, part: Part) -> Digits:
     return Digits(pictures=pictures, labels=labels)
 
 
+def digit_name(part: Part, place: int) -> str:
+    """What a picture is called, which has no name of its own: such as train/00042."""
+    return f"{part}/{place:05}"
+
+
 def as_pixels(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Grey [n, height, width] -> [n, 3, height, width], as a transformer has them of a grey PNG."""
     return np.repeat(pictures[:, None], 3, axis=1)

@@ -1,16 +1,16 @@
 """What classifiers make of labelled pictures: all that is counted of them, in one pass."""
 
 import io
-from collections.abc import Callable, Iterable, Sequence, Sized
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from training.evaluation.classifier.curves import GRID
-from training.evaluation.classifier.sample import Sample
+from training.evaluation.classifier.sample import Sample, Samples
 from training.evaluation.classifier.sources import Seen, Source, classes_of
 from training.evaluation.classifier.tally import Side, Tally
 from training.evaluation.difference import Difference, Differing, Outputs
@@ -22,13 +22,6 @@ from training.evaluation.worst import Tile, Worst
 _TILE_PX = (320, 240)  # of a mistake's picture
 # what stands in report.json for the names that all tasks share
 _WORDS = {"count": "pictures", "same": "same_class", "others": "other_pictures"}
-
-
-class Samples(Sized, Iterable[Sample], Protocol):
-    """Pictures of which it is known how many there are, at least one of each label."""
-
-    @property
-    def labels(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
