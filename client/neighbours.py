@@ -58,9 +58,10 @@ def draw_neighbours(retrieved: Retrieved, style: Style) -> list[str]:
     ]
 
 
-def retrieval_parameters(k: int | None, nprobe: int | None) -> dict[str, object]:
+def retrieval_parameters(k: int | None, nprobe: int | None, ef_search: int | None = None) -> dict[str, object]:
     """What a request says of it: only what is asked for."""
-    return {name: value for name, value in (("k", k), ("nprobe", nprobe)) if value is not None}
+    asked = {"k": k, "nprobe": nprobe, "efSearch": ef_search}
+    return {name: value for name, value in asked.items() if value is not None}
 
 
 def _is_label(value: object) -> bool:

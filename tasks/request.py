@@ -36,6 +36,10 @@ class Index(Protocol):
         """[n, width] -> the k nearest of each, or all where there are fewer."""
         ...
 
+    def search_all(self, vectors: NDArray[Any], k: int) -> list[Found]:
+        """As `search`, with every vector looked at."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:

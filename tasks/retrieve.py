@@ -59,16 +59,14 @@ class FaissIndex:
 
         Distances are Euclidean, or 1 - cosine.
         """
-        faiss = _faiss()
-        faiss.omp_set_num_threads(1)
-        asked = _as_measured(vectors, self._entries.metric)
-        k = min(k, len(self._entries.ids))
-        how = self._how(faiss, self._entries.effort if effort is None else effort)
-        found = []
-        for start in range(0, len(asked), _TOGETHER):
-            raw, places = self._vectors.search(asked[start : start + _TOGETHER], k, params=how)
-            found += [self._found(*row) for row in zip(raw.astype(np.float64), places, strict=True)]
-        return found
+        how = self._how(_faiss(), self._entries.effort if effort is None else effort)
+        return self._search(self._vectors, vectors, k, how)
+
+    def search_all(self, vectors: NDArray[Any], k: int) -> list[Found]:
+        """The same, but every vector is looked at, which no effort promises of an hnsw index."""
+        if self._entries.kind == "hnsw":
+            return self._search(self._vectors.storage, vectors, k, None)
+        return self.search(vectors, k, self.most_effort)
 
     def add(self, vectors: NDArray[Any], ids: Sequence[str], labels: Sequence[str | None]) -> "FaissIndex":
         """The index with [n, width] more, this one being used up.
@@ -92,6 +90,16 @@ class FaissIndex:
     def save(self, folder: Path) -> None:
         _faiss().write_index(self._vectors, str(folder / INDEX_FILE))
         (folder / ENTRIES_FILE).write_bytes(self._entries.to_json())
+
+    def _search(self, where: Any, vectors: NDArray[Any], k: int, how: Any) -> list[Found]:
+        _faiss().omp_set_num_threads(1)
+        asked = _as_measured(vectors, self._entries.metric)
+        k = min(k, len(self._entries.ids))
+        found = []
+        for start in range(0, len(asked), _TOGETHER):
+            raw, places = where.search(asked[start : start + _TOGETHER], k, params=how)
+            found += [self._found(*row) for row in zip(raw.astype(np.float64), places, strict=True)]
+        return found
 
     def _how(self, faiss: Any, effort: int) -> Any:
         if self._entries.kind == "ivf":

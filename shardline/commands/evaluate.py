@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from shardline.commands.evaluate_classifier import classifier
+from shardline.commands.evaluate_retrieval import retrieval
 from shardline.evaluation_options import AgainstOption, JsonOption, ProgramOption, ReportOption, ThreadsOption
 from shardline.evaluation_output import bar, check_libraries, make_folder, show_report
 from wire.errors import ModelError
@@ -25,6 +26,9 @@ def register(app: typer.Typer) -> None:
     group.command(
         "classifier", epilog="Example: shardline evaluate classifier bundles/clothing --data photographs --out report"
     )(classifier)
+    group.command(
+        "retrieval", epilog="Example: shardline evaluate retrieval bundles/digits --data mnist --k 10 --out report"
+    )(retrieval)
     app.add_typer(group, name="evaluate")
 
 

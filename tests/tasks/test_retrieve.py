@@ -97,6 +97,18 @@ def test_with_all_effort_every_kind_finds_nearly_all(kind: Kind, metric: Metric,
 
 
 @settings(deadline=None, max_examples=15)
+@given(kind=st.sampled_from(KINDS), metric=st.sampled_from(METRICS), seed=st.integers(0, 2**16))
+def test_looking_at_all_every_kind_finds_all(kind: Kind, metric: Metric, seed: int) -> None:
+    known, asked = vectors(300, seed), vectors(20, seed + 1)
+    made = make_index(known, names(300), [None] * 300, kind=kind, metric=metric)
+    exact = make_index(known, names(300), [None] * 300, kind="flat", metric=metric)
+
+    for found, wanted in zip(made.search_all(asked, 7), exact.search(asked, 7), strict=True):
+        assert found.places.tolist() == wanted.places.tolist()
+        np.testing.assert_allclose(found.distances, wanted.distances, atol=1e-5)
+
+
+@settings(deadline=None, max_examples=15)
 @given(kind=st.sampled_from(KINDS), count=st.integers(2, 50), seed=st.integers(0, 2**16))
 def test_what_is_asked_together_changes_nothing(kind: Kind, count: int, seed: int) -> None:
     made = index_of(200, kind)

@@ -29,6 +29,10 @@ def percent(share: Share) -> tuple[str, str]:
     return f"{100 * share.share:.1f} %", f"{100 * share.low:.1f}–{100 * share.high:.1f}"
 
 
+def with_interval(share: Share) -> str:
+    return "-" if share.share is None else "{} ({})".format(*percent(share))
+
+
 def differences(found: Sequence[Difference], first: str, answers: str) -> list[str]:
     """A line for each; `answers` are what may be the same, such as "plates"."""
     return [_difference(each, first, answers) for each in found]

@@ -23,8 +23,8 @@ ALL_CLASSES = {"top": 1_000_000}  # parameters of a request: more than any model
 class Seen:
     """What is said of one picture.
 
-    `labels` are those of the model's classes, in its order; `scores` float64 [classes] are theirs; `order` int64
-    [classes] are the classes, the surest first. `outputs` are the model's own, where they are known.
+    `labels` are those of the model's classes, in its order; `scores` float64 [classes] are theirs; `order` int64 [n],
+    n at least 1, are the classes that it says, the surest first. `outputs` are the model's own, where they are known.
     """
 
     labels: tuple[str, ...]

@@ -7,8 +7,7 @@ import numpy as np
 from training.evaluation.classifier.averages import Interval
 from training.evaluation.classifier.evaluate import Report
 from training.evaluation.classifier.tally import Side
-from training.evaluation.share import Share
-from training.evaluation.tables import Table, differences, number, percent
+from training.evaluation.tables import Table, differences, number, with_interval
 
 _MOST_CONFUSED = 15
 
@@ -27,8 +26,8 @@ def _sides(report: Report) -> Table:
     """A column for each side."""
     sides = report.sides
     first = {
-        "top-1 (95 %)": [_share(side.top1) for side in sides],
-        "top-5": ["-" if side.top5 is None else _share(side.top5) for side in sides],
+        "top-1 (95 %)": [with_interval(side.top1) for side in sides],
+        "top-5": ["-" if side.top5 is None else with_interval(side.top5) for side in sides],
     }
     averages = {
         f"{name}, {kind}": [_interval(getattr(getattr(side, kind), field)) for side in sides]
@@ -52,8 +51,8 @@ def _classes(side: Side) -> Table:
         (
             each.label,
             str(each.recall.count),
-            _share(each.precision),
-            _share(each.recall),
+            with_interval(each.precision),
+            with_interval(each.recall),
             _interval(each.f1),
             number(None if each.curves is None else each.curves.average_precision),
             number(None if each.curves is None else each.curves.roc_auc),
@@ -77,10 +76,6 @@ def _confused(report: Report) -> Table | None:
     rows = tuple((names[row], names[column], str(counts[row, column])) for row, column in places)
     title = f"most often taken for another, {side.name}"
     return Table(title=title, columns=("shown", "said", "pictures"), groups=(rows,))
-
-
-def _share(share: Share) -> str:
-    return "-" if share.share is None else "{} ({})".format(*percent(share))
 
 
 def _interval(found: Interval) -> str:

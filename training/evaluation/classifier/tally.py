@@ -74,7 +74,8 @@ class Tally:
         """
         if seen.labels != self._model:
             self._model, self._classes = seen.labels, classes_of(self._labels, seen.labels)
-        rank = int(np.flatnonzero(seen.order == self._classes[label])[0])
+        places = np.flatnonzero(seen.order == self._classes[label])
+        rank = int(places[0]) if len(places) else len(seen.labels)
         said = np.flatnonzero(self._classes == seen.order[0])
         self._counts[label, said[0] if len(said) else -1] += 1
         self._calibration.add(float(seen.scores[seen.order[0]]), right=rank == 0)
