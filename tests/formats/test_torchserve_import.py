@@ -2,6 +2,7 @@
 
 import io
 import json
+import pickle
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from formats.torchserve_import import CLASSIFIER_PICTURE, Taking, take_over
 from partition.verify import Chain
 from predictors.picture import to_pixels
 from shardline.__main__ import app
-from wire.errors import FormatError
+from wire.errors import FormatError, ModelError
 
 # ts/torch_handler/image_classifier.py of TorchServe 0.12 does this
 PROCESSING = transforms.Compose(
@@ -133,3 +134,90 @@ def test_a_command_makes_a_bundle_that_answers_as_torchserve_would(
         [found] = chain.run_reference(pixels)[-1].values()
         assert abs(found - expected).max() < 1e-5
         assert found.argmax() == expected.argmax()
+
+
+@pytest.mark.parametrize("how", ["traced", "scripted"])
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
+def test_torchscript_is_taken_over_when_it_is_trusted(tmp_path: Path, how: str) -> None:
+    module = small_models.residual().eval()
+    example = torch.rand(1, 3, 224, 224)
+    script = torch.jit.trace(module, example) if how == "traced" else torch.jit.script(module)
+    buffer = io.BytesIO()
+    torch.jit.save(script, buffer)
+    found = read_archive(archive(tmp_path / "net.mar", buffer.getvalue()))
+
+    with pytest.raises(FormatError, match="is TorchScript, which is a program: say --trust"):
+        take_over(found, Taking())
+    taken = take_over(found, Taking(trust=True))
+
+    pictures = torch.rand(3, 3, 224, 224)
+    with torch.inference_mode():
+        assert torch.equal(taken.module(pictures), module(pictures))
+
+
+def test_weights_that_would_run_code_are_refused_even_where_the_archive_is_trusted(tmp_path: Path) -> None:
+    class Runs:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return Path.mkdir, (str(tmp_path / "made"),)
+
+    path = archive(tmp_path / "net.mar", pickle.dumps(Runs()), model_py="from services.small_models import Residual")
+
+    with pytest.raises(ModelError, match="not a plain state dict"):
+        take_over(read_archive(path), Taking(model="services.small_models:residual", trust=True))
+
+    assert not (tmp_path / "made").exists()
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    weights = small_models.residual().state_dict()
+    del weights["head.bias"]
+    path = archive(tmp_path / "net.mar", saved(weights), model_py="")
+
+    with pytest.raises(ModelError, match="does not fit the model"):
+        take_over(read_archive(path), Taking(model="services.small_models:residual"))
+
+
+@pytest.mark.parametrize(
+    ("handler", "remedy"),
+    [("object_detector", "only classifiers of pictures"), ("my_handler.py", "--handler image_classifier")],
+)
+def test_other_handlers_are_refused_with_what_to_do(tmp_path: Path, handler: str, remedy: str) -> None:
+    path = archive(tmp_path / "net.mar", b"", handler=handler, model_py="")
+
+    with pytest.raises(FormatError, match=remedy):
+        take_over(read_archive(path), Taking(trust=True))
+
+
+def test_a_handler_of_ones_own_is_said_to_be_a_classifier(tmp_path: Path) -> None:
+    path = archive(tmp_path / "net.mar", saved(small_models.residual().state_dict()), handler="my.py", model_py="")
+    taking = Taking(model="services.small_models:residual", handler="image_classifier", mean=(0.5, 0.5, 0.5))
+
+    assert take_over(read_archive(path), taking).mean == (0.5, 0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({}, "MANIFEST.json is missing"),
+        ({"MAR-INF/MANIFEST.json": "[]"}, "not a JSON object"),
+        ({"MAR-INF/MANIFEST.json": "{}"}, "has no model"),
+        ({"MAR-INF/MANIFEST.json": '{"model": {"handler": "image_classifier"}}'}, "names no serializedFile"),
+        ({"MAR-INF/MANIFEST.json": '{"model": {"serializedFile": "../x"}}', "../x": ""}, "not a file at the top"),
+    ],
+)
+def test_archives_that_are_none(tmp_path: Path, members: dict[str, str], message: str) -> None:
+    path = tmp_path / "net.mar"
+    with zipfile.ZipFile(path, "w") as file:
+        for name, text in members.items():
+            file.writestr(name, text)
+
+    with pytest.raises(FormatError, match=message):
+        read_archive(path)
+
+
+def test_what_is_no_zip(tmp_path: Path) -> None:
+    path = tmp_path / "net.mar"
+    path.write_bytes(b"not a zip")
+
+    with pytest.raises(FormatError, match="is no model archive"):
+        read_archive(path)

@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from services.handed_over import bundle_of
+from services.handed_over import Numbered, bundle_of
 from services.processes import ROOT
 from services.small_models import residual
 
@@ -149,6 +149,14 @@ def test_one_stage_is_one_model(tmp_path: Path) -> None:
 
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["net"]
     assert parsed(tmp_path / "out")["net"]["platform"] == "pytorch_libtorch"
+
+
+def test_a_batch_in_arithmetic_stays_a_batch(tmp_path: Path) -> None:
+    bundle = bundle_of(tmp_path / "bundle", Numbered(), ())
+
+    [model] = export_triton(bundle, tmp_path / "out", TritonOptions())
+
+    assert model.relative_error == 0.0
 
 
 def test_bfloat16_is_refused(rounded_bundle: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from partition.build import BuildOptions, build
@@ -14,6 +15,18 @@ from shardline.samples import calibration_pixels, sample_pictures
 from storage.bundle import PictureSpec
 from tasks.registry import task_reply
 from tasks.request import Request
+
+
+class Numbered(nn.Module):
+    """Adds each picture's number: the tracer takes the batch that it saw for a constant there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.conv(x).mean((2, 3))
+        return x + torch.arange(x.shape[0]).view(-1, 1)
 
 
 def bundle_of(folder: Path, module: nn.Module, cuts: tuple[str, ...], **options: Any) -> Path:
