@@ -138,3 +138,40 @@ def test_an_index_of_another_width_an_altered_one_and_none_keep_a_stage_from_sta
     assert said[0][1].startswith("error: the index holds vectors of 5 numbers, and this model's embeddings have 8")
     assert said[1][1].startswith("error: stages/1/index.faiss has sha256")
     assert said[2][1].startswith("error: bundle likeness is for the task retrieve and has no index")
+
+
+def test_what_is_no_bundle_for_an_index_and_what_is_no_picture(
+    small_bundle: Path, bundle: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.png").write_text("no picture")
+    wrong = {
+        "is for the task classify, which has no index": (small_bundle, tmp_path / "empty"),
+        "holds no picture": (bundle, tmp_path / "empty"),
+        "a.png: ": (bundle, tmp_path / "texts"),
+    }
+    write_pictures(tmp_path / "empty" / "train", 1)
+    shutil.rmtree(tmp_path / "empty" / "train" / "even")
+    before = read_bundle(bundle).digest
+    for said, (folder, data) in wrong.items():
+        if folder == small_bundle:
+            data = write_pictures(tmp_path / "some", 2)
+        done = shardline("index", "build", "--bundle", str(folder), "--data", str(data), code=1)
+        assert said in done.stderr, done.stderr
+    assert read_bundle(bundle).digest == before
+
+
+def test_any_classifier_becomes_an_embedding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'tests'}")
+    folder, data = tmp_path / "net", write_pictures(tmp_path / "data", 6)
+    model = ("services.small_models:residual", "--size", "32", "--pictures", str(data))
+    shardline("build", *model, "--embed", "--cuts", "one", "--out", str(folder))
+    shardline("index", "build", "--bundle", str(folder), "--data", str(data), "--metric", "l2", "--device", "cpu")
+    report = json.loads(shardline("verify", str(folder), "--images", str(data), "--json").stdout)
+    refused = shardline("build", *model, "--embed", "--task", "plates", "--out", str(tmp_path / "x"), code=1)
+
+    assert read_bundle(folder).task.name == "retrieve"
+    assert read_bundle(folder).stages[-1].outputs[0].shape == ("batch", 8)
+    assert (report["equal"], report["pictures"], report["max_abs_difference"]) == (6, 6, 0.0)
+    assert "--embed gives a model for --task retrieve, not plates" in refused.stderr
