@@ -6,6 +6,7 @@
 # make pins      the versions in the images: those that are installed here
 # make bench     Shardline beside TorchServe, Ray Serve and plain KServe, on this machine; QUICK=1 takes ten minutes
 # make bench-growth  how a chain grows with stages, batch, size, clients and replicas, beside what it should; QUICK=1
+# make peers     TorchServe, into the virtual environment .venv-peers: a test and `make bench` start it (needs Java 17)
 # make install   the virtual environment .venv with the command `shardline`
 # make check     lint, types and the fast tests only
 # make manifests write manifests/resnet50 and the others there again, each from the bundle.json in it
@@ -18,7 +19,7 @@ BIN := $(VENV)/bin
 # threads that spin while they wait take the CPU from the other processes of a chain
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test check e2e bench bench-growth images wheels pins manifests install lint format clean
+.PHONY: demo test check e2e bench bench-growth peers images wheels pins manifests install lint format clean
 
 demo: install
 	$(BIN)/python examples/demo.py
@@ -38,6 +39,9 @@ bench: install
 
 bench-growth: install
 	$(BIN)/python -m benchmarks.growth $(if $(QUICK),--quick)
+
+peers: install
+	$(BIN)/python -c "from benchmarks.systems.peers import ensure_peer; ensure_peer('torchserve', print)"
 
 lint: install
 	$(BIN)/ruff check .
