@@ -44,7 +44,7 @@ class TrainingBar:
         total = sum(losses.values())
         self._loss = total if self._loss is None else _SMOOTHED * self._loss + (1 - _SMOOTHED) * total
         if self._first is None:
-            self._began, self._first = time.monotonic(), pictures
+            self._began, self._first, self._pictures = time.monotonic(), pictures, pictures
         else:
             self._speed = (pictures - self._first) / (time.monotonic() - self._began)
         if not err.is_terminal and pictures // _TOLD_EVERY > self._pictures // _TOLD_EVERY:
