@@ -133,7 +133,7 @@ def _board(style: Style, frame: _Frame) -> Image.Image:
 def _strip(draw: ImageDraw.ImageDraw, style: Style, frame: _Frame) -> None:
     """The band, with a ring in its upper half as a sign of some country."""
     assert style.strip is not None
-    board, width = frame.board, style.strip.width * frame.unit_px
+    board, width = frame.board, max(1.0, style.strip.width * frame.unit_px)
     left = board.left if style.strip.at_left else board.right - width
     draw.rectangle((left, board.top, left + width - 1, board.bottom - 1), fill=style.strip.colour)
     x, y, radius = left + width / 2, board.top + 0.3 * frame.unit_px, 0.25 * width
