@@ -5,7 +5,9 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from partition.models import Model, load_model
+import torch
+
+from partition.models import Model, load_model, read_state
 from storage.bundle import PictureSpec
 from tasks.plate_text import CLASSES
 from tasks.registry import task_code
@@ -15,7 +17,7 @@ from wire.errors import ModelError
 _PLATES_FACTORY = "training.detector.model:PlateDetector"
 _EMBEDDING_FACTORY = "training.embedding.model:EmbeddingNet"
 _PLATES_PX = 512  # what it is trained with: a larger input, untrained for, makes things worse
-_PLATES_STRIDE = 32
+_PLATES_STRIDE = 64
 
 
 def load_by_name(reference: str, weights: str | None, size: int | None, task: str | None = None) -> Model:
@@ -79,6 +81,15 @@ def _plates(weights: str | None, size: int | None) -> Model:
         task="plates",
         labels=CLASSES,
     )
+
+
+def plates_weights(named: str) -> dict[str, torch.Tensor]:
+    """Weights of a detector of plates: a file's, or "plates", those that ship.
+
+    Raises:
+        ModelError: there is no such file, or no state dict in it.
+    """
+    return read_state(_shipped_plates() if named == "plates" else Path(named))
 
 
 def _embedding(weights: str | None, size: int | None) -> Model:

@@ -38,12 +38,16 @@ def plates(
     context: typer.Context,
     out_folder: OutOption,
     resume: ResumeOption = False,
-    pictures: Annotated[int, typer.Option(min=8, help="to learn from, in all")] = 36_000,
-    views: Annotated[
-        float,
-        typer.Option(min=0, max=1, help="share of them that are whole views; the others are crops of half the size"),
-    ] = 0.08,
-    size: Annotated[int, typer.Option(help="of a view in pixels: what will be served")] = 512,
+    pictures: Annotated[int, typer.Option(min=8, help="to learn from, in all")] = 40_000,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="to begin with: FILE.safetensors that a training wrote, or plates, what ships; default: none"
+        ),
+    ] = None,
+    side: Annotated[
+        int, typer.Option(help="of them in pixels: the half of what will be served, for plates of nearly this width")
+    ] = 256,
     seed: Annotated[int, typer.Option(min=0, help="of the first weights and of the pictures")] = 0,
     background: Annotated[
         Path | None, typer.Option(help="folder of photographs to draw onto; default: scikit-image's own")
@@ -58,15 +62,16 @@ def plates(
     save_every: SaveEveryOption = 5,
     tensorboard: TensorboardOption = False,
 ) -> None:
-    """Train the detector of license plates: weights in fp16 as safetensors, and a JSON that says how they were made.
+    """Train the detector of license plates, from nothing or from --weights on.
 
-    Ctrl-C saves first. With --resume the options that decide the weights are those that the training began with, and
-    the weights become those of a training that was never stopped: to the bit on one CPU with as many threads.
+    It writes weights in fp16 as safetensors, and a JSON that says how they were made. Ctrl-C saves first. With --resume
+    the options that decide the weights are those that the training began with, and the weights become those of a
+    training that was never stopped: to the bit on one CPU with as many threads.
     """
     asked = {
         "pictures": pictures,
-        "views": views,
-        "size": size,
+        "weights": weights,
+        "side": side,
         "seed": seed,
         "background": None if background is None else str(background),
         "rate": rate,
@@ -78,6 +83,7 @@ def plates(
 
 
 def _train_plates(folder: Path, recipe: dict[str, Any], using: Using, *, resume: bool) -> Path:
+    from shardline.models import plates_weights
     from shardline.samples import picture_files, sample_files
     from training.detector.calibrate import calibrate
     from training.detector.course import DetectorCourse, Recipe
@@ -87,7 +93,9 @@ def _train_plates(folder: Path, recipe: dict[str, Any], using: Using, *, resume:
     from training.weights import write_weights
 
     files = sample_files() if recipe["background"] is None else picture_files(Path(recipe["background"]))
-    course = DetectorCourse(Recipe(**{name: recipe[name] for name in ("seed", "pictures", "views", "size")}), files)
+    asked = Recipe(**{name: recipe[name] for name in ("seed", "pictures", "side")})
+    begun_with = None if resume or recipe["weights"] is None else plates_weights(recipe["weights"])
+    course = DetectorCourse(asked, files, begun_with)
     settings = Settings(rate=recipe["rate"], patience=recipe["patience"])
     outcome, run = run_course("plates", course, settings, folder, recipe, using, resume=resume)
     facts = facts_of("plates", recipe, outcome, run) | {"pictures": course.pictures(outcome.step)}

@@ -16,7 +16,7 @@ from training.detector.model import PlateDetector
 
 pytestmark = pytest.mark.slow
 
-TINY = ("--pictures", "240", "--size", "128", "--views", "0.1", "--seed", "4", "--threads", "1", "--save-every", "0")
+TINY = ("--pictures", "240", "--side", "128", "--seed", "4", "--threads", "1", "--save-every", "0")
 
 
 def train(folder: Path, *more: str) -> list[str]:
@@ -40,9 +40,23 @@ def test_the_weights_are_the_detector_s(trained: Path) -> None:
     assert said["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
     assert said["recipe"]["seed"] == 4
     assert said["pictures"] == 240
-    assert said["steps"] == 54 + 12
+    assert said["steps"] == 60
     assert {"score", "found", "false"} <= said["scores"].keys()
     assert said["command"].startswith("shardline train plates --out ")
+
+
+def test_a_training_goes_on_from_weights(trained: Path, tmp_path: Path) -> None:
+    """It begins where the other ended: after two steps it is still much like it."""
+    begun = ("--pictures", "8", "--side", "128", "--threads", "1", "--rate", "1e-5")
+    shardline(*train(tmp_path / "more", *begun, "--weights", str(trained / "plates.safetensors")))
+    shardline(*train(tmp_path / "new", *begun))
+    before = load_file(trained / "plates.safetensors")["layers.1.0.0.weight"].float()
+    more, new = (
+        load_file(tmp_path / each / "plates.safetensors")["layers.1.0.0.weight"].float() for each in ("more", "new")
+    )
+
+    assert (more - before).abs().max() < 0.05 * before.abs().max()
+    assert (new - before).abs().max() > 0.5 * before.abs().max()
 
 
 def test_killed_and_resumed_gives_the_same_weights(trained: Path, tmp_path: Path) -> None:
@@ -74,7 +88,8 @@ def test_told_to_stop_it_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
     ("options", "said"),
     [
         (("--resume",), "leave --resume out"),
-        (("--size", "500"), "--size 500: allowed are multiples of 64 from 128 on"),
+        (("--side", "250"), "--side 250: allowed are multiples of 64 from 128 on"),
+        (("--weights", "no.safetensors"), "no.safetensors does not exist"),
         (("--device", "tpu"), "--device 'tpu': allowed are cpu"),
         (("--background", "nowhere"), "nowhere is not a folder of pictures"),
     ],

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from training.detector.data import Column, Sample
 from training.detector.measure import boxes_of, overlap
-from training.detector.model import Head, PlateDetector, decode
+from training.detector.model import SIZES, Head, PlateDetector, decode
 
 _MOST = 128  # peaks of a kind in a picture
 _LEAST = 1e-3  # score of a peak that is looked at
@@ -37,8 +37,8 @@ def calibrate(model: PlateDetector, batches: Iterable[tuple[Tensor, Sequence[Sam
     right: list[list[Tensor]] = [[] for _ in heads]
     with torch.inference_mode():
         for pictures, samples in batches:
-            for kind, maps in enumerate(model.maps(pictures)):
-                boxes, scores = decode(maps, _MOST)[:2]
+            for kind, maps in enumerate(model.levels(pictures)):
+                boxes, scores = decode(maps, _MOST, SIZES[kind])[:2]
                 for at, sample in enumerate(samples):
                     sure, hit = _peaks(boxes[at], scores[at].sum(1), sample.things[sample.things[:, 0] == kind])
                     logits[kind].append(sure)

@@ -1,11 +1,11 @@
-"""The detector's training: first small pictures full of plates, then whole views at the size that is served.
+"""The detector's training: small pictures full of plates, a quarter as large as what is served.
 
-A crop of 256 pixels with several plates teaches most of what there is to learn at a quarter of a view's cost; the views
-at the end teach what is left: plates as wide as the picture, the letter-box, and large pictures with little in them.
+Whatever is learnt there holds at any place of a larger picture, and of large plates in a smaller one (model.py). A
+training begins with weights by lot, or with those of one before it.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,16 +16,18 @@ from torch import Tensor
 
 from partition.models import IMAGENET_MEAN, IMAGENET_STD
 from training.detector.backdrops import Backdrops
-from training.detector.data import CROPS, KINDS, VIEWS, Batches, Pictures, Sample
+from training.detector.data import BATCH, KINDS, Pictures, Sample
+from training.detector.fold import begin_with
 from training.detector.loss import losses
 from training.detector.measure import Measure
-from training.detector.model import LARGEST_STRIDE, STRIDES, PlateDetector
+from training.detector.model import LEAST_SIDE, STRIDES, PlateDetector
 from training.detector.targets import make_target
 from training.plates.backgrounds import Backgrounds
 from training.plates.fonts import families
 from wire.errors import ModelError
 
 _SCORED = 200  # pictures that each score is taken from; of a short training fewer
+_LOOKED_AT = 16  # pictures from which a detector's normalisation is found again
 _OTHER_SEED = 1 << 32  # beyond it lie the pictures that scores are taken from
 
 
@@ -38,39 +40,43 @@ class Recipe:
     """
 
     seed: int = 0
-    pictures: int = 36_000
-    views: float = 0.08  # share of the pictures that are whole views, the last ones
-    size: int = 512  # of views, pixels a side; crops have half of it
+    pictures: int = 40_000
+    side: int = 256  # of the pictures, in pixels
 
     def __post_init__(self) -> None:
-        if self.size % (2 * LARGEST_STRIDE) or self.size < 4 * LARGEST_STRIDE:
-            raise ModelError(f"--size {self.size}: allowed are multiples of {2 * LARGEST_STRIDE} from 128 on, e.g. 512")
-        if not 0 <= self.views <= 1 or self.pictures < CROPS:
-            raise ModelError(f"--views {self.views:g} of --pictures {self.pictures}: allowed are 0 to 1 of 8 or more")
+        if self.side % LEAST_SIDE or self.side < 2 * LEAST_SIDE:
+            raise ModelError(f"--side {self.side}: allowed are multiples of {LEAST_SIDE} from 128 on, e.g. 256")
+        if self.pictures < BATCH:
+            raise ModelError(f"--pictures {self.pictures}: allowed are {BATCH} or more")
 
 
 class DetectorCourse:
-    """A fit.Course. Only fonts to train with are drawn, on photographs of `files`."""
+    """A fit.Course. Only fonts to train with are drawn, on photographs of `files`.
 
-    def __init__(self, recipe: Recipe, files: Sequence[Path]) -> None:
-        views = round(recipe.views * recipe.pictures / VIEWS)
-        crops = (recipe.pictures - views * VIEWS) // CROPS
+    `weights`, those of a detector that a training wrote, are begun with; of what they lack by lot.
+    """
+
+    def __init__(self, recipe: Recipe, files: Sequence[Path], weights: Mapping[str, Tensor] | None = None) -> None:
         photographs = tuple(files)
-        self._recipe = recipe
+        self._recipe, self._weights = recipe, weights
         self._fonts = families("train")
         self._plain = Backgrounds(files=photographs)
-        pictures = Pictures(seed=recipe.seed, fonts=self._fonts, backgrounds=Backdrops(files=photographs))
-        self.steps = crops + views
-        self.draw = Batches(pictures=pictures, crops=crops, size=recipe.size)
+        self._drawn = Pictures(
+            seed=recipe.seed, side=recipe.side, fonts=self._fonts, backgrounds=Backdrops(files=photographs)
+        )
+        self.steps = recipe.pictures // BATCH
+        self.draw = self._drawn.batch
 
     def pictures(self, step: int) -> int:
-        crops = min(step, self.draw.crops)
-        return crops * CROPS + (step - crops) * VIEWS
+        return step * BATCH
 
     def model(self) -> PlateDetector:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._recipe.seed)
-            return PlateDetector(normed=True)
+            model = PlateDetector(normed=True)
+        if self._weights is not None:
+            begin_with(model, self._weights, self._first())
+        return model
 
     def matrices(self, model: torch.nn.Module) -> list[torch.nn.Parameter]:
         """All convolutions but the first, which looks at pixels, and the last of each head, which answer."""
@@ -88,24 +94,34 @@ class DetectorCourse:
         """The share of plates read right, of those that can be read, among pictures that are never trained with."""
         measure = Measure()
         with torch.inference_mode():
-            for start in range(0, len(self._scored), CROPS):
-                samples = self._scored[start : start + CROPS]
+            for start in range(0, len(self._scored), BATCH):
+                samples = self._scored[start : start + BATCH]
                 outputs = model(normalised([each.pixels for each in samples], device))
                 measure.add([each.float().cpu().numpy() for each in outputs], samples)
         return measure.scores()
 
     def unseen(self) -> Iterator[tuple[Tensor, Sequence[Sample]]]:
-        """Whole views that are never trained with, by the batch, on the CPU: what scores are calibrated with."""
-        others = Pictures(seed=self._recipe.seed + _OTHER_SEED, fonts=self._fonts, backgrounds=self._plain)
-        for start in range(0, min(_SCORED, self._recipe.pictures // 4), VIEWS):
-            samples = [others.draw("views", self._recipe.size, start + index) for index in range(VIEWS)]
+        """Pictures as large as what is served, never trained with, by the batch, on the CPU: to calibrate scores."""
+        others = replace(self._others, side=2 * self._recipe.side)
+        for index in range(0, self._count, BATCH):
+            samples = [others.draw(each) for each in range(index, min(index + BATCH, self._count))]
             yield normalised([each.pixels for each in samples], torch.device("cpu")), samples
+
+    def _first(self) -> Tensor:
+        samples = [self._drawn.draw(index) for index in range(_LOOKED_AT)]
+        return normalised([each.pixels for each in samples], torch.device("cpu"))
+
+    @property
+    def _count(self) -> int:
+        return min(_SCORED, self._recipe.pictures // 4)
+
+    @property
+    def _others(self) -> Pictures:
+        return replace(self._drawn, seed=self._recipe.seed + _OTHER_SEED, backgrounds=self._plain)
 
     @cached_property
     def _scored(self) -> list[Sample]:
-        others = Pictures(seed=self._recipe.seed + _OTHER_SEED, fonts=self._fonts, backgrounds=self._plain)
-        count = min(_SCORED, self._recipe.pictures // 4)
-        return [others.draw("crops", self._recipe.size // 2, index) for index in range(count)]
+        return [self._others.draw(index) for index in range(self._count)]
 
 
 def normalised(pictures: Sequence[NDArray[np.uint8]], device: torch.device) -> Tensor:

@@ -5,7 +5,6 @@ Without torch: the processes that draw start fast and stay small.
 
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +17,17 @@ from training.plates.scene import Scene
 
 BOARDS, GROUPS, CHARACTERS = CLASSES[:2], CLASSES[2:6], CLASSES[6:]
 KINDS = (BOARDS, GROUPS, CHARACTERS)
-CROPS, VIEWS = 4, 2  # pictures in a batch
-Look = Literal["crops", "views"]
+BATCH = 4  # pictures
 
 _PAD = 114  # grey, as the transformer's letter-box
 _LEAST_CHARACTER_PX, _LEAST_GROUP_PX = 6.0, 4.0  # of height: below, nobody can tell
 _VIEWS = ((1, 1), (4, 3), (3, 2), (16, 9), (3, 4), (2, 3))  # width : height of what a camera gives
-_PLAIN, _SMALL = 0.08, 0.12  # shares of pictures without plates, and with very small ones
-_STAGES = {"crops": 0, "views": 1}
+_PLAIN, _TINY, _CLOSE = 0.07, 0.07, 0.06  # shares of pictures: without plates, with very small ones, with a part of one
+_LEAST_PX = 40  # width of a plate that is to be read
+_WIDEST_PX, _WIDEST = 64, 0.92  # least, in pixels, and most, as a share of the picture, of its widest plate's width
+_PLATE_AREA, _FILLED = 0.45, 0.6  # of a plate's box, over its width squared; of the picture that boxes should fill
+_PLATES = (2, 14)  # least and most of them in a picture
+_BOXED = 0.25  # share of pictures in a letter-box
 
 
 class Column(IntEnum):
@@ -51,51 +53,32 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pictures:
-    """All the pictures of one seed. It can be pickled.
+    """All the pictures of one seed, side × side pixels. It can be pickled.
 
-    `crops` are filled with several plates each, and cheap; `views` are whole photographs in the letter-box that the
-    detector is served with, with plates up to its full width. Some of either have none, some only plates so small that
-    no character can be told: where one is suspected there, the original is looked at again.
+    Some are whole photographs in the letter-box that the detector is served with. Where all plates are small, there are
+    many. Some have none, some only plates so small that no character can be told: where one is suspected there, the
+    original is looked at again.
     """
 
     seed: int
+    side: int
     fonts: tuple[str, ...]
     backgrounds: Backgrounds
 
-    def draw(self, look: Look, side: int, index: int) -> Sample:
-        """Picture `index` of a look, `side` pixels wide and high.
-
+    def draw(self, index: int) -> Sample:
+        """
         Raises:
             ModelError: a font or a photograph cannot be read.
         """
-        seeds = np.random.SeedSequence((self.seed, _STAGES[look], index))
-        random = np.random.Generator(np.random.PCG64(seeds))
-        size = (side, side) if look == "crops" else _view(random, side)
-        scene = _scene(random, size, most_plates=5 if look == "crops" else 6)
-        picture = draw_picture(random, scene, self.fonts, self.backgrounds)
-        sample = boxed(picture, side)
+        random = np.random.Generator(np.random.PCG64(np.random.SeedSequence((self.seed, index))))
+        size = _view(random, self.side) if random.random() < _BOXED else (self.side, self.side)
+        sample = boxed(draw_picture(random, _scene(random, size), self.fonts, self.backgrounds), self.side)
         if random.random() < 0.2:  # other colours, to the same shapes
             return replace(sample, pixels=sample.pixels[:, :, random.permutation(3)])
         return sample
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batches:
-    """Batch i of a recipe. It can be pickled: other processes draw."""
-
-    pictures: Pictures
-    crops: int  # batches of crops, which come first
-    size: int
-
-    def __call__(self, step: int) -> list[Sample]:
-        look, side, count, first = self.at(step)
-        return [self.pictures.draw(look, side, index) for index in range(first, first + count)]
-
-    def at(self, step: int) -> tuple[Look, int, int, int]:
-        """Of batch `step`: the look, the side in pixels, how many pictures, and the first one's number."""
-        if step < self.crops:
-            return "crops", self.size // 2, CROPS, step * CROPS
-        return "views", self.size, VIEWS, (step - self.crops) * VIEWS
+    def batch(self, step: int) -> list[Sample]:
+        return [self.draw(index) for index in range(step * BATCH, (step + 1) * BATCH)]
 
 
 def boxed(picture: Picture, side: int) -> Sample:
@@ -125,11 +108,20 @@ def _view(random: np.random.Generator, side: int) -> tuple[int, int]:
     return side * across // max(across, down), side * down // max(across, down)
 
 
-def _scene(random: np.random.Generator, size: tuple[int, int], most_plates: int) -> Scene:
-    usual = Scene(size=size, plates=(2, most_plates), empty=0, least_width_px=40, most_width=0.92, rotation_deg=25)
+def _scene(random: np.random.Generator, size: tuple[int, int]) -> Scene:
+    """As full as can be: the more characters there are, the more is learnt. How wide plates may be is drawn by lot.
+
+    In some pictures the one plate is larger than the picture, too large for the maps, and what is on it is too.
+    """
     lot = random.random()
+    scene = Scene(size=size, plates=_PLATES, empty=0, least_width_px=_LEAST_PX, most_width=_WIDEST, rotation_deg=25)
     if lot < _PLAIN:
-        return replace(usual, plates=(0, 0), signs=0.5)
-    if lot < _PLAIN + _SMALL:
-        return replace(usual, plates=(3, 8), least_width_px=15, most_width=56 / size[0], covered=0.05)
-    return usual
+        return replace(scene, plates=(0, 0), signs=0.5)
+    if lot < _PLAIN + _TINY:
+        return replace(scene, plates=(3, 8), least_width_px=15, most_width=56 / size[0], covered=0.05)
+    if lot < _PLAIN + _TINY + _CLOSE:
+        return replace(scene, plates=(1, 1), least_width_px=0.8 * size[0], most_width=1.8, cut_off=1.0)
+    widest_px = float(np.exp(random.uniform(np.log(_WIDEST_PX), np.log(_WIDEST * size[0]))))
+    usual = _LEAST_PX * widest_px  # the square of the width that half of the plates have
+    most = int(np.clip(_FILLED * size[0] * size[1] / (_PLATE_AREA * usual), *_PLATES))
+    return replace(scene, plates=(most // 2, most), most_width=widest_px / size[0])

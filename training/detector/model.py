@@ -10,10 +10,15 @@ places out of one (sub-pixel convolution: Shi et al., 2016): characters are told
 boards and groups at stride 4 from features at stride 8. Neighbouring characters of a plate of 64 pixels are 7 pixels
 apart, which are three places at stride 2 and less than two at stride 4: too near to be two peaks.
 
+What is too large for these maps is looked for by the same network, with the same weights, in the picture at half its
+size (an image pyramid): whatever it has learnt of plates of 64 to 240 pixels it then knows of those of 128 to 480. Each
+level keeps things of its sizes, and of two boxes of one thing the surer.
+
 Decoding is part of the network and has fixed shapes: any plan may cut through it.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,8 +36,13 @@ OUTPUTS = (
     "character_boxes",  # [batch, 128, 4]
     "character_scores",  # [batch, 128, 15]
 )
-LARGEST_STRIDE = 32  # height and width of the input are multiples of it
+LEAST_SIDE = 64  # height and width of the input are multiples of it: of the largest stride at half the size
 STRIDES = (4, 4, 2)  # of the maps of boards, groups and characters: pixels from place to place
+SIZES = (
+    (55.0, 240.0),
+    (0.0, 240.0),
+    (10.0, 64.0),
+)  # longer side of what a level keeps, in its own pixels; see `decode`
 
 _MOST_BOARDS, _MOST_GROUPS, _MOST_CHARACTERS = 16, 32, 128
 _STEM, _WIDTHS, _DEPTHS = 24, (48, 96, 160, 224), (1, 2, 2, 1)  # channels at stride 2, then 4 to 32; their blocks
@@ -41,6 +51,7 @@ _HEAD = 64
 _RARE = 0.01  # a place's first score: RetinaNet's prior (Lin et al., 2017), against a first loss of negatives alone
 _LARGEST_LOG = 7.0  # of a size in strides: a factor of 1096, more than any picture's
 _LEAST_TURN = 1e-3  # length of a direction that is still told from none
+_SAME = 0.6  # two boxes of a kind whose IoU is more are of one thing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +82,8 @@ class Block(nn.Module):
         super().__init__()
         self.one = Unit(width, width, normed=normed)
         self.two = Unit(width, width, normed=normed, last=True)
+        if isinstance(self.two[-1], nn.BatchNorm2d):
+            nn.init.zeros_(self.two[-1].weight)  # each block begins as what goes past it (Goyal et al., 2017)
 
     def forward(self, values: Tensor) -> Tensor:
         return functional.relu(values + self.two(self.one(values)))
@@ -117,7 +130,7 @@ class Pyramid(nn.Module):
 
 
 class PlateDetector(nn.Module):
-    """Normalised float32 [batch, 3, height, width], multiples of 32 -> what is found, best first: see OUTPUTS.
+    """Normalised float32 [batch, 3, height, width], multiples of 64 -> what is found, best first: see OUTPUTS.
 
     Without arguments it is what is shipped and served. `normed` has batch normalisation behind each convolution, to
     train with; `training/detector/fold.py` takes it out again.
@@ -138,14 +151,7 @@ class PlateDetector(nn.Module):
         self.characters = Head(_PYRAMID[0], len(CHARACTERS), STRIDES[2], turns=False, normed=normed)
 
     def maps(self, pictures: Tensor) -> tuple[Maps, Maps, Maps]:
-        """Of boards, groups and characters, not decoded: what the loss compares.
-
-        Raises:
-            ValueError: a height or width that is no multiple of 32.
-        """
-        if pictures.shape[2] % LARGEST_STRIDE or pictures.shape[3] % LARGEST_STRIDE:
-            size = f"{pictures.shape[3]} x {pictures.shape[2]}"
-            raise ValueError(f"pictures of {size}: take a multiple of {LARGEST_STRIDE} for both, e.g. 512")
+        """Of boards, groups and characters at one level, not decoded: what the loss compares."""
         values = self.stem(pictures)
         levels = []
         for layer in self.layers:
@@ -154,32 +160,81 @@ class PlateDetector(nn.Module):
         finest, near = self.pyramid(levels)
         return self.boards(near), self.groups(near), self.characters(finest)
 
+    def levels(self, pictures: Tensor) -> list[tuple[Maps, Maps]]:
+        """Of each kind: the maps of the picture, and of the picture at half its size.
+
+        Raises:
+            ValueError: a height or width that is no multiple of 64.
+        """
+        if pictures.shape[2] % LEAST_SIDE or pictures.shape[3] % LEAST_SIDE:
+            size = f"{pictures.shape[3]} x {pictures.shape[2]}"
+            raise ValueError(f"pictures of {size}: take a multiple of {LEAST_SIDE} for both, e.g. 512")
+        halved = self.maps(functional.avg_pool2d(pictures, 2))  # first: little of it is left to carry on
+        return list(zip(self.maps(pictures), halved, strict=True))
+
     def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:
-        boards, groups, characters = self.maps(pictures)
+        boards, groups, characters = self.levels(pictures)
         return (
-            *decode(boards, _MOST_BOARDS),
-            *decode(groups, _MOST_GROUPS),
-            *decode(characters, _MOST_CHARACTERS),
+            *decode(boards, _MOST_BOARDS, SIZES[0]),
+            *decode(groups, _MOST_GROUPS, SIZES[1]),
+            *decode(characters, _MOST_CHARACTERS, SIZES[2]),
         )
 
 
-def decode(maps: Maps, most: int) -> tuple[Tensor, ...]:
+def decode(levels: Sequence[Maps], most: int, sizes: tuple[float, float] = (0.0, math.inf)) -> tuple[Tensor, ...]:
     """The `most` highest peaks -> boxes [batch, most, 4], scores [batch, most, classes] and, if any, turns.
 
     A class's score is the peak's times the class's share. In fp32 whatever the network's precision is: bf16 tells
     pixels of 512 apart only in steps of 2 or 4.
+
+    Args:
+        levels: maps of the picture, then of the picture at half its size, and so on.
+        sizes: least and most of a box's longer side, in pixels of its level; the first level keeps what is smaller
+            besides, and the last what is larger.
     """
-    ranked, index = maps.heat.masked_fill(~_peaks(maps.heat), -math.inf).flatten(1).topk(most)
-    scores = ranked.float().sigmoid().unsqueeze(2) * _at(maps.classes, index).softmax(2)
+    ends = len(levels) - 1
+    found = [
+        _things(maps, most, 2**level, sizes[0] if level else 0.0, sizes[1] if level < ends else math.inf)
+        for level, maps in enumerate(levels)
+    ]
+    logits, *values = (torch.cat(each, dim=1) for each in zip(*found, strict=True))
+    kept, index = logits.masked_fill(_is_one_before(logits, values[0]), -math.inf).topk(most)
+    boxes, shares, *turns = (each.gather(1, index.unsqueeze(2).expand(-1, -1, each.shape[2])) for each in values)
+    return boxes, kept.sigmoid().unsqueeze(2) * shares, *turns
+
+
+def _things(maps: Maps, most: int, shrunk: int, least_px: float, most_px: float) -> tuple[Tensor, ...]:
+    """The highest peaks of one level -> logits [batch, most], boxes, shares of classes and, if any, turns.
+
+    A box of another size has the logit of no peak.
+    """
+    heat = maps.heat.masked_fill(~_peaks(maps.heat), -math.inf).flatten(1)
+    logits, index = heat.topk(min(most, heat.shape[1]))
+    shares = _at(maps.classes, index).softmax(2)
     shape, width = _at(maps.shape, index), maps.heat.shape[3]
     places = torch.stack((index % width, torch.div(index, width, rounding_mode="floor")), dim=2)
     middles = places + shape[:, :, :2]
-    halves = shape[:, :, 2:].clamp(max=_LARGEST_LOG).exp() / 2
-    boxes = torch.cat((middles - halves, middles + halves), dim=2) * maps.stride
+    sizes = shape[:, :, 2:].clamp(max=_LARGEST_LOG).exp()
+    boxes = torch.cat((middles - sizes / 2, middles + sizes / 2), dim=2) * (maps.stride * shrunk)
+    longer = sizes.amax(2) * maps.stride
+    logits = logits.float().masked_fill((longer < least_px) | (longer > most_px), -math.inf)
     if maps.turn is None:
-        return boxes, scores
+        return logits, boxes, shares
     turn = _at(maps.turn, index)
-    return boxes, scores, turn / turn.square().sum(2, keepdim=True).sqrt().clamp(min=_LEAST_TURN)
+    return logits, boxes, shares, turn / turn.square().sum(2, keepdim=True).sqrt().clamp(min=_LEAST_TURN)
+
+
+def _is_one_before(logits: Tensor, boxes: Tensor) -> Tensor:
+    """Whether each of [batch, n] is the same thing as a surer one; of equally sure ones as one before it."""
+    one, other = boxes.unsqueeze(2), boxes.unsqueeze(1)
+    low, high = torch.maximum(one[..., :2], other[..., :2]), torch.minimum(one[..., 2:], other[..., 2:])
+    shared = (high - low).clamp(min=0).prod(3)
+    areas = (boxes[..., 2:] - boxes[..., :2]).prod(2)
+    same = shared > _SAME * (areas.unsqueeze(2) + areas.unsqueeze(1) - shared)
+    mine, its = logits.unsqueeze(2), logits.unsqueeze(1)
+    number = torch.arange(logits.shape[1], device=logits.device)
+    before = (its > mine) | ((its == mine) & (number.unsqueeze(0) < number.unsqueeze(1)))
+    return (same & before).any(2)
 
 
 def _peaks(heat: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What the heads should say of a batch: things in pixels -> heat maps, what is beside them, and what is left open.
+"""What the heads should say of a batch: things in pixels -> heat, what is beside it, and what is left open.
 
 Heat is 1 at the place of a thing's centre, and at the next place where the centre lies near the border between the two:
 nobody could tell there which it is, and of two half-hearted peaks neither would be believed. Around, it falls off as a
@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.detector.data import Column
+from training.detector.model import SIZES
 
 _OVERLAP = 0.7
 _NEAR = 0.75  # places from a place's middle within which a centre is as good as its own, to either side
 _WIDEST = 24  # places from the centre to which heat reaches at most
+_SPARE = 1.15  # of the largest size that a level keeps: sizes are told roughly
 _AROUND = 1  # places about a centre that are asked what is there as well: a peak may come to lie beside it
 
 
@@ -40,17 +42,23 @@ class Target:
 
 
 def make_target(kind: int, things: Sequence[NDArray[np.float32]], side: int, stride: int) -> Target:
-    """The target of `kind` (0 to 2) for pictures of side × side pixels, each with its `Sample.things`."""
+    """The target of `kind` (0 to 2) for pictures of side × side pixels, each with its `Sample.things`.
+
+    What is too large for the maps is nothing there: it is found in a smaller picture.
+    """
     places = side // stride
     heat = torch.zeros(len(things), 1, places, places)
     left_open = torch.zeros(len(things), 1, places, places, dtype=torch.bool)
-    rows = [(at, row) for at, every in enumerate(things) for row in every if row[Column.KIND] == kind]
-    seen = [(at, row) for at, row in rows if row[Column.KNOWN] and _inside(row, side)]
-    for at, row in rows:
-        if not row[Column.KNOWN] or not _inside(row, side):
-            _leave_open(left_open[at, 0], row, stride)
-    pictures = torch.tensor([at for at, _ in seen], dtype=torch.int64)
-    values = torch.tensor(np.array([row for _, row in seen], np.float32).reshape(-1, len(Column)))
+    picture = np.repeat(np.arange(len(things)), [len(each) for each in things])
+    rows = np.concatenate(things)
+    inside = ((rows[:, [Column.X, Column.Y]] >= 0) & (rows[:, [Column.X, Column.Y]] < side)).all(1)
+    longer = rows[:, [Column.WIDTH, Column.HEIGHT]].max(1, initial=0)
+    of_kind = rows[:, Column.KIND] == kind
+    told = (rows[:, Column.KNOWN] > 0) & inside
+    for at in np.flatnonzero(of_kind & ~told):
+        _leave_open(left_open[picture[at], 0], rows[at], stride)
+    asked = of_kind & told & (longer <= _SPARE * SIZES[kind][1])
+    pictures, values = torch.from_numpy(picture[asked]), torch.from_numpy(rows[asked])
     centres = values[:, [Column.X, Column.Y]] / stride
     sizes = values[:, [Column.WIDTH, Column.HEIGHT]].clamp(min=1e-3) / stride
     _add_heat(heat, pictures, centres, radius(sizes))
@@ -78,10 +86,6 @@ def radius(sizes: Tensor) -> Tensor:
 def _root(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
     """The lesser root of a x² - b x + c."""
     return (b - (b * b - 4 * a * c).clamp(min=0).sqrt()) / (2 * a)
-
-
-def _inside(row: NDArray[np.float32], side: int) -> bool:
-    return bool(0 <= row[Column.X] < side and 0 <= row[Column.Y] < side)
 
 
 def _leave_open(places: Tensor, row: NDArray[np.float32], stride: int) -> None:

@@ -6,36 +6,75 @@ import torch
 
 from shardline.samples import sample_files
 from training.detector.course import DetectorCourse, Recipe, normalised
-from training.detector.fold import fold
+from training.detector.fold import begin_with, fold
 from training.detector.measure import Measure, overlap
 from training.detector.model import PlateDetector
+from wire.errors import ModelError
 
 CPU = torch.device("cpu")
 
 
-def test_folding_changes_nothing_but_rounding() -> None:
+def said(model: PlateDetector, pictures: torch.Tensor) -> torch.Tensor:
+    """All that the heads say, one after the other."""
+    with torch.no_grad():
+        maps = model.maps(pictures)
+    return torch.cat([values.flatten() for each in maps for values in (each.heat, each.classes, each.shape)])
+
+
+def any_model() -> PlateDetector:
+    """Normalised by statistics that are not 0 and 1."""
     torch.manual_seed(0)
     model = PlateDetector(normed=True).train()
     with torch.no_grad():
         for _ in range(3):
-            model.maps(torch.randn(4, 3, 64, 64) * 2 + 1)  # statistics that are not 0 and 1
+            model.maps(torch.randn(4, 3, 64, 64) * 2 + 1)
         for each in model.modules():
             if isinstance(each, torch.nn.BatchNorm2d):
                 each.weight.uniform_(0.5, 1.5)
                 each.bias.normal_(std=0.2)
-    model.eval()
-    pictures = torch.randn(2, 3, 64, 64)
+    return model.eval()
+
+
+def test_folding_changes_nothing_but_rounding() -> None:
+    model, pictures = any_model(), torch.randn(2, 3, 64, 64)
+
+    assert torch.allclose(said(model, pictures), said(fold(model), pictures), atol=1e-4)
+    assert said(model, pictures).std() > 1e-3
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_training_begins_with_what_weights_say(training: bool) -> None:
+    folded, pictures = fold(any_model()), torch.randn(4, 3, 128, 128)
+    model = PlateDetector(normed=True)
+    begin_with(model, folded.state_dict(), pictures)
+
+    assert torch.allclose(said(model.train(training), pictures), said(folded, pictures), atol=1e-3)
+
+
+def test_what_the_weights_lack_adds_nothing_at_first() -> None:
+    folded, pictures = fold(any_model()), torch.randn(4, 3, 128, 128)
+    weights = {name: each for name, each in folded.state_dict().items() if not name.startswith("layers.3.2.")}
     with torch.no_grad():
-        for before, after in zip(model.maps(pictures), fold(model).maps(pictures), strict=True):
-            assert torch.allclose(before.heat, after.heat, atol=1e-4)
-            assert torch.allclose(before.shape, after.shape, atol=1e-4)
-            assert before.heat.std() > 1e-3
+        for each in folded.layers[3][2].two[0].parameters():
+            each.zero_()
+    model = PlateDetector(normed=True)
+    begin_with(model, weights, pictures)
+
+    assert torch.allclose(said(model.eval(), pictures), said(folded, pictures), atol=1e-3)
+
+
+@pytest.mark.parametrize("change", [{"other.weight": torch.zeros(3)}, {"stem.0.weight": torch.zeros(8, 3, 3, 3)}])
+def test_weights_of_another_model_are_refused(change: dict[str, torch.Tensor]) -> None:
+    weights = PlateDetector().state_dict() | change
+
+    with pytest.raises(ModelError, match="allowed are those that `shardline train plates` wrote"):
+        begin_with(PlateDetector(normed=True), weights, torch.randn(2, 3, 64, 64))
 
 
 @pytest.mark.slow
 def test_it_learns_a_few_pictures_by_heart() -> None:
-    course = DetectorCourse(Recipe(pictures=80, size=256), sample_files())
-    samples = [course.draw.pictures.draw("crops", 128, index) for index in (1, 7)]
+    course = DetectorCourse(Recipe(pictures=80, side=128), sample_files())
+    samples = course.draw(0)[:2]
     model = course.model().train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3)
     for _ in range(60):

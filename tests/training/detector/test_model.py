@@ -65,7 +65,7 @@ def test_two_bytes_a_weight_fit_the_repository() -> None:
 
 
 def test_other_sizes_are_refused_in_words() -> None:
-    with pytest.raises(ValueError, match="multiple of 32"):
+    with pytest.raises(ValueError, match="multiple of 64"):
         PlateDetector().eval()(torch.zeros(1, 3, 100, 128))
 
 
@@ -81,7 +81,7 @@ def maps_with(peaks: dict[tuple[int, int, int], float], classes: int = 2, side: 
 
 
 def test_peaks_become_boxes_best_first() -> None:
-    boxes, scores, turns = decode(maps_with({(0, 3, 5): 1.0, (1, 8, 2): 3.0}), 4)
+    boxes, scores, turns = decode([maps_with({(0, 3, 5): 1.0, (1, 8, 2): 3.0})], 4)
 
     assert boxes[0, :2].flatten().tolist() == pytest.approx([2, 30, 18, 38, 14, 10, 30, 18])
     assert scores[0, 0].tolist() == pytest.approx([0.25 / (1 + math.exp(-3)), 0.75 / (1 + math.exp(-3))])
@@ -92,14 +92,14 @@ def test_peaks_become_boxes_best_first() -> None:
 def test_places_without_a_peak_have_no_score() -> None:
     maps = maps_with({(0, 3, 5): 1.0})
     falling = replace(maps, heat=maps.heat - torch.arange(12).view(1, 1, 12, 1))  # one peak
-    scores = decode(falling, 100)[1]
+    scores = decode([falling], 100)[1]
 
     assert 0 < int((scores > 0).any(2).sum()) < 30
     assert (scores[0, -1] == 0).all()
 
 
 def test_what_is_less_than_its_neighbour_in_another_class_is_no_peak() -> None:
-    _, scores, _ = decode(maps_with({(0, 3, 5): 3.0, (1, 3, 6): 2.0}), 16)
+    _, scores, _ = decode([maps_with({(0, 3, 5): 3.0, (1, 3, 6): 2.0})], 16)
 
     assert int((scores[0].sum(1) > 0.5).sum()) == 1
 
@@ -107,13 +107,61 @@ def test_what_is_less_than_its_neighbour_in_another_class_is_no_peak() -> None:
 @pytest.mark.parametrize("dy", [-1, 0, 1])
 @pytest.mark.parametrize("dx", [-1, 0, 1])
 def test_equal_neighbours_are_found_once(dx: int, dy: int) -> None:
-    _, scores, _ = decode(maps_with({(0, 5, 5): 2.0, (1, 5 + dy, 5 + dx): 2.0}), 16)
+    _, scores, _ = decode([maps_with({(0, 5, 5): 2.0, (1, 5 + dy, 5 + dx): 2.0})], 16)
 
     assert int((scores[0].sum(1) > 0.5).sum()) == 1
 
 
 def test_peaks_two_places_apart_are_two() -> None:
     places = itertools.product((2, 4), (2, 4, 6))
-    _, scores, _ = decode(maps_with({(0, y, x): 2.0 for y, x in places}), 16)
+    _, scores, _ = decode([maps_with({(0, y, x): 2.0 for y, x in places})], 16)
 
     assert int((scores[0].sum(1) > 0.5).sum()) == 6
+
+
+def on_two_levels(fine_logit: float, coarse_logit: float) -> list[Maps]:
+    """One thing of 16 × 8 pixels at (28, 28), as class 0 on the first level and as class 1 on the second."""
+    fine, coarse = maps_with({(0, 6, 6): fine_logit}), maps_with({(1, 3, 3): coarse_logit})
+    half = torch.tensor([0, 0, math.log(2), math.log(2)]).view(1, 4, 1, 1)
+    middle = torch.tensor([0.5, 0.5, 0, 0]).view(1, 4, 1, 1)
+    return [replace(fine, shape=fine.shape + middle), replace(coarse, shape=coarse.shape - half)]
+
+
+@pytest.mark.parametrize(("fine", "coarse", "label"), [(1.0, 2.0, 1), (2.0, 1.0, 0), (1.0, 1.0, 0)])
+def test_of_one_thing_on_two_levels_the_surer_is_kept(fine: float, coarse: float, label: int) -> None:
+    boxes, scores, _ = decode(on_two_levels(fine, coarse), 8)
+
+    assert boxes[0, 0].tolist() == pytest.approx([20, 24, 36, 32])
+    assert int(scores[0, 0].argmax()) == label
+    assert (scores[0, 1:].sum(1) < 0.01).all()
+
+
+@pytest.mark.parametrize(("sizes", "label"), [((0, 12), 1), ((9, 99), 0), ((0, 99), 1), ((8, 16), 1), ((9, 12), None)])
+def test_each_level_keeps_what_is_of_its_sizes(sizes: tuple[float, float], label: int | None) -> None:
+    """The longer side has 16 pixels on the first level and 8 on the second, which would be the surer."""
+    _, scores, _ = decode(on_two_levels(1.0, 2.0), 8, sizes)
+    found = scores[0, scores[0].sum(1) > 0.5].argmax(1).tolist()
+
+    assert found == ([] if label is None else [label])
+
+
+def test_the_first_level_keeps_what_is_smaller_and_the_last_what_is_larger() -> None:
+    fine, coarse = on_two_levels(1.0, 1.0)
+    nothing = replace(fine, heat=torch.full_like(fine.heat, -9.0))
+
+    for levels in ([fine, nothing], [nothing, coarse]):
+        _, scores, _ = decode(levels, 8, (17, 20) if levels[0] is fine else (1, 2))
+        assert scores[0, 0].sum() > 0.5
+
+
+def test_what_is_seen_at_half_the_size_is_as_large_as_it_is() -> None:
+    """The same picture, once twice as large: what one level says of the first, the other says of the second."""
+    torch.manual_seed(0)
+    model = PlateDetector().eval()
+    small = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        own = model.levels(small)
+        twice = model.levels(torch.nn.functional.interpolate(small, scale_factor=2.0))
+
+    for (mine, _), (_, halved) in zip(own, twice, strict=True):
+        assert torch.allclose(mine.heat, halved.heat, atol=1e-4)

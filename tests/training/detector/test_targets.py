@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from training.detector.data import KINDS, Column
+from training.detector.data import Column
 from training.detector.loss import focal, losses
-from training.detector.model import STRIDES, Maps, decode
+from training.detector.model import SIZES, STRIDES, Maps, decode
 from training.detector.targets import Target, make_target, radius
 
 SIDE, LABELS = 128, 15
@@ -41,7 +41,15 @@ def as_maps(target: Target, stride: int) -> Maps:
     return Maps(heat=torch.logit(target.heat, 1e-4), classes=classes, shape=shape, turn=turn, stride=stride)
 
 
-boxes = st.tuples(st.floats(0, 120), st.floats(0, 120), st.floats(6, 100), st.floats(6, 60)).map(
+def targets_of(things: Sequence[NDArray[np.float32]]) -> list[Target]:
+    return [make_target(kind, things, SIDE, stride) for kind, stride in enumerate(STRIDES)]
+
+
+def maps_of(targets: Sequence[Target]) -> list[Maps]:
+    return [as_maps(target, stride) for target, stride in zip(targets, STRIDES, strict=True)]
+
+
+boxes = st.tuples(st.floats(0, 120), st.floats(0, 120), st.floats(6, 70), st.floats(6, 60)).map(
     lambda each: (each[0] - each[2] / 2, each[1] - each[3] / 2, each[0] + each[2] / 2, each[1] + each[3] / 2)
 )
 
@@ -53,7 +61,7 @@ def test_what_is_wanted_decodes_to_what_is_there(
 ) -> None:
     target = make_target(kind, [np.stack([thing(kind, label, box, angle=angle)])], SIDE, STRIDES[kind])
 
-    found, scores, turns = decode(as_maps(target, STRIDES[kind]), 16)
+    found, scores, turns = decode([as_maps(target, STRIDES[kind])], 16)
 
     assert found[0, 0].tolist() == pytest.approx(box, abs=1e-2)
     assert int(scores[0, 0].argmax()) == label
@@ -61,11 +69,22 @@ def test_what_is_wanted_decodes_to_what_is_there(
     assert turns[0, 0].tolist() == pytest.approx([np.cos(angle), np.sin(angle)], abs=1e-4)
 
 
+@pytest.mark.parametrize("kind", [BOARD, GROUP, CHARACTER])
+def test_what_is_too_large_for_the_maps_is_nothing_there(kind: int) -> None:
+    largest = SIZES[kind][1]
+    for side, asked in ((largest, True), (1.3 * largest, False)):
+        row = np.stack([thing(kind, 1, (150 - side / 2, 140, 150 + side / 2, 160))])
+        target = make_target(kind, [row], 320, STRIDES[kind])
+
+        assert bool(target.heat.any()) == bool(len(target.places)) == asked
+        assert not target.open.any()
+
+
 @pytest.mark.parametrize(("x", "y", "centres"), [(42, 42, 1), (44, 42, 2), (42, 44, 2), (44, 44, 4), (43, 42, 2)])
 def test_a_centre_near_a_border_is_at_both_sides_of_it(x: float, y: float, centres: int) -> None:
     target = make_target(BOARD, [np.stack([thing(BOARD, 1, (x - 30, y - 10, x + 30, y + 10))])], SIDE, STRIDES[BOARD])
 
-    found, scores, _ = decode(as_maps(target, STRIDES[BOARD]), 16)
+    found, scores, _ = decode([as_maps(target, STRIDES[BOARD])], 16)
 
     assert int((target.heat == 1).sum()) == centres
     assert int((scores[0].amax(1) > 0.9).sum()) == 1
@@ -76,7 +95,7 @@ def test_characters_seven_pixels_apart_are_told_apart() -> None:
     row = [thing(CHARACTER, label, (20 + 7 * label, 40, 25 + 7 * label, 50)) for label in range(7)]
     target = make_target(CHARACTER, [np.stack(row)], SIDE, STRIDES[CHARACTER])
 
-    found, scores = decode(as_maps(target, STRIDES[CHARACTER]), 7)[:2]
+    found, scores = decode([as_maps(target, STRIDES[CHARACTER])], 7)[:2]
 
     assert sorted(scores[0].argmax(1).tolist()) == list(range(7))
     assert scores[0].amax(1).min() > 0.99
@@ -109,8 +128,8 @@ def test_a_centre_outside_the_picture_is_not_asked_for() -> None:
 
 def test_a_picture_without_things_has_a_loss() -> None:
     empty = np.zeros((0, len(Column)), np.float32)
-    targets = [make_target(kind, [empty, empty], SIDE, STRIDES[kind]) for kind in range(len(KINDS))]
-    maps = [as_maps(target, stride) for target, stride in zip(targets, STRIDES, strict=True)]
+    targets = targets_of([empty, empty])
+    maps = maps_of(targets)
     found = losses(maps, targets)
 
     assert set(found) >= {"boards_heat", "groups_heat", "characters_heat", "characters_shape", "turns"}
@@ -120,8 +139,8 @@ def test_a_picture_without_things_has_a_loss() -> None:
 @pytest.mark.parametrize("wanted", range(3))
 def test_the_loss_is_least_where_all_is_right(wanted: int) -> None:
     rows = np.stack([thing(kind, 1, (40, 40, 80, 60)) for kind in range(3)])
-    targets = [make_target(kind, [rows], SIDE, STRIDES[kind]) for kind in range(len(KINDS))]
-    maps = [as_maps(target, stride) for target, stride in zip(targets, STRIDES, strict=True)]
+    targets = targets_of([rows])
+    maps = maps_of(targets)
     right = float(sum(losses(maps, targets).values()))
     totals = [right]
     for part in (maps[wanted].shape, maps[wanted].classes, maps[wanted].heat):
