@@ -1,4 +1,4 @@
-# make demo      build ResNet-50 in three shards, serve it here, ask it, prove it
+# make demo      draw a license plate onto a photograph, serve the detector in three shards here, read it, prove it
 # make test      all that CI checks: lint, types, tests
 # make e2e       the tests on a cluster with KServe: whatever KUBECONFIG points to
 # make images    the container images of shard, transformer and client (TOOL=buildah|podman|docker, WHEELS=folder)

@@ -30,7 +30,7 @@ DEFAULT_LOOK: Look = "twice"
 INPUT_SIDE = 512  # of the network, which replies do not tell: were it larger, some looks would be needless, none wrong
 DEFAULT_CROPS = 8
 
-_SUSPECT_SCORE = 0.1  # what is a sighting at all
+_SUSPECT_SCORE = 0.02  # what is a sighting at all
 _READABLE_PX = 96  # a plate's width in the network's input from which on readings are nearly always right
 _CLOSE_PX = 160  # what a second look makes of it: sizes are roughly known only
 _GAIN = 1.25  # how much larger a plate must get for another look

@@ -1,6 +1,6 @@
 """The whole path once, as a user would type it: build, push, render, up, request, stop, verify.
 
-    python examples/demo.py [--model torchvision:resnet50 | --model plates] [--stages 3] [--seed 7]
+    python examples/demo.py [--model plates | --model torchvision:resnet50] [--stages 3] [--seed 7]
 
 Each command is printed before it runs. A bundle that was built or pushed before is used again. The bucket is an
 emulator's: the shards are fetched from gs:// by KServe's own downloader, as in a cluster.
@@ -32,7 +32,7 @@ from training.plates.picture import draw_onto
 from training.plates.scene import Scene
 from wire.errors import BundleError
 
-DEFAULT_MODEL = "torchvision:resnet50"  # "plates", once its weights ship
+DEFAULT_MODEL = "plates"
 SHARDLINE = (sys.executable, "-m", "shardline")
 PHOTOS = Path("bundles") / "photos"
 # in colour, with room for a plate

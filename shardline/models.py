@@ -17,7 +17,7 @@ from wire.errors import ModelError
 _PLATES_FACTORY = "training.detector.model:PlateDetector"
 _EMBEDDING_FACTORY = "training.embedding.model:EmbeddingNet"
 _PLATES_PX = 512  # what it is trained with: a larger input, untrained for, makes things worse
-_PLATES_STRIDE = 64
+_PLATES_STRIDE = 128
 
 
 def load_by_name(reference: str, weights: str | None, size: int | None, task: str | None = None) -> Model:

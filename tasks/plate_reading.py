@@ -7,8 +7,8 @@ that kind. So a board whose kind is in doubt, or whose groups were missed, is re
 How sure is a plate? Its score is the geometric mean of the scores of the board and of all characters that it says: the
 typical one of these eight things. A minimum would give up a plate for one faint character that the seven around it make
 certain; a product would be small for every plate. A plate says as much as reaches the threshold: both parts, or the
-surer one, or that there is a plate which cannot be read. For the last, its characters count too, found or not: what
-looks like a board and bears no characters is seldom one.
+surer one, or that there is a plate which cannot be read. What is not said counts too: what looks like a board and bears
+four digits alone, or nothing, is seldom one.
 """
 
 import math
@@ -36,6 +36,7 @@ _INSIDE = 0.7  # a board of which so much lies on a plate that was read is no ot
 _DOUBT = 0.02  # the least that a board's or a group's score counts: characters can outweigh it
 _OTHER_KIND = 0.1  # a board that is so much less of one kind, and can be read as the other, is not read as both
 _VAGUE = 0.4  # what a character that is missing or hardly there counts for a plate that cannot be read
+_ABSENT = 0.3  # the least that a character counts whose part is not said
 _LEAN = 2.0  # how much the sure box of a group says of a character in its middle
 
 
@@ -217,8 +218,16 @@ def _said(candidate: _Candidate, box: Floats, threshold: float) -> PlateFound | 
 
 
 def _score(candidate: _Candidate, parts: Sequence[Part]) -> float:
-    """The geometric mean of the scores of the board and of the characters of these parts."""
+    """The geometric mean of the scores of the board, of the characters of these parts, and of those of the other part.
+
+    Of the other part the least character does not count, which may be covered; where more are hardly there, it is in
+    doubt whether this is a plate.
+    """
     scores = [candidate.board_score, *(score for part in parts for score in part.scores)]
+    for part in (candidate.reading.small, candidate.reading.main):
+        if part not in parts:
+            absent = [_ABSENT] * part.characters.count(None)
+            scores += sorted(absent + [max(score, _ABSENT) for score in part.scores])[1:]
     return math.exp(sum(math.log(max(score, 1e-9)) for score in scores) / len(scores))
 
 

@@ -227,10 +227,21 @@ class TestScore:
     @EACH
     def test_a_part_whose_characters_are_too_unsure_is_missing(self, plate: PlanePlate) -> None:
         things = plate.things()
-        things[6:] = [replace(thing, score=0.35) for thing in things[6:]]
+        things[8:] = [replace(thing, score=0.2) for thing in things[8:]]
 
         assert said(read(things)[0]) == (plate.kind, plate.text.small, None, ["main_text"])
         assert said(read(things, 0.3)[0]) == whole(plate)
+
+    @EACH
+    @pytest.mark.parametrize("there", [range(3, 6), range(6, 10)])
+    def test_a_board_with_one_part_alone_is_hardly_a_plate(self, plate: PlanePlate, there: range) -> None:
+        things = plate.things()
+        things = [*things[:1], *(things[each] for each in there)]
+
+        [found] = read(things, 0.3)
+
+        assert read(things) == []
+        assert len(found["missing"]) == 1
 
     @EACH
     def test_suspects_are_listed_at_a_low_threshold_only(self, plate: PlanePlate) -> None:

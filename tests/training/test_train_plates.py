@@ -88,7 +88,7 @@ def test_told_to_stop_it_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
     ("options", "said"),
     [
         (("--resume",), "leave --resume out"),
-        (("--side", "250"), "--side 250: allowed are multiples of 64 from 128 on"),
+        (("--side", "250"), "--side 250: allowed are multiples of 128"),
         (("--weights", "no.safetensors"), "no.safetensors does not exist"),
         (("--device", "tpu"), "--device 'tpu': allowed are cpu"),
         (("--background", "nowhere"), "nowhere is not a folder of pictures"),

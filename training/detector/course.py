@@ -44,8 +44,8 @@ class Recipe:
     side: int = 256  # of the pictures, in pixels
 
     def __post_init__(self) -> None:
-        if self.side % LEAST_SIDE or self.side < 2 * LEAST_SIDE:
-            raise ModelError(f"--side {self.side}: allowed are multiples of {LEAST_SIDE} from 128 on, e.g. 256")
+        if self.side % LEAST_SIDE or self.side < LEAST_SIDE:
+            raise ModelError(f"--side {self.side}: allowed are multiples of {LEAST_SIDE}, e.g. 256")
         if self.pictures < BATCH:
             raise ModelError(f"--pictures {self.pictures}: allowed are {BATCH} or more")
 

@@ -10,9 +10,9 @@ places out of one (sub-pixel convolution: Shi et al., 2016): characters are told
 boards and groups at stride 4 from features at stride 8. Neighbouring characters of a plate of 64 pixels are 7 pixels
 apart, which are three places at stride 2 and less than two at stride 4: too near to be two peaks.
 
-What is too large for these maps is looked for by the same network, with the same weights, in the picture at half its
-size (an image pyramid): whatever it has learnt of plates of 64 to 240 pixels it then knows of those of 128 to 480. Each
-level keeps things of its sizes, and of two boxes of one thing the surer.
+What is too large for these maps is looked for by the same network, with the same weights, in the picture at half and at
+a quarter of its size (an image pyramid): whatever it has learnt of plates of 70 to 180 pixels it then knows of those of
+280 to 720. Each level keeps things of its sizes, and of two boxes of one thing the surer.
 
 Decoding is part of the network and has fixed shapes: any plan may cut through it.
 """
@@ -36,16 +36,14 @@ OUTPUTS = (
     "character_boxes",  # [batch, 128, 4]
     "character_scores",  # [batch, 128, 15]
 )
-LEAST_SIDE = 64  # height and width of the input are multiples of it: of the largest stride at half the size
+LEVELS = 3  # of the image pyramid: the picture, a half of it, a quarter
+LEAST_SIDE = 32 << LEVELS - 1  # height and width of the input are multiples of it: the stride at the last level
 STRIDES = (4, 4, 2)  # of the maps of boards, groups and characters: pixels from place to place
-SIZES = (
-    (55.0, 240.0),
-    (0.0, 240.0),
-    (10.0, 64.0),
-)  # longer side of what a level keeps, in its own pixels; see `decode`
+# longer side of what a level keeps, in its own pixels, of each kind; see `decode`
+SIZES = ((70.0, 180.0), (0.0, 180.0), (14.0, 40.0))
 
 _MOST_BOARDS, _MOST_GROUPS, _MOST_CHARACTERS = 16, 32, 128
-_STEM, _WIDTHS, _DEPTHS = 24, (48, 96, 160, 224), (1, 2, 2, 1)  # channels at stride 2, then 4 to 32; their blocks
+_STEM, _WIDTHS, _DEPTHS = 24, (48, 96, 160, 224), (2, 2, 2, 2)  # channels at stride 2, then 4 to 32; their blocks
 _PYRAMID = (48, 64, 64, 64)  # channels at strides 4 to 32
 _HEAD = 64
 _RARE = 0.01  # a place's first score: RetinaNet's prior (Lin et al., 2017), against a first loss of negatives alone
@@ -130,7 +128,7 @@ class Pyramid(nn.Module):
 
 
 class PlateDetector(nn.Module):
-    """Normalised float32 [batch, 3, height, width], multiples of 64 -> what is found, best first: see OUTPUTS.
+    """Normalised float32 [batch, 3, height, width], multiples of 128 -> what is found, best first: see OUTPUTS.
 
     Without arguments it is what is shipped and served. `normed` has batch normalisation behind each convolution, to
     train with; `training/detector/fold.py` takes it out again.
@@ -160,17 +158,18 @@ class PlateDetector(nn.Module):
         finest, near = self.pyramid(levels)
         return self.boards(near), self.groups(near), self.characters(finest)
 
-    def levels(self, pictures: Tensor) -> list[tuple[Maps, Maps]]:
-        """Of each kind: the maps of the picture, and of the picture at half its size.
+    def levels(self, pictures: Tensor) -> list[tuple[Maps, ...]]:
+        """Of each kind: the maps of the picture, of a half of it, and of a quarter.
 
         Raises:
-            ValueError: a height or width that is no multiple of 64.
+            ValueError: a height or width that is no multiple of 128.
         """
         if pictures.shape[2] % LEAST_SIDE or pictures.shape[3] % LEAST_SIDE:
             size = f"{pictures.shape[3]} x {pictures.shape[2]}"
             raise ValueError(f"pictures of {size}: take a multiple of {LEAST_SIDE} for both, e.g. 512")
-        halved = self.maps(functional.avg_pool2d(pictures, 2))  # first: little of it is left to carry on
-        return list(zip(self.maps(pictures), halved, strict=True))
+        smaller = [functional.avg_pool2d(pictures, 2**level) for level in range(1, LEVELS)]
+        last = [self.maps(each) for each in reversed(smaller)]  # first: little is left of them to carry on
+        return list(zip(self.maps(pictures), *reversed(last), strict=True))
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:
         boards, groups, characters = self.levels(pictures)

@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.detector.data import Column
-from training.detector.model import SIZES
 
 _OVERLAP = 0.7
 _NEAR = 0.75  # places from a place's middle within which a centre is as good as its own, to either side
 _WIDEST = 24  # places from the centre to which heat reaches at most
-_SPARE = 1.15  # of the largest size that a level keeps: sizes are told roughly
+_LARGEST = (276, 276, 74)  # of each kind, longer side in pixels: half as much again as what a level keeps, or more
 _AROUND = 1  # places about a centre that are asked what is there as well: a peak may come to lie beside it
 
 
@@ -57,7 +56,7 @@ def make_target(kind: int, things: Sequence[NDArray[np.float32]], side: int, str
     told = (rows[:, Column.KNOWN] > 0) & inside
     for at in np.flatnonzero(of_kind & ~told):
         _leave_open(left_open[picture[at], 0], rows[at], stride)
-    asked = of_kind & told & (longer <= _SPARE * SIZES[kind][1])
+    asked = of_kind & told & (longer <= _LARGEST[kind])
     pictures, values = torch.from_numpy(picture[asked]), torch.from_numpy(rows[asked])
     centres = values[:, [Column.X, Column.Y]] / stride
     sizes = values[:, [Column.WIDTH, Column.HEIGHT]].clamp(min=1e-3) / stride

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from training.detector.data import Column
 from training.detector.loss import focal, losses
-from training.detector.model import SIZES, STRIDES, Maps, decode
+from training.detector.model import STRIDES, Maps, decode
 from training.detector.targets import Target, make_target, radius
 
 SIDE, LABELS = 128, 15
@@ -71,8 +71,8 @@ def test_what_is_wanted_decodes_to_what_is_there(
 
 @pytest.mark.parametrize("kind", [BOARD, GROUP, CHARACTER])
 def test_what_is_too_large_for_the_maps_is_nothing_there(kind: int) -> None:
-    largest = SIZES[kind][1]
-    for side, asked in ((largest, True), (1.3 * largest, False)):
+    largest = {BOARD: 276, GROUP: 276, CHARACTER: 74}[kind]
+    for side, asked in ((largest - 1, True), (largest + 1, False)):
         row = np.stack([thing(kind, 1, (150 - side / 2, 140, 150 + side / 2, 160))])
         target = make_target(kind, [row], 320, STRIDES[kind])
 
