@@ -5,9 +5,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
-import torch
-
-from partition.models import Model, load_model, read_state
+from partition.models import Model, load_model
 from storage.bundle import PictureSpec
 from tasks.plate_text import CLASSES
 from tasks.registry import task_code
@@ -72,7 +70,7 @@ def _plates(weights: str | None, size: int | None) -> Model:
     if side % _PLATES_STRIDE:
         raise ModelError(f"--size {side}: the detector of plates takes multiples of {_PLATES_STRIDE}, such as 512")
     shipped = weights is None
-    model = load_model(_PLATES_FACTORY, str(_shipped_plates()) if shipped else weights)
+    model = load_model(_PLATES_FACTORY, str(shipped_plates()) if shipped else weights)
     return replace(
         model,
         reference="plates",
@@ -81,15 +79,6 @@ def _plates(weights: str | None, size: int | None) -> Model:
         task="plates",
         labels=CLASSES,
     )
-
-
-def plates_weights(named: str) -> dict[str, torch.Tensor]:
-    """Weights of a detector of plates: a file's, or "plates", those that ship.
-
-    Raises:
-        ModelError: there is no such file, or no state dict in it.
-    """
-    return read_state(_shipped_plates() if named == "plates" else Path(named))
 
 
 def _embedding(weights: str | None, size: int | None) -> Model:
@@ -110,7 +99,12 @@ def _embedding(weights: str | None, size: int | None) -> Model:
     )
 
 
-def _shipped_plates() -> Path:
+def shipped_plates() -> Path:
+    """The weights of the detector of plates that ship.
+
+    Raises:
+        ModelError: this installation has none.
+    """
     spec = find_spec(_PLATES_FACTORY.partition(":")[0])
     assert spec is not None
     assert spec.origin is not None

@@ -83,7 +83,8 @@ def plates(
 
 
 def _train_plates(folder: Path, recipe: dict[str, Any], using: Using, *, resume: bool) -> Path:
-    from shardline.models import plates_weights
+    from partition.models import read_state
+    from shardline.models import shipped_plates
     from shardline.samples import picture_files, sample_files
     from training.detector.calibrate import calibrate
     from training.detector.course import DetectorCourse, Recipe
@@ -94,8 +95,9 @@ def _train_plates(folder: Path, recipe: dict[str, Any], using: Using, *, resume:
 
     files = sample_files() if recipe["background"] is None else picture_files(Path(recipe["background"]))
     asked = Recipe(**{name: recipe[name] for name in ("seed", "pictures", "side")})
-    begun_with = None if resume or recipe["weights"] is None else plates_weights(recipe["weights"])
-    course = DetectorCourse(asked, files, begun_with)
+    named = recipe["weights"]
+    weights = None if resume or named is None else read_state(shipped_plates() if named == "plates" else Path(named))
+    course = DetectorCourse(asked, files, weights)
     settings = Settings(rate=recipe["rate"], patience=recipe["patience"])
     outcome, run = run_course("plates", course, settings, folder, recipe, using, resume=resume)
     facts = facts_of("plates", recipe, outcome, run) | {"pictures": course.pictures(outcome.step)}

@@ -62,7 +62,7 @@ def test_a_plate_that_is_too_small_at_first_is_read_at_the_second_look() -> None
     (found,) = find_plates(seer.size, seer, threshold=THRESHOLD)
 
     (whole, low), (closer, high) = seer.asked
-    assert (whole.size, low, high) == (seer.size, 0.1, THRESHOLD)
+    assert (whole.size, low, high) == (seer.size, 0.02, THRESHOLD)
     assert closer.width == closer.height == 480
     assert (found.whole, found.center) == (True, (1234, 2345))
 

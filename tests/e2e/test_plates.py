@@ -120,11 +120,11 @@ def test_a_parameter_of_another_task_is_the_client_s_fault(chain: Up) -> None:
 def test_the_short_name_is_built_verified_and_has_a_golden_reply(tmp_path: Path) -> None:
     """With random weights it finds nothing, but every number is there."""
     folder = tmp_path / "plates"
-    shardline("build", "plates", "--weights", "random:0", "--size", "64", "--stages", "3", "--out", str(folder))
+    shardline("build", "plates", "--weights", "random:0", "--size", "128", "--stages", "3", "--out", str(folder))
     report = json.loads(shardline("verify", str(folder), "--json").stdout)
     bundle = read_bundle(folder)
 
     assert (report["equal"], report["max_abs_difference"], report["task"]) == (report["pictures"], 0, "plates")
     assert (bundle.model, bundle.task.name, len(bundle.task.labels)) == ("plates", "plates", 21)
-    assert (bundle.picture.fit, bundle.picture.height) == ("letterbox", 64)
+    assert (bundle.picture.fit, bundle.picture.height) == ("letterbox", 128)
     assert json.loads((folder / "golden.json").read_text()) == {"predictions": [[]]}
