@@ -44,9 +44,12 @@ def resolved(asked: dict[str, Any]) -> dict[str, Any]:
     usual = {
         "size": (32 if digits else 96) if small or digits else None,
         "fit": "stretch" if small or digits else None,
-        "epochs": 30 if digits else 250,
+        "epochs": 30 if digits else 130,
         "crop": 0.7 if digits else 0.3,
         "flip": not digits,
+        "turn": 10.0 if digits else 15.0,
+        "jitter": 0.3 if digits else 0.5,
+        "mix": 0.5 if digits else 0.75,
         "rate": 3e-4 if asked["weights"] else 4e-3,
     }
     return asked | {name: value for name, value in usual.items() if asked[name] is None}

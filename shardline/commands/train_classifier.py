@@ -45,7 +45,7 @@ def classifier(
         typer.Option(help="what becomes a square: the middle, or all; default: all, of torchvision's the middle"),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="how often to go through the pictures; default: 250, digits 30")
+        int | None, typer.Option(min=1, help="how often to go through the pictures; default: 130, digits 30")
     ] = None,
     batch: Annotated[int, typer.Option(min=2, help="pictures a step")] = 32,
     crop: Annotated[
@@ -54,11 +54,18 @@ def classifier(
     flip: Annotated[
         bool | None, typer.Option("--flip/--no-flip", help="mirror every other picture; default: yes, digits no")
     ] = None,
-    turn: Annotated[float, typer.Option(min=0, max=180, help="by so many degrees at most")] = 10,
-    jitter: Annotated[float, typer.Option(min=0, max=1, help="change colours by this share at most")] = 0.3,
+    turn: Annotated[
+        float | None, typer.Option(min=0, max=180, help="by so many degrees at most; default: 15, digits 10")
+    ] = None,
+    jitter: Annotated[
+        float | None, typer.Option(min=0, max=1, help="change colours by this share at most; default: 0.5, digits 0.3")
+    ] = None,
     mix: Annotated[
-        float, typer.Option(min=0, max=1, help="share of steps that paste a part of each picture into another")
-    ] = 0.5,
+        float | None,
+        typer.Option(
+            min=0, max=1, help="share of steps that paste a part of one picture into another; default: 0.75, digits 0.5"
+        ),
+    ] = None,
     smoothing: Annotated[float, typer.Option(min=0, max=0.9, help="of labels")] = 0.1,
     balance: Annotated[
         float, typer.Option(min=0, max=1, help="1: each class counts the same, 0: each picture does")

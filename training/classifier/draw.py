@@ -137,8 +137,13 @@ def _turned(random: np.random.Generator, pixels: Pixels, most_deg: float) -> Pix
 
 
 def _recoloured(random: np.random.Generator, pixels: Pixels, most: float) -> Pixels:
-    """Brightness, contrast, saturation and hue changed: all but contrast at once, by a matrix on colours."""
+    """Brightness, contrast, saturation and hue changed: all but contrast at once, by a matrix on colours.
+
+    In half the share `most` of pictures no colour is left: what a thing is seldom depends on it.
+    """
     brightness, contrast, saturation = random.uniform(1 - most, 1 + most, 3)
+    if random.random() < most / 2:
+        saturation = 0.0
     hue = random.uniform(-most, most) * _MOST_HUE
     along, across = saturation * math.cos(hue), saturation * math.sin(hue)
     matrix = np.linalg.inv(_YIQ) @ np.array(((1, 0, 0), (0, along, -across), (0, across, along))) @ _YIQ

@@ -51,16 +51,16 @@ def _classes(side: Side) -> Table:
         (
             each.label,
             str(each.recall.count),
-            with_interval(each.precision),
-            with_interval(each.recall),
-            _interval(each.f1),
+            _short(each.precision.share, each.precision.low, each.precision.high),
+            _short(each.recall.share, each.recall.low, each.recall.high),
+            _short(each.f1.value, each.f1.low, each.f1.high),
             number(None if each.curves is None else each.curves.average_precision),
             number(None if each.curves is None else each.curves.roc_auc),
         )
         for each in side.classes
     )
-    columns = ("class", "pictures", "precision (95 %)", "recall", "F1", "AP", "ROC area")
-    return Table(title=f"classes, {side.name}", columns=columns, groups=(rows,))
+    columns = ("class", "n", "precision", "recall", "F1", "AP", "ROC area")
+    return Table(title=f"classes, {side.name}; in percent, with 95 % intervals", columns=columns, groups=(rows,))
 
 
 def _confused(report: Report) -> Table | None:
@@ -80,3 +80,10 @@ def _confused(report: Report) -> Table | None:
 
 def _interval(found: Interval) -> str:
     return f"{100 * found.value:.1f} % ({100 * found.low:.1f}–{100 * found.high:.1f})"
+
+
+def _short(value: float | None, low: float | None, high: float | None) -> str:
+    """In percent, narrow enough for three of them in a terminal."""
+    return (
+        "-" if value is None or low is None or high is None else f"{100 * value:.1f} ({100 * low:.0f}–{100 * high:.0f})"
+    )
