@@ -9,7 +9,7 @@
 # make peers     TorchServe, into the virtual environment .venv-peers: a test and `make bench` start it (needs Java 17)
 # make install   the virtual environment .venv with the command `shardline`
 # make check     lint, types and the fast tests only
-# make manifests write manifests/resnet50 and the others there again, each from the bundle.json in it
+# make manifests write manifests/plates and the others there again, each from the bundle.json in it
 # make format    let ruff put the code in order
 # make clean     remove what was built, the virtual environment included
 

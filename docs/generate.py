@@ -80,6 +80,7 @@ _DESCRIPTIONS = {
     "docs/plates/precision_recall.png": "Precision against recall of each of its classes",
     "docs/plates/readings.png": "How many plates it reads, by type, width, blur and rotation",
     "manifests/resnet50/bundle.json": "What ResNet-50's manifests are written from",
+    "manifests/plates/bundle.json": "What the manifests of the detector of plates are written from",
     "pyproject.toml": "Dependencies with their bounds, and the settings of ruff, mypy and pytest",
     "training/detector/plates.safetensors": "The detector of plates, as it was trained",
     "training/evaluation/page.html.jinja": "The page of a report, before it is filled in",

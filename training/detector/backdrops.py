@@ -12,12 +12,12 @@ from PIL import Image, ImageDraw, ImageOps
 
 from training.plates.backgrounds import Backgrounds
 from training.plates.fonts import families, open_font, random_font
-from training.plates.writing import like_anything
 
 Size = tuple[int, int]  # width, height
 
 _TURNS = (Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270)
-_MARKS = "&%$#?!/*+=<>@ÄÖÜ"
+# none that a plate has, or that could be taken for one: a word beside a plate is no plate's character
+_LETTERS = "FHJKLMNPRTUVWXYfhjkmnprtuvwxy&%$#?!/*+=<>@ÄÖÜ"
 _GREY = np.full((3, 3), 1 / 3)
 
 
@@ -139,30 +139,20 @@ def _rows(random: np.random.Generator, image: Image.Image) -> Image.Image:
 
 
 def _words(random: np.random.Generator, image: Image.Image) -> Image.Image:
-    """Writing that is no plate's, some of it on a board of its own, in several lines, or seen in a mirror."""
-    mirrored = random.random() < 0.15
-    image = ImageOps.mirror(image) if mirrored else image
+    """Writing that is no plate's, some of it on a board of its own."""
     draw = ImageDraw.Draw(image)
     names = families("train")
-    for _ in range(random.integers(1, 5)):
+    for _ in range(random.integers(1, 4)):
         size_px = float(np.exp(random.uniform(np.log(7), np.log(0.25 * min(image.size)))))
         font = open_font(random_font(random, names), size_px)
-        text = "\n".join(_line(random) for _ in range(random.choice((1, 1, 1, 2, 3))))
+        word = "".join(_LETTERS[at] for at in random.integers(0, len(_LETTERS), random.integers(2, 12)))
         corner = random.uniform(0, 0.9, 2) * image.size
-        left, top, right, bottom = draw.textbbox(tuple(corner), text, font=font)
-        if random.random() < 0.5:
-            room = random.uniform(0.1, 0.6) * size_px
+        left, top, right, bottom = draw.textbbox(tuple(corner), word, font=font)
+        if random.random() < 0.4:
+            room = 0.3 * size_px
             draw.rectangle((left - room, top - room, right + room, bottom + room), _colour(random))
-        draw.text(tuple(corner), text, _colour(random), font)
-    return ImageOps.mirror(image) if mirrored else image
-
-
-def _line(random: np.random.Generator) -> str:
-    """One word, or two with a space or a sign between them."""
-    if random.random() < 0.6:
-        return like_anything(random)
-    between = " " if random.random() < 0.7 else _MARKS[random.integers(0, len(_MARKS))]
-    return like_anything(random) + between + like_anything(random)
+        draw.text(tuple(corner), word, _colour(random), font)
+    return image
 
 
 def _colour(random: np.random.Generator) -> tuple[int, int, int]:
@@ -179,5 +169,5 @@ _ALTERATIONS: tuple[tuple[_Alteration, float], ...] = (
     (_recolour, 0.45),
     (_shapes, 0.2),
     (_rows, 0.12),
-    (_words, 0.3),
+    (_words, 0.15),
 )

@@ -22,8 +22,8 @@ BATCH = 4  # pictures
 _PAD = 114  # grey, as the transformer's letter-box
 _LEAST_CHARACTER_PX, _LEAST_GROUP_PX = 6.0, 4.0  # of height: below, nobody can tell
 _VIEWS = ((1, 1), (4, 3), (3, 2), (16, 9), (3, 4), (2, 3))  # width : height of what a camera gives
-_PLAIN, _TINY, _CLOSE = 0.1, 0.06, 0.05  # shares of pictures: without plates, with very small ones, with a part of one
-_LEAST_PX = 48  # width of a plate that is to be read
+_PLAIN, _TINY, _CLOSE = 0.07, 0.07, 0.06  # shares of pictures: without plates, with very small ones, with a part of one
+_LEAST_PX = 40  # width of a plate that is to be read
 _WIDEST_PX, _WIDEST = 64, 0.92  # least, in pixels, and most, as a share of the picture, of its widest plate's width
 _PLATE_AREA, _FILLED = 0.45, 0.6  # of a plate's box, over its width squared; of the picture that boxes should fill
 _PLATES = (2, 14)  # least and most of them in a picture
@@ -114,11 +114,9 @@ def _scene(random: np.random.Generator, size: tuple[int, int]) -> Scene:
     In some pictures the one plate is larger than the picture, too large for the maps, and what is on it is too.
     """
     lot = random.random()
-    scene = Scene(
-        size=size, plates=_PLATES, empty=0, least_width_px=_LEAST_PX, most_width=_WIDEST, rotation_deg=25, lettered=0.7
-    )
+    scene = Scene(size=size, plates=_PLATES, empty=0, least_width_px=_LEAST_PX, most_width=_WIDEST, rotation_deg=25)
     if lot < _PLAIN:
-        return replace(scene, plates=(0, 0), signs=0.7)
+        return replace(scene, plates=(0, 0), signs=0.5)
     if lot < _PLAIN + _TINY:
         return replace(scene, plates=(3, 8), least_width_px=15, most_width=56 / size[0], covered=0.05)
     if lot < _PLAIN + _TINY + _CLOSE:

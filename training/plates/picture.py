@@ -20,9 +20,10 @@ from training.plates.scene import Scene
 from training.plates.spots import Spot, find_spot
 from training.plates.style import random_style
 from training.plates.warp import Matrix, Outline, move, oversampling, paste_warped, scale
-from training.plates.writing import like_anything, unlike_plates
 from wire.errors import ModelError
 
+# without I, O, S, Z, G and Q, which might be taken for digits, and without the letters of plates
+_SIGN_LETTERS = "FHJKLMNPRTUVWXY"
 _SIGN_SHARE = 0.6  # of a plate's width: signs must leave room for plates
 _LEAST_CONTRAST = 45  # of each character, in luma, before the camera takes some; less only where fine strokes have less
 
@@ -136,7 +137,8 @@ def _draw_signs(canvas: _Canvas) -> None:
         style = random_style(random, KINDS[random.integers(0, len(KINDS))], canvas.fonts)
         spot = find_spot(random, scene, canvas.taken, style.aspect, _SIGN_SHARE * _random_width(canvas))
         if spot:
-            word = like_anything(random) if random.random() < scene.lettered else unlike_plates(random)
+            letters = random.integers(0, len(_SIGN_LETTERS), random.integers(0, 8))
+            word = "".join(_SIGN_LETTERS[each] for each in letters)
             sign = draw_sign(random, word, style, spot.face_height_px, scene.wear)
             _put(canvas, sign, spot, _gain(canvas, spot.outline))
 

@@ -28,11 +28,9 @@ class Scene:
     covered: float = 0.12  # share of plates of which something is hidden
     cut_off: float = 0.04  # share of plates that may reach out of the picture
     signs: float = 0.3  # share of pictures with boards that are no plates
-    lettered: float = 0.0  # share of these that say anything, also what looks like parts of a plate
 
     def __post_init__(self) -> None:
-        names = ("empty", "wear", "camera", "covered", "cut_off", "signs", "lettered")
-        shares = {name: getattr(self, name) for name in names}
+        shares = {name: getattr(self, name) for name in ("empty", "wear", "camera", "covered", "cut_off", "signs")}
         wrong = [f"{name} {value:g}" for name, value in shares.items() if not 0 <= value <= 1]
         if wrong:
             raise ModelError(f"{', '.join(wrong)}: allowed is 0 to 1")
