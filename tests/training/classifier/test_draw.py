@@ -123,6 +123,15 @@ def test_what_is_grey_stays_grey(seed: int, jitter: float) -> None:
     assert np.abs(pixels - pixels.mean(2, keepdims=True)).max() <= 1
 
 
+def test_half_the_jitter_is_the_share_of_pictures_without_colour() -> None:
+    image = Image.new("RGB", (24, 24), (180, 60, 90))
+    altering = replace(PLAIN, jitter=0.5)
+
+    drawn = [altered(image, np.random.default_rng(seed), SPEC, altering).astype(int) for seed in range(400)]
+
+    assert 70 < sum(np.ptp(pixels, axis=2).max() <= 1 for pixels in drawn) < 130
+
+
 def test_a_damaged_picture_is_named(tmp_path: Path, batches: Batches) -> None:
     folder = draw_shapes(tmp_path / "data", train=2, test=1)
     for file in folder.rglob("disc/*.png"):
