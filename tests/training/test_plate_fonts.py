@@ -44,7 +44,7 @@ def test_a_third_is_held_out() -> None:
     train, held_out = families("train"), families("held-out")
 
     assert sorted((*train, *held_out)) == sorted(families("all")) == sorted(FAMILIES)
-    assert (len(train), len(held_out)) == (40, 20)
+    assert (len(train), len(held_out)) == (70, 39)
 
 
 def test_relatives_are_on_one_side() -> None:

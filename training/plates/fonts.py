@@ -20,13 +20,18 @@ from wire.errors import ModelError
 
 FAMILIES = tuple(
     """
-    alumni-sans anton archivo-black archivo-narrow arimo arvo barlow barlow-condensed bebas-neue bitter cabin
-    chakra-petch changa-one dosis encode-sans exo-2 fira-code fjalla-one fredoka geist-mono hind ibm-plex-mono
-    ibm-plex-sans inconsolata inter jetbrains-mono jost lexend libre-baskerville maven-pro montserrat open-sans
-    oswald overpass play pt-sans pt-sans-narrow pt-serif public-sans quicksand rajdhani roboto roboto-condensed
-    roboto-mono roboto-slab rubik russo-one saira sanchez share-tech signika source-code-pro source-sans-3
-    source-serif-4 space-mono teko titillium-web varela-round viga work-sans
-    """.split()  # noqa: SIM905  # sixty lines as a list
+    abel albert-sans alfa-slab-one alumni-sans anton archivo archivo-black archivo-narrow arimo arvo asap
+    assistant atkinson-hyperlegible barlow barlow-condensed barlow-semi-condensed be-vietnam-pro bebas-neue
+    bitter black-ops-one cabin chakra-petch changa-one chivo comfortaa crimson-pro dm-mono dm-sans domine dosis
+    eb-garamond encode-sans exo-2 figtree fira-code fjalla-one frank-ruhl-libre fredoka geist-mono heebo hind
+    ibm-plex-mono ibm-plex-sans inconsolata instrument-sans inter jetbrains-mono jost kanit karla lato
+    league-spartan lexend libre-baskerville libre-franklin lora manrope maven-pro merriweather montserrat mulish
+    noto-sans noto-serif nunito nunito-sans onest open-sans orbitron oswald outfit overpass oxygen play poppins
+    prompt pt-sans pt-sans-narrow pt-serif public-sans questrial quicksand rajdhani red-hat-display righteous
+    roboto roboto-condensed roboto-mono roboto-slab rubik russo-one saira saira-condensed sanchez sarabun
+    share-tech signika sofia-sans sora source-code-pro source-sans-3 source-serif-4 space-mono spectral teko
+    titillium-web urbanist varela-round viga work-sans
+    """.split()  # noqa: SIM905  # a hundred lines as a list
 )
 Side = Literal["train", "held-out", "all"]
 SIDES: tuple[Side, ...] = ("train", "held-out", "all")
