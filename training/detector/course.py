@@ -18,9 +18,10 @@ from partition.models import IMAGENET_MEAN, IMAGENET_STD
 from training.detector.backdrops import Backdrops
 from training.detector.data import BATCH, KINDS, Pictures, Sample
 from training.detector.fold import begin_with
-from training.detector.loss import losses
+from training.detector.loss import losses, misread
 from training.detector.measure import Measure
 from training.detector.model import LEAST_SIDE, STRIDES, PlateDetector
+from training.detector.reader import SIDE, cut_out
 from training.detector.targets import make_target
 from training.plates.backgrounds import Backgrounds
 from training.plates.fonts import families
@@ -75,20 +76,24 @@ class DetectorCourse:
             torch.manual_seed(self._recipe.seed)
             model = PlateDetector(normed=True)
         if self._weights is not None:
-            begin_with(model, self._weights, self._first())
+            samples = [self._drawn.draw(index) for index in range(_LOOKED_AT)]
+            pictures = normalised([each.pixels for each in samples], torch.device("cpu"))
+            begin_with(model, self._weights, pictures, looked_at(samples, pictures.device)[0])
         return model
 
     def matrices(self, model: torch.nn.Module) -> list[torch.nn.Parameter]:
-        """All convolutions but the first, which looks at pixels, and the last of each head, which answer."""
+        """All convolutions but the first ones, which look at pixels, and the last ones, which answer."""
         named = [(name, each) for name, each in model.named_parameters() if each.dim() > 1]
-        return [each for name, each in named if not name.startswith("stem.") and not name.endswith("places.weight")]
+        return [each for name, each in named if "stem." not in name and not name.endswith("places.weight")]
 
     def losses(self, model: torch.nn.Module, batch: Sequence[Sample], device: torch.device) -> dict[str, Tensor]:
         assert isinstance(model, PlateDetector)
         side = batch[0].pixels.shape[0]
         things = [each.things for each in batch]
         targets = [make_target(kind, things, side, STRIDES[kind]).to(device) for kind in range(len(KINDS))]
-        return losses(model.maps(normalised([each.pixels for each in batch], device)), targets)
+        found = losses(model.maps(normalised([each.pixels for each in batch], device)), targets)
+        seen, classes = looked_at(batch, device)
+        return found | {"characters_class": misread(model.reader.said(seen), classes)} if len(classes) else found
 
     def scores(self, model: torch.nn.Module, device: torch.device) -> dict[str, float]:
         """The share of plates read right, of those that can be read, among pictures that are never trained with."""
@@ -107,10 +112,6 @@ class DetectorCourse:
             samples = [others.draw(each) for each in range(index, min(index + BATCH, self._count))]
             yield normalised([each.pixels for each in samples], torch.device("cpu")), samples
 
-    def _first(self) -> Tensor:
-        samples = [self._drawn.draw(index) for index in range(_LOOKED_AT)]
-        return normalised([each.pixels for each in samples], torch.device("cpu"))
-
     @property
     def _count(self) -> int:
         return min(_SCORED, self._recipe.pictures // 4)
@@ -122,6 +123,16 @@ class DetectorCourse:
     @cached_property
     def _scored(self) -> list[Sample]:
         return [self._others.draw(index) for index in range(self._count)]
+
+
+def looked_at(samples: Sequence[Sample], device: torch.device) -> tuple[Tensor, Tensor]:
+    """The looks of all samples: what the reader sees of them, [m, 3, 32, 32], and their classes, [m]."""
+    seen = [torch.zeros(0, len(IMAGENET_MEAN), SIDE, SIDE, device=device)]
+    for each in samples:
+        if len(each.looks):
+            picture, boxes = (torch.from_numpy(values).to(device) for values in (each.pixels, each.looks[:, :4]))
+            seen.append(cut_out(picture.permute(2, 0, 1)[None], boxes[None]))
+    return torch.cat(seen), torch.from_numpy(np.concatenate([each.looks[:, 4] for each in samples])).long().to(device)
 
 
 def normalised(pictures: Sequence[NDArray[np.uint8]], device: torch.device) -> Tensor:

@@ -3,7 +3,7 @@
 Without torch: the processes that draw start fast and stay small.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 import numpy as np
@@ -28,6 +28,7 @@ _WIDEST_PX, _WIDEST = 64, 0.92  # least, in pixels, and most, as a share of the 
 _PLATE_AREA, _FILLED = 0.45, 0.6  # of a plate's box, over its width squared; of the picture that boxes should fill
 _PLATES = (2, 14)  # least and most of them in a picture
 _BOXED = 0.25  # share of pictures in a letter-box
+_OFF, _OTHER_SIZE = 0.06, 0.09  # of a look: spread of its middle, over its longer side; of its sizes' logarithms
 
 
 class Column(IntEnum):
@@ -49,6 +50,8 @@ class Column(IntEnum):
 class Sample:
     pixels: NDArray[np.uint8]  # [side, side, 3], RGB
     things: NDArray[np.float32]  # [n, columns]: boxes whole, also where they reach out of the picture
+    # [m, 5]: left, top, right, bottom, class of the characters to be read, each box as far off as a detector's may be
+    looks: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 5), np.float32))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +77,8 @@ class Pictures:
         size = _view(random, self.side) if random.random() < _BOXED else (self.side, self.side)
         sample = boxed(draw_picture(random, _scene(random, size), self.fonts, self.backgrounds), self.side)
         if random.random() < 0.2:  # other colours, to the same shapes
-            return replace(sample, pixels=sample.pixels[:, :, random.permutation(3)])
-        return sample
+            sample = replace(sample, pixels=sample.pixels[:, :, random.permutation(3)])
+        return replace(sample, looks=_looks(random, sample.things, self.side))
 
     def batch(self, step: int) -> list[Sample]:
         return [self.draw(index) for index in range(step * BATCH, (step + 1) * BATCH)]
@@ -100,6 +103,18 @@ def _row(at: int, plate: Plate, mark: Mark, left: int, top: int) -> tuple[float,
     known = mark.recognisable and height >= least
     turned = float(np.cos(turn)), float(np.sin(turn))
     return kind, KINDS[kind].index(mark.label), x, y, width, height, *turned, at, known
+
+
+def _looks(random: np.random.Generator, things: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """`Sample.looks`: the characters that can be told and whose middle is in the picture."""
+    middles, sizes = things[:, [Column.X, Column.Y]], things[:, [Column.WIDTH, Column.HEIGHT]]
+    told = (things[:, Column.KIND] == 2) & (things[:, Column.KNOWN] > 0) & ((middles >= 0) & (middles < side)).all(1)
+    middles, sizes = middles[told], sizes[told]
+    far = _OFF * random.choice((0.5, 1, 1, 2), (len(sizes), 1))
+    middles = middles + far * random.normal(size=sizes.shape) * sizes.max(1, initial=0, keepdims=True)
+    sizes = sizes * np.exp(_OTHER_SIZE * random.normal(size=sizes.shape))
+    classes = things[told][:, [Column.CLASS]]
+    return np.concatenate((middles - sizes / 2, middles + sizes / 2, classes), axis=1).astype(np.float32)
 
 
 def _view(random: np.random.Generator, side: int) -> tuple[int, int]:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from training.detector.model import PlateDetector, Unit
+from training.detector.layers import Unit
+from training.detector.model import PlateDetector
 from wire.errors import ModelError
 
 
@@ -32,14 +33,15 @@ def fold(model: PlateDetector) -> PlateDetector:
 
 
 @torch.no_grad()
-def begin_with(model: PlateDetector, weights: Mapping[str, Tensor], pictures: Tensor) -> None:
-    """Give `model` (normed) the weights of a folded detector; on `pictures` it then says what that one says.
+def begin_with(model: PlateDetector, weights: Mapping[str, Tensor], pictures: Tensor, looks: Tensor) -> None:
+    """Give `model` (normed) the weights of a folded detector; on these pictures it then says what that one says.
 
     Normalisation takes from each channel the mean and spread that the pictures have there, and gives it back. What the
     weights lack stays as it is: a block that is new adds nothing at first.
 
     Args:
         pictures: normalised, float32 [batch, 3, height, width].
+        looks: what the reader sees of their characters, [m, 3, 32, 32].
 
     Raises:
         ModelError: the weights are of another model.
@@ -65,6 +67,7 @@ def begin_with(model: PlateDetector, weights: Mapping[str, Tensor], pictures: Te
             module.bias.copy_(weights[f"{name}.bias"])
     model.eval()
     model.maps(pictures)
+    model.reader.said(looks)
     for hook in hooks:
         hook.remove()
 

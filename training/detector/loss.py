@@ -1,10 +1,11 @@
 """How far the heads are from what they should say, as one number for each part.
 
 Heat: the focal loss of CornerNet (Law and Deng, 2018) as CenterNet has it (Zhou, Wang and Krähenbühl, 2019), over the
-number of things: well-told places count little, and places near a centre less than others. Class: the cross-entropy at
-the centres. Offset, size and direction: the mean absolute difference at the centres; of sizes the difference of
-logarithms, so that a small box may be off by few pixels and a large one by many. It counts a fifth: boxes are learnt
-long before characters are told, and their gradient would hide the others'.
+number of things: well-told places count little, and places near a centre less than others. Class: the cross-entropy, of
+boards and groups at the centres, of characters in what the reader says of each. Offset, size and direction: the mean
+absolute difference at the centres; of sizes the difference of logarithms, so that a small box may be off by few pixels
+and a large one by many. It counts a fifth: boxes are learnt long before characters are told, and their gradient would
+hide the others'.
 """
 
 from collections.abc import Sequence
@@ -24,7 +25,8 @@ def losses(maps: Sequence[Maps], targets: Sequence[Target]) -> dict[str, Tensor]
     found = {}
     for name, said, wanted in zip(_NAMES, maps, targets, strict=True):
         found[f"{name}_heat"] = focal(said.heat.float(), wanted.heat, wanted.open)
-        found[f"{name}_class"] = _unlikeness(said.classes, wanted)
+        if said.classes is not None:
+            found[f"{name}_class"] = _unlikeness(said.classes, wanted)
         found[f"{name}_shape"] = _SHAPE * _difference(said.shape, wanted, wanted.shape)
         if said.turn is not None:
             found["turns"] = _difference(said.turn, wanted, wanted.turn)
@@ -38,6 +40,11 @@ def focal(logits: Tensor, heat: Tensor, left_open: Tensor) -> Tensor:
     far = (1 - heat).square().square().masked_fill(left_open, 0.0)  # the paper's beta is 4; at centres this is 0
     invented = functional.softplus(logits) * logits.sigmoid().square() * far
     return (missed.sum() + invented.sum()) / max(1, len(centres))
+
+
+def misread(logits: Tensor, classes: Tensor) -> Tensor:
+    """Of characters, [m, classes] and [m]: the mean cross-entropy."""
+    return functional.cross_entropy(logits.float(), classes)
 
 
 def _unlikeness(said: Tensor, wanted: Target) -> Tensor:

@@ -1,7 +1,7 @@
 """The detector of plates: where boards, groups and characters are, how large, and which; without anchors.
 
 A residual network of 3 × 3 convolutions and a feature pyramid give, for each kind of thing, a heat map whose peaks are
-the centres of things, with class, offset and size beside them (after CenterNet: Zhou, Wang, Krähenbühl, "Objects as
+the centres of things, with offset, size and class beside them (after CenterNet: Zhou, Wang, Krähenbühl, "Objects as
 Points", 2019, which has a heat map a class). The kinds have maps of their own, since the centres of a board, a group
 and a character may coincide.
 
@@ -14,6 +14,8 @@ What is too large for these maps is looked for by the same network, with the sam
 a quarter of its size (an image pyramid): whatever it has learnt of plates of 70 to 180 pixels it then knows of those of
 280 to 720. Each level keeps things of its sizes, and of two boxes of one thing the surer.
 
+Which character it is the maps do not say: the reader looks at each again, in the picture itself (reader.py).
+
 Decoding is part of the network and has fixed shapes: any plan may cut through it.
 """
 
@@ -25,7 +27,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from partition.models import IMAGENET_MEAN, IMAGENET_STD
 from training.detector.data import BOARDS, CHARACTERS, GROUPS
+from training.detector.layers import Unit, layer
+from training.detector.reader import Reader
 
 OUTPUTS = (
     "board_boxes",  # [batch, 16, 4]: left, top, right, bottom in pixels of the input, not cut to it
@@ -49,6 +54,7 @@ _HEAD = 64
 _RARE = 0.01  # a place's first score: RetinaNet's prior (Lin et al., 2017), against a first loss of negatives alone
 _LARGEST_LOG = 7.0  # of a size in strides: a factor of 1096, more than any picture's
 _LEAST_TURN = 1e-3  # length of a direction that is still told from none
+_NEVER = -1e4  # logit of what is no peak: a score of 0 in any precision, and a number that may cross a cut
 _SAME = 0.6  # two boxes of a kind whose IoU is more are of one thing
 
 
@@ -57,34 +63,10 @@ class Maps:
     """What the heads say of one kind at every place, before it is decoded."""
 
     heat: Tensor  # [batch, 1, height, width]: logits; a peak is a thing's centre
-    classes: Tensor  # [batch, classes, height, width]: logits of which it is, if anything is there
+    classes: Tensor | None = None  # [batch, classes, height, width]: logits of which it is; characters have none
     shape: Tensor  # [batch, 4, height, width]: offset of the centre in the place (x, y), log of width and height
     turn: Tensor | None = None  # [batch, 2, height, width]: cosine and sine, of any length; boards have it
     stride: int  # pixels from place to place
-
-
-class Unit(nn.Sequential):
-    """A convolution of 3 × 3, normalised over the batch while it is trained, and a ReLU if not `last`."""
-
-    def __init__(self, before: int, after: int, stride: int = 1, *, normed: bool, last: bool = False) -> None:
-        conv = nn.Conv2d(before, after, 3, stride, padding=1, bias=not normed)
-        nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-        layers = [conv, *([nn.BatchNorm2d(after)] if normed else []), *([] if last else [nn.ReLU(inplace=True)])]
-        super().__init__(*layers)
-
-
-class Block(nn.Module):
-    """Two convolutions and what goes past them (He et al., 2015)."""
-
-    def __init__(self, width: int, *, normed: bool) -> None:
-        super().__init__()
-        self.one = Unit(width, width, normed=normed)
-        self.two = Unit(width, width, normed=normed, last=True)
-        if isinstance(self.two[-1], nn.BatchNorm2d):
-            nn.init.zeros_(self.two[-1].weight)  # each block begins as what goes past it (Goyal et al., 2017)
-
-    def forward(self, values: Tensor) -> Tensor:
-        return functional.relu(values + self.two(self.one(values)))
 
 
 class Head(nn.Module):
@@ -106,7 +88,13 @@ class Head(nn.Module):
     def forward(self, values: Tensor) -> Maps:
         fine = functional.pixel_shuffle(self.places(self.features(values)), 2)
         heat, classes, shape, *turn = torch.split(fine, self.sizes, dim=1)
-        return Maps(heat=heat, classes=classes, shape=shape, turn=turn[0] if turn else None, stride=self.stride)
+        return Maps(
+            heat=heat,
+            classes=classes if classes.shape[1] else None,
+            shape=shape,
+            turn=turn[0] if turn else None,
+            stride=self.stride,
+        )
 
 
 class Pyramid(nn.Module):
@@ -134,29 +122,39 @@ class PlateDetector(nn.Module):
     train with; `training/detector/fold.py` takes it out again.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, *, normed: bool = False) -> None:
         super().__init__()
         self.normed = normed
+        for name, values in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
+            self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
         self.stem = Unit(3, _STEM, 2, normed=normed)
         befores = (_STEM, *_WIDTHS[:-1])
         self.layers = nn.ModuleList(
-            nn.Sequential(Unit(before, width, 2, normed=normed), *(Block(width, normed=normed) for _ in range(depth)))
+            layer(before, width, depth, normed=normed)
             for before, width, depth in zip(befores, _WIDTHS, _DEPTHS, strict=True)
         )
         self.pyramid = Pyramid(normed=normed)
         self.boards = Head(_PYRAMID[1], len(BOARDS), STRIDES[0], turns=True, normed=normed)
         self.groups = Head(_PYRAMID[1], len(GROUPS), STRIDES[1], turns=False, normed=normed)
-        self.characters = Head(_PYRAMID[0], len(CHARACTERS), STRIDES[2], turns=False, normed=normed)
+        self.characters = Head(_PYRAMID[0], 0, STRIDES[2], turns=False, normed=normed)
+        self.reader = Reader(len(CHARACTERS), normed=normed)
 
     def maps(self, pictures: Tensor) -> tuple[Maps, Maps, Maps]:
         """Of boards, groups and characters at one level, not decoded: what the loss compares."""
         values = self.stem(pictures)
         levels = []
-        for layer in self.layers:
-            values = layer(values)
+        for halved in self.layers:
+            values = halved(values)
             levels.append(values)
         finest, near = self.pyramid(levels)
         return self.boards(near), self.groups(near), self.characters(finest)
+
+    def pixels(self, pictures: Tensor) -> Tensor:
+        """Normalised pictures -> uint8, as they were."""
+        return ((pictures.float() * self.std.float() + self.mean.float()) * 255).round().clamp(0, 255).to(torch.uint8)
 
     def levels(self, pictures: Tensor) -> list[tuple[Maps, ...]]:
         """Of each kind: the maps of the picture, of a half of it, and of a quarter.
@@ -172,19 +170,22 @@ class PlateDetector(nn.Module):
         return list(zip(self.maps(pictures), *reversed(last), strict=True))
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:
+        seen = self.pixels(pictures)  # a quarter of the bytes, for what has to be carried to the end
         boards, groups, characters = self.levels(pictures)
+        boxes, scores = decode(characters, _MOST_CHARACTERS, SIZES[2])
         return (
             *decode(boards, _MOST_BOARDS, SIZES[0]),
             *decode(groups, _MOST_GROUPS, SIZES[1]),
-            *decode(characters, _MOST_CHARACTERS, SIZES[2]),
+            boxes,
+            scores * self.reader(seen, boxes).softmax(2),
         )
 
 
 def decode(levels: Sequence[Maps], most: int, sizes: tuple[float, float] = (0.0, math.inf)) -> tuple[Tensor, ...]:
     """The `most` highest peaks -> boxes [batch, most, 4], scores [batch, most, classes] and, if any, turns.
 
-    A class's score is the peak's times the class's share. In fp32 whatever the network's precision is: bf16 tells
-    pixels of 512 apart only in steps of 2 or 4.
+    A class's score is the peak's times the class's share; without classes there is one. In fp32 whatever the network's
+    precision is: bf16 tells pixels of 512 apart only in steps of 2 or 4.
 
     Args:
         levels: maps of the picture, then of the picture at half its size, and so on.
@@ -197,7 +198,7 @@ def decode(levels: Sequence[Maps], most: int, sizes: tuple[float, float] = (0.0,
         for level, maps in enumerate(levels)
     ]
     logits, *values = (torch.cat(each, dim=1) for each in zip(*found, strict=True))
-    kept, index = logits.masked_fill(_is_one_before(logits, values[0]), -math.inf).topk(most)
+    kept, index = logits.masked_fill(_is_one_before(logits, values[0]), _NEVER).topk(most)
     boxes, shares, *turns = (each.gather(1, index.unsqueeze(2).expand(-1, -1, each.shape[2])) for each in values)
     return boxes, kept.sigmoid().unsqueeze(2) * shares, *turns
 
@@ -207,16 +208,16 @@ def _things(maps: Maps, most: int, shrunk: int, least_px: float, most_px: float)
 
     A box of another size has the logit of no peak.
     """
-    heat = maps.heat.masked_fill(~_peaks(maps.heat), -math.inf).flatten(1)
+    heat = maps.heat.masked_fill(~_peaks(maps.heat), _NEVER).flatten(1)
     logits, index = heat.topk(min(most, heat.shape[1]))
-    shares = _at(maps.classes, index).softmax(2)
+    shares = torch.ones_like(logits).unsqueeze(2) if maps.classes is None else _at(maps.classes, index).softmax(2)
     shape, width = _at(maps.shape, index), maps.heat.shape[3]
     places = torch.stack((index % width, torch.div(index, width, rounding_mode="floor")), dim=2)
     middles = places + shape[:, :, :2]
     sizes = shape[:, :, 2:].clamp(max=_LARGEST_LOG).exp()
     boxes = torch.cat((middles - sizes / 2, middles + sizes / 2), dim=2) * (maps.stride * shrunk)
     longer = sizes.amax(2) * maps.stride
-    logits = logits.float().masked_fill((longer < least_px) | (longer > most_px), -math.inf)
+    logits = logits.float().masked_fill((longer < least_px) | (longer > most_px), _NEVER)
     if maps.turn is None:
         return logits, boxes, shares
     turn = _at(maps.turn, index)
@@ -241,8 +242,8 @@ def _peaks(heat: Tensor) -> Tensor:
 
     In bf16 neighbours are equal often enough that without this a character would be found twice.
     """
-    above = functional.pad(functional.max_pool2d(heat, (1, 3), 1, (0, 1)), (0, 0, 1, 0), value=-math.inf)[:, :, :-1]
-    left = functional.pad(heat, (1, 0), value=-math.inf)[:, :, :, :-1]
+    above = functional.pad(functional.max_pool2d(heat, (1, 3), 1, (0, 1)), (0, 0, 1, 0), value=_NEVER)[:, :, :-1]
+    left = functional.pad(heat, (1, 0), value=_NEVER)[:, :, :, :-1]
     return (heat >= functional.max_pool2d(heat, 3, 1, 1)) & (heat > above) & (heat > left)
 
 

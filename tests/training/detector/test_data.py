@@ -31,6 +31,7 @@ def test_a_picture_follows_from_its_number_in_any_process(pictures: Pictures) ->
         assert one.pixels.dtype == np.uint8
         assert np.array_equal(one.pixels, other.pixels)
         assert np.array_equal(one.things, other.things)
+        assert np.array_equal(one.looks, other.looks)
         assert not np.array_equal(one.pixels, last.pixels)
 
 
@@ -46,6 +47,25 @@ def test_things_are_as_the_plates_are(pictures: Pictures) -> None:
     characters = seen[seen[:, Column.KIND] == 2]
     assert characters[characters[:, Column.KNOWN] == 1][:, Column.HEIGHT].min() >= 5
     assert (characters[:, Column.HEIGHT] < 5).any(), "there are some too small to be told"
+
+
+def test_each_character_that_can_be_told_is_looked_at_from_nearby(pictures: Pictures) -> None:
+    count, off = 0, []
+    for sample in (pictures.draw(index) for index in range(12)):
+        things, looks = sample.things, sample.looks
+        middles = things[:, [Column.X, Column.Y]]
+        told = (
+            (things[:, Column.KIND] == 2) & (things[:, Column.KNOWN] == 1) & ((middles >= 0) & (middles < 128)).all(1)
+        )
+        seen = (looks[:, :2] + looks[:, 2:4]) / 2
+
+        assert np.array_equal(looks[:, 4], things[told][:, Column.CLASS])
+        longer = things[told][:, [Column.WIDTH, Column.HEIGHT]].max(1, initial=0)
+        off += (np.abs(seen - middles[told]).max(1, initial=0) / longer).tolist()
+        count += len(looks)
+    assert count > 50
+    assert 0.03 < np.mean(off) < 0.15, "as far off as a detector's boxes are"
+    assert max(off) < 0.6
 
 
 def test_some_are_letter_boxed(pictures: Pictures) -> None:

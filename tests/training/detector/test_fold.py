@@ -1,24 +1,34 @@
 """A detector says the same without its normalisation, and learns what it is shown."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from shardline.samples import sample_files
 from training.detector.course import DetectorCourse, Recipe, normalised
+from training.detector.data import Column, Sample
 from training.detector.fold import begin_with, fold
-from training.detector.measure import Measure, overlap
+from training.detector.measure import Measure, boxes_of, overlap
 from training.detector.model import PlateDetector
+from training.detector.reader import SIDE
 from wire.errors import ModelError
 
 CPU = torch.device("cpu")
 
 
 def said(model: PlateDetector, pictures: torch.Tensor) -> torch.Tensor:
-    """All that the heads say, one after the other."""
+    """All that the heads and the reader say, one after the other."""
     with torch.no_grad():
-        maps = model.maps(pictures)
-    return torch.cat([values.flatten() for each in maps for values in (each.heat, each.classes, each.shape)])
+        maps, read = model.maps(pictures), model.reader.said(looks(pictures))
+    values = [value for each in maps for value in (each.heat, each.classes, each.shape) if value is not None]
+    return torch.cat([value.flatten() for value in (*values, read)])
+
+
+def looks(pictures: torch.Tensor) -> torch.Tensor:
+    """Any parts of the pictures, of the size that the reader takes."""
+    return pictures.unfold(2, SIDE, SIDE).unfold(3, SIDE, SIDE).permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
 
 
 def any_model() -> PlateDetector:
@@ -27,7 +37,9 @@ def any_model() -> PlateDetector:
     model = PlateDetector(normed=True).train()
     with torch.no_grad():
         for _ in range(3):
-            model.maps(torch.randn(4, 3, 64, 64) * 2 + 1)
+            pictures = torch.randn(4, 3, 64, 64) * 2 + 1
+            model.maps(pictures)
+            model.reader.said(looks(pictures))
         for each in model.modules():
             if isinstance(each, torch.nn.BatchNorm2d):
                 each.weight.uniform_(0.5, 1.5)
@@ -46,7 +58,7 @@ def test_folding_changes_nothing_but_rounding() -> None:
 def test_a_training_begins_with_what_weights_say(training: bool) -> None:
     folded, pictures = fold(any_model()), torch.randn(4, 3, 128, 128)
     model = PlateDetector(normed=True)
-    begin_with(model, folded.state_dict(), pictures)
+    begin_with(model, folded.state_dict(), pictures, looks(pictures))
 
     assert torch.allclose(said(model.train(training), pictures), said(folded, pictures), atol=1e-3)
 
@@ -58,7 +70,7 @@ def test_what_the_weights_lack_adds_nothing_at_first() -> None:
         for each in folded.layers[3][2].two[0].parameters():
             each.zero_()
     model = PlateDetector(normed=True)
-    begin_with(model, weights, pictures)
+    begin_with(model, weights, pictures, looks(pictures))
 
     assert torch.allclose(said(model.eval(), pictures), said(folded, pictures), atol=1e-3)
 
@@ -68,13 +80,19 @@ def test_weights_of_another_model_are_refused(change: dict[str, torch.Tensor]) -
     weights = PlateDetector().state_dict() | change
 
     with pytest.raises(ModelError, match="allowed are those that `shardline train plates` wrote"):
-        begin_with(PlateDetector(normed=True), weights, torch.randn(2, 3, 64, 64))
+        begin_with(PlateDetector(normed=True), weights, torch.randn(2, 3, 64, 64), torch.randn(2, 3, SIDE, SIDE))
+
+
+def looked_at_exactly(sample: Sample) -> Sample:
+    """The reader is shown the characters in their own boxes: shaken once, it would know those boxes alone by heart."""
+    told = sample.things[(sample.things[:, Column.KIND] == 2) & (sample.things[:, Column.KNOWN] > 0)]
+    return replace(sample, looks=np.concatenate((boxes_of(told), told[:, [Column.CLASS]]), axis=1))
 
 
 @pytest.mark.slow
 def test_it_learns_a_few_pictures_by_heart() -> None:
     course = DetectorCourse(Recipe(pictures=80, side=128), sample_files())
-    samples = course.draw(0)[:2]
+    samples = [looked_at_exactly(sample) for sample in course.draw(0)[:2]]
     model = course.model().train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3)
     for _ in range(60):

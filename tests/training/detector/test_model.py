@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils._pytree import tree_leaves
 
-from partition.capture import capture, random_pixels, run_whole, whole_module
+from partition.capture import Pixels, capture, random_pixels, run_whole, whole_module
 from partition.cut import Shard, cut
 from partition.layout import to_numpy, to_torch
 from partition.liveness import Liveness, analyse
@@ -51,6 +51,30 @@ def test_the_chain_equals_the_whole_wherever_it_is_cut(stages: int, captured: tu
             assert torch.equal(left, right)
 
 
+class Checked(torch.fx.Interpreter):
+    """Runs a program and remembers which of its values are no numbers."""
+
+    def __init__(self, module: torch.fx.GraphModule) -> None:
+        super().__init__(module)
+        self.infinite: list[str] = []
+
+    def run_node(self, node: torch.fx.Node) -> object:
+        value = super().run_node(node)
+        if isinstance(value, torch.Tensor) and not torch.isfinite(value).all():
+            self.infinite.append(node.name)
+        return value
+
+
+def test_only_numbers_can_cross_a_cut(captured: tuple[Model, Liveness]) -> None:
+    """`build` takes a shard that gives infinity for one with broken weights."""
+    model, liveness = captured
+    checked = Checked(runnable(liveness.program))
+    with torch.inference_mode():
+        checked.run(random_pixels(model, 1))
+
+    assert checked.infinite == []
+
+
 def test_outputs_have_fixed_shapes_also_in_bf16(captured: tuple[Model, Liveness]) -> None:
     model, _ = captured
     for precision in ("fp32", "bf16"):
@@ -78,6 +102,23 @@ def maps_with(peaks: dict[tuple[int, int, int], float], classes: int = 2, side: 
     shape = torch.tensor([0.5, 0.5, math.log(4), math.log(2)]).view(1, 4, 1, 1).expand(1, 4, side, side)
     turn = torch.tensor([3.0, 4.0]).view(1, 2, 1, 1).expand(1, 2, side, side)
     return Maps(heat=heat, classes=told, shape=shape, turn=turn, stride=4)
+
+
+def test_what_has_no_classes_has_one_score() -> None:
+    _, scores, _ = decode([replace(maps_with({(0, 3, 5): 1.0}), classes=None)], 4)
+
+    assert scores.shape == (1, 4, 1)
+    assert float(scores[0, 0, 0]) == pytest.approx(1 / (1 + math.exp(-1)))
+
+
+def test_the_reader_sees_the_pixels_that_were_sent() -> None:
+    model = load_model("training.detector.model:PlateDetector", "random:1", size=128)
+    pixels = random_pixels(model, 2)
+    whole, detector = whole_module(model), model.module
+    assert isinstance(whole, Pixels)
+    assert isinstance(detector, PlateDetector)
+
+    assert torch.equal(detector.pixels(whole.normalised(pixels)), pixels)
 
 
 def test_peaks_become_boxes_best_first() -> None:
