@@ -8,7 +8,8 @@ How sure is a plate? Its score is the geometric mean of the scores of the board 
 typical one of these eight things. A minimum would give up a plate for one faint character that the seven around it make
 certain; a product would be small for every plate. A plate says as much as reaches the threshold: both parts, or the
 surer one, or that there is a plate which cannot be read. What is not said counts too: what looks like a board and bears
-four digits alone, or nothing, is seldom one.
+four digits alone, or nothing, is seldom one; and where a part is missing, the score is three quarters of that mean, for
+writing on boards that are no plates reads like one part of a plate far more often than like both.
 """
 
 import math
@@ -30,13 +31,14 @@ _ASPECTS: dict[Kind, Aspects] = {
 }
 _GROUP_ASPECTS = Aspects(least=0.8, usual=2.3, most=6.0)
 _GROUPS: tuple[Group, ...] = ("s", "m")
-_REACH = np.array((1.1, 1.25))  # a character's centre may lie so far out, along and across, in halves of the plate
+_REACH = 1.1  # a character's centre may lie so far out, in halves of the plate
 _MOST_CHARACTERS = 16  # on one plate; of more the surest are looked at
 _INSIDE = 0.7  # a board of which so much lies on a plate that was read is no other plate
 _DOUBT = 0.02  # the least that a board's or a group's score counts: characters can outweigh it
 _OTHER_KIND = 0.1  # a board that is so much less of one kind, and can be read as the other, is not read as both
 _VAGUE = 0.4  # what a character that is missing or hardly there counts for a plate that cannot be read
 _ABSENT = 0.3  # the least that a character counts whose part is not said
+_INCOMPLETE = 0.75  # what the score of a plate counts of which a part is not said
 _LEAN = 2.0  # how much the sure box of a group says of a character in its middle
 
 
@@ -143,7 +145,7 @@ def _candidate(found: Found, index: int, free: frozenset[int]) -> _Candidate:
 
 def _read_as(found: Found, index: int, kind: Kind, free: frozenset[int]) -> _Candidate:
     frame = frame_of(found.boards.boxes[index], direction(found.turns[index]), _ASPECTS[kind])
-    taken = [each for each in _on(frame, found.characters)[:_MOST_CHARACTERS] if each in free]
+    taken = [each for each in _on(frame, found.characters) if each in free][:_MOST_CHARACTERS]
     claims = {group: _claim(found.groups, frame, kind, group) for group in _GROUPS}
     reading = read(_characters(found.characters, taken, frame, claims), kind)
     kind_score = float(found.boards.scores[index, KINDS.index(kind)])
@@ -163,7 +165,8 @@ def _read_as(found: Found, index: int, kind: Kind, free: frozenset[int]) -> _Can
 def _on(frame: Frame, things: Things) -> list[int]:
     """Indexes of the things whose centres lie on a plate, the surest first."""
     at = np.abs(frame.seen(things.centres))
-    indexes: list[int] = np.flatnonzero((at <= _REACH * (frame.width / 2, frame.height / 2)).all(axis=1)).tolist()
+    within = (at <= (_REACH * frame.width / 2, _REACH * frame.height / 2)).all(axis=1)
+    indexes: list[int] = np.flatnonzero(within).tolist()
     return indexes
 
 
@@ -228,7 +231,7 @@ def _score(candidate: _Candidate, parts: Sequence[Part]) -> float:
         if part not in parts:
             absent = [_ABSENT] * part.characters.count(None)
             scores += sorted(absent + [max(score, _ABSENT) for score in part.scores])[1:]
-    return math.exp(sum(math.log(max(score, 1e-9)) for score in scores) / len(scores))
+    return _mean(scores) * (1.0 if len(parts) == len(_GROUPS) else _INCOMPLETE)
 
 
 def _vague_score(candidate: _Candidate) -> float:
@@ -239,5 +242,9 @@ def _vague_score(candidate: _Candidate) -> float:
     scores = [candidate.board_score]
     for part in (candidate.reading.small, candidate.reading.main):
         scores += [max(score, _VAGUE) for score in part.scores] + [_VAGUE] * part.characters.count(None)
-    mean = math.exp(sum(math.log(max(score, 1e-9)) for score in scores) / len(scores))
-    return min(candidate.board_score, mean)
+    return min(candidate.board_score, _mean(scores) * _INCOMPLETE)
+
+
+def _mean(scores: Sequence[float]) -> float:
+    """The geometric mean."""
+    return math.exp(sum(math.log(max(score, 1e-9)) for score in scores) / len(scores))

@@ -23,6 +23,8 @@ LONG = PlanePlate(kind="long", text=TEXT)
 REGULAR = PlanePlate(kind="regular", text=TEXT, width=120, aspect=1.6)
 EACH = pytest.mark.parametrize("plate", [LONG, REGULAR], ids=["long", "regular"])
 
+INCOMPLETE = 0.5  # a threshold that lists plates of which a part is missing
+
 seeds = st.integers(0, 2**32 - 1)
 
 
@@ -111,7 +113,7 @@ class TestReading:
         things = plate.things()
         del things[place]
 
-        [found] = read(things)
+        [found] = read(things, INCOMPLETE)
 
         small_is_whole = place > 5
         assert said(found)[1:] == (
@@ -123,7 +125,7 @@ class TestReading:
     def test_what_bears_no_character_is_hardly_a_plate(self, plate: PlanePlate) -> None:
         assert read(plate.things()[:1]) == []
 
-        [found] = read(plate.things()[:1], threshold=0.4)
+        [found] = read(plate.things()[:1], threshold=0.3)
 
         assert said(found) == (plate.kind, None, None, ["sub_text", "main_text"])
         assert found["box"] == pytest.approx(plate.things()[0].box, abs=0.06)
@@ -134,7 +136,7 @@ class TestReading:
         things = plate.things()
         characters = [thing for thing in things if len(thing.label) == 1]
 
-        [found] = read([things[0], *(each for at, each in enumerate(characters) if at not in (1, 4))])
+        [found] = read([things[0], *(each for at, each in enumerate(characters) if at not in (1, 4))], INCOMPLETE)
 
         assert said(found) == (plate.kind, None, None, ["sub_text", "main_text"])
 
@@ -169,6 +171,27 @@ class TestReading:
 
         assert sorted(said(each) for each in found) == sorted(whole(plate) for plate in plates)
 
+    def test_a_small_plate_below_a_large_one_keeps_its_characters_to_itself(self) -> None:
+        """On a large plate's frame hangs a small one, whose digits are as many and as sure."""
+        large = replace(REGULAR, width=300)
+        small = PlanePlate(kind="long", text=parse_text("78B 9012"), centre=(300, 256 + 0.57 * large.height), width=40)
+
+        found = read([*small.things(), *large.things()])
+
+        assert sorted(said(each) for each in found) == sorted((whole(large), whole(small)))
+
+    def test_characters_of_small_plates_leave_the_large_one_its_own(self) -> None:
+        """Plates that overlap at the corners, with more characters than are looked at on one."""
+        large = replace(REGULAR, width=300, score=0.8)
+        corners = [(256 + x * 0.46 * large.width, 256 + y * 0.46 * large.height) for x in (-1, 1) for y in (-1, 1)]
+        small = [
+            replace(LONG, text=parse_text(f"7{at}B 9012"), centre=place, width=36) for at, place in enumerate(corners)
+        ]
+
+        found = read([thing for plate in (*small, large) for thing in plate.things()])
+
+        assert sorted(said(each) for each in found) == sorted(whole(plate) for plate in (*small, large))
+
     @EACH
     def test_characters_and_groups_decide_where_the_board_leaves_its_kind_open(self, plate: PlanePlate) -> None:
         things = plate.things()
@@ -194,7 +217,7 @@ class TestReading:
         del things[8]
         bolt = Thing(label="0", box=(left + 2, top - 8, right - 2, top - 2), score=0.8)
 
-        assert said(read([*things, bolt])[0]) == ("long", "12A", None, ["main_text"])
+        assert said(read([*things, bolt], INCOMPLETE)[0]) == ("long", "12A", None, ["main_text"])
 
     def test_a_picture_without_anything(self) -> None:
         assert read([]) == []
@@ -227,10 +250,21 @@ class TestScore:
     @EACH
     def test_a_part_whose_characters_are_too_unsure_is_missing(self, plate: PlanePlate) -> None:
         things = plate.things()
-        things[8:] = [replace(thing, score=0.2) for thing in things[8:]]
+        things[8:] = [replace(thing, score=0.05) for thing in things[8:]]
 
-        assert said(read(things)[0]) == (plate.kind, plate.text.small, None, ["main_text"])
-        assert said(read(things, 0.3)[0]) == whole(plate)
+        assert said(read(things, INCOMPLETE)[0]) == (plate.kind, plate.text.small, None, ["main_text"])
+
+    @EACH
+    def test_what_does_not_say_all_scores_three_quarters(self, plate: PlanePlate) -> None:
+        """Sure as it is, a plate without one of its characters is listed at the usual threshold; else it is not."""
+        sure, less = (replace(plate, score=score).things() for score in (0.97, 0.9))
+        del sure[8], less[8]
+
+        [found] = read(sure)
+
+        assert said(found) == (plate.kind, plate.text.small, None, ["main_text"])
+        assert found["score"] == pytest.approx(0.75 * 0.97, abs=1e-4)
+        assert read(less) == []
 
     @EACH
     @pytest.mark.parametrize("there", [range(3, 6), range(6, 10)])
