@@ -43,8 +43,8 @@ def focal(logits: Tensor, heat: Tensor, left_open: Tensor) -> Tensor:
 
 
 def misread(logits: Tensor, classes: Tensor) -> Tensor:
-    """Of characters, [m, classes] and [m]: the mean cross-entropy."""
-    return functional.cross_entropy(logits.float(), classes)
+    """The mean cross-entropy of the reader's logits, float32 [m, classes], for these classes, int64 [m]."""
+    return functional.cross_entropy(logits, classes)
 
 
 def _unlikeness(said: Tensor, wanted: Target) -> Tensor:

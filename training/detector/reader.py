@@ -2,8 +2,8 @@
 
 The detector's maps see a character as small or as large as it is in the picture, amid everything else. The reader sees
 each alone, cut out of the picture by its box and brought to one size, one contrast and one brightness: what is left to
-learn is the shapes of fifteen characters. It is a thirtieth as large as the detector, and reads fonts better that
-neither has seen (docs/adr/0034-characters-are-read-one-by-one.md).
+learn is the shapes of fifteen characters. It has a ninth of all parameters, and reads fonts better that were never seen
+than the maps did (docs/adr/0034-characters-are-read-one-by-one.md).
 """
 
 import torch
