@@ -56,6 +56,11 @@ def parse_text(text: str) -> PlateText:
     return PlateText(region=found["region"], use=found["use"].upper(), serial=found["serial"])
 
 
+def is_text(text: str) -> bool:
+    """Whether a plate may bear it, in capitals or small letters."""
+    return _TEXT.fullmatch(text.strip()) is not None
+
+
 def random_text(random: np.random.Generator) -> PlateText:
     """Every text is as likely as every other."""
     digits = [DIGITS[each] for each in random.integers(0, 10, 6)]

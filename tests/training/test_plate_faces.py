@@ -17,6 +17,6 @@ def test_a_strip_of_less_than_a_pixel_is_drawn(height_px: float, at_left: bool) 
     strip = Strip(at_left=at_left, width=0.12, colour=(170, 30, 40))
     style = replace(random_style(random, "regular", families("train")), strip=strip)
 
-    face = draw_sign(random, "", style, height_px, level=0.0)
+    face = draw_sign(random, (), style, height_px, level=0.0)
 
     assert face.image.height >= height_px

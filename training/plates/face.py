@@ -4,6 +4,7 @@ Outlines are points at the very edge of the ink. A projection maps their convex 
 that the smallest and largest of the mapped points are the exact box, however the plate is turned.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,13 +62,19 @@ def draw_face(
     return _draw(random, placed, kind, style, frame, level)
 
 
-def draw_sign(random: np.random.Generator, word: str, style: Style, height_px: float, level: float) -> Face:
-    """What is no plate: a board with a word on it, or nothing."""
+def draw_sign(random: np.random.Generator, rows: Sequence[str], style: Style, height_px: float, level: float) -> Face:
+    """What is no plate: a board with one row of writing on it, or two, or nothing."""
     frame = _frame(style, height_px)
-    placed = (
-        place_row([("m", word, 1.0)], style, frame.room, style.main_height * frame.unit_px, "centre") if word else []
-    )
-    return _draw(random, placed, "regular", style, frame, level)
+    return _draw(random, _written(rows, style, frame), "regular", style, frame, level)
+
+
+def _written(rows: Sequence[str], style: Style, frame: _Frame) -> list[Placed]:
+    written = [row for row in rows if row]
+    if len(written) == 2:
+        as_on_a_plate = PlateText(region=written[0], use="", serial=written[1])
+        return arrange(as_on_a_plate, "regular", style, frame.room, frame.unit_px)
+    height_px = style.main_height * frame.unit_px
+    return [each for row in written for each in place_row([("m", row, 1.0)], style, frame.room, height_px, "centre")]
 
 
 def _frame(style: Style, height_px: float) -> _Frame:

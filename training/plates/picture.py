@@ -20,10 +20,9 @@ from training.plates.scene import Scene
 from training.plates.spots import Spot, find_spot
 from training.plates.style import random_style
 from training.plates.warp import Matrix, Outline, move, oversampling, paste_warped, scale
+from training.plates.writing import any_writing, unlike_plates
 from wire.errors import ModelError
 
-# without I, O, S, Z, G and Q, which might be taken for digits, and without the letters of plates
-_SIGN_LETTERS = "FHJKLMNPRTUVWXY"
 _SIGN_SHARE = 0.6  # of a plate's width: signs must leave room for plates
 _LEAST_CONTRAST = 45  # of each character, in luma, before the camera takes some; less only where fine strokes have less
 
@@ -32,6 +31,7 @@ _LEAST_CONTRAST = 45  # of each character, in luma, before the camera takes some
 class Picture:
     pixels: NDArray[np.uint8]  # [height, width, 3], RGB
     plates: tuple[Plate, ...]
+    signs: tuple[Outline, ...]  # boards that are no plates
     background: str  # its file's name
     exposure: Exposure
 
@@ -60,14 +60,14 @@ def draw_picture(
     count = 0 if random.random() < scene.empty else int(random.integers(scene.plates[0], scene.plates[1] + 1))
     widths = sorted((_random_width(canvas) for _ in range(count)), reverse=True)
     plates = [plate for width in widths if (plate := _draw_some_plate(canvas, width))]
-    if random.random() < scene.signs:
-        _draw_signs(canvas)
+    signs = _draw_signs(canvas) if random.random() < scene.signs else []
     if any(random.random() < scene.covered for _ in plates):
         plates = _cover(canvas, plates, backgrounds)
     exposure = random_exposure(random, scene.camera, _finest_px(plates))
     return Picture(
         pixels=expose(random, image, exposure, scene.camera),
         plates=tuple(plates),
+        signs=tuple(signs),
         background=name,
         exposure=exposure,
     )
@@ -131,16 +131,21 @@ def _draw_plate(canvas: _Canvas, text: PlateText, width_px: float) -> Plate | No
     return hide(plate, scene.size, None)
 
 
-def _draw_signs(canvas: _Canvas) -> None:
+def _draw_signs(canvas: _Canvas) -> list[Outline]:
     random, scene = canvas.random, canvas.scene
-    for _ in range(random.integers(1, 3)):
+    outlines = []
+    for _ in range(random.integers(1, 1 + scene.most_signs)):
         style = random_style(random, KINDS[random.integers(0, len(KINDS))], canvas.fonts)
         spot = find_spot(random, scene, canvas.taken, style.aspect, _SIGN_SHARE * _random_width(canvas))
         if spot:
-            letters = random.integers(0, len(_SIGN_LETTERS), random.integers(0, 8))
-            word = "".join(_SIGN_LETTERS[each] for each in letters)
-            sign = draw_sign(random, word, style, spot.face_height_px, scene.wear)
+            # nothing more is drawn by lot where there is no such writing: a seed gives the pictures that it gave
+            rows = (
+                any_writing(random) if scene.writing and random.random() < scene.writing else (unlike_plates(random),)
+            )
+            sign = draw_sign(random, rows, style, spot.face_height_px, scene.wear)
             _put(canvas, sign, spot, _gain(canvas, spot.outline))
+            outlines.append(spot.outline)
+    return outlines
 
 
 def _random_width(canvas: _Canvas) -> float:

@@ -28,9 +28,13 @@ class Scene:
     covered: float = 0.12  # share of plates of which something is hidden
     cut_off: float = 0.04  # share of plates that may reach out of the picture
     signs: float = 0.3  # share of pictures with boards that are no plates
+    most_signs: int = 2  # in one picture
+    writing: float = 0.0  # share of those with any letters and digits; on the others nothing looks like a character
 
     def __post_init__(self) -> None:
-        shares = {name: getattr(self, name) for name in ("empty", "wear", "camera", "covered", "cut_off", "signs")}
+        shares = {
+            name: getattr(self, name) for name in ("empty", "wear", "camera", "covered", "cut_off", "signs", "writing")
+        }
         wrong = [f"{name} {value:g}" for name, value in shares.items() if not 0 <= value <= 1]
         if wrong:
             raise ModelError(f"{', '.join(wrong)}: allowed is 0 to 1")
