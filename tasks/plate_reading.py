@@ -8,8 +8,7 @@ How sure is a plate? Its score is the geometric mean of the scores of the board 
 typical one of these eight things. A minimum would give up a plate for one faint character that the seven around it make
 certain; a product would be small for every plate. A plate says as much as reaches the threshold: both parts, or the
 surer one, or that there is a plate which cannot be read. What is not said counts too: what looks like a board and bears
-four digits alone, or nothing, is seldom one; and where a part is missing, the score is three quarters of that mean, for
-writing on boards that are no plates reads like one part of a plate far more often than like both.
+four digits alone, or nothing, is seldom one.
 """
 
 import math
@@ -38,7 +37,6 @@ _DOUBT = 0.02  # the least that a board's or a group's score counts: characters 
 _OTHER_KIND = 0.1  # a board that is so much less of one kind, and can be read as the other, is not read as both
 _VAGUE = 0.4  # what a character that is missing or hardly there counts for a plate that cannot be read
 _ABSENT = 0.3  # the least that a character counts whose part is not said
-_INCOMPLETE = 0.75  # what the score of a plate counts of which a part is not said
 _LEAN = 2.0  # how much the sure box of a group says of a character in its middle
 
 
@@ -50,6 +48,7 @@ class Found:
     turns: Floats  # [n, 2]: cosine and sine of each board's direction
     groups: Things  # scores: regular small, regular main, long small, long main
     characters: Things  # scores: 0-9, a-e
+    texts: Floats | None  # [n, 7, 16]: of each board's seven places 0-9, a-e, nothing; not every detector says it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,17 +90,24 @@ class _Candidate:
 
 
 def find_things(arrays: Sequence[Floats], threshold: float = THRESHOLD) -> Found:
-    """A detector's seven arrays for one picture -> what is sure enough to look at.
+    """A detector's arrays for one picture -> what is sure enough to look at.
 
     Args:
-        arrays: boxes and scores of boards, their turns, boxes and scores of groups, and of characters; float64.
+        arrays: boxes and scores of boards, their turns, boxes and scores of groups, and of characters, and, if the
+            detector says so much, the boards' texts; float64.
         threshold: of the plates that are asked for; a low one makes this look at less sure things, too.
     """
-    board_boxes, board_scores, turns, group_boxes, group_scores, character_boxes, character_scores = arrays
+    board_boxes, board_scores, turns, group_boxes, group_scores, character_boxes, character_scores, *texts = arrays
     boards, kept = sure_things(board_boxes, board_scores, min(_LEAST_BOARD, threshold))
     groups, _ = sure_things(group_boxes, group_scores, min(_LEAST_GROUP, threshold))
     characters, _ = sure_things(character_boxes, character_scores, min(_LEAST_CHARACTER, threshold))
-    return Found(boards=boards, turns=turns[kept], groups=groups, characters=characters)
+    return Found(
+        boards=boards,
+        turns=turns[kept],
+        groups=groups,
+        characters=characters,
+        texts=texts[0][kept] if texts else None,
+    )
 
 
 def find_plates(found: Found, threshold: float = THRESHOLD) -> list[PlateFound]:
@@ -147,7 +153,8 @@ def _read_as(found: Found, index: int, kind: Kind, free: frozenset[int]) -> _Can
     frame = frame_of(found.boards.boxes[index], direction(found.turns[index]), _ASPECTS[kind])
     taken = [each for each in _on(frame, found.characters) if each in free][:_MOST_CHARACTERS]
     claims = {group: _claim(found.groups, frame, kind, group) for group in _GROUPS}
-    reading = read(_characters(found.characters, taken, frame, claims), kind)
+    text = None if found.texts is None else found.texts[index]
+    reading = read(_characters(found.characters, taken, frame, claims), kind, text)
     kind_score = float(found.boards.scores[index, KINDS.index(kind)])
     group_scores = [claim.score if claim else 0.0 for claim in claims.values()]
     said = math.log(max(kind_score, _DOUBT)) + sum(math.log(max(score, _DOUBT)) for score in group_scores) / 2
@@ -231,7 +238,7 @@ def _score(candidate: _Candidate, parts: Sequence[Part]) -> float:
         if part not in parts:
             absent = [_ABSENT] * part.characters.count(None)
             scores += sorted(absent + [max(score, _ABSENT) for score in part.scores])[1:]
-    return _mean(scores) * (1.0 if len(parts) == len(_GROUPS) else _INCOMPLETE)
+    return _mean(scores)
 
 
 def _vague_score(candidate: _Candidate) -> float:
@@ -242,7 +249,7 @@ def _vague_score(candidate: _Candidate) -> float:
     scores = [candidate.board_score]
     for part in (candidate.reading.small, candidate.reading.main):
         scores += [max(score, _VAGUE) for score in part.scores] + [_VAGUE] * part.characters.count(None)
-    return min(candidate.board_score, _mean(scores) * _INCOMPLETE)
+    return min(candidate.board_score, _mean(scores))
 
 
 def _mean(scores: Sequence[float]) -> float:

@@ -4,6 +4,10 @@ Each group of characters is a row of places: two digits and a letter, or four di
 the score of its best class that is allowed there, be left out (it was none, or belongs to no plate), and a place can
 stay empty (nothing was found there). All ways to lay the characters, in their order along the row, onto the places are
 weighed by the product of these chances, and so are all ways to part a plate's characters into its two groups.
+
+A detector may say of each place what is written there, too, from a look at the whole plate. It errs in other ways than
+whatever finds single characters, so the chances of both are multiplied; and where no character was found, that look
+alone can fill the place.
 """
 
 import math
@@ -11,12 +15,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tasks.plate_text import DIGITS, USES, Group, Kind
 from tasks.plate_things import Floats
 
 PLACES: dict[Group, str] = {"s": "001", "m": "0000"}  # 0 a digit, 1 a letter
+COUNT = 7
 
 Split = tuple[list[int], list[int]]  # indexes of characters, of the small and of the main group
 
@@ -24,6 +28,10 @@ EMPTY = math.log(0.02)  # how likely it is that nothing was found at a place of 
 _SURELY = 0.95  # a character that is left out was none with 1 - this much of its score
 _OUT_OF_ROW = 0.6  # heights of a character that it may lie above or below the middle of its row
 _OTHER_SIZE = 1.7  # times as high, or as low, as the row's: part of no row
+_COLUMNS: dict[Group, slice] = {"s": slice(0, 3), "m": slice(3, COUNT)}  # of the places
+_ALLOWED = np.array([[(place == "0") == (each in DIGITS) for each in DIGITS + USES] for place in "0010000"])
+_FOUND_DOUBT, _TEXT_DOUBT = 0.1, 0.05  # how often each of two witnesses is mistaken, whatever it says
+_LEAST_ALONE = 0.1  # chance from which the look at the whole plate fills a place where no character was found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,9 +81,14 @@ class Reading:
         return empty * EMPTY + sum(math.log(max(score, 1e-9)) for part in parts for score in part.scores)
 
 
-def read(characters: Characters, kind: Kind) -> Reading:
-    """The likeliest text of a plate of this kind."""
-    chances = _Chances(characters)
+def read(characters: Characters, kind: Kind, text: Floats | None = None) -> Reading:
+    """The likeliest text of a plate of this kind.
+
+    Args:
+        text: what a look at the whole plate says of each place, [7, 16]: the chances of 0-9 and a-e, and that nothing
+            can be read there.
+    """
+    chances = _Chances(characters, text)
     small, main = max(_splits(characters, kind), key=chances.of_split)
     return Reading(
         small=chances.part("s", small),
@@ -101,17 +114,16 @@ class _Chances:
     there, so that only those that are laid have to be added up.
     """
 
-    def __init__(self, characters: Characters) -> None:
-        best = _best_of_each(characters.scores)
-        surest = np.minimum(best.max(axis=1, initial=0.0), 1.0)
+    def __init__(self, characters: Characters, text: Floats | None) -> None:
+        surest = np.minimum(characters.scores.max(axis=1, initial=0.0), 1.0)
         left_out = np.log1p(-_SURELY * surest)
-        gains = np.log(np.maximum(best, 1e-6)) - left_out[:, None] - EMPTY
+        self._chances, self._alone = _witnessed(characters.scores, text)
+        empty = np.maximum(np.log(np.maximum(self._alone.max(axis=1), 1e-9)), EMPTY)
+        gains = np.log(np.maximum(self._chances.max(axis=2), 1e-6)) - left_out[:, None] - empty
         leans = {"s": np.minimum(characters.leaning, 0.0), "m": np.minimum(-characters.leaning, 0.0)}
-        self.of_none = float(left_out.sum()) + sum(map(len, PLACES.values())) * EMPTY
-        self._characters = characters
+        self.of_none = float(left_out.sum() + empty.sum())
         self._gains: dict[Group, list[list[float]]] = {  # [character][place]
-            group: (gains[:, [int(place) for place in places]] + leans[group][:, None]).tolist()
-            for group, places in PLACES.items()
+            group: (gains[:, _COLUMNS[group]] + leans[group][:, None]).tolist() for group in PLACES
         }
         self._weights: list[float] = np.square(surest).tolist()  # of what a row's usual height and level are
         self._levels: list[float] = characters.at[:, 1].tolist()
@@ -138,18 +150,19 @@ class _Chances:
 
     def part(self, group: Group, row: Sequence[int]) -> Part:
         """The group with the characters that gain the most, each at its place."""
-        table, places = self._lay(group, row), PLACES[group]
+        table, columns = self._lay(group, row), range(COUNT)[_COLUMNS[group]]
         found: list[tuple[str, float] | None] = []
-        i, j = len(row), len(places)
+        i, j = len(row), len(columns)
         while j:
             if i and table[i][j] == table[i - 1][j]:
                 i -= 1
             elif table[i][j] == table[i][j - 1]:
                 j -= 1
-                found.append(None)
+                alone = _named(self._alone[columns[j]])
+                found.append(alone if alone[1] >= _LEAST_ALONE else None)
             else:
                 i, j = i - 1, j - 1
-                found.append(_named(self._characters.scores[row[i]], places[j]))
+                found.append(_named(self._chances[row[i], columns[j]]))
         found.reverse()
         return Part(
             characters=tuple(each and each[0] for each in found),
@@ -180,15 +193,29 @@ class _Chances:
         return values[index]
 
 
-def _best_of_each(scores: Floats) -> NDArray[np.float64]:
-    """[n, 15] -> [n, 2]: the score of the best digit, of the best letter."""
-    digits = len(DIGITS)
-    return np.stack((scores[:, :digits].max(axis=1), scores[:, digits:].max(axis=1)), axis=1)
+def _witnessed(scores: Floats, text: Floats | None) -> tuple[Floats, Floats]:
+    """Characters [n, 15] and the look at the whole plate [7, 16] -> what is at a place, among what may be there.
+
+    [n, 7, 15] if a character is laid there, and [7, 15] if none is: the product of what both witnesses say, of which
+    each is mistaken now and then, over its sum.
+    """
+    if text is None:
+        return scores[:, None] * _ALLOWED, np.zeros(_ALLOWED.shape)
+    absent = np.concatenate((scores, np.zeros((1, scores.shape[1]))))
+    found = np.concatenate((absent, np.clip(1 - absent.sum(axis=1, keepdims=True), 0, 1)), axis=1)
+    both = _doubted(found, _FOUND_DOUBT)[:, None] * _doubted(text, _TEXT_DOUBT)
+    both /= both.sum(axis=2, keepdims=True)
+    chances = both[:, :, :-1] * _ALLOWED
+    return chances[:-1], chances[-1]
 
 
-def _named(scores: Floats, place: str) -> tuple[str, float]:
-    """The best class that is allowed there, as it is written, and its score."""
-    first, names = (0, DIGITS) if place == "0" else (len(DIGITS), USES)
-    allowed = scores[first : first + len(names)]
-    at = int(allowed.argmax())
-    return names[at], min(float(allowed[at]), 1.0)
+def _doubted(chances: Floats, doubt: float) -> Floats:
+    """With a share of everything alike."""
+    doubted: Floats = (1 - doubt) * chances + doubt / chances.shape[-1]
+    return doubted
+
+
+def _named(chances: Floats) -> tuple[str, float]:
+    """The likeliest class, as it is written, and its chance."""
+    at = int(chances.argmax())
+    return (DIGITS + USES)[at], min(float(chances[at]), 1.0)

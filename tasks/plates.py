@@ -5,6 +5,7 @@ The detector gives, for each picture and already decoded, in this order (trainin
     board_boxes [n, 4], board_scores [n, 2], board_turns [n, 2]   regular, long; cosine and sine of the text's direction
     group_boxes [n, 4], group_scores [n, 4]                       small and main group of a regular, of a long plate
     character_boxes [n, 4], character_scores [n, 15]              0-9, a-e
+    board_texts [n, 7, 16]                                        of each place of a text 0-9, a-e, nothing; optional
 
 Boxes are (left, top, right, bottom) in pixels of the network's input, scores are from 0 to 1 and all 0 where there is
 nothing. The reply is in pixels of the picture that was sent. docs/tasks.md describes it.
@@ -28,8 +29,9 @@ PARAMETERS = frozenset({"threshold"})
 
 Plate = dict[str, Any]  # one plate as JSON
 
-_LAST = (4, 2, 2, 4, 4, 4, 15)  # each output is [batch, n, this]
-_KINDS = ((0, 1, 2), (3, 4), (5, 6))  # boxes, scores and turns of boards, of groups, of characters
+_LAST = ((4,), (2,), (2,), (4,), (4,), (4,), (15,), (7, 16))  # each output is [batch, n, this]; the last may be missing
+_KINDS = ((0, 1, 2, 7), (3, 4), (5, 6))  # boxes, scores, turns and texts of boards, of groups, of characters
+_COUNTED = (0, 0, 0, 3, 3, 5, 5, 0)  # the output that has as many things as each
 _DECIMALS, _SCORE_DECIMALS = 1, 4
 
 
@@ -91,7 +93,7 @@ def comparable(outputs: Outputs) -> Outputs:
     A thing counts with the square of what its score is above the least one listed: where two change places at the end
     of the list, the one that goes and the one that comes count nothing. So the sums move little where scores and boxes
     do. `…_sums` [batch, classes] are of these weights; `…_places` [batch, classes, 4 or 2] of boxes and turns, weighed,
-    over the sum of the kind's weights.
+    over the sum of the kind's weights; so are texts.
     """
     arrays = _arrays(outputs)
     result = {}
@@ -101,10 +103,9 @@ def comparable(outputs: Outputs) -> Outputs:
         weights = np.square(np.maximum(scores - least, 0.0))
         total = np.maximum(weights.sum(axis=(1, 2)), 1e-12)[:, None, None]
         result[f"{name}_sums"] = weights.sum(axis=1)
-        for what in (each for each in kind if each != kind[1]):
-            result[f"{name}_places_{what}"] = (
-                np.einsum("bnc,bnd->bcd", weights, arrays[what].astype(np.float64)) / total
-            )
+        for what in (each for each in kind if each != kind[1] and each < len(arrays)):
+            values = arrays[what].astype(np.float64).reshape(*weights.shape[:2], -1)
+            result[f"{name}_places_{what}"] = np.einsum("bnc,bnd->bcd", weights, values) / total
     return result
 
 
@@ -117,17 +118,18 @@ def _threshold(parameters: Mapping[str, object]) -> float:
 
 
 def _arrays(outputs: Outputs) -> list[NDArray[Any]]:
-    """The seven, in their order."""
+    """The seven or eight, in their order."""
     arrays = list(outputs.values())
-    shapes = [array.shape for array in arrays if array.ndim == 3 and array.dtype.kind == "f"]
-    if len(shapes) == len(arrays) == len(_LAST):
-        counts = [shapes[kind[0]][:2] for kind in _KINDS for _ in kind]
-        if shapes == [(*count, last) for count, last in zip(counts, _LAST, strict=True)]:
+    shapes = [array.shape for array in arrays if array.ndim >= 3 and array.dtype.kind == "f"]
+    if len(shapes) == len(arrays) and len(_LAST) - 1 <= len(arrays) <= len(_LAST):
+        counts = [shapes[each][:2] for each in _COUNTED]
+        if shapes == [(*count, *last) for count, last in zip(counts, _LAST, strict=False)][: len(shapes)]:
             return arrays
     found = ", ".join(f"{name} {array.dtype}{list(array.shape)}" for name, array in outputs.items())
     raise BundleError(
         f"the model's outputs are {found or 'none'}; plates needs the seven of a detector of plates, float "
-        f"[batch, n, {' | '.join(map(str, _LAST))}]: build with another task"
+        f"[batch, n, {' | '.join(str(last[0]) for last in _LAST[:-1])}], and takes an eighth, [batch, n, 7, 16]: build "
+        "with another task"
     )
 
 

@@ -1,7 +1,7 @@
 """`shardline train`: learn weights, here; stopped or killed, a training goes on."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -22,6 +22,16 @@ from shardline.training_run import (
     recipe_of,
     run_course,
 )
+from wire.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from training.detector.course import DetectorCourse, Recipe
+    from training.detector.text_course import TextCourse
+
+
+Part = Literal["texts"]
 
 
 def register(app: typer.Typer) -> None:
@@ -44,6 +54,9 @@ def plates(
         typer.Option(
             help="to begin with: FILE.safetensors that a training wrote, or plates, what ships; default: none"
         ),
+    ] = None,
+    only: Annotated[
+        Part | None, typer.Option(help="texts: train the reader of whole plates alone; the rest stays as in --weights")
     ] = None,
     side: Annotated[
         int, typer.Option(help="of them in pixels: the half of what will be served, for plates of nearly this width")
@@ -71,6 +84,7 @@ def plates(
     asked = {
         "pictures": pictures,
         "weights": weights,
+        "only": only,
         "side": side,
         "seed": seed,
         "background": None if background is None else str(background),
@@ -83,26 +97,34 @@ def plates(
 
 
 def _train_plates(folder: Path, recipe: dict[str, Any], using: Using, *, resume: bool) -> Path:
-    from partition.models import read_state
-    from shardline.models import shipped_plates
     from shardline.samples import picture_files, sample_files
-    from training.detector.calibrate import calibrate
-    from training.detector.course import DetectorCourse, Recipe
-    from training.detector.fold import fold
-    from training.detector.model import PlateDetector
+    from training.detector.course import Recipe
     from training.fit import Settings
     from training.weights import write_weights
 
     files = sample_files() if recipe["background"] is None else picture_files(Path(recipe["background"]))
     asked = Recipe(**{name: recipe[name] for name in ("seed", "pictures", "side")})
-    named = recipe["weights"]
-    weights = None if resume or named is None else read_state(shipped_plates() if named == "plates" else Path(named))
-    course = DetectorCourse(asked, files, weights)
     settings = Settings(rate=recipe["rate"], patience=recipe["patience"])
+    course = _course(asked, files, recipe, resume=resume)
     outcome, run = run_course("plates", course, settings, folder, recipe, using, resume=resume)
     facts = facts_of("plates", recipe, outcome, run) | {"pictures": course.pictures(outcome.step)}
-    assert isinstance(outcome.model, PlateDetector)
-    detector = fold(outcome.model)
-    say("calibrating scores")
-    lines = calibrate(detector, course.unseen())
-    return write_weights(folder, "plates", detector, facts | {"calibration": lines})
+    say("making the weights")
+    detector, more = course.finished(outcome.model)
+    return write_weights(folder, "plates", detector, facts | more)
+
+
+def _course(
+    asked: "Recipe", files: "Sequence[Path]", recipe: dict[str, Any], *, resume: bool
+) -> "DetectorCourse | TextCourse":
+    from partition.models import read_state
+    from shardline.models import shipped_plates
+    from training.detector.course import DetectorCourse
+    from training.detector.text_course import TextCourse
+
+    named, only = recipe["weights"], recipe["only"]
+    if only and named is None:
+        raise ModelError(f"--only {only} needs --weights: a detector whose other parts stay, e.g. --weights plates")
+    if named is None or (resume and not only):
+        return DetectorCourse(asked, files)
+    weights = read_state(shipped_plates() if named == "plates" else Path(named))
+    return TextCourse(asked, files, weights) if only else DetectorCourse(asked, files, weights)

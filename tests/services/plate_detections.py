@@ -114,6 +114,18 @@ def outputs(*pictures: Sequence[Thing]) -> dict[str, np.ndarray]:
     return {name: np.stack(values) for name, values in arrays.items()}
 
 
+def texts(*said: str, sure: float = 0.98) -> np.ndarray:
+    """`board_texts` of one picture: of each board seven characters, `_` where nothing is."""
+    names = "0123456789ABCDE_"
+    made = np.zeros((1, PLACES[0], 7, len(names)), np.float32)
+    made[..., -1] = 1
+    for board, text in enumerate(said):
+        for place, character in enumerate(text):
+            made[0, board, place] = (1 - sure) / (len(names) - 1)
+            made[0, board, place, names.index(character)] = sure
+    return made
+
+
 def _of_one(things: Sequence[Thing]) -> list[np.ndarray]:
     found = []
     for places, first, count in zip(PLACES, FIRST, COUNTS, strict=True):

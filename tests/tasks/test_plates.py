@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from services.plate_detections import NAMES, SIDE, SQUARE, PlanePlate, Thing, outputs, turn
+from services.plate_detections import NAMES, SIDE, SQUARE, PlanePlate, Thing, outputs, texts, turn
 
 from tasks.plate_text import KINDS, Kind, parse_text, random_text
 from tasks.plates import answers, comparable, read_plates, reply
@@ -22,8 +22,6 @@ TEXT = parse_text("12A 3456")
 LONG = PlanePlate(kind="long", text=TEXT)
 REGULAR = PlanePlate(kind="regular", text=TEXT, width=120, aspect=1.6)
 EACH = pytest.mark.parametrize("plate", [LONG, REGULAR], ids=["long", "regular"])
-
-INCOMPLETE = 0.5  # a threshold that lists plates of which a part is missing
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -113,7 +111,7 @@ class TestReading:
         things = plate.things()
         del things[place]
 
-        [found] = read(things, INCOMPLETE)
+        [found] = read(things)
 
         small_is_whole = place > 5
         assert said(found)[1:] == (
@@ -125,7 +123,7 @@ class TestReading:
     def test_what_bears_no_character_is_hardly_a_plate(self, plate: PlanePlate) -> None:
         assert read(plate.things()[:1]) == []
 
-        [found] = read(plate.things()[:1], threshold=0.3)
+        [found] = read(plate.things()[:1], threshold=0.4)
 
         assert said(found) == (plate.kind, None, None, ["sub_text", "main_text"])
         assert found["box"] == pytest.approx(plate.things()[0].box, abs=0.06)
@@ -136,7 +134,7 @@ class TestReading:
         things = plate.things()
         characters = [thing for thing in things if len(thing.label) == 1]
 
-        [found] = read([things[0], *(each for at, each in enumerate(characters) if at not in (1, 4))], INCOMPLETE)
+        [found] = read([things[0], *(each for at, each in enumerate(characters) if at not in (1, 4))])
 
         assert said(found) == (plate.kind, None, None, ["sub_text", "main_text"])
 
@@ -217,7 +215,7 @@ class TestReading:
         del things[8]
         bolt = Thing(label="0", box=(left + 2, top - 8, right - 2, top - 2), score=0.8)
 
-        assert said(read([*things, bolt], INCOMPLETE)[0]) == ("long", "12A", None, ["main_text"])
+        assert said(read([*things, bolt])[0]) == ("long", "12A", None, ["main_text"])
 
     def test_a_picture_without_anything(self) -> None:
         assert read([]) == []
@@ -250,21 +248,20 @@ class TestScore:
     @EACH
     def test_a_part_whose_characters_are_too_unsure_is_missing(self, plate: PlanePlate) -> None:
         things = plate.things()
-        things[8:] = [replace(thing, score=0.05) for thing in things[8:]]
+        things[8:] = [replace(thing, score=0.2) for thing in things[8:]]
 
-        assert said(read(things, INCOMPLETE)[0]) == (plate.kind, plate.text.small, None, ["main_text"])
+        assert said(read(things)[0]) == (plate.kind, plate.text.small, None, ["main_text"])
+        assert said(read(things, 0.3)[0]) == whole(plate)
 
     @EACH
-    def test_what_does_not_say_all_scores_three_quarters(self, plate: PlanePlate) -> None:
-        """Sure as it is, a plate without one of its characters is listed at the usual threshold; else it is not."""
-        sure, less = (replace(plate, score=score).things() for score in (0.97, 0.9))
-        del sure[8], less[8]
+    def test_one_character_that_is_missing_takes_nothing_from_the_score(self, plate: PlanePlate) -> None:
+        things = plate.things()
+        del things[8]
 
-        [found] = read(sure)
+        [found] = read(things)
 
         assert said(found) == (plate.kind, plate.text.small, None, ["main_text"])
-        assert found["score"] == pytest.approx(0.75 * 0.97, abs=1e-4)
-        assert read(less) == []
+        assert found["score"] == pytest.approx(0.9, abs=1e-4)
 
     @EACH
     @pytest.mark.parametrize("there", [range(3, 6), range(6, 10)])
@@ -368,6 +365,78 @@ class TestPlaces:
         assert (found["angle"], said(found)) == (0, whole(LONG))
 
 
+class TestTexts:
+    """A detector may say of each board what is written on it, too."""
+
+    @settings(deadline=None)
+    @given(plane_plates())
+    def test_both_say_the_same(self, plate: PlanePlate) -> None:
+        [found] = twice(plate.things(), plate.text.small + plate.text.main)
+
+        assert said(found) == whole(plate)
+        assert found["score"] >= plate.score - 0.02
+
+    @EACH
+    @pytest.mark.parametrize("place", range(3, 10))
+    def test_it_fills_the_place_of_a_character_that_was_not_found(self, plate: PlanePlate, place: int) -> None:
+        things = plate.things()
+        del things[place]
+
+        [found] = twice(things, "12A3456")
+
+        assert said(found) == whole(plate)
+        assert 0.7 <= found["score"] < twice(plate.things(), "12A3456")[0]["score"]
+
+    @EACH
+    def test_it_outweighs_a_character_in_doubt_and_not_a_sure_one(self, plate: PlanePlate) -> None:
+        doubtful = [replace(each, score=0.5) if each.label == "3" else each for each in plate.things()]
+
+        assert twice(doubtful, "12A7456")[0]["main_text"] == "7456"
+        assert twice(replace(plate, score=0.99).things(), "12A7456", sure=0.5)[0]["main_text"] == "3456"
+
+    @EACH
+    def test_where_both_are_sure_and_say_other_things_the_score_is_lower(self, plate: PlanePlate) -> None:
+        [same], [other] = (twice(plate.things(), each) for each in ("12A3456", "12A3457"))
+
+        assert other["score"] < same["score"] - 0.03
+
+    def test_a_character_too_many_is_left_out(self) -> None:
+        things = LONG.things()
+        left, top, right, bottom = things[-1].box
+        shift = 0.55 * (right - left)
+        things.append(replace(things[-1], label="9", box=(left - shift, top, right - shift, bottom), score=0.85))
+
+        assert said(twice(things, "12A3456")[0]) == whole(LONG)
+
+    @EACH
+    def test_where_it_sees_nothing_what_looks_like_characters_is_in_doubt(self, plate: PlanePlate) -> None:
+        assert twice(plate.things(), "_______") == []
+
+    def test_without_a_single_character_a_text_is_not_enough(self) -> None:
+        [board, *_] = LONG.things()
+
+        assert all(found["sub_text"] is None for found in twice([board], "12A3456"))
+
+    def test_each_board_has_its_own(self) -> None:
+        one, other = replace(LONG, score=0.95), replace(REGULAR, centre=(256.0, 420.0), text=parse_text("98B 7654"))
+        arrays = outputs([*one.things()[:-1], *other.things()[:-1]]) | {"board_texts": texts("12A3456", "98B7654")}
+
+        found = [said(each) for each in read_plates(arrays, SQUARE)]
+
+        assert found == [whole(one), whole(other)]
+
+    def test_it_is_compared_too(self) -> None:
+        arrays = outputs(LONG.things())
+        one, other = (comparable(arrays | {"board_texts": texts(each)}) for each in ("12A3456", "12A3457"))
+
+        assert one.keys() > comparable(arrays).keys()
+        assert any(not np.allclose(one[name], other[name]) for name in one)
+
+
+def twice(things: list[Thing], text: str, *, sure: float = 0.98) -> list[dict[str, Any]]:
+    return read_plates(outputs(things) | {"board_texts": texts(text, sure=sure)}, SQUARE)
+
+
 def request(*pictures: list[Thing], **changes: Any) -> Request:
     return Request(**{"outputs": outputs(*pictures), "views": (SQUARE,) * len(pictures), **changes})
 
@@ -428,6 +497,9 @@ class TestReply:
             {**outputs([]), "board_turns": np.zeros((1, 15, 2), np.float32)},
             {**outputs([]), "character_scores": np.zeros((1, 128, 14), np.float32)},
             {**outputs([]), "group_boxes": np.zeros((1, 32, 4), np.int64)},
+            {**outputs([]), "board_texts": np.zeros((1, 16, 7, 15), np.float32)},
+            {**outputs([]), "board_texts": np.zeros((1, 15, 7, 16), np.float32)},
+            {**outputs([]), "board_texts": texts(), "more": texts()},
         ],
     )
     def test_no_detector_of_plates(self, wrong: dict[str, np.ndarray]) -> None:

@@ -59,6 +59,22 @@ def test_a_training_goes_on_from_weights(trained: Path, tmp_path: Path) -> None:
     assert (new - before).abs().max() > 0.5 * before.abs().max()
 
 
+ONLY = ("--only", "texts", "--pictures", "64", "--side", "128", "--threads", "1", "--rate", "1e-3")
+
+
+def test_texts_alone_leave_the_rest_as_it_is(trained: Path, tmp_path: Path) -> None:
+    before, folder = trained / "plates.safetensors", tmp_path / "texts"
+    shardline(*train(folder, *ONLY, "--weights", str(before)))
+    shardline(*train(folder, "--resume"))
+    old, new = load_file(before), load_file(folder / "plates.safetensors")
+    changed = {name for name in old if not old[name].equal(new[name])}
+
+    assert old.keys() == new.keys()
+    assert "text_reader.join.0.weight" in changed
+    assert all(name.startswith("text_reader.") for name in changed)
+    assert json.loads((folder / "plates.json").read_text())["steps"] == 4
+
+
 def test_killed_and_resumed_gives_the_same_weights(trained: Path, tmp_path: Path) -> None:
     folder = tmp_path / "plates"
     command = [sys.executable, "-m", "shardline", *train(folder, *TINY)]
@@ -90,6 +106,8 @@ def test_told_to_stop_it_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
         (("--resume",), "leave --resume out"),
         (("--side", "250"), "--side 250: allowed are multiples of 128"),
         (("--weights", "no.safetensors"), "no.safetensors does not exist"),
+        (("--only", "texts"), "--only texts needs --weights"),
+        (("--only", "texts", "--weights", "plates", "--pictures", "9"), "--pictures 9: allowed are 16 or more"),
         (("--device", "tpu"), "--device 'tpu': allowed are cpu"),
         (("--background", "nowhere"), "nowhere is not a folder of pictures"),
     ],

@@ -8,28 +8,31 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from partition.models import IMAGENET_MEAN, IMAGENET_STD
 from training.detector.backdrops import Backdrops
-from training.detector.data import BATCH, KINDS, Pictures, Sample
-from training.detector.fold import begin_with
+from training.detector.calibrate import calibrate
+from training.detector.data import BATCH, Pictures, Sample
+from training.detector.fold import begin_with, fold
 from training.detector.loss import losses, misread
 from training.detector.measure import Measure
 from training.detector.model import LEAST_SIDE, STRIDES, PlateDetector
-from training.detector.reader import SIDE, cut_out
+from training.detector.shown import characters_shown, normalised, plates_shown
 from training.detector.targets import make_target
+from training.detector.things import KINDS
 from training.plates.backgrounds import Backgrounds
 from training.plates.fonts import families
 from wire.errors import ModelError
 
+OTHER_SEED = 1 << 32  # beyond it lie the pictures that scores are taken from
+
 _SCORED = 200  # pictures that each score is taken from; of a short training fewer
 _LOOKED_AT = 16  # pictures from which a detector's normalisation is found again
-_OTHER_SEED = 1 << 32  # beyond it lie the pictures that scores are taken from
+_PLATES = 3  # looks at plates in each picture: all of them would take half as much time again as the rest
+_ANSWERS = ("places.weight", "where.weight")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,22 +81,27 @@ class DetectorCourse:
         if self._weights is not None:
             samples = [self._drawn.draw(index) for index in range(_LOOKED_AT)]
             pictures = normalised([each.pixels for each in samples], torch.device("cpu"))
-            begin_with(model, self._weights, pictures, looked_at(samples, pictures.device)[0])
+            shown = [each(samples, pictures.device)[0] for each in (characters_shown, plates_shown)]
+            begin_with(model, self._weights, PlateDetector(), lambda: model.heads(pictures, *shown))
         return model
 
     def matrices(self, model: torch.nn.Module) -> list[torch.nn.Parameter]:
-        """All convolutions but the first ones, which look at pixels, and the last ones, which answer."""
-        named = [(name, each) for name, each in model.named_parameters() if each.dim() > 1]
-        return [each for name, each in named if "stem." not in name and not name.endswith("places.weight")]
+        return hidden_convolutions(model)
 
     def losses(self, model: torch.nn.Module, batch: Sequence[Sample], device: torch.device) -> dict[str, Tensor]:
         assert isinstance(model, PlateDetector)
         side = batch[0].pixels.shape[0]
         things = [each.things for each in batch]
         targets = [make_target(kind, things, side, STRIDES[kind]).to(device) for kind in range(len(KINDS))]
-        found = losses(model.maps(normalised([each.pixels for each in batch], device)), targets)
-        seen, classes = looked_at(batch, device)
-        return found | {"characters_class": misread(model.reader.said(seen), classes)} if len(classes) else found
+        seen, classes = characters_shown(batch, device)
+        plates, texts = plates_shown(batch, device, _PLATES)
+        maps, characters, read = model.heads(normalised([each.pixels for each in batch], device), seen, plates)
+        found = losses(maps, targets)
+        if len(classes):
+            found["characters_class"] = misread(characters, classes)
+        if len(texts):
+            found["texts"] = misread(read.flatten(0, 1), texts.flatten())
+        return found
 
     def scores(self, model: torch.nn.Module, device: torch.device) -> dict[str, float]:
         """The share of plates read right, of those that can be read, among pictures that are never trained with."""
@@ -105,7 +113,12 @@ class DetectorCourse:
                 measure.add([each.float().cpu().numpy() for each in outputs], samples)
         return measure.scores()
 
-    def unseen(self) -> Iterator[tuple[Tensor, Sequence[Sample]]]:
+    def finished(self, trained: torch.nn.Module) -> tuple[PlateDetector, dict[str, Any]]:
+        """The detector without normalisation, its scores calibrated, and what more there is to say of it."""
+        detector = fold(trained, PlateDetector())
+        return detector, {"calibration": calibrate(detector, self._unseen())}
+
+    def _unseen(self) -> Iterator[tuple[Tensor, Sequence[Sample]]]:
         """Pictures as large as what is served, never trained with, by the batch, on the CPU: to calibrate scores."""
         others = replace(self._others, side=2 * self._recipe.side)
         for index in range(0, self._count, BATCH):
@@ -118,25 +131,14 @@ class DetectorCourse:
 
     @property
     def _others(self) -> Pictures:
-        return replace(self._drawn, seed=self._recipe.seed + _OTHER_SEED, backgrounds=self._plain)
+        return replace(self._drawn, seed=self._recipe.seed + OTHER_SEED, backgrounds=self._plain)
 
     @cached_property
     def _scored(self) -> list[Sample]:
         return [self._others.draw(index) for index in range(self._count)]
 
 
-def looked_at(samples: Sequence[Sample], device: torch.device) -> tuple[Tensor, Tensor]:
-    """The looks of all samples: what the reader sees of them, [m, 3, 32, 32], and their classes, [m]."""
-    seen = [torch.zeros(0, len(IMAGENET_MEAN), SIDE, SIDE, device=device)]
-    for each in samples:
-        if len(each.looks):
-            picture, boxes = (torch.from_numpy(values).to(device) for values in (each.pixels, each.looks[:, :4]))
-            seen.append(cut_out(picture.permute(2, 0, 1)[None], boxes[None]))
-    return torch.cat(seen), torch.from_numpy(np.concatenate([each.looks[:, 4] for each in samples])).long().to(device)
-
-
-def normalised(pictures: Sequence[NDArray[np.uint8]], device: torch.device) -> Tensor:
-    """Pixels [side, side, 3] each -> float32 [batch, 3, side, side], as partition.capture.Pixels has them."""
-    pixels = torch.from_numpy(np.stack(pictures)).to(device).permute(0, 3, 1, 2)
-    mean, std = (torch.tensor(each, device=device).view(1, 3, 1, 1) for each in (IMAGENET_MEAN, IMAGENET_STD))
-    return (pixels.to(torch.float32) / 255 - mean) / std
+def hidden_convolutions(model: torch.nn.Module) -> list[torch.nn.Parameter]:
+    """All convolutions but the first ones, which look at pixels, and the last ones, which answer."""
+    named = [(name, each) for name, each in model.named_parameters() if each.dim() == 4]
+    return [each for name, each in named if "stem." not in name and not name.endswith(_ANSWERS)]

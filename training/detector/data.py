@@ -4,19 +4,18 @@ Without torch: the processes that draw start fast and stay small.
 """
 
 from dataclasses import dataclass, field, replace
-from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.plate_text import CLASSES
+from training.detector.looks import TEXTS, character_looks, plate_looks
+from training.detector.things import KINDS, PLACES, Column
 from training.plates.backgrounds import Backgrounds
 from training.plates.marks import Mark, Plate
 from training.plates.picture import Picture, draw_picture
 from training.plates.scene import Scene
+from training.plates.warp import Outline
 
-BOARDS, GROUPS, CHARACTERS = CLASSES[:2], CLASSES[2:6], CLASSES[6:]
-KINDS = (BOARDS, GROUPS, CHARACTERS)
 BATCH = 4  # pictures
 
 _PAD = 114  # grey, as the transformer's letter-box
@@ -27,31 +26,19 @@ _LEAST_PX = 40  # width of a plate that is to be read
 _WIDEST_PX, _WIDEST = 64, 0.92  # least, in pixels, and most, as a share of the picture, of its widest plate's width
 _PLATE_AREA, _FILLED = 0.45, 0.6  # of a plate's box, over its width squared; of the picture that boxes should fill
 _PLATES = (2, 14)  # least and most of them in a picture
+_WRITTEN = 0.15  # share of pictures with nothing but other boards, where there is writing on these
 _BOXED = 0.25  # share of pictures in a letter-box
-_OFF, _OTHER_SIZE = 0.06, 0.09  # of a look: spread of its middle, over its longer side; of its sizes' logarithms
-
-
-class Column(IntEnum):
-    """What `Sample.things` says of each."""
-
-    KIND = 0  # 0 board, 1 group, 2 character
-    CLASS = 1  # within its kind
-    X = 2  # of the box's middle
-    Y = 3
-    WIDTH = 4
-    HEIGHT = 5
-    COSINE = 6  # of the plate's direction
-    SINE = 7
-    PLATE = 8  # which of the picture's
-    KNOWN = 9  # 0: it cannot be told what it is, so the detector may say what it likes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     pixels: NDArray[np.uint8]  # [side, side, 3], RGB
     things: NDArray[np.float32]  # [n, columns]: boxes whole, also where they reach out of the picture
-    # [m, 5]: left, top, right, bottom, class of the characters to be read, each box as far off as a detector's may be
+    # [k, 6], boards that are no plates: x and y of the box's middle, width, height, cosine and sine of the direction
+    signs: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 6), np.float32))
+    # see training/detector/looks.py
     looks: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 5), np.float32))
+    plates: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, TEXTS + PLACES), np.float32))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +54,7 @@ class Pictures:
     side: int
     fonts: tuple[str, ...]
     backgrounds: Backgrounds
+    writing: float = 0.0  # share of boards that are no plates on which there are any letters and digits
 
     def draw(self, index: int) -> Sample:
         """
@@ -75,13 +63,18 @@ class Pictures:
         """
         random = np.random.Generator(np.random.PCG64(np.random.SeedSequence((self.seed, index))))
         size = _view(random, self.side) if random.random() < _BOXED else (self.side, self.side)
-        sample = boxed(draw_picture(random, _scene(random, size), self.fonts, self.backgrounds), self.side)
+        scene = _scene(random, size)
+        if self.writing:
+            scene = _written_on(random, scene, self.writing)
+        sample = boxed(draw_picture(random, scene, self.fonts, self.backgrounds), self.side)
         if random.random() < 0.2:  # other colours, to the same shapes
             sample = replace(sample, pixels=sample.pixels[:, :, random.permutation(3)])
-        return replace(sample, looks=_looks(random, sample.things, self.side))
+        looks = character_looks(random, sample.things, self.side)
+        plates = plate_looks(random, sample.things, sample.signs, self.side)
+        return replace(sample, looks=looks, plates=plates)
 
-    def batch(self, step: int) -> list[Sample]:
-        return [self.draw(index) for index in range(step * BATCH, (step + 1) * BATCH)]
+    def batch(self, step: int, count: int = BATCH) -> list[Sample]:
+        return [self.draw(index) for index in range(step * count, (step + 1) * count)]
 
 
 def boxed(picture: Picture, side: int) -> Sample:
@@ -91,7 +84,18 @@ def boxed(picture: Picture, side: int) -> Sample:
     pixels = np.full((side, side, 3), _PAD, np.uint8)
     pixels[top : top + height, left : left + width] = picture.pixels
     things = [_row(at, plate, mark, left, top) for at, plate in enumerate(picture.plates) for mark in plate.marks]
-    return Sample(pixels=pixels, things=np.array(things, np.float32).reshape(-1, len(Column)))
+    signs = [_placed(sign, left, top) for sign in picture.signs]
+    return Sample(
+        pixels=pixels,
+        things=np.array(things, np.float32).reshape(-1, len(Column)),
+        signs=np.array(signs, np.float32).reshape(-1, 6),
+    )
+
+
+def _placed(sign: Outline, left: int, top: int) -> tuple[float, ...]:
+    x0, y0, x1, y1 = sign.box
+    turn = np.radians(sign.angle_deg)
+    return (x0 + x1) / 2 + left, (y0 + y1) / 2 + top, x1 - x0, y1 - y0, float(np.cos(turn)), float(np.sin(turn))
 
 
 def _row(at: int, plate: Plate, mark: Mark, left: int, top: int) -> tuple[float, ...]:
@@ -102,25 +106,20 @@ def _row(at: int, plate: Plate, mark: Mark, left: int, top: int) -> tuple[float,
     least = (0.0, _LEAST_GROUP_PX, _LEAST_CHARACTER_PX)[kind]
     known = mark.recognisable and height >= least
     turned = float(np.cos(turn)), float(np.sin(turn))
-    return kind, KINDS[kind].index(mark.label), x, y, width, height, *turned, at, known
-
-
-def _looks(random: np.random.Generator, things: NDArray[np.float32], side: int) -> NDArray[np.float32]:
-    """`Sample.looks`: the characters that can be told and whose middle is in the picture."""
-    middles, sizes = things[:, [Column.X, Column.Y]], things[:, [Column.WIDTH, Column.HEIGHT]]
-    told = (things[:, Column.KIND] == 2) & (things[:, Column.KNOWN] > 0) & ((middles >= 0) & (middles < side)).all(1)
-    middles, sizes = middles[told], sizes[told]
-    far = _OFF * random.choice((0.5, 1, 1, 2), (len(sizes), 1))
-    middles = middles + far * random.normal(size=sizes.shape) * sizes.max(1, initial=0, keepdims=True)
-    sizes = sizes * np.exp(_OTHER_SIZE * random.normal(size=sizes.shape))
-    classes = things[told][:, [Column.CLASS]]
-    return np.concatenate((middles - sizes / 2, middles + sizes / 2, classes), axis=1).astype(np.float32)
+    return kind, KINDS[kind].index(mark.label), x, y, width, height, *turned, at, known, mark.visible
 
 
 def _view(random: np.random.Generator, side: int) -> tuple[int, int]:
     """The largest width and height of a camera's proportions in the square."""
     across, down = _VIEWS[random.integers(0, len(_VIEWS))]
     return side * across // max(across, down), side * down // max(across, down)
+
+
+def _written_on(random: np.random.Generator, scene: Scene, writing: float) -> Scene:
+    """With more boards that are no plates; on some pictures nothing else."""
+    if random.random() < _WRITTEN:
+        return replace(scene, plates=(0, 0), signs=1.0, most_signs=10, writing=writing)
+    return replace(scene, signs=0.7, most_signs=4, writing=writing)
 
 
 def _scene(random: np.random.Generator, size: tuple[int, int]) -> Scene:

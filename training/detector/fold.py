@@ -1,75 +1,81 @@
-"""A trained detector without its normalisation, which has become part of the convolutions: the same, and faster.
+"""A trained network without its normalisation, which has become part of the convolutions: the same, and faster.
 
 And the way back, for a training that begins with such weights.
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from training.detector.layers import Unit
-from training.detector.model import PlateDetector
 from wire.errors import ModelError
+
+_Network = TypeVar("_Network", bound=nn.Module)
 
 
 @torch.no_grad()
-def fold(model: PlateDetector) -> PlateDetector:
-    """`model` (normed) as the detector that ships, in evaluation mode. Its outputs differ by rounding alone."""
-    folded = PlateDetector().eval()
-    trained = dict(copy.deepcopy(model).eval().named_modules())
-    for name, module in folded.named_modules():
-        before = trained.get(name)
-        if isinstance(module, Unit) and isinstance(before, Unit):
-            conv, norm = before[0], before[1]
+def fold(trained: nn.Module, plain: _Network) -> _Network:
+    """`plain`, the same network without normalisation, as `trained` is, in evaluation mode.
+
+    Its outputs differ by rounding alone.
+    """
+    normed = copy.deepcopy(trained).eval()
+    units = {name: module for name, module in normed.named_modules() if isinstance(module, Unit)}
+    plain.load_state_dict(_beside(normed.state_dict(), units), strict=False)
+    for name, module in plain.named_modules():
+        if isinstance(module, Unit):
+            conv, norm = units[name][0], units[name][1]
             assert isinstance(conv, nn.Conv2d)
             assert isinstance(norm, nn.BatchNorm2d)
             module[0].load_state_dict(fuse_conv_bn_eval(conv, norm).state_dict())
-        elif isinstance(module, nn.Conv2d) and isinstance(before, nn.Conv2d) and before.bias is not None:
-            module.load_state_dict(before.state_dict())
-    return folded
+    return plain.eval()
 
 
 @torch.no_grad()
-def begin_with(model: PlateDetector, weights: Mapping[str, Tensor], pictures: Tensor, looks: Tensor) -> None:
-    """Give `model` (normed) the weights of a folded detector; on these pictures it then says what that one says.
+def begin_with(model: nn.Module, weights: Mapping[str, Tensor], plain: nn.Module, show: Callable[[], object]) -> None:
+    """Give `model` (normed) the weights of a folded one; of what `show` shows it, it then says what that one says.
 
-    Normalisation takes from each channel the mean and spread that the pictures have there, and gives it back. What the
-    weights lack stays as it is: a block that is new adds nothing at first.
+    Normalisation takes from each channel the mean and spread that it has there, and gives it back. What the weights
+    lack stays as it is: a block that is new adds nothing at first.
 
     Args:
-        pictures: normalised, float32 [batch, 3, height, width].
-        looks: what the reader sees of their characters, [m, 3, 32, 32].
+        plain: the same network without normalisation: which tensors there may be.
+        show: runs all of `model`.
 
     Raises:
         ModelError: the weights are of another model.
     """
-    state = PlateDetector().state_dict()
+    state = plain.state_dict()
     known = [name for name in weights if name in state and state[name].shape == weights[name].shape]
     if len(known) < len(weights) or 2 * len(known) < len(state):
         raise ModelError(
             f"--weights: {len(known)} of {len(weights)} tensors fit the detector's {len(state)}: allowed are those "
             "that `shardline train plates` wrote"
         )
+    units = {name: module for name, module in model.named_modules() if isinstance(module, Unit)}
+    model.load_state_dict(_beside(weights, units), strict=False)
     hooks = []
-    for name, module in model.named_modules():
-        if isinstance(module, Unit) and f"{name}.0.weight" in weights:
+    for name, module in units.items():
+        if f"{name}.0.weight" in weights:
             conv, norm = module[0], module[1]
             assert isinstance(conv, nn.Conv2d)
             assert isinstance(norm, nn.BatchNorm2d)
             conv.weight.copy_(weights[f"{name}.0.weight"])
             norm.bias.copy_(weights[f"{name}.0.bias"])
             hooks.append(norm.register_forward_pre_hook(_measured))
-        elif isinstance(module, nn.Conv2d) and module.bias is not None and f"{name}.weight" in weights:
-            module.weight.copy_(weights[f"{name}.weight"])
-            module.bias.copy_(weights[f"{name}.bias"])
     model.eval()
-    model.maps(pictures)
-    model.reader.said(looks)
+    show()
     for hook in hooks:
         hook.remove()
+
+
+def _beside(state: Mapping[str, Tensor], units: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """What of a state belongs to no unit."""
+    return {name: value for name, value in state.items() if name.rpartition(".")[0].rpartition(".")[0] not in units}
 
 
 def _measured(norm: nn.Module, inputs: tuple[Tensor]) -> None:

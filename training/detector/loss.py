@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from torch import Tensor
 from torch.nn import functional
 
+from training.detector.looks import NOT_ASKED
 from training.detector.model import Maps
 from training.detector.targets import Target
 
@@ -43,8 +44,11 @@ def focal(logits: Tensor, heat: Tensor, left_open: Tensor) -> Tensor:
 
 
 def misread(logits: Tensor, classes: Tensor) -> Tensor:
-    """The mean cross-entropy of the reader's logits, float32 [m, classes], for these classes, int64 [m]."""
-    return functional.cross_entropy(logits, classes)
+    """The mean cross-entropy of a reader's logits, float32 [m, classes], for these classes, int64 [m].
+
+    Where it is `NOT_ASKED`, nothing counts.
+    """
+    return functional.cross_entropy(logits, classes, ignore_index=NOT_ASKED)
 
 
 def _unlikeness(said: Tensor, wanted: Target) -> Tensor:

@@ -14,7 +14,8 @@ What is too large for these maps is looked for by the same network, with the sam
 a quarter of its size (an image pyramid): whatever it has learnt of plates of 70 to 180 pixels it then knows of those of
 280 to 720. Each level keeps things of its sizes, and of two boxes of one thing the surer.
 
-Which character it is the maps do not say: the reader looks at each again, in the picture itself (reader.py).
+Which character it is the maps do not say: the reader looks at each again, in the picture itself (reader.py). So does
+the reader of texts at each board, as a whole (text_reader.py).
 
 Decoding is part of the network and has fixed shapes: any plan may cut through it.
 """
@@ -28,9 +29,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from partition.models import IMAGENET_MEAN, IMAGENET_STD
-from training.detector.data import BOARDS, CHARACTERS, GROUPS
 from training.detector.layers import Unit, layer
 from training.detector.reader import Reader
+from training.detector.text_reader import TextReader
+from training.detector.things import BOARDS, CHARACTERS, GROUPS
 
 OUTPUTS = (
     "board_boxes",  # [batch, 16, 4]: left, top, right, bottom in pixels of the input, not cut to it
@@ -40,6 +42,7 @@ OUTPUTS = (
     "group_scores",  # [batch, 32, 4]
     "character_boxes",  # [batch, 128, 4]
     "character_scores",  # [batch, 128, 15]
+    "board_texts",  # [batch, 16, 7, 16]: of each place of a board's text the chances of 0-9, a-e, and of nothing
 )
 LEVELS = 3  # of the image pyramid: the picture, a half of it, a quarter
 LEAST_SIDE = 32 << LEVELS - 1  # height and width of the input are multiples of it: the stride at the last level
@@ -141,6 +144,7 @@ class PlateDetector(nn.Module):
         self.groups = Head(_PYRAMID[1], len(GROUPS), STRIDES[1], turns=False, normed=normed)
         self.characters = Head(_PYRAMID[0], 0, STRIDES[2], turns=False, normed=normed)
         self.reader = Reader(len(CHARACTERS), normed=normed)
+        self.text_reader = TextReader(len(CHARACTERS), normed=normed)
 
     def maps(self, pictures: Tensor) -> tuple[Maps, Maps, Maps]:
         """Of boards, groups and characters at one level, not decoded: what the loss compares."""
@@ -151,6 +155,10 @@ class PlateDetector(nn.Module):
             levels.append(values)
         finest, near = self.pyramid(levels)
         return self.boards(near), self.groups(near), self.characters(finest)
+
+    def heads(self, pictures: Tensor, characters: Tensor, plates: Tensor) -> tuple[tuple[Maps, ...], Tensor, Tensor]:
+        """`maps`, and what the two readers say of cut-outs: all that is trained."""
+        return self.maps(pictures), self.reader.said(characters), self.text_reader.said(plates)
 
     def pixels(self, pictures: Tensor) -> Tensor:
         """Normalised pictures -> uint8, as they were."""
@@ -172,12 +180,16 @@ class PlateDetector(nn.Module):
     def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:
         seen = self.pixels(pictures)  # a quarter of the bytes, for what has to be carried to the end
         boards, groups, characters = self.levels(pictures)
+        board_boxes, board_scores, board_turns = decode(boards, _MOST_BOARDS, SIZES[0])
         boxes, scores = decode(characters, _MOST_CHARACTERS, SIZES[2])
         return (
-            *decode(boards, _MOST_BOARDS, SIZES[0]),
+            board_boxes,
+            board_scores,
+            board_turns,
             *decode(groups, _MOST_GROUPS, SIZES[1]),
             boxes,
             scores * self.reader(seen, boxes).softmax(2),
+            self.text_reader(seen, board_boxes, board_turns).softmax(3),
         )
 
 

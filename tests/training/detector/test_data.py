@@ -11,7 +11,8 @@ import pytest
 from shardline.samples import sample_files
 from training.detector.backdrops import Backdrops
 from training.detector.course import DetectorCourse, Recipe
-from training.detector.data import BATCH, KINDS, Column, Pictures
+from training.detector.data import BATCH, Pictures
+from training.detector.things import KINDS, Column
 from training.plates.fonts import families
 from wire.errors import ModelError
 

@@ -7,12 +7,15 @@ import pytest
 import torch
 
 from shardline.samples import sample_files
-from training.detector.course import DetectorCourse, Recipe, normalised
-from training.detector.data import Column, Sample
+from training.detector.course import DetectorCourse, Recipe
+from training.detector.data import Sample
 from training.detector.fold import begin_with, fold
 from training.detector.measure import Measure, boxes_of, overlap
-from training.detector.model import PlateDetector
+from training.detector.model import Maps, PlateDetector
 from training.detector.reader import SIDE
+from training.detector.shown import normalised
+from training.detector.text_reader import SIZE
+from training.detector.things import Column
 from wire.errors import ModelError
 
 CPU = torch.device("cpu")
@@ -21,14 +24,19 @@ CPU = torch.device("cpu")
 def said(model: PlateDetector, pictures: torch.Tensor) -> torch.Tensor:
     """All that the heads and the reader say, one after the other."""
     with torch.no_grad():
-        maps, read = model.maps(pictures), model.reader.said(looks(pictures))
+        maps, *read = show(model, pictures)
     values = [value for each in maps for value in (each.heat, each.classes, each.shape) if value is not None]
-    return torch.cat([value.flatten() for value in (*values, read)])
+    return torch.cat([value.flatten() for value in (*values, *read)])
 
 
-def looks(pictures: torch.Tensor) -> torch.Tensor:
-    """Any parts of the pictures, of the size that the reader takes."""
-    return pictures.unfold(2, SIDE, SIDE).unfold(3, SIDE, SIDE).permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
+def show(model: PlateDetector, pictures: torch.Tensor) -> tuple[tuple[Maps, ...], torch.Tensor, torch.Tensor]:
+    """The pictures, and any parts of them, of the sizes that the readers take."""
+    return model.heads(pictures, parts(pictures, (SIDE, SIDE)), parts(pictures, SIZE))
+
+
+def parts(pictures: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    wide = pictures.repeat(1, 1, 1, 2)
+    return wide.unfold(2, size[0], size[0]).unfold(3, size[1], size[1]).permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
 
 
 def any_model() -> PlateDetector:
@@ -38,39 +46,40 @@ def any_model() -> PlateDetector:
     with torch.no_grad():
         for _ in range(3):
             pictures = torch.randn(4, 3, 64, 64) * 2 + 1
-            model.maps(pictures)
-            model.reader.said(looks(pictures))
+            show(model, pictures)
         for each in model.modules():
             if isinstance(each, torch.nn.BatchNorm2d):
                 each.weight.uniform_(0.5, 1.5)
                 each.bias.normal_(std=0.2)
+        model.text_reader.usual.normal_()
+        model.text_reader.leaning.normal_()
     return model.eval()
 
 
 def test_folding_changes_nothing_but_rounding() -> None:
     model, pictures = any_model(), torch.randn(2, 3, 64, 64)
 
-    assert torch.allclose(said(model, pictures), said(fold(model), pictures), atol=1e-4)
+    assert torch.allclose(said(model, pictures), said(fold(model, PlateDetector()), pictures), atol=1e-4)
     assert said(model, pictures).std() > 1e-3
 
 
 @pytest.mark.parametrize("training", [False, True])
 def test_a_training_begins_with_what_weights_say(training: bool) -> None:
-    folded, pictures = fold(any_model()), torch.randn(4, 3, 128, 128)
+    folded, pictures = fold(any_model(), PlateDetector()), torch.randn(4, 3, 128, 128)
     model = PlateDetector(normed=True)
-    begin_with(model, folded.state_dict(), pictures, looks(pictures))
+    begin_with(model, folded.state_dict(), PlateDetector(), lambda: show(model, pictures))
 
     assert torch.allclose(said(model.train(training), pictures), said(folded, pictures), atol=1e-3)
 
 
 def test_what_the_weights_lack_adds_nothing_at_first() -> None:
-    folded, pictures = fold(any_model()), torch.randn(4, 3, 128, 128)
+    folded, pictures = fold(any_model(), PlateDetector()), torch.randn(4, 3, 128, 128)
     weights = {name: each for name, each in folded.state_dict().items() if not name.startswith("layers.3.2.")}
     with torch.no_grad():
         for each in folded.layers[3][2].two[0].parameters():
             each.zero_()
     model = PlateDetector(normed=True)
-    begin_with(model, weights, pictures, looks(pictures))
+    begin_with(model, weights, PlateDetector(), lambda: show(model, pictures))
 
     assert torch.allclose(said(model.eval(), pictures), said(folded, pictures), atol=1e-3)
 
@@ -80,7 +89,7 @@ def test_weights_of_another_model_are_refused(change: dict[str, torch.Tensor]) -
     weights = PlateDetector().state_dict() | change
 
     with pytest.raises(ModelError, match="allowed are those that `shardline train plates` wrote"):
-        begin_with(PlateDetector(normed=True), weights, torch.randn(2, 3, 64, 64), torch.randn(2, 3, SIDE, SIDE))
+        begin_with(PlateDetector(normed=True), weights, PlateDetector(), list)
 
 
 def looked_at_exactly(sample: Sample) -> Sample:
@@ -102,7 +111,7 @@ def test_it_learns_a_few_pictures_by_heart() -> None:
         optimiser.step()
     measure = Measure()
     with torch.no_grad():
-        outputs = fold(model)(normalised([each.pixels for each in samples], CPU))
+        outputs = fold(model, PlateDetector())(normalised([each.pixels for each in samples], CPU))
     measure.add([each.numpy() for each in outputs], samples)
 
     assert measure.scores() == {"score": 1.0, "found": 1.0, "false": 0.0}

@@ -19,7 +19,7 @@ from partition.precision import in_precision
 from partition.program import runnable
 from training.detector.model import Maps, PlateDetector, decode
 
-SHAPES = [(16, 4), (16, 2), (16, 2), (32, 4), (32, 4), (128, 4), (128, 15)]
+SHAPES = [(16, 4), (16, 2), (16, 2), (32, 4), (32, 4), (128, 4), (128, 15), (16, 7, 16)]
 
 
 @pytest.fixture(scope="module")

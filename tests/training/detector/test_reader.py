@@ -8,7 +8,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from training.detector.reader import SIDE, Reader, cut_out
+from training.detector.reader import SIDE, Reader, cut_out_characters
 from training.plates.fonts import open_font, random_font
 
 FONT = random_font(np.random.default_rng(0), ("inter",))
@@ -34,7 +34,7 @@ def apart(one: Tensor, other: Tensor) -> float:
 
 
 def test_large_and_small_characters_look_the_same_and_others_do_not() -> None:
-    seen = {(text, size): cut_out(*drawn(text, (30, 20), size)) for text, size in product("37", (24, 60))}
+    seen = {(text, size): cut_out_characters(*drawn(text, (30, 20), size)) for text, size in product("37", (24, 60))}
 
     assert all(each.shape == (1, 3, SIDE, SIDE) for each in seen.values())
     same = apart(seen["3", 24], seen["3", 60])
@@ -43,25 +43,25 @@ def test_large_and_small_characters_look_the_same_and_others_do_not() -> None:
 
 
 def test_neither_place_nor_light_matters() -> None:
-    plain = cut_out(*drawn("7", (30, 20), 40))
+    plain = cut_out_characters(*drawn("7", (30, 20), 40))
 
-    assert apart(plain, cut_out(*drawn("7", (91, 43), 40))) < 0.05
+    assert apart(plain, cut_out_characters(*drawn("7", (91, 43), 40))) < 0.05
     dim = [tuple(each // 2 + 10 for each in colour) for colour in (GROUND, INK)]
-    assert apart(plain, cut_out(*drawn("7", (30, 20), 40, *dim))) < 0.1
+    assert apart(plain, cut_out_characters(*drawn("7", (30, 20), 40, *dim))) < 0.1
 
 
 def test_a_plain_ground_is_not_made_to_look_like_something() -> None:
     flat = torch.full((1, 3, 64, 64), 90, dtype=torch.uint8)
     flat[..., ::7] += 1
 
-    assert float(cut_out(flat, torch.tensor([[[10.0, 10, 30, 40]]])).abs().max()) < 0.3
+    assert float(cut_out_characters(flat, torch.tensor([[[10.0, 10, 30, 40]]])).abs().max()) < 0.3
 
 
 @pytest.mark.parametrize(
     "box", [(-20, -30, 10, 10), (150, 100, 200, 160), (500, 500, 520, 540), (5, 5, 5, 5), (9, 9, 1, 1)]
 )
 def test_boxes_beyond_the_picture_or_without_area_are_looked_at_all_the_same(box: tuple[int, ...]) -> None:
-    seen = cut_out(drawn("7", (30, 20), 40)[0], torch.tensor(box, dtype=torch.float32).reshape(1, 1, 4))
+    seen = cut_out_characters(drawn("7", (30, 20), 40)[0], torch.tensor(box, dtype=torch.float32).reshape(1, 1, 4))
 
     assert torch.isfinite(seen).all()
 

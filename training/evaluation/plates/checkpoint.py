@@ -20,4 +20,4 @@ def from_checkpoint(path: Path) -> PlateDetector:
         trained.load_state_dict(load(path).average)
     except RuntimeError as exc:
         raise ModelError(f"{path} is a checkpoint of another model: {one_line(exc)}") from exc
-    return fold(trained)
+    return fold(trained, PlateDetector())
