@@ -240,6 +240,9 @@ def _same(one: Plate, other: Plate) -> bool:
 
 def _starts(side: int, tile: int) -> Iterator[int]:
     """Where tiles start along one side: as few as overlap enough, evenly."""
-    count = 1 + math.ceil(max(0, side - tile) / (tile - _TILE_OVERLAP))
+    if side <= tile:  # which may be no wider than the overlap
+        yield 0
+        return
+    count = 1 + math.ceil((side - tile) / (tile - _TILE_OVERLAP))
     for index in range(count):
-        yield round(index * (side - tile) / (count - 1)) if count > 1 else 0
+        yield round(index * (side - tile) / (count - 1))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from client.look import INPUT_SIDE, Part, Sighting, find_plates, merge, plan_crops, tiles
@@ -163,6 +163,7 @@ SIZES = st.tuples(st.integers(1, 9000), st.integers(1, 9000))
 
 
 @given(size=SIZES, x=st.floats(0, 1), y=st.floats(0, 1))
+@example(size=(256, 1025), x=0, y=0).via("as narrow as tiles overlap")
 def test_tiles_cover_the_picture(size: Size, x: float, y: float) -> None:
     """Everything up to a quarter of the overlap lies whole in one of them."""
     parts = tiles(size)
