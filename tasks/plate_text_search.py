@@ -20,7 +20,7 @@ from tasks.plate_text import DIGITS, USES, Group, Kind
 from tasks.plate_things import Floats
 
 PLACES: dict[Group, str] = {"s": "001", "m": "0000"}  # 0 a digit, 1 a letter
-COUNT = 7
+_EACH = "".join(PLACES.values())
 
 Split = tuple[list[int], list[int]]  # indexes of characters, of the small and of the main group
 
@@ -28,8 +28,8 @@ EMPTY = math.log(0.02)  # how likely it is that nothing was found at a place of 
 _SURELY = 0.95  # a character that is left out was none with 1 - this much of its score
 _OUT_OF_ROW = 0.6  # heights of a character that it may lie above or below the middle of its row
 _OTHER_SIZE = 1.7  # times as high, or as low, as the row's: part of no row
-_COLUMNS: dict[Group, slice] = {"s": slice(0, 3), "m": slice(3, COUNT)}  # of the places
-_ALLOWED = np.array([[(place == "0") == (each in DIGITS) for each in DIGITS + USES] for place in "0010000"])
+_COLUMNS: dict[Group, slice] = {"s": slice(0, 3), "m": slice(3, None)}  # of the places
+_ALLOWED = np.array([[(place == "0") == (each in DIGITS) for each in DIGITS + USES] for place in _EACH])
 _FOUND_DOUBT, _TEXT_DOUBT = 0.1, 0.05  # how often each of two witnesses is mistaken, whatever it says
 _LEAST_ALONE = 0.1  # chance from which the look at the whole plate fills a place where no character was found
 
@@ -150,7 +150,7 @@ class _Chances:
 
     def part(self, group: Group, row: Sequence[int]) -> Part:
         """The group with the characters that gain the most, each at its place."""
-        table, columns = self._lay(group, row), range(COUNT)[_COLUMNS[group]]
+        table, columns = self._lay(group, row), range(len(_EACH))[_COLUMNS[group]]
         found: list[tuple[str, float] | None] = []
         i, j = len(row), len(columns)
         while j:
