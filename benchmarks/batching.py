@@ -31,16 +31,16 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from partition.build import BuildOptions, build
-from partition.golden import Golden
-from partition.models import load_model
-from partition.runtime import LoadedShard, load_shard
-from partition.threads import use_threads
-from predictors.batching import Batcher, Request
-from predictors.shard import ShardPredictor
-from predictors.worker import Worker, call_each
-from storage.bundle import stage_folder
-from wire.frame import Frame, encode
+from shardline.partition.build import BuildOptions, build
+from shardline.partition.golden import Golden
+from shardline.partition.models import load_model
+from shardline.partition.runtime import LoadedShard, load_shard
+from shardline.partition.threads import use_threads
+from shardline.predictors.batching import Batcher, Request
+from shardline.predictors.shard import ShardPredictor
+from shardline.predictors.worker import Worker, call_each
+from shardline.storage.bundle import stage_folder
+from shardline.wire.frame import Frame, encode
 
 CLIENTS = 8
 BATCH = 8

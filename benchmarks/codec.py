@@ -17,7 +17,7 @@ from statistics import median
 
 import numpy as np
 
-from wire.frame import Frame, decode, encode, encode_parts
+from shardline.wire.frame import Frame, decode, encode, encode_parts
 
 SHAPE = (1, 256, 56, 56)
 TURNS = 400

@@ -22,9 +22,9 @@ from PIL import Image
 
 from benchmarks.codec import interleaved_ms
 from benchmarks.pictures import write_jpegs
-from predictors.picture import to_pixels
-from storage.bundle import PictureSpec
-from wire.limits import Limits
+from shardline.predictors.picture import to_pixels
+from shardline.storage.bundle import PictureSpec
+from shardline.wire.limits import Limits
 
 SPEC = PictureSpec(height=224, width=224, resize=232)  # torchvision's for ResNet-50
 TURNS = 15

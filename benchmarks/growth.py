@@ -36,8 +36,8 @@ from benchmarks.serving import RESULTS, say
 from benchmarks.systems.base import Sample
 from benchmarks.systems.inprocess import InProcess
 from benchmarks.systems.shardline import ShardlineChain
-from storage.bundle import Bundle
-from storage.bundle_folder import read_bundle
+from shardline.storage.bundle import Bundle
+from shardline.storage.bundle_folder import read_bundle
 
 MANY = 8
 _KIB = 1024

@@ -17,9 +17,9 @@ from PIL import Image
 
 from benchmarks.bundles import shardline
 from benchmarks.errors import UnavailableError
-from predictors.picture import pixel_batch
-from storage.bundle import PictureSpec
-from wire.limits import Limits
+from shardline.predictors.picture import pixel_batch
+from shardline.storage.bundle import PictureSpec
+from shardline.wire.limits import Limits
 
 _JPEG_QUALITY = 90
 LEAD = 0.03  # of the first class' probability, over the second's

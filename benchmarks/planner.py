@@ -30,21 +30,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from partition.cache import Cache, user_folder
-from partition.capture import capture, random_pixels
-from partition.costs import HopCost, costs_of
-from partition.cut import Shard, shards_between
-from partition.device import CPU
-from partition.liveness import Liveness, analyse
-from partition.models import load_model
-from partition.plan import plan
-from partition.profile import profile
-from partition.program import runnable
-from partition.runtime import LoadedShard
-from partition.segments import FRAME_OVERHEAD_BYTES, Goal, Objective, Place
-from partition.threads import use_threads
-from storage.bundle import Bundle, PictureSpec, Stage, Task
-from wire.limits import Limits
+from shardline.partition.cache import Cache, user_folder
+from shardline.partition.capture import capture, random_pixels
+from shardline.partition.costs import HopCost, costs_of
+from shardline.partition.cut import Shard, shards_between
+from shardline.partition.device import CPU
+from shardline.partition.liveness import Liveness, analyse
+from shardline.partition.models import load_model
+from shardline.partition.plan import plan
+from shardline.partition.profile import profile
+from shardline.partition.program import runnable
+from shardline.partition.runtime import LoadedShard
+from shardline.partition.segments import FRAME_OVERHEAD_BYTES, Goal, Objective, Place
+from shardline.partition.threads import use_threads
+from shardline.storage.bundle import Bundle, PictureSpec, Stage, Task
+from shardline.wire.limits import Limits
 
 MODEL, WEIGHTS = "torchvision:resnet50", "random:0"  # values do not matter to times
 STAGES = 3

@@ -32,16 +32,16 @@ from benchmarks.rounds import Measured, measure_rounds, start_all
 from benchmarks.running import run_benchmark
 from benchmarks.serving import say
 from benchmarks.systems.shardline import ShardlineChain
-from client.asking import Asker, Asking
-from client.fit import fit_body
-from client.look import Look
-from client.plates import plates_in
-from client.target import Target
-from tasks.plate_text import random_text
-from training.plates.fonts import families
-from training.plates.picture import draw_onto
-from training.plates.scene import Scene
-from wire.limits import REQUEST_BYTES
+from shardline.client.asking import Asker, Asking
+from shardline.client.fit import fit_body
+from shardline.client.look import Look
+from shardline.client.plates import plates_in
+from shardline.client.target import Target
+from shardline.tasks.plate_text import random_text
+from shardline.training.plates.fonts import families
+from shardline.training.plates.picture import draw_onto
+from shardline.training.plates.scene import Scene
+from shardline.wire.limits import REQUEST_BYTES
 
 _ANSWER = ("predictions", 0, 0, "main_text")  # the four digits of a picture's one plate
 _SEED = 12

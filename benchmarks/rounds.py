@@ -16,7 +16,7 @@ from benchmarks.errors import UnavailableError, WrongReplyError
 from benchmarks.load import Load
 from benchmarks.processes import Memory
 from benchmarks.systems.base import Sample, System
-from wire.errors import ShardlineError
+from shardline.wire.errors import ShardlineError
 
 T = TypeVar("T")
 _FAULTS = (UnavailableError, WrongReplyError, ShardlineError, OSError, psutil.Error)

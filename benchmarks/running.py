@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.errors import UnavailableError, WrongReplyError
 from benchmarks.processes import ending_all
-from wire.errors import ShardlineError
+from shardline.wire.errors import ShardlineError
 
 
 def run_benchmark(measure: Callable[[Path], Mapping[str, object]]) -> int:

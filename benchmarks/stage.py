@@ -11,13 +11,13 @@ from benchmarks.bundles import shardline
 from benchmarks.errors import UnavailableError
 from benchmarks.processes import Tree
 from benchmarks.systems.ports import free_port
-from manifests.launches import make_plan, shard_folder
-from manifests.processes import HOST, Launch
-from manifests.workloads import read_chain
-from partition.golden import Golden
-from storage.bundle import stage_folder
-from storage.bundle_folder import read_bundle
-from wire.frame import Frame, decode, encode, is_frame
+from shardline.manifests.launches import make_plan, shard_folder
+from shardline.manifests.processes import HOST, Launch
+from shardline.manifests.workloads import read_chain
+from shardline.partition.golden import Golden
+from shardline.storage.bundle import stage_folder
+from shardline.storage.bundle_folder import read_bundle
+from shardline.wire.frame import Frame, decode, encode, is_frame
 
 START_S = 120.0
 _POLL_S = 0.01

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from partition.build import BuildOptions, build
-from partition.models import IMAGENET_MEAN, IMAGENET_STD, Model
-from storage.bundle import PictureSpec
-from wire.limits import Limits
+from shardline.partition.build import BuildOptions, build
+from shardline.partition.models import IMAGENET_MEAN, IMAGENET_STD, Model
+from shardline.storage.bundle import PictureSpec
+from shardline.wire.limits import Limits
 
 CHANNELS, SIDE = 256, 56
 MIDDLE = 1  # the stage that both takes and gives the wide tensor

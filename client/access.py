@@ -12,7 +12,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
-from wire.errors import RequestError
+from shardline.wire.errors import RequestError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

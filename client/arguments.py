@@ -5,9 +5,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from client.look import DEFAULT_CROPS, DEFAULT_LOOK, LOOKS
-from client.plates import DEFAULT_THRESHOLD
-from wire.limits import REQUEST_BYTES
+from shardline.client.look import DEFAULT_CROPS, DEFAULT_LOOK, LOOKS
+from shardline.client.plates import DEFAULT_THRESHOLD
+from shardline.wire.limits import REQUEST_BYTES
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 DEFAULT_TOP = 5

@@ -12,16 +12,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from client.fit import Body, Shape, fit_body
-from client.look import DEFAULT_CROPS, DEFAULT_LOOK, Look, is_large
-from client.parts import find_plates_in
-from client.pictures import STDIN
-from client.plates import DEFAULT_THRESHOLD, Plate, move, plates_in
-from client.target import Reply, Target
-from client.upright import Size, upright_size
-from wire.errors import PredictorError, RequestError, ShardlineError
-from wire.limits import REQUEST_BYTES
-from wire.view import View
+from shardline.client.fit import Body, Shape, fit_body
+from shardline.client.look import DEFAULT_CROPS, DEFAULT_LOOK, Look, is_large
+from shardline.client.parts import find_plates_in
+from shardline.client.pictures import STDIN
+from shardline.client.plates import DEFAULT_THRESHOLD, Plate, move, plates_in
+from shardline.client.target import Reply, Target
+from shardline.client.upright import Size, upright_size
+from shardline.wire.errors import PredictorError, RequestError, ShardlineError
+from shardline.wire.limits import REQUEST_BYTES
+from shardline.wire.view import View
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +142,7 @@ class _Picture:
         return replace(reply, predictions=([move(plate, view).said for plate in plates],))
 
     def find(self, data: bytes, score: float) -> list[Plate]:
-        """As client.parts.AskPicture.
+        """As shardline.client.parts.AskPicture.
 
         Raises:
             ShardlineError: the request failed, or the reply is of another task.

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from client.kubeconfig import has_kubeconfig, join_own_cluster, read_kubeconfig
-from client.podport import PodPort, open_pod_port
-from client.refusals import is_missing, not_installed, one_line, refusal, root_cause
-from wire.errors import ClusterDownError, ClusterError
+from shardline.client.kubeconfig import has_kubeconfig, join_own_cluster, read_kubeconfig
+from shardline.client.podport import PodPort, open_pod_port
+from shardline.client.refusals import is_missing, not_installed, one_line, refusal, root_cause
+from shardline.wire.errors import ClusterDownError, ClusterError
 
 Document = dict[str, Any]
 

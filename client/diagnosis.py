@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from client.refusals import one_line
+from shardline.client.refusals import one_line
 
 Document = dict[str, Any]
 

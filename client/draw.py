@@ -6,12 +6,12 @@ import time
 from collections.abc import Mapping
 from typing import TextIO
 
-from client.neighbours import draw_neighbours, read_neighbours
-from client.plate_boxes import draw_plates
-from client.plates import plates_in, read_plates
-from client.states import ChainState
-from client.style import Style, printable
-from client.target import Reply
+from shardline.client.neighbours import draw_neighbours, read_neighbours
+from shardline.client.plate_boxes import draw_plates
+from shardline.client.plates import plates_in, read_plates
+from shardline.client.states import ChainState
+from shardline.client.style import Style, printable
+from shardline.client.target import Reply
 
 _BAR_COLUMNS = 24
 _LABEL_COLUMNS = 40

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from client.upright import open_upright, stored_size
-from wire.errors import PictureError
-from wire.limits import PIXELS, mebibytes
-from wire.v1 import encode_request, picture_format
+from shardline.client.upright import open_upright, stored_size
+from shardline.wire.errors import PictureError
+from shardline.wire.limits import PIXELS, mebibytes
+from shardline.wire.v1 import encode_request, picture_format
 
 Shape = tuple[int, int, int]  # height, width, channels
 
@@ -56,7 +56,7 @@ def _picture_budget(parameters: Mapping[str, object], limit_bytes: int) -> int:
 def shrink(picture: bytes, limit_bytes: int) -> tuple[bytes, tuple[Shape, Shape] | None]:
     """The picture itself if it fits, else a smaller upright JPEG and both shapes.
 
-    More pixels than servers decode (wire.limits.PIXELS) do not fit either, however few their bytes.
+    More pixels than servers decode (shardline.wire.limits.PIXELS) do not fit either, however few their bytes.
 
     Raises:
         PictureError: too large, and cannot be read or made small enough.

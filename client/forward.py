@@ -16,10 +16,10 @@ from contextlib import closing, suppress
 from types import TracebackType
 from typing import Any
 
-from client.cluster import Cluster
-from client.diagnosis import is_ready, pods_problem
-from client.podport import PodPort
-from wire.errors import ClusterError
+from shardline.client.cluster import Cluster
+from shardline.client.diagnosis import is_ready, pods_problem
+from shardline.client.podport import PodPort
+from shardline.wire.errors import ClusterError
 
 Document = dict[str, Any]
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from client.cluster import Cluster
-from wire.errors import ClusterError
+from shardline.client.cluster import Cluster
+from shardline.wire.errors import ClusterError
 
 Document = dict[str, Any]
 

@@ -11,8 +11,8 @@ from logging.handlers import BufferingHandler
 from pathlib import Path
 from typing import Any
 
-from client.refusals import one_line
-from wire.errors import ClusterError
+from shardline.client.refusals import one_line
+from shardline.wire.errors import ClusterError
 
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 

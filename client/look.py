@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from client.plates import Box, Plate, move
-from wire.view import View
+from shardline.client.plates import Box, Plate, move
+from shardline.wire.view import View
 
 Size = tuple[int, int]  # width, height
 Look = Literal["once", "twice", "tiles"]

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from client.neighbours import read_neighbours
-from client.plates import Plate, Point, plates_in
-from client.style import printable
-from client.target import Reply
-from client.upright import open_upright
-from wire.errors import RequestError
+from shardline.client.neighbours import read_neighbours
+from shardline.client.plates import Plate, Point, plates_in
+from shardline.client.style import printable
+from shardline.client.target import Reply
+from shardline.client.upright import open_upright
+from shardline.wire.errors import RequestError
 
 _READ, _UNREAD, _LABEL = (0, 200, 80), (255, 140, 0), (40, 90, 200)  # of plates, and of other tasks' words
 _INK = (255, 255, 255)

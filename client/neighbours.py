@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from client.style import Style, printable
+from shardline.client.style import Style, printable
 
 _ID_COLUMNS, _LABEL_COLUMNS = 48, 24
 

@@ -12,11 +12,11 @@ from functools import cached_property
 
 from PIL import Image
 
-from client.look import DEFAULT_CROPS, DEFAULT_LOOK, INPUT_SIDE, Look, Part, find_plates
-from client.plates import Plate, move
-from client.together import in_order
-from client.upright import Size, open_upright
-from wire.view import View
+from shardline.client.look import DEFAULT_CROPS, DEFAULT_LOOK, INPUT_SIDE, Look, Part, find_plates
+from shardline.client.plates import Plate, move
+from shardline.client.together import in_order
+from shardline.client.upright import Size, open_upright
+from shardline.wire.view import View
 
 AskPicture = Callable[[bytes, float], Sequence[Plate]]
 """An encoded picture, and the least score -> its plates, in its own pixels, upright."""

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from client.plates import Plate
-from client.style import Style, printable
+from shardline.client.plates import Plate
+from shardline.client.style import Style, printable
 
 _UNREAD = {"sub_text": "???", "main_text": "????"}
 _NAMES = {"sub_text": "small group", "main_text": "main group"}

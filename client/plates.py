@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from wire.view import View
+from shardline.wire.view import View
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 Point = tuple[float, float]  # x to the right, y down

@@ -8,8 +8,8 @@ changes the API client while others use it.
 from contextlib import suppress
 from typing import Any
 
-from client.refusals import one_line, refusal, root_cause
-from wire.errors import ClusterDownError, ClusterError
+from shardline.client.refusals import one_line, refusal, root_cause
+from shardline.wire.errors import ClusterDownError, ClusterError
 
 _PROTOCOL = "v4.channel.k8s.io"
 

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from client.cluster import Cluster
-from client.diagnosis import condition, is_ready, pods_problem, rollout_problem, wanted_replicas
-from client.graphs import (
+from shardline.client.cluster import Cluster
+from shardline.client.diagnosis import condition, is_ready, pods_problem, rollout_problem, wanted_replicas
+from shardline.client.graphs import (
     COMPONENT_LABEL,
     GRAPH_LABEL,
     MANAGED_LABEL,
@@ -23,9 +23,9 @@ from client.graphs import (
     router_is_stale,
     services_of,
 )
-from client.refusals import one_line
-from client.states import ChainState, PartState, StageState
-from wire.errors import ClusterDownError, ClusterError
+from shardline.client.refusals import one_line
+from shardline.client.states import ChainState, PartState, StageState
+from shardline.wire.errors import ClusterDownError, ClusterError
 
 Document = dict[str, Any]
 

@@ -28,23 +28,23 @@ from dataclasses import replace
 
 from PIL import Image
 
-from client.access import read_access
-from client.arguments import DEFAULT_TOP, DEFAULT_URL, parse, parser_of
-from client.asking import Asker, Asking, Outcome
-from client.cluster import connect
-from client.draw import Progress, Waiting, draw_reply, json_error, json_line
-from client.graphs import find_chain
-from client.mark import check_saving, mark, names, save, show
-from client.neighbours import retrieval_parameters
-from client.pictures import find_pictures
-from client.plate_boxes import summary
-from client.plates import Plate, plates_in
-from client.readiness import wait_ready
-from client.route import open_route
-from client.style import Style, printable
-from client.target import Target
-from client.together import in_order
-from wire.errors import ClusterError, PredictorDownError, RequestError, ShardlineError
+from shardline.client.access import read_access
+from shardline.client.arguments import DEFAULT_TOP, DEFAULT_URL, parse, parser_of
+from shardline.client.asking import Asker, Asking, Outcome
+from shardline.client.cluster import connect
+from shardline.client.draw import Progress, Waiting, draw_reply, json_error, json_line
+from shardline.client.graphs import find_chain
+from shardline.client.mark import check_saving, mark, names, save, show
+from shardline.client.neighbours import retrieval_parameters
+from shardline.client.pictures import find_pictures
+from shardline.client.plate_boxes import summary
+from shardline.client.plates import Plate, plates_in
+from shardline.client.readiness import wait_ready
+from shardline.client.route import open_route
+from shardline.client.style import Style, printable
+from shardline.client.target import Target
+from shardline.client.together import in_order
+from shardline.wire.errors import ClusterError, PredictorDownError, RequestError, ShardlineError
 
 
 def main(argv: Sequence[str] | None = None) -> int:

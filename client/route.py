@@ -5,11 +5,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from client.cluster import Cluster
-from client.forward import Forward
-from client.graphs import Chain
-from client.target import check_url
-from wire.errors import ClusterDownError, ClusterError
+from shardline.client.cluster import Cluster
+from shardline.client.forward import Forward
+from shardline.client.graphs import Chain
+from shardline.client.target import check_url
+from shardline.wire.errors import ClusterDownError, ClusterError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,10 +15,10 @@ from urllib.parse import quote, urlsplit
 import requests
 from urllib3.exceptions import ProtocolError
 
-from client.access import Access
-from client.fit import Body
-from client.refusals import root_cause
-from wire.errors import PredictorDownError, PredictorError, RequestError
+from shardline.client.access import Access
+from shardline.client.fit import Body
+from shardline.client.refusals import root_cause
+from shardline.wire.errors import PredictorDownError, PredictorError, RequestError
 
 _BACKOFF_S = 0.5  # before the first retry without a Retry-After, then doubled
 _CONNECT_S = 10.0

@@ -5,7 +5,7 @@ import io
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from wire.errors import PictureError
+from shardline.wire.errors import PictureError
 
 Size = tuple[int, int]  # width, height
 

@@ -12,8 +12,9 @@ RUN --mount=type=bind,from=wheels,target=/wheels sh /build/install.sh /build/cli
 
 FROM ${BASE} AS project
 WORKDIR /app
-COPY wire/ wire/
-COPY client/ client/
+COPY shardline/__init__.py shardline/
+COPY wire/ shardline/wire/
+COPY client/ shardline/client/
 RUN python3 -m compileall -q --invalidation-mode unchecked-hash .
 
 FROM ${BASE}
@@ -25,7 +26,7 @@ ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin PYTHONPATH=/app PYTHONUNBUFF
 USER 65532:65532
 # where a user mounts pictures, so that they may be named as they are outside
 WORKDIR /pictures
-ENTRYPOINT ["python", "-m", "client.request"]
+ENTRYPOINT ["python", "-m", "shardline.client.request"]
 CMD ["--help"]
 ARG BASE
 ARG VERSION=unversioned

@@ -12,11 +12,12 @@ RUN --mount=type=bind,from=wheels,target=/wheels sh /build/install.sh /build/sha
 
 FROM ${BASE} AS project
 WORKDIR /app
-COPY wire/ wire/
-COPY storage/ storage/
-COPY tasks/ tasks/
-COPY partition/ partition/
-COPY predictors/ predictors/
+COPY shardline/__init__.py shardline/
+COPY wire/ shardline/wire/
+COPY storage/ shardline/storage/
+COPY tasks/ shardline/tasks/
+COPY partition/ shardline/partition/
+COPY predictors/ shardline/predictors/
 RUN python3 -m compileall -q --invalidation-mode unchecked-hash .
 
 FROM ${BASE}
@@ -31,7 +32,7 @@ EXPOSE 8080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=6 \
     CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8080/v2/health/ready', timeout=4)"]
-ENTRYPOINT ["python", "-m", "predictors.shard"]
+ENTRYPOINT ["python", "-m", "shardline.predictors.shard"]
 CMD ["--model_dir=/mnt/models", "--model_name=shard", "--enable_grpc=false"]
 ARG BASE
 ARG VERSION=unversioned

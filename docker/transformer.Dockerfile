@@ -12,9 +12,10 @@ RUN --mount=type=bind,from=wheels,target=/wheels sh /build/install.sh /build/tra
 
 FROM ${BASE} AS project
 WORKDIR /app
-COPY wire/ wire/
-COPY storage/ storage/
-COPY predictors/ predictors/
+COPY shardline/__init__.py shardline/
+COPY wire/ shardline/wire/
+COPY storage/ shardline/storage/
+COPY predictors/ shardline/predictors/
 RUN python3 -m compileall -q --invalidation-mode unchecked-hash .
 
 FROM ${BASE}
@@ -29,7 +30,7 @@ EXPOSE 8080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=6 \
     CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8080/v2/health/ready', timeout=4)"]
-ENTRYPOINT ["python", "-m", "predictors.transformer"]
+ENTRYPOINT ["python", "-m", "shardline.predictors.transformer"]
 CMD ["--help"]
 ARG BASE
 ARG VERSION=unversioned

@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
-from manifests.graph import parse_spec
-from wire.errors import ManifestError
+from shardline.manifests.graph import parse_spec
+from shardline.wire.errors import ManifestError
 
 ROOT = Path(__file__).resolve().parents[1]
 SUITE = Path("tests/kserve")

@@ -17,10 +17,10 @@ from typing import Any
 
 import typer
 
-from client.request import make_parser
-from manifests.lint import RULES
 from shardline.__main__ import app
-from wire import errors
+from shardline.client.request import make_parser
+from shardline.manifests.lint import RULES
+from shardline.wire import errors
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent

@@ -25,12 +25,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from storage.bundle_folder import read_bundle
-from tasks.plate_text import random_text
-from training.plates.fonts import families
-from training.plates.picture import draw_onto
-from training.plates.scene import Scene
-from wire.errors import BundleError
+from shardline.storage.bundle_folder import read_bundle
+from shardline.tasks.plate_text import random_text
+from shardline.training.plates.fonts import families
+from shardline.training.plates.picture import draw_onto
+from shardline.training.plates.scene import Scene
+from shardline.wire.errors import BundleError
 
 DEFAULT_MODEL = "plates"
 SHARDLINE = (sys.executable, "-m", "shardline")
@@ -86,7 +86,7 @@ def weights_of(model: str) -> tuple[str, ...]:
 
 def shipped() -> Path | None:
     """The trained weights of the detector of plates."""
-    spec = find_spec("training.detector")
+    spec = find_spec("shardline.training.detector")
     places = list(spec.submodule_search_locations or ()) if spec else []
     path = Path(places[0]) / "plates.safetensors" if places else None
     return path if path and path.is_file() else None

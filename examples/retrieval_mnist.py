@@ -20,14 +20,14 @@ from pathlib import Path
 import requests
 from demo import free_port, run, started  # the other example, in this folder
 
-from client.neighbours import Retrieved, read_neighbours
-from storage.bundle import stage_folder
-from tasks.retrieve import open_index
-from training.embedding.model import WIDTH
-from training.evaluation.classifier.evaluate import evaluate
-from training.evaluation.classifier.neighbours import Recall, read_votes
-from training.evaluation.classifier.sample import read_pictures
-from training.evaluation.classifier.sources import Seen
+from shardline.client.neighbours import Retrieved, read_neighbours
+from shardline.storage.bundle import stage_folder
+from shardline.tasks.retrieve import open_index
+from shardline.training.embedding.model import WIDTH
+from shardline.training.evaluation.classifier.evaluate import evaluate
+from shardline.training.evaluation.classifier.neighbours import Recall, read_votes
+from shardline.training.evaluation.classifier.sample import read_pictures
+from shardline.training.evaluation.classifier.sources import Seen
 
 BUNDLE, TRAINED, MANIFEST = Path("bundles/digits"), Path("trained/digits"), Path("manifests-out/digits.yaml")
 CLIENTS = 8

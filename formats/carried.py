@@ -11,8 +11,11 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+_PACKAGE = "shardline"
 _FOLDERS = frozenset({"wire", "storage", "tasks", "partition", "predictors"})
-_LEFT_OUT = frozenset({"storage.gcs"})  # opened by commands that are given a bucket's address, and by nothing else
+_LEFT_OUT = frozenset(
+    {"shardline.storage.gcs"}
+)  # opened by commands that are given a bucket's address, and by nothing else
 _TIME = (1980, 1, 1, 0, 0, 0)  # zip's first: the same modules make the same bytes
 
 
@@ -40,12 +43,13 @@ def carried(roots: Iterable[str]) -> dict[str, Path]:
 def foreign(roots: Iterable[str]) -> set[str]:
     """The top-level names of what these modules import when they are loaded, and neither is ours nor Python's."""
     loaded = {name.partition(".")[0] for source in carried(roots).values() for name in _imports(source, lazy=False)}
-    return loaded - _FOLDERS - sys.stdlib_module_names
+    return loaded - {_PACKAGE} - sys.stdlib_module_names
 
 
 def _source(name: str) -> Path | None:
     """The file of a module of ours; None where the name is not one: another's, or that of a function in a module."""
-    if name.partition(".")[0] not in _FOLDERS:
+    package, _, inside = name.partition(".")
+    if package != _PACKAGE or (inside and inside.partition(".")[0] not in _FOLDERS):
         return None
     try:
         spec = importlib.util.find_spec(name)

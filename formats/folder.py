@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from wire.errors import FormatError
+from shardline.wire.errors import FormatError
 
 
 @contextmanager

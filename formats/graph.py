@@ -12,7 +12,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx import Graph, GraphModule, Node
 
-from partition.program import runnable
+from shardline.partition.program import runnable
 
 Form = Literal["scripted", "traced"]
 

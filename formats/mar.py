@@ -19,29 +19,29 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from formats.carried import foreign, write_carried
-from formats.folder import writing_folder
-from formats.parts import Part, parts_of
-from formats.torchscript import save_torchscript
-from partition.planning import Progress
-from storage.bundle import BUNDLE_FILE, STAGE_FILE
-from storage.bundle_folder import read_bundle
-from wire.errors import FormatError
+from shardline.formats.carried import foreign, write_carried
+from shardline.formats.folder import writing_folder
+from shardline.formats.parts import Part, parts_of
+from shardline.formats.torchscript import save_torchscript
+from shardline.partition.planning import Progress
+from shardline.storage.bundle import BUNDLE_FILE, STAGE_FILE
+from shardline.storage.bundle_folder import read_bundle
+from shardline.wire.errors import FormatError
 
 STORE = "model-store"
 CONFIG_FILE = "config.properties"
 README_FILE = "README.md"
 _HANDLER = Path(__file__).with_name("torchserve_handler.py")
 _HANDLER_NEEDS = (
-    "partition.golden",
-    "partition.runtime",
-    "predictors.picture",
-    "storage.bundle",
-    "tasks.registry",
-    "tasks.request",
-    "wire.errors",
-    "wire.frame",
-    "wire.v1",
+    "shardline.partition.golden",
+    "shardline.partition.runtime",
+    "shardline.predictors.picture",
+    "shardline.storage.bundle",
+    "shardline.tasks.registry",
+    "shardline.tasks.request",
+    "shardline.wire.errors",
+    "shardline.wire.frame",
+    "shardline.wire.v1",
 )
 _TASKS = ("classify", "plates")  # a retrieval's index is no part of an archive
 _DISTRIBUTIONS = {"PIL": "pillow", "ml_dtypes": "ml-dtypes"}  # whose names are not those of their modules

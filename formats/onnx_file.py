@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from formats.parts import TRACED_BATCH, Part
-from partition.agreement import relative_error
-from partition.layout import as_numpy
-from partition.program import one_line
-from wire.errors import FormatError
+from shardline.formats.parts import TRACED_BATCH, Part
+from shardline.partition.agreement import relative_error
+from shardline.partition.layout import as_numpy
+from shardline.partition.program import one_line
+from shardline.wire.errors import FormatError
 
 MOST_RELATIVE_ERROR = {"fp32": 1e-4, "fp16": 1e-2}
 

@@ -13,12 +13,12 @@ import torch
 from torch.export import ExportedProgram
 from torch.utils._pytree import tree_leaves
 
-from partition.golden import Golden
-from partition.layout import to_numpy, to_torch
-from partition.program import runnable
-from partition.runtime import check_torch_version, load_program
-from storage.bundle import SHARD_FILE, WHOLE_FILE, Bundle, Stage, stage_folder
-from storage.bundle_folder import read_bundle
+from shardline.partition.golden import Golden
+from shardline.partition.layout import to_numpy, to_torch
+from shardline.partition.program import runnable
+from shardline.partition.runtime import check_torch_version, load_program
+from shardline.storage.bundle import SHARD_FILE, WHOLE_FILE, Bundle, Stage, stage_folder
+from shardline.storage.bundle_folder import read_bundle
 
 TRACED_BATCH = 2  # tracers take sizes of 0 and 1 for constants
 BATCHES = (1, TRACED_BATCH, 3)

@@ -18,12 +18,12 @@ from typing import Any
 
 import torch
 
-from formats.folder import writing_folder
-from formats.graph import Form, plain_module
-from formats.parts import BATCHES, TRACED_BATCH, Part, Tensors, parts_of
-from partition.planning import Progress
-from partition.program import one_line
-from wire.errors import FormatError
+from shardline.formats.folder import writing_folder
+from shardline.formats.graph import Form, plain_module
+from shardline.formats.parts import BATCHES, TRACED_BATCH, Part, Tensors, parts_of
+from shardline.partition.planning import Progress
+from shardline.partition.program import one_line
+from shardline.wire.errors import FormatError
 
 FORMS: tuple[Form, ...] = ("scripted", "traced")
 PARTS_FILE = "parts.json"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from wire.errors import FormatError
+from shardline.wire.errors import FormatError
 
 Kind = Literal["eager", "torchscript"]
 

@@ -23,15 +23,15 @@ if _PARTS.is_file():
 
 import torch
 
-from partition.golden import Golden
-from partition.runtime import LoadedShard
-from predictors.picture import fit_pictures
-from storage.bundle import BUNDLE_FILE, STAGE_FILE, parse_bundle
-from tasks.registry import task_reply
-from tasks.request import Request
-from wire.errors import ForeignFrameError, FrameError, ShardlineError
-from wire.frame import Frame, decode, encode, is_frame
-from wire.v1 import CHAIN_PARAMETERS, check_instances, parse_request
+from shardline.partition.golden import Golden
+from shardline.partition.runtime import LoadedShard
+from shardline.predictors.picture import fit_pictures
+from shardline.storage.bundle import BUNDLE_FILE, STAGE_FILE, parse_bundle
+from shardline.tasks.registry import task_reply
+from shardline.tasks.request import Request
+from shardline.wire.errors import ForeignFrameError, FrameError, ShardlineError
+from shardline.wire.frame import Frame, decode, encode, is_frame
+from shardline.wire.v1 import CHAIN_PARAMETERS, check_instances, parse_request
 
 MODEL_FILE = "model.pt"
 

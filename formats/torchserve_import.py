@@ -23,12 +23,12 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import nn
 
-from formats.torchscript import load_torchscript
-from formats.torchserve_archive import Archive, unpack, unpack_all
-from partition.models import IMAGENET_MEAN, IMAGENET_STD, Model, load_model
-from partition.program import one_line, runnable
-from storage.bundle import PictureSpec
-from wire.errors import FormatError
+from shardline.formats.torchscript import load_torchscript
+from shardline.formats.torchserve_archive import Archive, unpack, unpack_all
+from shardline.partition.models import IMAGENET_MEAN, IMAGENET_STD, Model, load_model
+from shardline.partition.program import one_line, runnable
+from shardline.storage.bundle import PictureSpec
+from shardline.wire.errors import FormatError
 
 IMAGE_CLASSIFIER = "image_classifier"
 # ts/torch_handler/image_classifier.py of TorchServe 0.12: Resize(256), CenterCrop(224), ToTensor, Normalize

@@ -19,17 +19,17 @@ from typing import Any, Literal
 
 import torch
 
-from formats.folder import writing_folder
-from formats.onnx_file import MOST_RELATIVE_ERROR, save_onnx
-from formats.parts import Part, parts_of
-from formats.pbtxt import Enum, pbtxt
-from formats.torchscript import load_torchscript, save_torchscript
-from partition.agreement import relative_error
-from partition.layout import as_numpy
-from partition.planning import Progress
-from storage.bundle import Bundle, TensorSpec
-from storage.bundle_folder import read_bundle
-from wire.errors import FormatError
+from shardline.formats.folder import writing_folder
+from shardline.formats.onnx_file import MOST_RELATIVE_ERROR, save_onnx
+from shardline.formats.parts import Part, parts_of
+from shardline.formats.pbtxt import Enum, pbtxt
+from shardline.formats.torchscript import load_torchscript, save_torchscript
+from shardline.partition.agreement import relative_error
+from shardline.partition.layout import as_numpy
+from shardline.partition.planning import Progress
+from shardline.storage.bundle import Bundle, TensorSpec
+from shardline.storage.bundle_folder import read_bundle
+from shardline.wire.errors import FormatError
 
 Platform = Literal["torchscript", "onnx"]
 

@@ -6,8 +6,8 @@ Only predictors fetch anything. Neither they nor the transformer talk to the Kub
 import re
 from dataclasses import dataclass
 
-from manifests.names import Document, Names
-from wire.errors import ManifestError
+from shardline.manifests.names import Document, Names
+from shardline.wire.errors import ManifestError
 
 _OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _GOOGLE_ACCOUNT = re.compile(r"[a-z]([-a-z0-9]{4,28}[a-z0-9])@[a-z0-9.:-]+\.iam\.gserviceaccount\.com")

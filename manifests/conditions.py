@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from manifests.gojson import is_json
+from shardline.manifests.gojson import is_json
 
 _NAME = r"[A-Za-z0-9_-]+"
 _QUOTED = r'"[^"\\~][^"\\]*"|""'  # GJSON turns a value that begins with ~ into a question of truth

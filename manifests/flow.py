@@ -5,11 +5,11 @@ import secrets
 from contextlib import suppress
 from typing import Any
 
-from manifests.conditions import parse_body
-from manifests.gojson import decode_object, encode, map_predictions
-from manifests.graph import Node, Step
-from manifests.headers import Headers
-from manifests.transport import Answer, Client, StepError
+from shardline.manifests.conditions import parse_body
+from shardline.manifests.gojson import decode_object, encode, map_predictions
+from shardline.manifests.graph import Node, Step
+from shardline.manifests.headers import Headers
+from shardline.manifests.transport import Answer, Client, StepError
 
 
 class Flow:

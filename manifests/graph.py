@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from manifests.conditions import Condition, parse_condition
-from wire.errors import ManifestError
+from shardline.manifests.conditions import Condition, parse_condition
+from shardline.wire.errors import ManifestError
 
 OTHER_ROUTER = "run KServe's own binary instead: shardline up --router PATH"
 ROOT = "root"

@@ -7,9 +7,9 @@ none that KServe gives: its own Ingress and HTTPRoute are named after the Infere
 import re
 from dataclasses import dataclass
 
-from manifests.names import Document, Names
-from manifests.sizing import Timeouts
-from wire.errors import ManifestError
+from shardline.manifests.names import Document, Names
+from shardline.manifests.sizing import Timeouts
+from shardline.wire.errors import ManifestError
 
 PORT = 80  # of the Services that KServe makes
 

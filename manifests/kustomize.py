@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from manifests.names import Document
-from manifests.options import RenderOptions
-from manifests.placement import GPU
-from manifests.render import documents, header, to_yaml, write
-from storage.bundle import Bundle
+from shardline.manifests.names import Document
+from shardline.manifests.options import RenderOptions
+from shardline.manifests.placement import GPU
+from shardline.manifests.render import documents, header, to_yaml, write
+from shardline.storage.bundle import Bundle
 
 KUSTOMIZATION = "kustomization.yaml"
 PATCHES = "stages.yaml"

@@ -12,11 +12,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import manifests
-from manifests.processes import HOST, Launch
-from manifests.resources import MODEL_FOLDER
-from manifests.workloads import Chain, Workload, with_urls
-from wire.errors import ManifestError
+from shardline.manifests.processes import HOST, Launch
+from shardline.manifests.resources import MODEL_FOLDER
+from shardline.manifests.workloads import Chain, Workload, with_urls
+from shardline.wire.errors import ManifestError
 
 # Below what Linux hands out to outgoing connections: none of those can take a port while its process restarts.
 _PORTS = range(20_000, 32_000)
@@ -118,8 +117,7 @@ def _env(workload: Workload, folder: Path, threads: int | None) -> dict[str, str
 
 def _with_our_packages(env: dict[str, str]) -> dict[str, str]:
     """Processes start in the run's folder, where no module of the user's is in the way; ours are found by this."""
-    assert manifests.__file__ is not None
-    root = str(Path(manifests.__file__).resolve().parents[1])
+    root = str(Path(__file__).absolute().parents[2])  # not resolved: it is found through shardline's link
     others = [env["PYTHONPATH"]] if env.get("PYTHONPATH") else []
     return env | {"PYTHONPATH": os.pathsep.join([root, *others])}
 
@@ -132,7 +130,7 @@ def _router_launch(
     chain: Chain, addresses: Mapping[str, str], folder: Path, *, port: int, router: Path | None
 ) -> Launch:
     graph = ("--graph-json", json.dumps(with_urls(chain, addresses)))
-    ours = (sys.executable, "-m", "manifests.router", *graph, f"--port={port}", "--drain-seconds=0")
+    ours = (sys.executable, "-m", "shardline.manifests.router", *graph, f"--port={port}", "--drain-seconds=0")
     return Launch(
         name=f"{chain.name}-router",
         argv=ours if router is None else (str(router.resolve()), *graph),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from manifests.rules import (
+from shardline.manifests.rules import (
     canary,
     chain,
     graph,
@@ -23,13 +23,13 @@ from manifests.rules import (
     storage,
     traps,
 )
-from manifests.rules.crds import Schemas, compile_crds, read_crds
-from manifests.rules.files import Source, find_files, read_file
-from manifests.rules.manifest import Manifest
-from manifests.rules.models import Cleaned, read_document
-from manifests.rules.rule import Finding, Problem, Rule, Severity, problem, rules_of
-from manifests.rules.scalars import shown
-from wire.errors import ManifestError
+from shardline.manifests.rules.crds import Schemas, compile_crds, read_crds
+from shardline.manifests.rules.files import Source, find_files, read_file
+from shardline.manifests.rules.manifest import Manifest
+from shardline.manifests.rules.models import Cleaned, read_document
+from shardline.manifests.rules.rule import Finding, Problem, Rule, Severity, problem, rules_of
+from shardline.manifests.rules.scalars import shown
+from shardline.wire.errors import ManifestError
 
 __all__ = ["RULES", "Problem", "Report", "Severity", "check", "lint", "lint_files"]
 

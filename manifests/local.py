@@ -16,14 +16,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from manifests.console import Console, PlainConsole
-from manifests.graph import parse_spec
-from manifests.launches import Plan, bind, make_plan, shard_folder
-from manifests.processes import Supervisor
-from manifests.service import Service
-from manifests.workloads import Chain, read_chain, with_urls
-from storage.initializer import fetch
-from wire.errors import ManifestError
+from shardline.manifests.console import Console, PlainConsole
+from shardline.manifests.graph import parse_spec
+from shardline.manifests.launches import Plan, bind, make_plan, shard_folder
+from shardline.manifests.processes import Supervisor
+from shardline.manifests.service import Service
+from shardline.manifests.workloads import Chain, read_chain, with_urls
+from shardline.storage.initializer import fetch
+from shardline.wire.errors import ManifestError
 
 KSERVE_ROUTER_PORT = 8080  # pkg/constants RouterPort
 GRACE_S = 10.0
@@ -44,7 +44,7 @@ def up(
 
     Args:
         port: where the chain is asked. With one stage it is the transformer's own, else the router's.
-        router: KServe's own router binary instead of `manifests.router`; it can only listen on port 8080.
+        router: KServe's own router binary instead of `shardline.manifests.router`; it can only listen on port 8080.
         threads: that each stage computes with; None: as many as its CPU limit says.
         grace_s: how long processes may finish their requests before they are killed.
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from storage.bundle import Bundle
-from wire.errors import ManifestError
+from shardline.storage.bundle import Bundle
+from shardline.wire.errors import ManifestError
 
 # inference_graph_validation.go and inference_service_validation.go have the same pattern
 _NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")

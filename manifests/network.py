@@ -11,8 +11,8 @@ probes and port-forwards work.
 import re
 from dataclasses import dataclass
 
-from manifests.names import COMPONENT_LABEL, GRAPH_LABEL, PART_OF, STAGE, Document, Names
-from wire.errors import ManifestError
+from shardline.manifests.names import COMPONENT_LABEL, GRAPH_LABEL, PART_OF, STAGE, Document, Names
+from shardline.wire.errors import ManifestError
 
 HTTP_PORT = 8080
 

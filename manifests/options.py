@@ -3,13 +3,13 @@
 import re
 from dataclasses import dataclass, field
 
-from manifests.access import Access
-from manifests.ingress import Way
-from manifests.network import Network
-from manifests.placement import Placement
-from manifests.scaling import Scaling
-from manifests.sizing import Overrides
-from wire.errors import ManifestError
+from shardline.manifests.access import Access
+from shardline.manifests.ingress import Way
+from shardline.manifests.network import Network
+from shardline.manifests.placement import Placement
+from shardline.manifests.scaling import Scaling
+from shardline.manifests.sizing import Overrides
+from shardline.wire.errors import ManifestError
 
 IMAGE = "shardline/shard:0.1.0"
 TRANSFORMER_IMAGE = "shardline/transformer:0.1.0"

@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from manifests.names import PART_OF, Document, Names
-from wire.errors import ManifestError
+from shardline.manifests.names import PART_OF, Document, Names
+from shardline.wire.errors import ManifestError
 
 GPU = "nvidia.com/gpu"
 ACCELERATOR_LABEL = "cloud.google.com/gke-accelerator"

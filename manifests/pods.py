@@ -1,9 +1,9 @@
 """What a stage's pod and the transformer's have in common: probes, shutdown, rollout, and the rights they give up."""
 
-from manifests.names import COMPONENT_LABEL, SERVICE_LABEL, Document, Names
-from manifests.network import HTTP_PORT
-from manifests.options import RenderOptions
-from manifests.placement import rollout
+from shardline.manifests.names import COMPONENT_LABEL, SERVICE_LABEL, Document, Names
+from shardline.manifests.network import HTTP_PORT
+from shardline.manifests.options import RenderOptions
+from shardline.manifests.placement import rollout
 
 # A pod that is to go: PRE_STOP_S let the Service forget it, then SIGTERM; for DRAIN_S it tells those who still hold a
 # connection to close it; the SDK finishes what runs within 30 s.

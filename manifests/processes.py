@@ -19,8 +19,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from manifests.console import Console
-from wire.errors import ManifestError
+from shardline.manifests.console import Console
+from shardline.wire.errors import ManifestError
 
 HOST = "127.0.0.1"
 FIRST_PAUSE_S = 0.5

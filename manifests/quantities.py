@@ -4,8 +4,8 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 
-from manifests.sizing import MIB, Overrides
-from wire.errors import ManifestError
+from shardline.manifests.sizing import MIB, Overrides
+from shardline.wire.errors import ManifestError
 
 PARTS = ("stages", "transformer", "router")
 

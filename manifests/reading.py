@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from wire.errors import ManifestError
+from shardline.wire.errors import ManifestError
 
 Document = Mapping[str, Any]
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import yaml
 
-from manifests import resources, sizing
-from manifests.names import Document, names_of
-from manifests.options import RenderOptions
-from manifests.scaling import disruption_budgets
-from storage.bundle import Bundle, parse_bundle
-from storage.bundle_folder import read_bundle
-from wire.errors import ManifestError
+from shardline.manifests import resources, sizing
+from shardline.manifests.names import Document, names_of
+from shardline.manifests.options import RenderOptions
+from shardline.manifests.scaling import disruption_budgets
+from shardline.storage.bundle import Bundle, parse_bundle
+from shardline.storage.bundle_folder import read_bundle
+from shardline.wire.errors import ManifestError
 
 
 def described(path: Path) -> Bundle:

@@ -5,12 +5,12 @@ InferenceService what differs (shard, digest, resources). KServe appends an Infe
 fills in `{{.Name}}` (ReplacePlaceholders), so the service's name is the model's name and the graph's path.
 """
 
-from manifests.names import Document, Names, check_graph_argument
-from manifests.network import HTTP_PORT
-from manifests.options import RenderOptions
-from manifests.pods import KNATIVE_TIMEOUT_S, component, container, drain_args, volumes
-from manifests.sizing import MAX_QUEUE, Timeouts, router_compute, stage_compute, transformer_compute
-from storage.bundle import Bundle, Stage, stage_folder
+from shardline.manifests.names import Document, Names, check_graph_argument
+from shardline.manifests.network import HTTP_PORT
+from shardline.manifests.options import RenderOptions
+from shardline.manifests.pods import KNATIVE_TIMEOUT_S, component, container, drain_args, volumes
+from shardline.manifests.sizing import MAX_QUEUE, Timeouts, router_compute, stage_compute, transformer_compute
+from shardline.storage.bundle import Bundle, Stage, stage_folder
 
 MODEL_FORMAT = "shardline"
 MODEL_FOLDER = "/mnt/models"  # where KServe's storage initializer puts what storageUri names
@@ -25,7 +25,9 @@ def serving_runtime(names: Names, options: RenderOptions) -> Document:
         *drain_args(options),
         "--model_name={{.Name}}",
     ]
-    shard = container(options.image, "predictors.shard", args, model_path="/v1/models/{{.Name}}", options=options)
+    shard = container(
+        options.image, "shardline.predictors.shard", args, model_path="/v1/models/{{.Name}}", options=options
+    )
     return {
         "apiVersion": "serving.kserve.io/v1alpha1",
         "kind": "ServingRuntime",
@@ -164,7 +166,7 @@ def _transformer(
     """The transformer's pods, as the predictor or the transformer (`kind`) of `service`; `args` come last."""
     server = container(
         options.transformer_image,
-        "predictors.transformer",
+        "shardline.predictors.transformer",
         _transformer_args(bundle, names.digest, timeouts.request_ms) + drain_args(options) + args,
         model_path=f"/v1/models/{service}",
         options=options,

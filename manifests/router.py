@@ -1,6 +1,7 @@
 """A stand-in for KServe's InferenceGraph router, for machines without its Go binary.
 
-    python -m manifests.router --graph-json '{"nodes": {"root": {"routerType": "Sequence", "steps": […]}}}' --port 8080
+    python -m shardline.manifests.router --port 8080 \\
+        --graph-json '{"nodes": {"root": {"routerType": "Sequence", "steps": […]}}}'
 
 It keeps to KServe v0.20 (cmd/router/main.go), errors and oddities included, because what runs here must not behave
 better than the cluster: any path and method but /readyz runs the graph, steps are always POSTed to, only headers that
@@ -25,12 +26,12 @@ from contextlib import suppress
 import uvloop
 from aiohttp import web
 
-from manifests.flow import Flow
-from manifests.gojson import encode, is_json
-from manifests.graph import Graph, parse_graph
-from manifests.headers import Headers, compile_patterns, propagated
-from manifests.transport import BUFFER_BYTES, Client, StepError
-from wire.errors import ManifestError
+from shardline.manifests.flow import Flow
+from shardline.manifests.gojson import encode, is_json
+from shardline.manifests.graph import Graph, parse_graph
+from shardline.manifests.headers import Headers, compile_patterns, propagated
+from shardline.manifests.transport import BUFFER_BYTES, Client, StepError
+from shardline.wire.errors import ManifestError
 
 DRAIN_S = 30.0  # cmd/router/main.go drainSleepDuration
 _HEADER_BYTES = 1024**2  # Go's DefaultMaxHeaderBytes
@@ -151,7 +152,9 @@ async def _told_to_stop() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="manifests.router", description="A stand-in for KServe's graph router.")
+    parser = argparse.ArgumentParser(
+        prog="shardline.manifests.router", description="A stand-in for KServe's graph router."
+    )
     parser.add_argument("--graph-json", required=True, help="an InferenceGraph's spec with serviceUrl set in each step")
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--drain-seconds", type=float, default=DRAIN_S, help="to go on serving after SIGTERM")

@@ -5,8 +5,8 @@ KServe makes the HorizontalPodAutoscaler or ScaledObject from an InferenceServic
 
 from dataclasses import dataclass
 
-from manifests.names import COMPONENT_LABEL, GRAPH_LABEL, SERVICE_LABEL, Document, Names
-from wire.errors import ManifestError
+from shardline.manifests.names import COMPONENT_LABEL, GRAPH_LABEL, SERVICE_LABEL, Document, Names
+from shardline.wire.errors import ManifestError
 
 AUTOSCALERS = ("none", "hpa", "keda")
 

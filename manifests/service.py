@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
 
-from manifests.processes import HOST
+from shardline.manifests.processes import HOST
 
 _CHUNK_BYTES = 256 * 1024
 

@@ -8,9 +8,9 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from storage.bundle import Bundle, Stage, stage_folder
-from tasks.retrieve import ENTRIES_FILE, INDEX_FILE
-from wire.errors import ManifestError
+from shardline.storage.bundle import Bundle, Stage, stage_folder
+from shardline.tasks.retrieve import ENTRIES_FILE, INDEX_FILE
+from shardline.wire.errors import ManifestError
 
 MAX_QUEUE = 32  # requests that may wait at one stage; one more is answered 503
 

@@ -13,7 +13,7 @@ from typing import Self
 import aiohttp
 from yarl import URL
 
-from manifests.headers import Headers
+from shardline.manifests.headers import Headers
 
 IDLE_S = 90  # Go's DefaultTransport.IdleConnTimeout
 DIAL_S = 30  # Go's DefaultTransport dialer

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from manifests.reading import Document, read_documents
-from wire.errors import ManifestError
+from shardline.manifests.reading import Document, read_documents
+from shardline.wire.errors import ManifestError
 
 _KINDS = ("ServingRuntime", "InferenceService", "InferenceGraph")  # all else belongs to the cluster alone
 

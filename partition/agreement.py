@@ -8,8 +8,8 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
-from storage.bundle import Tolerance
-from tasks.registry import task_code
+from shardline.storage.bundle import Tolerance
+from shardline.tasks.registry import task_code
 
 _MARGIN = 2.0  # other pictures, and other machines, round otherwise than what was measured
 _TOP1_MARGIN = 0.1

@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 
-from wire.errors import BundleError
+from shardline.wire.errors import BundleError
 
 JSON_MEMBER_BYTES = 256 * 1024**2  # of one description: ten thousand operations with their stack traces need 30 MB
 _MEMBERS = 100_000

@@ -10,18 +10,18 @@ import sympy
 import torch
 from torch.export import ExportedProgram
 
-from partition.capture import capture
-from partition.compiling import FIXED_BATCHES, check_targets, compile_stages
-from partition.cut import Shard, cut
-from partition.golden import Golden
-from partition.models import Model
-from partition.plan import Plan
-from partition.planning import PlanOptions, Progress, make_plan
-from partition.precision import in_precision
-from partition.program import runnable
-from partition.proof import chain_of, compiled_tolerance, prove_equal, run_of, tolerance_of
-from partition.runtime import LoadedShard
-from storage.bundle import (
+from shardline.partition.capture import capture
+from shardline.partition.compiling import FIXED_BATCHES, check_targets, compile_stages
+from shardline.partition.cut import Shard, cut
+from shardline.partition.golden import Golden
+from shardline.partition.models import Model
+from shardline.partition.plan import Plan
+from shardline.partition.planning import PlanOptions, Progress, make_plan
+from shardline.partition.precision import in_precision
+from shardline.partition.program import runnable
+from shardline.partition.proof import chain_of, compiled_tolerance, prove_equal, run_of, tolerance_of
+from shardline.partition.runtime import LoadedShard
+from shardline.storage.bundle import (
     GOLDEN_PICTURE_FILE,
     GOLDEN_REPLY_FILE,
     SHARD_FILE,
@@ -32,11 +32,11 @@ from storage.bundle import (
     TensorSpec,
     stage_folder,
 )
-from storage.bundle_folder import writing_bundle
-from tasks.registry import task_code, task_reply
-from tasks.request import Request
-from wire.errors import CutError, ModelError
-from wire.view import View
+from shardline.storage.bundle_folder import writing_bundle
+from shardline.tasks.registry import task_code, task_reply
+from shardline.tasks.request import Request
+from shardline.wire.errors import CutError, ModelError
+from shardline.wire.view import View
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

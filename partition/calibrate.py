@@ -12,9 +12,9 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
-from partition.capture import whole_module
-from partition.models import Model
-from wire.errors import ModelError
+from shardline.partition.capture import whole_module
+from shardline.partition.models import Model
+from shardline.wire.errors import ModelError
 
 _HEAD_STD = 0.02  # as vision transformers initialise their other linear layers
 _LOGIT_STD = 2.0  # of one class's logit from picture to picture

@@ -12,9 +12,9 @@ import torch
 from torch.export import Dim, ExportedProgram
 from torch.utils._pytree import tree_leaves
 
-from partition.models import Model
-from partition.program import DTYPES, one_line, runnable
-from wire.errors import ModelError
+from shardline.partition.models import Model
+from shardline.partition.program import DTYPES, one_line, runnable
+from shardline.wire.errors import ModelError
 
 MAX_BATCH = 1024
 _EXAMPLE_BATCH = 2  # torch.export specialises on 0 and 1

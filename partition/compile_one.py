@@ -1,4 +1,6 @@
-"""Compile one shard: `python -m partition.compile_one`, a Job as JSON on standard input, a Made on standard output.
+"""Compile one shard in a process of its own: `python -m shardline.partition.compile_one`.
+
+A Job as JSON on standard input, a Made as JSON on standard output.
 
 A process of its own: the compiler's caches, its memory and its settings end with it, and several run side by side.
 """
@@ -15,13 +17,13 @@ import numpy as np
 import torch
 from torch.export import ExportedProgram
 
-from partition.device import choose_device, gpu_architecture, move
-from partition.layout import to_torch
-from partition.program import runnable
-from partition.runtime import load_program
-from storage.bundle import TensorSpec
-from storage.typed import typed
-from wire.frame import named_dtype
+from shardline.partition.device import choose_device, gpu_architecture, move
+from shardline.partition.layout import to_torch
+from shardline.partition.program import runnable
+from shardline.partition.runtime import load_program
+from shardline.storage.bundle import TensorSpec
+from shardline.storage.typed import typed
+from shardline.wire.frame import named_dtype
 
 _EXAMPLE_BATCH = 2  # of a package for any batch
 # march="": with the CPU features that are recorded and no others; else the compiler takes all that the builder has

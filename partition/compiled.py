@@ -20,11 +20,11 @@ from typing import Any, NamedTuple
 
 import torch
 
-from partition.archive import unpack_package
-from partition.device import CPU, Module, gpu_architecture
-from partition.program import one_line
-from storage.bundle import Package, Stage
-from wire.errors import BundleError
+from shardline.partition.archive import unpack_package
+from shardline.partition.device import CPU, Module, gpu_architecture
+from shardline.partition.program import one_line
+from shardline.storage.bundle import Package, Stage
+from shardline.wire.errors import BundleError
 
 _MADV_PAGEOUT = 21  # Linux; Python's mmap does not name it
 
@@ -33,7 +33,7 @@ PROGRAMS = ("auto", "portable", "compiled")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """What a package must fit; the fields are those of `storage.bundle.Package`."""
+    """What a package must fit; the fields are those of `shardline.storage.bundle.Package`."""
 
     torch_version: str
     system: str

@@ -20,16 +20,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from partition.compile_one import Job, Made
-from partition.compiled import opened, select, this_machine
-from partition.device import choose_device
-from partition.golden import Golden
-from partition.runtime import LoadedShard
-from partition.tensors import instance_axes
-from partition.threads import available_cpus
-from storage.bundle import SHARD_FILE, TARGETS, Bundle, Package, Stage, stage_folder
-from storage.typed import typed
-from wire.errors import CompileError
+from shardline.partition.compile_one import Job, Made
+from shardline.partition.compiled import opened, select, this_machine
+from shardline.partition.device import choose_device
+from shardline.partition.golden import Golden
+from shardline.partition.runtime import LoadedShard
+from shardline.partition.tensors import instance_axes
+from shardline.partition.threads import available_cpus
+from shardline.storage.bundle import SHARD_FILE, TARGETS, Bundle, Package, Stage, stage_folder
+from shardline.storage.typed import typed
+from shardline.wire.errors import CompileError
 
 FIXED_BATCHES = (1,)
 LEAST_GAIN = 1.1  # times as fast as the package for any batch, where a server holds both; less is not worth the memory
@@ -145,7 +145,7 @@ def _compile(draft: Path, task: _Task, cache: Path) -> Package:
         inputs=task.stage.inputs,
     )
     done = subprocess.run(
-        [sys.executable, "-m", "partition.compile_one"],
+        [sys.executable, "-m", "shardline.partition.compile_one"],
         input=json.dumps(asdict(job)),
         env=_environment(cache),
         capture_output=True,

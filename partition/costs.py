@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from partition.liveness import Liveness
-from partition.memory import edge_bytes, free_before, stage_peak_bytes, stage_weight_bytes
-from partition.profile import Profile
+from shardline.partition.liveness import Liveness
+from shardline.partition.memory import edge_bytes, free_before, stage_peak_bytes, stage_weight_bytes
+from shardline.partition.profile import Profile
 
 _MEBIBYTE = 1024**2
 

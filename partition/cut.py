@@ -19,12 +19,12 @@ from torch.export import Dim, ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.fx import Graph, GraphModule, Node
 
-from partition.capture import MAX_BATCH
-from partition.layout import dim_order, strides_by_batch, to_numpy, to_torch
-from partition.liveness import Liveness, Position, size_at
-from partition.program import node_values, safetensors_dtype
-from storage.bundle import TensorSpec
-from wire.errors import CutError
+from shardline.partition.capture import MAX_BATCH
+from shardline.partition.layout import dim_order, strides_by_batch, to_numpy, to_torch
+from shardline.partition.liveness import Liveness, Position, size_at
+from shardline.partition.program import node_values, safetensors_dtype
+from shardline.storage.bundle import TensorSpec
+from shardline.wire.errors import CutError
 
 _EXAMPLE_BATCH = 2  # torch.export specialises on 0 and 1
 

@@ -15,10 +15,10 @@ from torch.export import ExportedProgram
 from torch.export.passes import move_to_device_pass
 from torch.utils._pytree import tree_leaves
 
-from partition.layout import as_numpy
-from storage.bundle import TensorSpec
-from wire.errors import ModelError
-from wire.frame import Array
+from shardline.partition.layout import as_numpy
+from shardline.storage.bundle import TensorSpec
+from shardline.wire.errors import ModelError
+from shardline.wire.frame import Array
 
 DEVICES = "auto, cpu, cuda, cuda:N or the UUID of a GPU or of a MIG slice"
 CPU = torch.device("cpu")

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from partition.build import BuildOptions, build
-from partition.golden import Golden
-from partition.models import IMAGENET_MEAN, IMAGENET_STD, Model
-from storage.bundle import PictureSpec, stage_folder
-from wire.frame import Frame, encode
+from shardline.partition.build import BuildOptions, build
+from shardline.partition.golden import Golden
+from shardline.partition.models import IMAGENET_MEAN, IMAGENET_STD, Model
+from shardline.storage.bundle import PictureSpec, stage_folder
+from shardline.wire.frame import Frame, encode
 
 ECHOES = (1, 2)  # the stages that do nothing
 _PIXELS = 64  # height and width: one picture is 48 KiB as float32

@@ -5,9 +5,9 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from partition.models import Model
-from partition.program import one_line
-from wire.errors import ModelError
+from shardline.partition.models import Model
+from shardline.partition.program import one_line
+from shardline.wire.errors import ModelError
 
 
 def without_head(model: Model) -> Model:

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from partition.costs import Costs
-from partition.liveness import Liveness
-from partition.plan import Plan, StagePlan, at_edges, best_cuts
-from partition.search import Path, best_path, count_paths
-from partition.segments import (
+from shardline.partition.costs import Costs
+from shardline.partition.liveness import Liveness
+from shardline.partition.plan import Plan, StagePlan, at_edges, best_cuts
+from shardline.partition.search import Path, best_path, count_paths
+from shardline.partition.segments import (
     FRAME_OVERHEAD_BYTES,
     Goal,
     Objective,
@@ -27,7 +27,7 @@ from partition.segments import (
     within_memory,
     within_request,
 )
-from wire.limits import mebibytes
+from shardline.wire.limits import mebibytes
 
 _STEP = 0.9  # of one plan's figure to the next one's: closer ones are not worth a line
 _MOST = 6  # plans of one walk

@@ -9,9 +9,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as safetensors_bytes
 
-from partition.layout import as_numpy, as_torch
-from storage.bundle import GOLDEN_FILE
-from wire.errors import BundleError
+from shardline.partition.layout import as_numpy, as_torch
+from shardline.storage.bundle import GOLDEN_FILE
+from shardline.wire.errors import BundleError
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,22 +13,22 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from partition.build import GoldenPicture
-from partition.device import CPU
-from partition.golden import Golden
-from partition.lookup import embedding_width, index_files, index_of
-from partition.proof import chain_of
-from partition.runtime import load_shard
-from partition.threads import available_cpus
-from storage.bundle import GOLDEN_PICTURE_FILE, GOLDEN_REPLY_FILE, stage_folder
-from storage.bundle_change import changing_bundle
-from storage.bundle_folder import read_bundle
-from tasks.entries import Entries, Kind, Metric
-from tasks.recall import least_effort
-from tasks.registry import task_code, task_reply
-from tasks.request import Request
-from tasks.retrieve import FaissIndex, embeddings, make_index, open_index
-from wire.errors import BundleError
+from shardline.partition.build import GoldenPicture
+from shardline.partition.device import CPU
+from shardline.partition.golden import Golden
+from shardline.partition.lookup import embedding_width, index_files, index_of
+from shardline.partition.proof import chain_of
+from shardline.partition.runtime import load_shard
+from shardline.partition.threads import available_cpus
+from shardline.storage.bundle import GOLDEN_PICTURE_FILE, GOLDEN_REPLY_FILE, stage_folder
+from shardline.storage.bundle_change import changing_bundle
+from shardline.storage.bundle_folder import read_bundle
+from shardline.tasks.entries import Entries, Kind, Metric
+from shardline.tasks.recall import least_effort
+from shardline.tasks.registry import task_code, task_reply
+from shardline.tasks.request import Request
+from shardline.tasks.retrieve import FaissIndex, embeddings, make_index, open_index
+from shardline.wire.errors import BundleError
 
 FLAT_UP_TO = 20_000  # vectors: to look at all of them takes a millisecond or two
 HNSW_UP_TO = 500_000  # each has 256 bytes of links beside its numbers; an ivf index has none, and asks more of a search

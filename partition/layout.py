@@ -11,9 +11,9 @@ from itertools import accumulate, pairwise
 import numpy as np
 import torch
 
-from partition.program import DTYPES
-from storage.bundle import TensorSpec
-from wire.frame import named_dtype
+from shardline.partition.program import DTYPES
+from shardline.storage.bundle import TensorSpec
+from shardline.wire.frame import named_dtype
 
 _DTYPES = {name: dtype for dtype, name in DTYPES.items()}
 

@@ -21,8 +21,8 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from partition.program import DTYPES
-from wire.errors import CutError
+from shardline.partition.program import DTYPES
+from shardline.wire.errors import CutError
 
 _WRAPPER = "model."  # `Pixels.model`: every module path of the user's model begins with it
 

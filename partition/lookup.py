@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from storage.bundle import Bundle, Stage, stage_folder
-from tasks.registry import task_code
-from tasks.request import Index
-from tasks.retrieve import ENTRIES_FILE, INDEX_FILE
-from wire.errors import BundleError
+from shardline.storage.bundle import Bundle, Stage, stage_folder
+from shardline.tasks.registry import task_code
+from shardline.tasks.request import Index
+from shardline.tasks.retrieve import ENTRIES_FILE, INDEX_FILE
+from shardline.wire.errors import BundleError
 
 _FLOATS = frozenset({"F16", "F32", "F64"})
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from partition.threads import available_cpus
+from shardline.partition.threads import available_cpus
 
 
 def describe_machine(device: torch.device) -> dict[str, str | int]:

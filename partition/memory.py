@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch.fx import Node
 from torch.utils._pytree import tree_leaves
 
-from partition.liveness import Liveness, size_at, tensor_bytes
+from shardline.partition.liveness import Liveness, size_at, tensor_bytes
 
 Bytes = NDArray[np.int64]
 

@@ -27,11 +27,11 @@ import torchvision
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from partition.archive import without_examples
-from partition.program import one_line, runnable
-from partition.runtime import load_program
-from storage.bundle import PictureSpec
-from wire.errors import BundleError, ModelError
+from shardline.partition.archive import without_examples
+from shardline.partition.program import one_line, runnable
+from shardline.partition.runtime import load_program
+from shardline.storage.bundle import PictureSpec
+from shardline.wire.errors import BundleError, ModelError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -50,7 +50,7 @@ class Model:
     """A model that takes normalised `float32 [batch, 3, height, width]`, and what the outside must know of it.
 
     `takes_pixels` is True where the model itself takes `uint8` pixels and normalises them (some .pt2 programs). `task`
-    is the name of what is made of its outputs: a key of tasks.registry.TASKS.
+    is the name of what is made of its outputs: a key of shardline.tasks.registry.TASKS.
     """
 
     reference: str

@@ -12,11 +12,11 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from partition import refusal
-from partition.costs import Costs
-from partition.liveness import Liveness, Position
-from partition.search import Matrix, Path, best_by_penalty
-from partition.segments import (
+from shardline.partition import refusal
+from shardline.partition.costs import Costs
+from shardline.partition.liveness import Liveness, Position
+from shardline.partition.search import Matrix, Path, best_by_penalty
+from shardline.partition.segments import (
     FRAME_OVERHEAD_BYTES,
     Goal,
     Objective,
@@ -28,8 +28,8 @@ from partition.segments import (
     model_ms,
     stage_ms,
 )
-from wire.errors import PlanError
-from wire.limits import Limits, mebibytes
+from shardline.wire.errors import PlanError
+from shardline.wire.limits import Limits, mebibytes
 
 _NEXT_TO_NOTHING = 0.03  # of the objective; measured times tremble more, so nothing real is lost
 

@@ -7,18 +7,18 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from partition.cache import Cache
-from partition.capture import capture
-from partition.costs import Costs, HopCost, costs_of
-from partition.device import choose_device
-from partition.liveness import Liveness, analyse, tensor_bytes
-from partition.models import Model
-from partition.plan import Plan, plan, plan_at
-from partition.profile import Profile, profile
-from partition.refusal import check_count, check_pixels
-from partition.segments import Goal, Objective, Place
-from wire.errors import PlanError
-from wire.limits import Limits
+from shardline.partition.cache import Cache
+from shardline.partition.capture import capture
+from shardline.partition.costs import Costs, HopCost, costs_of
+from shardline.partition.device import choose_device
+from shardline.partition.liveness import Liveness, analyse, tensor_bytes
+from shardline.partition.models import Model
+from shardline.partition.plan import Plan, plan, plan_at
+from shardline.partition.profile import Profile, profile
+from shardline.partition.refusal import check_count, check_pixels
+from shardline.partition.segments import Goal, Objective, Place
+from shardline.wire.errors import PlanError
+from shardline.wire.limits import Limits
 
 Progress = Callable[[str], None]
 _T = TypeVar("_T")

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import torch
 
-from partition.capture import Pixels, random_pixels, run_whole
-from partition.models import Model
-from partition.program import one_line
-from wire.errors import ModelError
+from shardline.partition.capture import Pixels, random_pixels, run_whole
+from shardline.partition.models import Model
+from shardline.partition.program import one_line
+from shardline.wire.errors import ModelError
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -19,12 +19,12 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx import Interpreter, Node
 
-from partition.cache import Cache
-from partition.device import move
-from partition.liveness import Liveness, size_at
-from partition.machine import describe_machine
-from partition.program import lifted_arguments, runnable
-from storage.typed import MismatchError, typed
+from shardline.partition.cache import Cache
+from shardline.partition.device import move
+from shardline.partition.liveness import Liveness, size_at
+from shardline.partition.machine import describe_machine
+from shardline.partition.program import lifted_arguments, runnable
+from shardline.storage.typed import MismatchError, typed
 
 _VERSION = 1  # of what is measured and how: raise it when an older profile would mislead
 _ROUNDS = range(3, 10)  # at least and at most

@@ -9,15 +9,15 @@ import torch
 from torch.export import ExportedProgram
 from torch.utils._pytree import tree_leaves
 
-from partition.agreement import Agreement, Outputs
-from partition.compiled import opened, select
-from partition.device import choose_device
-from partition.golden import Golden
-from partition.layout import to_numpy
-from partition.program import runnable
-from partition.runtime import LoadedShard
-from storage.bundle import Stage, TensorSpec, Tolerance, stage_folder
-from wire.errors import CutError
+from shardline.partition.agreement import Agreement, Outputs
+from shardline.partition.compiled import opened, select
+from shardline.partition.device import choose_device
+from shardline.partition.golden import Golden
+from shardline.partition.layout import to_numpy
+from shardline.partition.program import runnable
+from shardline.partition.runtime import LoadedShard
+from shardline.storage.bundle import Stage, TensorSpec, Tolerance, stage_folder
+from shardline.wire.errors import CutError
 
 _PICTURES = 16  # enough for a share of top classes; in bf16 a CPU without such instructions takes a second for each
 _NOISE = 4

@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 
-from partition.costs import Costs
-from partition.liveness import Liveness
-from partition.search import Path, best_path
-from partition.segments import (
+from shardline.partition.costs import Costs
+from shardline.partition.liveness import Liveness
+from shardline.partition.search import Path, best_path
+from shardline.partition.segments import (
     FRAME_OVERHEAD_BYTES,
     Goal,
     Place,
@@ -19,8 +19,8 @@ from partition.segments import (
     within_memory,
     within_request,
 )
-from wire.errors import PlanError
-from wire.limits import Limits, mebibytes
+from shardline.wire.errors import PlanError
+from shardline.wire.limits import Limits, mebibytes
 
 _MEBIBYTE = 1024**2
 _MORE_STAGES = 16  # as far as a remedy is looked for

@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from partition.archive import check_archive, needs_torchvision
-from partition.compiled import Compiled, opened, select
-from partition.device import CPU, Module, lane_to, move
-from partition.golden import Golden
-from partition.layout import along, join
-from partition.program import one_line, runnable
-from partition.tensors import check_tensors, instance_axes, instances, repeats
-from storage.bundle import SHARD_FILE, Bundle, Stage
-from storage.bundle_folder import read_stage
-from tasks.registry import task_code
-from wire.errors import BundleError
+from shardline.partition.archive import check_archive, needs_torchvision
+from shardline.partition.compiled import Compiled, opened, select
+from shardline.partition.device import CPU, Module, lane_to, move
+from shardline.partition.golden import Golden
+from shardline.partition.layout import along, join
+from shardline.partition.program import one_line, runnable
+from shardline.partition.tensors import check_tensors, instance_axes, instances, repeats
+from shardline.storage.bundle import SHARD_FILE, Bundle, Stage
+from shardline.storage.bundle_folder import read_stage
+from shardline.tasks.registry import task_code
+from shardline.wire.errors import BundleError
 
 # Of the largest golden value; another machine rounds otherwise, a wrong shard is far off.
 _GOLDEN_TOLERANCE = {"fp32": 1e-3, "fp16": 1e-2, "bf16": 5e-2}

@@ -9,9 +9,9 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from partition.costs import Costs
-from partition.search import Matrix
-from wire.limits import Limits
+from shardline.partition.costs import Costs
+from shardline.partition.search import Matrix
+from shardline.wire.limits import Limits
 
 # What a frame's header and metadata may add to its tensors.
 FRAME_OVERHEAD_BYTES = 16 * 1024

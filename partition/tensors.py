@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from partition.layout import batch_of
-from storage.bundle import TensorSpec
-from wire.errors import FrameError
-from wire.frame import dtype_name, is_float
+from shardline.partition.layout import batch_of
+from shardline.storage.bundle import TensorSpec
+from shardline.wire.errors import FrameError
+from shardline.wire.frame import dtype_name, is_float
 
 
 def check_tensors(tensors: Mapping[str, np.ndarray], specs: tuple[TensorSpec, ...]) -> None:

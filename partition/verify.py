@@ -14,16 +14,16 @@ import numpy as np
 import torch
 from torch.export import ExportedProgram
 
-from partition.agreement import Agreement, Outputs
-from partition.compiled import select
-from partition.device import CPU
-from partition.layout import to_numpy
-from partition.program import node_values
-from partition.runtime import LoadedShard, load_program, load_shard
-from storage.bundle import WHOLE_FILE, TensorSpec, Tolerance, stage_folder
-from storage.bundle_folder import read_bundle
-from wire.errors import BundleError
-from wire.frame import Frame, decode, encode, is_float
+from shardline.partition.agreement import Agreement, Outputs
+from shardline.partition.compiled import select
+from shardline.partition.device import CPU
+from shardline.partition.layout import to_numpy
+from shardline.partition.program import node_values
+from shardline.partition.runtime import LoadedShard, load_program, load_shard
+from shardline.storage.bundle import WHOLE_FILE, TensorSpec, Tolerance, stage_folder
+from shardline.storage.bundle_folder import read_bundle
+from shardline.wire.errors import BundleError
+from shardline.wire.frame import Frame, decode, encode, is_float
 
 
 @dataclass(slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The one request that counts, answered before KServe's own routes: `POST /v1/models/NAME:predict` with a known length.
 
 KServe's way leads through nine layers of middleware and routing, three timers and two log lines a request: 0.6 ms of
-CPU, and two more copies of the body. Here the body comes as one block (predictors.protocol) and the answer leaves in
+CPU, and two more copies of the body. Here the body comes as one block (predictors/protocol.py) and the answer leaves in
 parts, as the model gave them. The model, its errors and its metrics are the same; everything else, a model that is not
 ready included, is KServe's to answer.
 """
@@ -13,11 +13,11 @@ from kserve.metrics import POST_HIST_TIME, PRE_HIST_TIME, PREDICT_HIST_TIME, get
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from predictors.drain import CLOSE, Drain
-from predictors.model import Answer, BytesModel
-from predictors.protocol import BODY, Body
-from predictors.replies import logged_reply
-from wire.errors import ShardlineError
+from shardline.predictors.drain import CLOSE, Drain
+from shardline.predictors.model import Answer, BytesModel
+from shardline.predictors.protocol import BODY, Body
+from shardline.predictors.replies import logged_reply
+from shardline.wire.errors import ShardlineError
 
 
 class PredictEndpoint:

@@ -5,9 +5,9 @@ import asyncio
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from predictors.replies import error_reply
-from wire.errors import TooLargeError
-from wire.limits import mebibytes
+from shardline.predictors.replies import error_reply
+from shardline.wire.errors import TooLargeError
+from shardline.wire.limits import mebibytes
 
 _DISCARD_FACTOR = 8  # of the limit: how much of a too large body is read away so that its sender hears the answer
 _DISCARD_SECONDS = 10.0

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from kserve import Model
 
-from predictors.replies import JSON_TYPE
-from wire.errors import PredictorError, RequestError, ShardlineError
+from shardline.predictors.replies import JSON_TYPE
+from shardline.wire.errors import PredictorError, RequestError, ShardlineError
 
 FRAME_TYPE = "application/x-shardline-frame"
 

@@ -23,11 +23,11 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from storage.bundle import PictureSpec
-from wire.errors import BundleError, PictureError
-from wire.limits import Limits
-from wire.v1 import PICTURE_FORMATS, picture_format
-from wire.view import View, placed_view
+from shardline.storage.bundle import PictureSpec
+from shardline.wire.errors import BundleError, PictureError
+from shardline.wire.limits import Limits
+from shardline.wire.v1 import PICTURE_FORMATS, picture_format
+from shardline.wire.view import View, placed_view
 
 Size = tuple[int, int]  # width, height, as Pillow has it
 Pixels = NDArray[np.uint8]

@@ -5,7 +5,7 @@ import logging
 
 from starlette.responses import Response
 
-from wire.errors import ShardlineError
+from shardline.wire.errors import ShardlineError
 
 JSON_TYPE = "application/json"
 

@@ -6,7 +6,7 @@ first bytes. Bodies over the hard limit are refused without being kept. Every ex
 KServe does not map makes uvicorn close the connection, and the router's next request on it fails. Nobody unloads the
 model: KServe's server lets whoever reaches its port do so. And the request that counts takes a short way:
 
-    socket ─▶ predictors.protocol ─▶ predictors.endpoint ─▶ the model        uvloop, one event loop
+    socket ─▶ shardline.predictors.protocol ─▶ shardline.predictors.endpoint ─▶ the model        uvloop, one event loop
                                         └▶ KServe's routes: everything else
 """
 
@@ -30,15 +30,15 @@ from kserve.model_server import parser as kserve_parser
 from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.rest.server import RESTServer
 
-from predictors.drain import CloseConnections, Drain
-from predictors.endpoint import PredictEndpoint
-from predictors.limit import BodyLimit
-from predictors.memory import keep_freed_memory
-from predictors.model import BytesModel
-from predictors.protocol import BodyProtocol
-from predictors.replies import logged_reply
-from wire.errors import ForbiddenError, ShardlineError
-from wire.limits import BODY_BYTES
+from shardline.predictors.drain import CloseConnections, Drain
+from shardline.predictors.endpoint import PredictEndpoint
+from shardline.predictors.limit import BodyLimit
+from shardline.predictors.memory import keep_freed_memory
+from shardline.predictors.model import BytesModel
+from shardline.predictors.protocol import BodyProtocol
+from shardline.predictors.replies import logged_reply
+from shardline.wire.errors import ForbiddenError, ShardlineError
+from shardline.wire.limits import BODY_BYTES
 
 _KEEP_ALIVE_SECONDS = 120  # longer than the 90 s that KServe's router keeps idle connections
 _PER_REQUEST_LOGS = ("uvicorn.access", "kserve.trace")

@@ -1,4 +1,4 @@
-"""Serve one shard: `python -m predictors.shard --model_name NAME --model_dir /mnt/models`.
+"""Serve one shard: `python -m shardline.predictors.shard --model_name NAME --model_dir /mnt/models`.
 
 A frame comes in, the shard runs, a frame for the next stage goes out; the last stage answers v1 JSON. Frames that wait
 while the shard is busy run together next, where `--max_batch_size` allows it and the shard can tell them apart.
@@ -17,21 +17,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from partition.compiled import PROGRAMS
-from partition.device import DEVICES, bound_memory, choose_device, is_device, memory_bytes
-from partition.golden import Golden
-from partition.lookup import index_of
-from partition.runtime import LoadedShard, load_shard
-from partition.threads import use_threads
-from predictors.batching import Share
-from predictors.metrics import BATCH_SIZE, DEVICE_MEMORY_BYTES, QUEUE_SECONDS
-from predictors.model import FRAME_TYPE, Answer, BytesModel
-from predictors.server import arguments, run_main, serve
-from predictors.worker import Worker, check_deadline
-from tasks.registry import task_reply
-from tasks.request import Index, Request
-from wire.errors import ForeignFrameError, FrameError
-from wire.frame import Frame, decode, encode_parts, is_frame
+from shardline.partition.compiled import PROGRAMS
+from shardline.partition.device import DEVICES, bound_memory, choose_device, is_device, memory_bytes
+from shardline.partition.golden import Golden
+from shardline.partition.lookup import index_of
+from shardline.partition.runtime import LoadedShard, load_shard
+from shardline.partition.threads import use_threads
+from shardline.predictors.batching import Share
+from shardline.predictors.metrics import BATCH_SIZE, DEVICE_MEMORY_BYTES, QUEUE_SECONDS
+from shardline.predictors.model import FRAME_TYPE, Answer, BytesModel
+from shardline.predictors.server import arguments, run_main, serve
+from shardline.predictors.worker import Worker, check_deadline
+from shardline.tasks.registry import task_reply
+from shardline.tasks.request import Index, Request
+from shardline.wire.errors import ForeignFrameError, FrameError
+from shardline.wire.frame import Frame, decode, encode_parts, is_frame
 
 TIMINGS_PARAMETER = "timings"
 

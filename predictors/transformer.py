@@ -1,4 +1,4 @@
-"""Serve the transformer: `python -m predictors.transformer --model_name NAME --predictor_host HOST …`.
+"""Serve the transformer: `python -m shardline.predictors.transformer --model_name NAME --predictor_host HOST …`.
 
 Pictures come in, in any form that v1 knows; uint8 pixels go on to stage 0 as a frame. As a component of stage 0's
 InferenceService it asks the predictor and gives its answer back untouched; as the graph's first step (`--step`) the
@@ -14,16 +14,16 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from predictors.model import FRAME_TYPE, Answer, BytesModel
-from predictors.picture import fit_pictures
-from predictors.replies import JSON_TYPE
-from predictors.server import arguments, run_main, serve
-from predictors.worker import Worker, call_each, check_deadline, now_ms
-from storage.bundle import PictureSpec
-from wire.errors import DeadlineError, PredictorDownError, PredictorError, RequestError, ShardlineError
-from wire.frame import Frame, encode_parts, is_frame
-from wire.limits import PIXELS, REQUEST_BYTES, Limits
-from wire.v1 import check_instances, parse_request
+from shardline.predictors.model import FRAME_TYPE, Answer, BytesModel
+from shardline.predictors.picture import fit_pictures
+from shardline.predictors.replies import JSON_TYPE
+from shardline.predictors.server import arguments, run_main, serve
+from shardline.predictors.worker import Worker, call_each, check_deadline, now_ms
+from shardline.storage.bundle import PictureSpec
+from shardline.wire.errors import DeadlineError, PredictorDownError, PredictorError, RequestError, ShardlineError
+from shardline.wire.frame import Frame, encode_parts, is_frame
+from shardline.wire.limits import PIXELS, REQUEST_BYTES, Limits
+from shardline.wire.v1 import check_instances, parse_request
 
 # Shorter than the 120 s that a stage keeps idle connections, so that none is used just as it closes.
 _KEEP_ALIVE_SECONDS = 60

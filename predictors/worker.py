@@ -2,7 +2,7 @@
 
 The event loop keeps answering liveness probes while a prediction runs. A full line is refused at once instead of
 letting requests pile up; work whose deadline has passed, or whose client has gone, is dropped before it starts. What
-waits when a thread gets free is handed to it together, as `predictors.batching` decides.
+waits when a thread gets free is handed to it together, as `shardline.predictors.batching` decides.
 """
 
 import asyncio
@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Generic
 
-from predictors.batching import Batcher, Item, Request, Result, Share, outcomes
-from wire.errors import DeadlineError, QueueFullError
+from shardline.predictors.batching import Batcher, Item, Request, Result, Share, outcomes
+from shardline.wire.errors import DeadlineError, QueueFullError
 
 
 class Worker(Generic[Item, Result]):

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from client.cluster import Cluster
-from manifests.lint import check
-from manifests.options import RenderOptions
-from manifests.render import documents
-from releases.golden import Agreement, score_tolerance
-from releases.history import DEPLOYED, Golden, Release, kinds_in, read_history, read_records
-from releases.rollout import Say, clear, roll_out
-from storage.bundle import GOLDEN_PICTURE_FILE, GOLDEN_REPLY_FILE, Bundle
-from wire.errors import ClusterError
+from shardline.client.cluster import Cluster
+from shardline.manifests.lint import check
+from shardline.manifests.options import RenderOptions
+from shardline.manifests.render import documents
+from shardline.releases.golden import Agreement, score_tolerance
+from shardline.releases.history import DEPLOYED, Golden, Release, kinds_in, read_history, read_records
+from shardline.releases.rollout import Say, clear, roll_out
+from shardline.storage.bundle import GOLDEN_PICTURE_FILE, GOLDEN_REPLY_FILE, Bundle
+from shardline.wire.errors import ClusterError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from storage.bundle import Bundle
-from wire.errors import ClusterError
+from shardline.storage.bundle import Bundle
+from shardline.wire.errors import ClusterError
 
 # Another CPU, GPU or number of threads moves scores in their last digits; a wrong shard is far off.
 TOLERANCE = 1e-3

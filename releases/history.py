@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from client.cluster import API_VERSIONS, Cluster
-from manifests.names import Document
-from releases.golden import TOLERANCE
-from wire.errors import ClusterError
+from shardline.client.cluster import API_VERSIONS, Cluster
+from shardline.manifests.names import Document
+from shardline.releases.golden import TOLERANCE
+from shardline.wire.errors import ClusterError
 
 KEPT = 10  # revisions; of older ones, only the last that was deployed
 PENDING, DEPLOYED = "pending", "deployed"

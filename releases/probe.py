@@ -3,13 +3,13 @@
 import json
 from collections.abc import Sequence
 
-from client.cluster import Cluster
-from client.fit import Body
-from client.forward import Forward
-from client.target import Target
-from releases.golden import Agreement, compare
-from releases.history import Golden
-from wire.errors import ClusterError, ShardlineError
+from shardline.client.cluster import Cluster
+from shardline.client.fit import Body
+from shardline.client.forward import Forward
+from shardline.client.target import Target
+from shardline.releases.golden import Agreement, compare
+from shardline.releases.history import Golden
+from shardline.wire.errors import ClusterError, ShardlineError
 
 
 def prove_stages(cluster: Cluster, services: Sequence[str], namespace: str, golden: Golden) -> Agreement:

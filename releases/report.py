@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from client.cluster import Cluster
-from client.graphs import MANAGED, find_chain, services_of
-from client.readiness import chain_state, stages_of
-from client.states import ChainState
-from manifests.names import Document
-from releases.history import DEPLOYED, Release, read_history, read_names
+from shardline.client.cluster import Cluster
+from shardline.client.graphs import MANAGED, find_chain, services_of
+from shardline.client.readiness import chain_state, stages_of
+from shardline.client.states import ChainState
+from shardline.manifests.names import Document
+from shardline.releases.history import DEPLOYED, Release, read_history, read_names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from client.cluster import Cluster
-from client.diagnosis import is_ready, pods_problem
-from client.graphs import GRAPH_LABEL, services_of
-from client.readiness import stages_of
-from manifests.names import MANAGED_BY, PART_OF, Document
-from releases.golden import Agreement
-from releases.history import (
+from shardline.client.cluster import Cluster
+from shardline.client.diagnosis import is_ready, pods_problem
+from shardline.client.graphs import GRAPH_LABEL, services_of
+from shardline.client.readiness import stages_of
+from shardline.manifests.names import MANAGED_BY, PART_OF, Document
+from shardline.releases.golden import Agreement
+from shardline.releases.history import (
     DEPLOYED,
     Kind,
     Release,
@@ -33,9 +33,9 @@ from releases.history import (
     read_records,
     record,
 )
-from releases.probe import prove_graph, prove_stages
-from releases.waiting import wait_until
-from wire.errors import ClusterError
+from shardline.releases.probe import prove_graph, prove_stages
+from shardline.releases.waiting import wait_until
+from shardline.wire.errors import ClusterError
 
 Say = Callable[[str], None]
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from wire.errors import ClusterDownError, ClusterError
+from shardline.wire.errors import ClusterDownError, ClusterError
 
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 5.0

@@ -30,7 +30,7 @@ from shardline.commands import (
     verify,
 )
 from shardline.console import err
-from wire.errors import ShardlineError
+from shardline.wire.errors import ShardlineError
 
 app = typer.Typer(
     help="Cut a PyTorch vision model into shards and serve each as its own KServe InferenceService.",

@@ -13,13 +13,13 @@ from typing import Annotated, Any
 
 import typer
 
-from manifests.access import Access
-from manifests.ingress import Way
-from manifests.network import Network
-from manifests.options import IMAGE, TRANSFORMER_IMAGE, RenderOptions
-from manifests.placement import GPU, Placement, parse_node_selector, parse_toleration
-from manifests.quantities import parse_overrides
-from manifests.scaling import Scaling
+from shardline.manifests.access import Access
+from shardline.manifests.ingress import Way
+from shardline.manifests.network import Network
+from shardline.manifests.options import IMAGE, TRANSFORMER_IMAGE, RenderOptions
+from shardline.manifests.placement import GPU, Placement, parse_node_selector, parse_toleration
+from shardline.manifests.quantities import parse_overrides
+from shardline.manifests.scaling import Scaling
 
 PODS, SCALING, ACCESS, NETWORK = "Pods", "Scaling", "Access to the bucket", "Network"
 PART = "for each container, or PART=QUANTITY for stages, transformer or router"

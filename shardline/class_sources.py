@@ -6,9 +6,9 @@ from pathlib import Path
 
 from shardline.evaluation_doors import ServedChain
 from shardline.evaluation_sources import is_bundle, is_program, open_bundle, open_chain, open_loaded, open_program
-from training.evaluation.classifier.sources import ALL_CLASSES, Scorer, Seen, Source, read_prediction
-from training.evaluation.sources import Program
-from wire.errors import ModelError
+from shardline.training.evaluation.classifier.sources import ALL_CLASSES, Scorer, Seen, Source, read_prediction
+from shardline.training.evaluation.sources import Program
+from shardline.wire.errors import ModelError
 
 TASK = "classify"
 TRAINED = ".json"  # what `shardline train classifier` writes beside the weights

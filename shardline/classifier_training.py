@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from predictors.picture import open_picture, to_pixels
 from shardline.console import err, say
+from shardline.predictors.picture import open_picture, to_pixels
+from shardline.training.classifier.digits import NAME as DIGITS
+from shardline.training.classifier.digits import write_digits
+from shardline.training.folder import TEST, Labelled, has_split, learnt_and_held_out, read_split
 from shardline.training_run import Using, facts_of, run_course
-from training.classifier.digits import NAME as DIGITS
-from training.classifier.digits import write_digits
-from training.folder import TEST, Labelled, has_split, learnt_and_held_out, read_split
-from wire.errors import ModelError, PictureError
-from wire.limits import Limits
+from shardline.wire.errors import ModelError, PictureError
+from shardline.wire.limits import Limits
 
 if TYPE_CHECKING:
-    from partition.models import Model
-    from storage.bundle import PictureSpec
-    from training.classifier.course import Shown
-    from training.fit import Outcome, Run
+    from shardline.partition.models import Model
+    from shardline.storage.bundle import PictureSpec
+    from shardline.training.classifier.course import Shown
+    from shardline.training.fit import Outcome, Run
 
 NAME = "classifier"
 _SMALL = "small"
@@ -59,14 +59,14 @@ def train_classifier(folder: Path, recipe: dict[str, Any], using: Using, *, resu
     """Train; -> the JSON that describes the weights.
 
     Raises:
-        ModelError: an option, the pictures or the model; or as `training.fit.fit`.
+        ModelError: an option, the pictures or the model; or as `shardline.training.fit.fit`.
     """
     say("loading torch")
-    from training.classifier.begin import begin_lots
-    from training.classifier.course import ClassifierCourse, Recipe
-    from training.classifier.served import description
-    from training.fit import Settings
-    from training.weights import write_weights
+    from shardline.training.classifier.begin import begin_lots
+    from shardline.training.classifier.course import ClassifierCourse, Recipe
+    from shardline.training.classifier.served import description
+    from shardline.training.fit import Settings
+    from shardline.training.weights import write_weights
 
     chosen = Recipe(**{each.name: recipe[each.name] for each in fields(Recipe)})
     data = write_digits(folder / DIGITS) if recipe["data"] == DIGITS else Path(recipe["data"])
@@ -105,8 +105,8 @@ def _of_these_pictures(recipe: dict[str, Any], digest: str, data: Path) -> dict[
 
 def _first(recipe: dict[str, Any], classes: int, *, resume: bool) -> "Model":
     """The model as the training begins with it; resumed, it gets the checkpoint's weights in any case."""
-    from training.classifier.begin import begin_with, first_model, weights_of
-    from training.classifier.served import OWN
+    from shardline.training.classifier.begin import begin_with, first_model, weights_of
+    from shardline.training.classifier.served import OWN
 
     name = recipe["model"]
     named = OWN if name == _SMALL else f"torchvision:{name}"
@@ -132,7 +132,7 @@ def _some(pictures: Labelled) -> Labelled:
 
 def _shown(pictures: Labelled, spec: "PictureSpec") -> "Iterator[Shown]":
     """The pictures as they are when they are served, batch by batch."""
-    from training.classifier.course import Shown
+    from shardline.training.classifier.course import Shown
 
     for start in range(0, len(pictures.files), _AT_ONCE):
         files = pictures.files[start : start + _AT_ONCE]
@@ -151,7 +151,7 @@ def _pixels(file: Path, spec: "PictureSpec") -> "np.ndarray":
 
 def _tested(outcome: "Outcome", run: "Run", model: "Model", data: Path, labels: tuple[str, ...]) -> dict[str, Any]:
     """How good the weights are, rounded as they will be written, on the pictures for testing, if there are any."""
-    from training.classifier.course import as_written, measured
+    from shardline.training.classifier.course import as_written, measured
 
     if not has_split(data, TEST):
         return {}

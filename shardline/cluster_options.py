@@ -8,7 +8,7 @@ import typer
 from shardline.console import err
 
 if TYPE_CHECKING:
-    from client.cluster import Cluster
+    from shardline.client.cluster import Cluster
 
 PANEL = "Cluster"
 
@@ -31,7 +31,7 @@ def join(kubeconfig: Path | None, context: str | None, namespace: str | None) ->
     Raises:
         ClusterError: no usable kubeconfig, or no such context.
     """
-    from client.cluster import connect
+    from shardline.client.cluster import connect
 
     cluster = connect(kubeconfig, context)
     return cluster, namespace or cluster.namespace

@@ -21,7 +21,7 @@ from gcp_storage_emulator.handlers.buckets import create_bucket
 from gcp_storage_emulator.server import RequestHandler, Router
 from gcp_storage_emulator.storage import Storage
 
-from wire.errors import StorageError
+from shardline.wire.errors import StorageError
 
 IDLE_S = 60.0  # a connection that says nothing for so long is closed
 

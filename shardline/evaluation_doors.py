@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from client.fit import fit_body
-from client.target import Target
+from shardline.client.fit import fit_body
+from shardline.client.target import Target
 from shardline.console import say
-from wire.errors import PredictorError
-from wire.limits import REQUEST_BYTES
+from shardline.wire.errors import PredictorError
+from shardline.wire.limits import REQUEST_BYTES
 
 SourceT_co = TypeVar("SourceT_co", covariant=True)
 SourceT = TypeVar("SourceT")
@@ -36,7 +36,7 @@ def open_sources(
         ShardlineError: as the doors.
     """
     if url is None or against:
-        from partition.threads import use_threads
+        from shardline.partition.threads import use_threads
 
         use_threads(threads)
     if url is None:

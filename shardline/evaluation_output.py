@@ -12,11 +12,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table as RichTable
 
 from shardline.console import err, out
-from wire.errors import ModelError
+from shardline.wire.errors import ModelError
 
 if TYPE_CHECKING:
-    from training.evaluation.page import Page
-    from training.evaluation.tables import Table
+    from shardline.training.evaluation.page import Page
+    from shardline.training.evaluation.tables import Table
 
 REPORT, PAGE = "report.json", "report.html"
 
@@ -84,8 +84,8 @@ def _rich(table: "Table") -> RichTable:
 
 
 def _write(document: Mapping[str, Any], page: "Page", folder: Path) -> None:
-    from training.evaluation.page import write_page
-    from training.evaluation.plots import draw_all
+    from shardline.training.evaluation.page import write_page
+    from shardline.training.evaluation.plots import draw_all
 
     try:
         (folder / REPORT).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from shardline.evaluation_output import bar
 
 if TYPE_CHECKING:
-    from training.evaluation.classifier.evaluate import Report
-    from training.evaluation.classifier.sample import Samples
-    from training.evaluation.classifier.sources import Source
-    from training.evaluation.page import Page
+    from shardline.training.evaluation.classifier.evaluate import Report
+    from shardline.training.evaluation.classifier.sample import Samples
+    from shardline.training.evaluation.classifier.sources import Source
+    from shardline.training.evaluation.page import Page
 
 LIBRARIES = ("jinja2", "matplotlib", "scipy", "sklearn")
 
@@ -22,10 +22,10 @@ def open_pictures(data: str, count: int | None) -> "Iterator[Samples]":
     """The pictures of a folder, or scikit-learn's digits, in a folder of their own until the end of the block.
 
     Raises:
-        ModelError: as training.evaluation.classifier.sample.read_pictures.
+        ModelError: as shardline.training.evaluation.classifier.sample.read_pictures.
     """
-    from training.classifier.digits import NAME, write_digits
-    from training.evaluation.classifier.sample import read_pictures
+    from shardline.training.classifier.digits import NAME, write_digits
+    from shardline.training.evaluation.classifier.sample import read_pictures
 
     if data != NAME:
         yield read_pictures(Path(data), count)
@@ -38,12 +38,12 @@ def show_pictures(pictures: "Samples", data: str, sources: "Sequence[Source]", m
     """What the sources make of the pictures, under a bar, and the page about it.
 
     Raises:
-        ShardlineError: as training.evaluation.classifier.evaluate.evaluate.
+        ShardlineError: as shardline.training.evaluation.classifier.evaluate.evaluate.
     """
-    from training.evaluation.classifier.evaluate import evaluate
-    from training.evaluation.classifier.plots import drawings
-    from training.evaluation.classifier.tables import tables
-    from training.evaluation.page import Page
+    from shardline.training.evaluation.classifier.evaluate import evaluate
+    from shardline.training.evaluation.classifier.plots import drawings
+    from shardline.training.evaluation.classifier.tables import tables
+    from shardline.training.evaluation.page import Page
 
     with bar(len(pictures)) as on_picture:
         report, worst = evaluate(pictures, sources, mistakes, on_picture)

@@ -3,16 +3,16 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from predictors.picture import fit_picture
-from storage.bundle import BUNDLE_FILE, WHOLE_FILE, Bundle, PictureSpec
-from storage.bundle_folder import read_bundle
-from training.evaluation.sources import Fit, Pixels, Program, Run
-from wire.errors import BundleError
-from wire.limits import Limits
-from wire.view import View
+from shardline.predictors.picture import fit_picture
+from shardline.storage.bundle import BUNDLE_FILE, WHOLE_FILE, Bundle, PictureSpec
+from shardline.storage.bundle_folder import read_bundle
+from shardline.training.evaluation.sources import Fit, Pixels, Program, Run
+from shardline.wire.errors import BundleError
+from shardline.wire.limits import Limits
+from shardline.wire.view import View
 
 if TYPE_CHECKING:
-    from partition.models import Model
+    from shardline.partition.models import Model
 
 PROGRAM = ".pt2"
 
@@ -39,13 +39,13 @@ def open_chain(folder: Path, task: str, program: str) -> Program:
 
     Args:
         task: that the bundle must be for.
-        program: as of partition.runtime.load_shard.
+        program: as of shardline.partition.runtime.load_shard.
 
     Raises:
         BundleError: naming what is missing or altered, or is for another task, or has no compiled program for this
             machine.
     """
-    from partition.verify import load_shards, run_shards
+    from shardline.partition.verify import load_shards, run_shards
 
     bundle = bundle_for(folder, task)
     shards = load_shards(folder, program)
@@ -61,24 +61,24 @@ def open_program(path: Path, task: str) -> Program:
     """
     if is_bundle(path.parent):
         return _open_whole(path.parent, task)
-    from partition.models import load_model
     from shardline.models import for_task
+    from shardline.partition.models import load_model
 
     return open_loaded(path.name, for_task(load_model(str(path)), task))
 
 
 def open_loaded(name: str, model: "Model") -> Program:
-    from partition.capture import whole_module
-    from training.evaluation.programs import run_module
+    from shardline.partition.capture import whole_module
+    from shardline.training.evaluation.programs import run_module
 
     run = run_module(whole_module(model))
     return Program(name=name, fit=_fit(model.picture, Limits()), run=run, labels=tuple(model.labels))
 
 
 def _open_whole(folder: Path, task: str) -> Program:
-    from partition.program import runnable
-    from partition.runtime import load_program
-    from training.evaluation.programs import run_module
+    from shardline.partition.program import runnable
+    from shardline.partition.runtime import load_program
+    from shardline.training.evaluation.programs import run_module
 
     bundle = bundle_for(folder, task)
     run = run_module(runnable(load_program(folder / WHOLE_FILE)))

@@ -20,10 +20,10 @@ from pathlib import Path
 
 import numpy as np
 
-from partition.cache import Cache
-from partition.costs import HopCost
-from wire.errors import ShardlineError
-from wire.frame import decode
+from shardline.partition.cache import Cache
+from shardline.partition.costs import HopCost
+from shardline.wire.errors import ShardlineError
+from shardline.wire.frame import decode
 
 _HOST = "127.0.0.1"
 _INSTANCES = (1, 20, 40, 64)  # of 48 KiB
@@ -67,7 +67,7 @@ def hop_cost(
 
 def cache_name() -> str:
     """Under which a measured hop is kept: one for each kind of machine."""
-    from partition.machine import processor
+    from shardline.partition.machine import processor
 
     return f"hops/{_VERSION}-{os.cpu_count()}-{''.join(c if c.isalnum() else '-' for c in processor())}"
 
@@ -78,9 +78,9 @@ def measure_hop(deadline_s: float = _DEADLINE_S) -> HopCost:
     Raises:
         HopError: the servers did not come up, or did not answer.
     """
-    from partition.echo import ECHOES, MAX_INSTANCES, build_echo, echo_frame
-    from storage.bundle import stage_folder
-    from storage.bundle_folder import read_bundle
+    from shardline.partition.echo import ECHOES, MAX_INSTANCES, build_echo, echo_frame
+    from shardline.storage.bundle import stage_folder
+    from shardline.storage.bundle_folder import read_bundle
 
     with tempfile.TemporaryDirectory(prefix="shardline-hop-") as folder, ExitStack() as stack:
         bundle = Path(folder) / "echo"
@@ -135,13 +135,13 @@ def _ask_ms(connection: HTTPConnection, body: bytes) -> float:
 
 def _shard(folder: Path, port: int, max_batch: int) -> list[str]:
     arguments = [f"--model_dir={folder}", f"--http_port={port}", f"--max_batch_size={max_batch}", "--device=cpu"]
-    return ["predictors.shard", "--model_name=echo", "--enable_grpc=false", *arguments]
+    return ["shardline.predictors.shard", "--model_name=echo", "--enable_grpc=false", *arguments]
 
 
 def _router(steps: Sequence[str], port: int) -> list[str]:
     targets = [{"serviceUrl": step} | ({"data": "$response"} if index else {}) for index, step in enumerate(steps)]
     graph = {"nodes": {"root": {"routerType": "Sequence", "steps": targets}}}
-    return ["manifests.router", "--graph-json", json.dumps(graph), f"--port={port}", "--drain-seconds=0"]
+    return ["shardline.manifests.router", "--graph-json", json.dumps(graph), f"--port={port}", "--drain-seconds=0"]
 
 
 @contextmanager

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from predictors.picture import to_pixels
+from shardline.predictors.picture import to_pixels
 from shardline.samples import picture_files
-from storage.bundle import PictureSpec
-from training.embedding.mnist import as_pixels, digit_name, is_mnist, read_digits
-from wire.errors import ModelError, PictureError
-from wire.limits import Limits
+from shardline.storage.bundle import PictureSpec
+from shardline.training.embedding.mnist import as_pixels, digit_name, is_mnist, read_digits
+from shardline.wire.errors import ModelError, PictureError
+from shardline.wire.limits import Limits
 
 if TYPE_CHECKING:
-    from partition.indexing import Pictures
+    from shardline.partition.indexing import Pictures
 
 Split = Literal["train", "test"]
 
@@ -49,7 +49,7 @@ class IndexSource:
         return self._of_digits() if self._digits else self._of_files()
 
     def _of_digits(self) -> "Iterator[Pictures]":
-        from partition.indexing import Pictures
+        from shardline.partition.indexing import Pictures
 
         assert self._digits is not None
         side = self._digits.pictures.shape[1:]
@@ -67,7 +67,7 @@ class IndexSource:
             )
 
     def _of_files(self) -> "Iterator[Pictures]":
-        from partition.indexing import BATCH, Pictures
+        from shardline.partition.indexing import BATCH, Pictures
 
         waiting = iter(self._files)
         while files := list(islice(waiting, BATCH)):

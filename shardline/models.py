@@ -5,21 +5,21 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from partition.models import Model, load_model
-from storage.bundle import PictureSpec
-from tasks.plate_text import CLASSES
-from tasks.registry import task_code
-from training.classifier.served import load_trained
-from wire.errors import ModelError
+from shardline.partition.models import Model, load_model
+from shardline.storage.bundle import PictureSpec
+from shardline.tasks.plate_text import CLASSES
+from shardline.tasks.registry import task_code
+from shardline.training.classifier.served import load_trained
+from shardline.wire.errors import ModelError
 
-_PLATES_FACTORY = "training.detector.model:PlateDetector"
-_EMBEDDING_FACTORY = "training.embedding.model:EmbeddingNet"
+_PLATES_FACTORY = "shardline.training.detector.model:PlateDetector"
+_EMBEDDING_FACTORY = "shardline.training.embedding.model:EmbeddingNet"
 _PLATES_PX = 512  # what it is trained with: a larger input, untrained for, makes things worse
 _PLATES_STRIDE = 128
 
 
 def load_by_name(reference: str, weights: str | None, size: int | None, task: str | None = None) -> Model:
-    """As `partition.models.load_model`, with the short names, and for the task that is asked for.
+    """As `shardline.partition.models.load_model`, with the short names, and for the task that is asked for.
 
     Args:
         task: "classify", "plates" or "retrieve"; None: the model's own.
@@ -83,7 +83,7 @@ def _plates(weights: str | None, size: int | None) -> Model:
 
 def _embedding(weights: str | None, size: int | None) -> Model:
     """The small network that gives like digits like vectors (training/embedding); none ships trained."""
-    from training.embedding.model import MEAN, SIDE, STD
+    from shardline.training.embedding.model import MEAN, SIDE, STD
 
     if weights is None:
         raise ModelError("embedding: no trained weights ship: give --weights, from `shardline train embedding`")

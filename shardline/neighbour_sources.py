@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from client.neighbours import Retrieved, read_neighbours, retrieval_parameters
+from shardline.client.neighbours import Retrieved, read_neighbours, retrieval_parameters
 from shardline.evaluation_doors import ServedChain
 from shardline.evaluation_sources import bundle_for, is_bundle, open_bundle, open_chain
-from storage.bundle import stage_folder
-from tasks.request import Index, Request
-from tasks.retrieve import embeddings, reply
-from training.evaluation.classifier.neighbours import NeighbourSource, Recall, read_votes
-from training.evaluation.classifier.sources import Seen
-from training.evaluation.difference import Outputs
-from training.evaluation.share import Share
-from training.evaluation.sources import Program
-from wire.errors import ModelError
+from shardline.storage.bundle import stage_folder
+from shardline.tasks.request import Index, Request
+from shardline.tasks.retrieve import embeddings, reply
+from shardline.training.evaluation.classifier.neighbours import NeighbourSource, Recall, read_votes
+from shardline.training.evaluation.classifier.sources import Seen
+from shardline.training.evaluation.difference import Outputs
+from shardline.training.evaluation.share import Share
+from shardline.training.evaluation.sources import Program
+from shardline.wire.errors import ModelError
 
 TASK = "retrieve"
 _MOST_NAMED = 10
@@ -72,7 +72,7 @@ class RetrievalDoors:
         return self._retriever(open_chain(bundle, TASK, self.program), index)
 
     def _index(self, folder: Path) -> Index:
-        from partition.lookup import index_of
+        from shardline.partition.lookup import index_of
 
         bundle = bundle_for(folder, TASK)
         last = bundle.stages[-1]

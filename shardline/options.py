@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from shardline.console import say
-from wire.errors import ModelError
-from wire.limits import REQUEST_BYTES, Limits
+from shardline.wire.errors import ModelError
+from shardline.wire.limits import REQUEST_BYTES, Limits
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from partition.models import Model
+    from shardline.partition.models import Model
 
 ModelArgument = Annotated[
     str,
@@ -87,9 +87,9 @@ def load_with_pixels(
     embed: bool = False,
 ) -> "tuple[Model, np.ndarray]":
     """The model and real pictures for it, `uint8 [n, 3, height, width]`; random weights are calibrated on them."""
-    from partition.calibrate import calibrate
-    from partition.embedding import without_head
     from shardline.models import load_by_name
+    from shardline.partition.calibrate import calibrate
+    from shardline.partition.embedding import without_head
     from shardline.samples import calibration_pixels, picture_files, task_samples
 
     say(f"loading {reference}")
@@ -126,7 +126,7 @@ def planning_options(
     hop: str | None,
     fresh: bool,
 ) -> dict[str, Any]:
-    """The fields of `partition.planning.PlanOptions`.
+    """The fields of `shardline.partition.planning.PlanOptions`.
 
     Raises:
         ModelError: an option's value is none of its kind.
@@ -144,9 +144,9 @@ def planning_options(
     }
     given = None if hop is None else parse_hop(hop)
 
-    from partition.cache import Cache, user_folder
-    from partition.segments import Objective
     from shardline.hops import hop_cost
+    from shardline.partition.cache import Cache, user_folder
+    from shardline.partition.segments import Objective
 
     cache = Cache(user_folder(), say)
     hops = {"hop": lambda: hop_cost(given, cache, say, fresh=fresh), "cache": cache}

@@ -7,10 +7,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wire.errors import PlanError
+from shardline.wire.errors import PlanError
 
 if TYPE_CHECKING:
-    from partition.planning import Planned
+    from shardline.partition.planning import Planned
 
 _SUFFIXES = (".png", ".svg", ".pdf")
 _COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")  # Paul Tol's, told apart by everybody

@@ -5,10 +5,10 @@ import io
 from PIL import Image
 
 from shardline.samples import sample_files
-from training.plates.backgrounds import Backgrounds
-from training.plates.fonts import families
-from training.plates.scene import Scene
-from training.plates.stream import Plates
+from shardline.training.plates.backgrounds import Backgrounds
+from shardline.training.plates.fonts import families
+from shardline.training.plates.scene import Scene
+from shardline.training.plates.stream import Plates
 
 _COUNT = 12
 _SEED = 6

@@ -4,18 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from client.look import Look
-from client.parts import find_plates_in
-from client.plates import Plate, read_plates
-from client.upright import upright_size
-from predictors.picture import fit_picture
+from shardline.client.look import Look
+from shardline.client.parts import find_plates_in
+from shardline.client.plates import Plate, read_plates
+from shardline.client.upright import upright_size
 from shardline.evaluation_doors import ServedChain
 from shardline.evaluation_sources import is_bundle, is_program, open_bundle, open_chain, open_loaded, open_program
-from storage.bundle import PictureSpec
-from training.evaluation.plates.sources import Reader, Seen, Source
-from training.evaluation.sources import Program
-from wire.errors import ModelError, PictureError
-from wire.limits import Limits
+from shardline.predictors.picture import fit_picture
+from shardline.storage.bundle import PictureSpec
+from shardline.training.evaluation.plates.sources import Reader, Seen, Source
+from shardline.training.evaluation.sources import Program
+from shardline.wire.errors import ModelError, PictureError
+from shardline.wire.limits import Limits
 
 TASK = "plates"
 WEIGHTS, CHECKPOINT = ".safetensors", ".pt"
@@ -68,7 +68,7 @@ class PlateDoors:
 def _open_weights(path: Path, size: int) -> Program:
     """Weights, which a checkpoint of a training holds too: the averaged ones."""
     from shardline.models import load_by_name
-    from training.evaluation.plates.checkpoint import from_checkpoint
+    from shardline.training.evaluation.plates.checkpoint import from_checkpoint
 
     if path.suffix == CHECKPOINT:
         model = replace(load_by_name("plates", "random:0", size), module=from_checkpoint(path))

@@ -28,7 +28,7 @@ def byte_bar(label: str, moved: str) -> Iterator["ByteBar"]:
 
 
 class ByteBar:
-    """A storage.store.Progress."""
+    """A shardline.storage.store.Progress."""
 
     def __init__(self, bar: Progress, task: TaskID) -> None:
         self._bar, self._task = bar, task

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from predictors.picture import fit_picture, to_pixels
 from shardline.console import say
-from storage.bundle import PictureSpec
-from training.folder import PICTURE_SUFFIXES
-from wire.errors import ModelError
-from wire.limits import Limits
+from shardline.predictors.picture import fit_picture, to_pixels
+from shardline.storage.bundle import PictureSpec
+from shardline.training.folder import PICTURE_SUFFIXES
+from shardline.wire.errors import ModelError
+from shardline.wire.limits import Limits
 
 if TYPE_CHECKING:
-    from partition.build import GoldenPicture
+    from shardline.partition.build import GoldenPicture
 
 # Photographs in scikit-image's own wheel; its other pictures are downloaded.
 _SHIPPED = (
@@ -100,7 +100,7 @@ def calibration_pixels(pictures: Sequence[bytes], spec: PictureSpec) -> np.ndarr
 
 def golden_picture(pixels: np.ndarray, spec: PictureSpec) -> "GoldenPicture":
     """One picture's pixels, `uint8 [3, height, width]`, as a small file, and what a transformer makes of that file."""
-    from partition.build import GoldenPicture
+    from shardline.partition.build import GoldenPicture
 
     with io.BytesIO() as buffer:
         Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0))).save(buffer, "PNG")

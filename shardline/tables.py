@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from storage.bundle import Bundle
-from wire.limits import mebibytes
+from shardline.storage.bundle import Bundle
+from shardline.wire.limits import mebibytes
 
 if TYPE_CHECKING:
-    from partition.explain import Explanation, Weighed
-    from partition.plan import Plan
-    from partition.planning import Planned
+    from shardline.partition.explain import Explanation, Weighed
+    from shardline.partition.plan import Plan
+    from shardline.partition.planning import Planned
 
 
 def plan_dict(planned: "Planned", explanation: "Explanation") -> dict[str, Any]:

@@ -14,7 +14,7 @@ _SMOOTHED = 0.9  # of the loss shown, what each new one leaves
 
 
 class TrainingBar:
-    """A training.fit.Watch, on stderr."""
+    """A shardline.training.fit.Watch, on stderr."""
 
     def __init__(self, pictures: int) -> None:
         columns = (

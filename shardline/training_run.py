@@ -11,10 +11,10 @@ import typer
 
 from shardline.console import err, say
 from shardline.training_bar import TrainingBar
-from wire.errors import ModelError
+from shardline.wire.errors import ModelError
 
 if TYPE_CHECKING:
-    from training.fit import Course, Outcome, Run, Settings
+    from shardline.training.fit import Course, Outcome, Run, Settings
 
 OutOption = Annotated[Path, typer.Option("--out", help="the training's folder: checkpoints, then the weights")]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="go on from the folder's last checkpoint")]
@@ -53,7 +53,7 @@ def recipe_of(context: typer.Context, folder: Path, asked: Mapping[str, Any], *,
     if not resume:
         return dict(asked)
     say("loading torch")
-    from training.checkpoint import LAST, load
+    from shardline.training.checkpoint import LAST, load
 
     recipe = load(folder / LAST).recipe
     typed = [name for name in asked if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"]
@@ -71,13 +71,13 @@ def run_course(
     """Train with a bar; stopped, say how to go on: `shardline train NAME --out FOLDER --resume`.
 
     Raises:
-        ModelError: as `training.fit.fit`.
+        ModelError: as `shardline.training.fit.fit`.
     """
-    from partition.threads import available_cpus, use_threads
-    from training.curves import Curves
-    from training.fit import Run, fit
-    from training.hardware import pick_device
-    from training.stop import Stopped
+    from shardline.partition.threads import available_cpus, use_threads
+    from shardline.training.curves import Curves
+    from shardline.training.fit import Run, fit
+    from shardline.training.hardware import pick_device
+    from shardline.training.stop import Stopped
 
     device = pick_device(using.device)
     use_threads(using.threads)
@@ -105,8 +105,8 @@ def run_course(
 
 def facts_of(name: str, recipe: Mapping[str, Any], outcome: "Outcome", run: "Run") -> dict[str, Any]:
     """How the weights came about."""
-    from partition.threads import available_cpus
-    from training.hardware import is_mixed
+    from shardline.partition.threads import available_cpus
+    from shardline.training.hardware import is_mixed
 
     return {
         "command": " ".join((f"shardline train {name} --out {shlex.quote(str(run.folder))}", *_typed(recipe))),

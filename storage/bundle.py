@@ -27,10 +27,10 @@ from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any
 
-from storage.store import is_inside
-from storage.typed import MismatchError, typed
-from wire.errors import BundleError
-from wire.limits import Limits
+from shardline.storage.store import is_inside
+from shardline.storage.typed import MismatchError, typed
+from shardline.wire.errors import BundleError
+from shardline.wire.limits import Limits
 
 SCHEMA_VERSION = 2
 READABLE_VERSIONS = (1, 2)  # 1 knew no compiled packages and no tolerances

@@ -9,9 +9,9 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from storage.bundle import Bundle
-from storage.bundle_folder import read_bundle, writing_bundle
-from wire.errors import BundleError
+from shardline.storage.bundle import Bundle
+from shardline.storage.bundle_folder import read_bundle, writing_bundle
+from shardline.wire.errors import BundleError
 
 
 @contextmanager

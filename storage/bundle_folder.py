@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from storage.bundle import (
+from shardline.storage.bundle import (
     BUNDLE_FILE,
     BUNDLE_JSON_BYTES,
     SHARD_FILE,
@@ -26,7 +26,7 @@ from storage.bundle import (
     parse_bundle,
     stage_folder,
 )
-from wire.errors import BundleError
+from shardline.wire.errors import BundleError
 
 
 def file_digest(path: Path) -> FileDigest:

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from storage.store import SILENT, Entry, Progress, as_storage_error, checked_name
-from wire.errors import StorageError
+from shardline.storage.store import SILENT, Entry, Progress, as_storage_error, checked_name
+from shardline.wire.errors import StorageError
 
 _DRAFT = ".writing."  # the folder beside a file in which it is written
 

@@ -19,11 +19,11 @@ from google.api_core.exceptions import ClientError, NotFound
 from google.cloud import storage
 from google.cloud.storage.retry import DEFAULT_RETRY
 
-from storage.gcs_errors import as_gcs_error
-from storage.resumable import CHUNK_BYTES, TIMEOUT_S, LostSessionError, send_file
-from storage.sessions import Slot, session_slot
-from storage.store import SILENT, Access, Entry, Progress, as_storage_error, checked_name, is_inside
-from wire.errors import StorageError
+from shardline.storage.gcs_errors import as_gcs_error
+from shardline.storage.resumable import CHUNK_BYTES, TIMEOUT_S, LostSessionError, send_file
+from shardline.storage.sessions import Slot, session_slot
+from shardline.storage.store import SILENT, Access, Entry, Progress, as_storage_error, checked_name, is_inside
+from shardline.wire.errors import StorageError
 
 _URI = re.compile(r"gs://(?P<bucket>[a-z0-9][-a-z0-9_.]{1,220}[a-z0-9])(?:/(?P<prefix>[^?#*\[\]]+))?")
 _SCOPES = ["https://www.googleapis.com/auth/devstorage.read_write"]

@@ -8,7 +8,7 @@ from google.api_core import exceptions as api
 from google.auth import exceptions as auth
 from google.resumable_media import DataCorruption
 
-from wire.errors import StorageError
+from shardline.wire.errors import StorageError
 
 NO_CREDENTIALS = (
     "no Google credentials were found: run 'gcloud auth application-default login', give --key-file or set "

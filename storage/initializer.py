@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from storage.store import download
-from wire.errors import StorageError
+from shardline.storage.store import download
+from shardline.wire.errors import StorageError
 
 _LOGGER = "storage.initializer"
 

@@ -12,10 +12,10 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
 
-from storage.bundle import BUNDLE_FILE, digest_of, parse_bundle
-from storage.push import names_of
-from storage.store import Entry, Store, as_storage_error
-from wire.errors import BundleError, StorageError
+from shardline.storage.bundle import BUNDLE_FILE, digest_of, parse_bundle
+from shardline.storage.push import names_of
+from shardline.storage.store import Entry, Store, as_storage_error
+from shardline.wire.errors import BundleError, StorageError
 
 _PLACE = re.compile(r"(?P<name>[a-z][-a-z0-9]*)/(?P<digest>[0-9a-f]{64})/(?P<file>.+)")
 _NAMED = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")

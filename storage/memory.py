@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from storage.store import SILENT, Entry, Progress, as_storage_error, checked_name
-from wire.errors import StorageError
+from shardline.storage.store import SILENT, Entry, Progress, as_storage_error, checked_name
+from shardline.wire.errors import StorageError
 
 
 class MemoryStore:

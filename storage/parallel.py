@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from threading import Event
 
-from storage.store import Progress
+from shardline.storage.store import Progress
 
 AT_ONCE = 8  # files that are sent or fetched at the same time
 

@@ -18,11 +18,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from storage.bundle import BUNDLE_FILE, STAGE_FILE, Bundle, digest_of, parse_bundle, stage_folder
-from storage.bundle_folder import file_digest, read_bundle, read_stage, writing_bundle
-from storage.parallel import for_each
-from storage.store import DEFAULT_ACCESS, SILENT, Access, Progress, Store, as_storage_error, open_store
-from wire.errors import BundleError, StorageError
+from shardline.storage.bundle import BUNDLE_FILE, STAGE_FILE, Bundle, digest_of, parse_bundle, stage_folder
+from shardline.storage.bundle_folder import file_digest, read_bundle, read_stage, writing_bundle
+from shardline.storage.parallel import for_each
+from shardline.storage.store import DEFAULT_ACCESS, SILENT, Access, Progress, Store, as_storage_error, open_store
+from shardline.wire.errors import BundleError, StorageError
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _PARTIAL = ".partial"  # what a file is called until all of it was fetched

@@ -15,7 +15,7 @@ import requests
 from google.api_core.exceptions import from_http_response
 from google.api_core.retry import Retry
 
-from storage.store import Progress
+from shardline.storage.store import Progress
 
 CHUNK_BYTES = 8 * 1024**2  # a multiple of 256 KiB, as all but the last must be
 TIMEOUT_S = 60.0  # of connecting, and between two bytes

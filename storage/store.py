@@ -1,7 +1,7 @@
 """Where bundles lie: one small Protocol over a tree of files, and which URI opens which implementation.
 
 A name is a relative POSIX path ("stages/0/shard.pt2"). Every Store passes tests/contracts/test_store.py. Nothing here
-knows what is in a file: storage.bundle checks digests after a download.
+knows what is in a file: shardline.storage.bundle checks digests after a download.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from wire.errors import StorageError
+from shardline.wire.errors import StorageError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,13 +160,13 @@ def is_inside(name: str) -> bool:
 
 
 def _open_folder(uri: str, _: Access) -> Store:
-    from storage.folder import open_folder  # it builds on this module
+    from shardline.storage.folder import open_folder  # it builds on this module
 
     return open_folder(uri)
 
 
 def _open_gcs(uri: str, access: Access) -> Store:
-    from storage.gcs import open_gcs  # google.cloud takes a second to load, and pods' processes never need it
+    from shardline.storage.gcs import open_gcs  # google.cloud takes a second to load, and pods' processes never need it
 
     return open_gcs(uri, access)
 

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.parameters import check_names
-from tasks.request import Outputs, Request
-from wire.errors import BundleError, RequestError, ShardlineError
+from shardline.tasks.parameters import check_names
+from shardline.tasks.request import Outputs, Request
+from shardline.wire.errors import BundleError, RequestError, ShardlineError
 
 PARAMETERS = frozenset({"top"})
 TOP = 5  # classes in a reply when the request does not say

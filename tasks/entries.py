@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, cast, get_args
 
-from wire.errors import BundleError
+from shardline.wire.errors import BundleError
 
 Kind = Literal["flat", "ivf", "hnsw"]
 Metric = Literal["l2", "cosine"]

@@ -2,8 +2,8 @@
 
 from collections.abc import Collection, Mapping
 
-from wire.errors import RequestError
-from wire.v1 import CHAIN_PARAMETERS
+from shardline.wire.errors import RequestError
+from shardline.wire.v1 import CHAIN_PARAMETERS
 
 
 def check_names(parameters: Mapping[str, object], known: Collection[str]) -> None:

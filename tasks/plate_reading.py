@@ -17,9 +17,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.plate_text import KINDS, Group, Kind
-from tasks.plate_text_search import Characters, Part, Reading, read
-from tasks.plate_things import Aspects, Floats, Frame, Things, direction, frame_of, shared_areas, sure_things
+from shardline.tasks.plate_text import KINDS, Group, Kind
+from shardline.tasks.plate_text_search import Characters, Part, Reading, read
+from shardline.tasks.plate_things import Aspects, Floats, Frame, Things, direction, frame_of, shared_areas, sure_things
 
 THRESHOLD = 0.7
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from wire.errors import ModelError
+from shardline.wire.errors import ModelError
 
 Kind = Literal["regular", "long"]
 Group = Literal["s", "m"]

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.plate_text import DIGITS, USES, Group, Kind
-from tasks.plate_things import Floats
+from shardline.tasks.plate_text import DIGITS, USES, Group, Kind
+from shardline.tasks.plate_things import Floats
 
 PLACES: dict[Group, str] = {"s": "001", "m": "0000"}  # 0 a digit, 1 a letter
 _EACH = "".join(PLACES.values())

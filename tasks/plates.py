@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.parameters import check_names
-from tasks.plate_reading import THRESHOLD, PlateFound, find_plates, find_things
-from tasks.plate_things import Floats
-from tasks.request import Outputs, Request
-from wire.errors import BundleError, FrameError, RequestError, ShardlineError
-from wire.view import View
+from shardline.tasks.parameters import check_names
+from shardline.tasks.plate_reading import THRESHOLD, PlateFound, find_plates, find_things
+from shardline.tasks.plate_things import Floats
+from shardline.tasks.request import Outputs, Request
+from shardline.wire.errors import BundleError, FrameError, RequestError, ShardlineError
+from shardline.wire.view import View
 
 PARAMETERS = frozenset({"threshold"})
 

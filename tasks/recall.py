@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.request import Index
+from shardline.tasks.request import Index
 
 K = 10
 WANTED = 0.99  # of the ten nearest

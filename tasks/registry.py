@@ -4,10 +4,10 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks import classify, plates, retrieve
-from tasks.plate_text import CLASSES
-from tasks.request import Index, Outputs, Prediction, Request
-from wire.errors import BundleError
+from shardline.tasks import classify, plates, retrieve
+from shardline.tasks.plate_text import CLASSES
+from shardline.tasks.request import Index, Outputs, Prediction, Request
+from shardline.wire.errors import BundleError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

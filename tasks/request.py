@@ -7,8 +7,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.entries import Entries
-from wire.view import View
+from shardline.tasks.entries import Entries
+from shardline.wire.view import View
 
 Outputs = Mapping[str, NDArray[Any]]
 Prediction = Any  # plain JSON, one an instance

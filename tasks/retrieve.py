@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.entries import Entries, Kind, Metric, check_new, parse_entries
-from tasks.parameters import check_names
-from tasks.request import Found, Outputs, Request
-from tasks.votes import vote
-from wire.errors import BundleError, RequestError, ShardlineError
+from shardline.tasks.entries import Entries, Kind, Metric, check_new, parse_entries
+from shardline.tasks.parameters import check_names
+from shardline.tasks.request import Found, Outputs, Request
+from shardline.tasks.votes import vote
+from shardline.wire.errors import BundleError, RequestError, ShardlineError
 
 PARAMETERS = frozenset({"k", "nprobe", "efSearch"})
 K = 5  # neighbours in a reply when the request does not say

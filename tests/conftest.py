@@ -13,8 +13,8 @@ import pytest
 import torch
 from services.bucket import emulating
 
-from partition.build import BuildOptions, build
-from partition.models import load_model
+from shardline.partition.build import BuildOptions, build
+from shardline.partition.models import load_model
 from shardline.samples import calibration_pixels, sample_pictures
 
 # Tests run two at a time, and their models are tiny: more threads would only wait for each other.

@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 
-from training.weights import write_whole
-from wire.errors import ModelError
+from shardline.training.weights import write_whole
+from shardline.wire.errors import ModelError
 
 LAST, BEST = "last.pt", "best.pt"
 _FORMAT = 2

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
-from wire.errors import ModelError
+from shardline.wire.errors import ModelError
 
 
 class Curves:

@@ -15,13 +15,13 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from training.ahead import drawn_ahead
-from training.average import Average
-from training.checkpoint import BEST, LAST, Checkpoint, load, random_states, save, set_random_states
-from training.hardware import mixed
-from training.muon import Muon
-from training.stop import Stop
-from wire.errors import ModelError
+from shardline.training.ahead import drawn_ahead
+from shardline.training.average import Average
+from shardline.training.checkpoint import BEST, LAST, Checkpoint, load, random_states, save, set_random_states
+from shardline.training.hardware import mixed
+from shardline.training.muon import Muon
+from shardline.training.stop import Stop
+from shardline.wire.errors import ModelError
 
 _TOLD_EVERY = 10  # steps; to read a loss makes a GPU wait
 _LEAST_RATE = 0.01  # of the highest, at the end

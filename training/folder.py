@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wire.errors import ModelError
+from shardline.wire.errors import ModelError
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 TRAIN, TEST = "train", "test"

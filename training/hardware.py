@@ -2,7 +2,7 @@
 
 import torch
 
-from wire.errors import ModelError
+from shardline.wire.errors import ModelError
 
 
 def pick_device(name: str | None) -> torch.device:

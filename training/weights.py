@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save as to_bytes
 from torch import nn
 
-from wire.errors import ModelError
+from shardline.wire.errors import ModelError
 
 
 def write_weights(folder: Path, name: str, model: nn.Module, facts: Mapping[str, Any]) -> Path:

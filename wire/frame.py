@@ -28,8 +28,8 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from wire.errors import FrameError
-from wire.view import View, from_columns, to_columns
+from shardline.wire.errors import FrameError
+from shardline.wire.view import View, from_columns, to_columns
 
 VERSION = "1"
 HEADER_BYTES = 1024**2  # a real header is a few kB; the cap bounds what a hostile one can make the JSON parser allocate

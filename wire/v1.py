@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from wire.errors import PictureError, RequestError, TooLargeError
+from shardline.wire.errors import PictureError, RequestError, TooLargeError
 
 PICTURE_FORMATS = ("JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF")
 CHAIN_PARAMETERS = frozenset({"timings"})  # what the chain itself understands, beside the task's own

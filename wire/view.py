@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from wire.errors import FrameError
+from shardline.wire.errors import FrameError
 
 _MOST = 2**53  # the same in every language's JSON, and far from overflowing when multiplied
 

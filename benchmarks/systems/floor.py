@@ -18,12 +18,12 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from benchmarks.pictures import pixels_of
-from partition.device import choose_device, move
-from partition.program import runnable
-from partition.runtime import load_program, load_shard
-from partition.threads import use_threads
-from storage.bundle import WHOLE_FILE, stage_folder
-from storage.bundle_folder import read_bundle
+from shardline.partition.device import choose_device, move
+from shardline.partition.program import runnable
+from shardline.partition.runtime import load_program, load_shard
+from shardline.partition.threads import use_threads
+from shardline.storage.bundle import WHOLE_FILE, stage_folder
+from shardline.storage.bundle_folder import read_bundle
 
 Run = Callable[[np.ndarray], np.ndarray]  # uint8 [n, 3, height, width] -> logits [n, classes]
 

@@ -12,8 +12,8 @@ from benchmarks.processes import Tree
 from benchmarks.systems.base import PLAIN_ENV, Service
 from benchmarks.systems.ports import free_port, is_open
 from benchmarks.systems.shardline import ANSWER, START_S, graph_json, our_router
-from storage.bundle import stage_folder
-from storage.bundle_folder import read_bundle
+from shardline.storage.bundle import stage_folder
+from shardline.storage.bundle_folder import read_bundle
 
 
 @dataclass(kw_only=True)

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from kserve import Model, ModelServer, model_server
 
-from partition.golden import Golden
-from partition.runtime import load_shard
-from predictors.picture import pixel_batch
-from wire.limits import Limits
+from shardline.partition.golden import Golden
+from shardline.partition.runtime import load_shard
+from shardline.predictors.picture import pixel_batch
+from shardline.wire.limits import Limits
 
 
 class Part(Model):  # type: ignore[misc]  # kserve ships no types

@@ -20,10 +20,10 @@ import ray
 from ray import serve
 from starlette.requests import Request
 
-from predictors.picture import to_pixels
-from storage.bundle import stage_folder
-from storage.bundle_folder import read_bundle
-from wire.limits import Limits
+from shardline.predictors.picture import to_pixels
+from shardline.storage.bundle import stage_folder
+from shardline.storage.bundle_folder import read_bundle
+from shardline.wire.limits import Limits
 
 ROOT = Path(__file__).resolve().parents[2]
 APPLICATIONS = ("defaults", "threads")
@@ -32,7 +32,7 @@ _CLIENTS = 64  # more than any load here: Ray would let five requests into a rep
 
 class Part:
     def __init__(self, folder: Path) -> None:
-        from partition.runtime import load_shard  # torch belongs into the replicas alone
+        from shardline.partition.runtime import load_shard  # torch belongs into the replicas alone
 
         self._shard = load_shard(folder)
 
@@ -44,7 +44,7 @@ class First:
     """Also the way in."""
 
     def __init__(self, folder: Path, *others: Any) -> None:
-        from partition.runtime import load_shard
+        from shardline.partition.runtime import load_shard
 
         self._shard = load_shard(folder)
         self._others = others

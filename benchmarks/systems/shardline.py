@@ -19,8 +19,8 @@ from benchmarks.load import Load, Target
 from benchmarks.processes import Tree
 from benchmarks.systems.base import Sample, Service
 from benchmarks.systems.ports import free_port, is_open
-from manifests.reading import read_documents
-from manifests.render import to_yaml
+from shardline.manifests.reading import read_documents
+from shardline.manifests.render import to_yaml
 
 START_S = 120.0
 KSERVE_ROUTER_PORT = 8080
@@ -92,7 +92,7 @@ def _set_argument(value: object, flag: str, number: int) -> None:
 def graph_json(tree: Tree) -> str | None:
     for process in tree.processes():
         words = process.cmdline()
-        if "manifests.router" in words and "--graph-json" in words:
+        if "shardline.manifests.router" in words and "--graph-json" in words:
             return words[words.index("--graph-json") + 1]
     return None
 
@@ -187,7 +187,7 @@ def kserve_router() -> Path:
 
 def our_router(graph: object, port: int, log: Path) -> Tree:
     """The project's router alone, in front of stages that `shardline up` did not start."""
-    command = [sys.executable, "-m", "manifests.router", "--graph-json", json.dumps(graph), f"--port={port}"]
+    command = [sys.executable, "-m", "shardline.manifests.router", "--graph-json", json.dumps(graph), f"--port={port}"]
     tree = Tree("router", [*command, "--drain-seconds=0"], log, cwd=ROOT)
     tree.wait_until(lambda: is_open(port), 30)
     return tree

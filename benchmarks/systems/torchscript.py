@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 from torchvision.models import get_model
 
-from partition.models import IMAGENET_MEAN, IMAGENET_STD
-from partition.runtime import load_program
-from storage.bundle import WHOLE_FILE
-from storage.bundle_folder import read_bundle
+from shardline.partition.models import IMAGENET_MEAN, IMAGENET_STD
+from shardline.partition.runtime import load_program
+from shardline.storage.bundle import WHOLE_FILE
+from shardline.storage.bundle_folder import read_bundle
 
 _PREFIX = "model."  # the whole is the model behind its normalisation
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from manifests.rules.components import Component, predictor
-from manifests.rules.manifest import Manifest
-from manifests.rules.rule import SERVICE, Finding, rule
+from shardline.manifests.rules.components import Component, predictor
+from shardline.manifests.rules.manifest import Manifest
+from shardline.manifests.rules.rule import SERVICE, Finding, rule
 
 _SOURCE = "inference_service_validation.go validateCanarySpecs"
 _FIXED = ("maxReplicas", "scaleTarget", "scaleMetric", "autoScaling")

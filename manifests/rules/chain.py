@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from manifests.rules.components import FRAMEWORKS, components, predictor, protocol, transformer
-from manifests.rules.graph import steps
-from manifests.rules.manifest import MODE, Manifest
-from manifests.rules.rule import GRAPH, SERVICE, Finding, Severity, key, rule
+from shardline.manifests.rules.components import FRAMEWORKS, components, predictor, protocol, transformer
+from shardline.manifests.rules.graph import steps
+from shardline.manifests.rules.manifest import MODE, Manifest
+from shardline.manifests.rules.rule import GRAPH, SERVICE, Finding, Severity, key, rule
 
 _DIGEST = "--bundle_digest"
 _CONTROLLER = "controller.go Reconcile"

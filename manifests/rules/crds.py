@@ -14,10 +14,10 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import UnknownType, ValidationError
 
-from manifests.rules.files import Source, find_files, read_file
-from manifests.rules.rule import Finding, key
-from manifests.rules.scalars import shown
-from wire.errors import ManifestError
+from shardline.manifests.rules.files import Source, find_files, read_file
+from shardline.manifests.rules.rule import Finding, key
+from shardline.manifests.rules.scalars import shown
+from shardline.wire.errors import ManifestError
 
 CRD = "CustomResourceDefinition"
 _AS_SHIPPED = "give it as KServe ships it"

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from manifests.rules.rule import Problem, Severity
-from wire.errors import ManifestError
+from shardline.manifests.rules.rule import Problem, Severity
+from shardline.wire.errors import ManifestError
 
 STDIN = Path("-")
 _SUFFIXES = (".yaml", ".yml")  # a .json beside them may be anything, a bundle.json for one

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterator
 
-from manifests.rules.manifest import Document, Manifest
-from manifests.rules.rule import GRAPH, Finding, key, rule
+from shardline.manifests.rules.manifest import Document, Manifest
+from shardline.manifests.rules.rule import GRAPH, Finding, key, rule
 
 _SOURCE = "inference_graph_validation.go"
 _NAME = "[a-z]([-a-z0-9]*[a-z0-9])?"

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from manifests.rules.manifest import Manifest
-from manifests.rules.rule import Finding, Severity, rule
+from shardline.manifests.rules.manifest import Manifest
+from shardline.manifests.rules.rule import Finding, Severity, rule
 
 _SOURCE = "Kubernetes"
 

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterator
 
-from manifests.rules.components import components
-from manifests.rules.manifest import Manifest
-from manifests.rules.rule import GRAPH, SERVICE, Finding, key, rule
+from shardline.manifests.rules.components import components
+from shardline.manifests.rules.manifest import Manifest
+from shardline.manifests.rules.rule import GRAPH, SERVICE, Finding, key, rule
 
 LABEL_CHARACTERS = 63  # RFC 1035, and the most that the value of a Kubernetes label may have
 _NAME_CHARACTERS = 253

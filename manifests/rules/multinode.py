@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from manifests.rules.components import CONTAINER, predictor
-from manifests.rules.manifest import Container, Document, Manifest, containers
-from manifests.rules.rule import CLUSTER_RUNTIME, RUNTIME, SERVICE, Finding, rule
+from shardline.manifests.rules.components import CONTAINER, predictor
+from shardline.manifests.rules.manifest import Container, Document, Manifest, containers
+from shardline.manifests.rules.rule import CLUSTER_RUNTIME, RUNTIME, SERVICE, Finding, rule
 
 _SERVICE = "inference_service_validation.go validateMultiNodeVariables"
 _RUNTIME = "servingruntime_webhook.go validateMultiNodeSpec"

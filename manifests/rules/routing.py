@@ -4,10 +4,10 @@ import json
 from collections.abc import Iterator
 from itertools import pairwise
 
-from manifests.rules.components import components
-from manifests.rules.graph import ROOT, nodes, steps
-from manifests.rules.manifest import Manifest
-from manifests.rules.rule import GRAPH, Finding, Severity, quoted, rule
+from shardline.manifests.rules.components import components
+from shardline.manifests.rules.graph import ROOT, nodes, steps
+from shardline.manifests.rules.manifest import Manifest
+from shardline.manifests.rules.rule import GRAPH, Finding, Severity, quoted, rule
 
 _SOURCE = "cmd/router/main.go"
 RESPONSE = "$response"

@@ -11,7 +11,7 @@ from enum import StrEnum
 from types import ModuleType
 from typing import Any
 
-from manifests.rules.manifest import Manifest
+from shardline.manifests.rules.manifest import Manifest
 
 Finding = tuple[str, str]  # path of the field, message
 Check = Callable[[Manifest], Iterator[Finding]]

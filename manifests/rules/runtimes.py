@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping
 from itertools import combinations
 from typing import Any
 
-from manifests.rules.components import CONTAINER, predictor
-from manifests.rules.manifest import Manifest
-from manifests.rules.rule import CLUSTER_RUNTIME, RUNTIME, SERVICE, Finding, Severity, rule
-from manifests.rules.service import BLOCKED
+from shardline.manifests.rules.components import CONTAINER, predictor
+from shardline.manifests.rules.manifest import Manifest
+from shardline.manifests.rules.rule import CLUSTER_RUNTIME, RUNTIME, SERVICE, Finding, Severity, rule
+from shardline.manifests.rules.service import BLOCKED
 
 _WEBHOOK = "servingruntime_webhook.go"
 _SELECTION = "predictor_model.go"

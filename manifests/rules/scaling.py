@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from manifests.rules.components import Component, components
-from manifests.rules.manifest import Manifest
-from manifests.rules.rule import GRAPH, SERVICE, Finding, rule
-from manifests.rules.scalars import quantity
+from shardline.manifests.rules.components import Component, components
+from shardline.manifests.rules.manifest import Manifest
+from shardline.manifests.rules.rule import GRAPH, SERVICE, Finding, rule
+from shardline.manifests.rules.scalars import quantity
 
 _SOURCE = "inference_service_validation.go"
 _CLASS = "serving.kserve.io/autoscalerClass"

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterator
 
-from manifests.rules.components import FRAMEWORKS, TRANSFORMER_CONTAINER, components, predictor
-from manifests.rules.manifest import MODE, Manifest
-from manifests.rules.rule import GRAPH, SERVICE, Finding, Severity, key, rule
+from shardline.manifests.rules.components import FRAMEWORKS, TRANSFORMER_CONTAINER, components, predictor
+from shardline.manifests.rules.manifest import MODE, Manifest
+from shardline.manifests.rules.rule import GRAPH, SERVICE, Finding, Severity, key, rule
 
 _SOURCE = "inference_service_validation.go"
 _NAME = "[a-z]([-a-z0-9]*[a-z0-9])?"

@@ -4,9 +4,9 @@ import posixpath
 import re
 from collections.abc import Iterator
 
-from manifests.rules.components import Component, components, predictor
-from manifests.rules.manifest import Manifest
-from manifests.rules.rule import SERVICE, Finding, Severity, rule
+from shardline.manifests.rules.components import Component, components, predictor
+from shardline.manifests.rules.manifest import Manifest
+from shardline.manifests.rules.rule import SERVICE, Finding, Severity, rule
 
 _SOURCE = "inference_service_validation.go"
 # utils.go SupportedStorageURIPrefixList

@@ -2,10 +2,17 @@
 
 from collections.abc import Iterator
 
-from manifests.rules.components import CONTAINER, TRANSFORMER_CONTAINER, components, model_name, predictor, transformer
-from manifests.rules.manifest import Container, Document, Manifest, containers
-from manifests.rules.rule import SERVICE, Finding, Severity, rule
-from manifests.rules.scalars import quantity
+from shardline.manifests.rules.components import (
+    CONTAINER,
+    TRANSFORMER_CONTAINER,
+    components,
+    model_name,
+    predictor,
+    transformer,
+)
+from shardline.manifests.rules.manifest import Container, Document, Manifest, containers
+from shardline.manifests.rules.rule import SERVICE, Finding, Severity, rule
+from shardline.manifests.rules.scalars import quantity
 
 _DEFAULT = "KServe's default of 2Gi"
 

@@ -29,8 +29,8 @@ from shardline.options import (
     load_with_pixels,
     planning_options,
 )
-from storage.bundle import NAME_PATTERN
-from wire.errors import BundleError, ModelError
+from shardline.storage.bundle import NAME_PATTERN
+from shardline.wire.errors import BundleError, ModelError
 
 
 def register(app: typer.Typer) -> None:
@@ -69,9 +69,9 @@ def build(
     name: Annotated[str | None, typer.Option(help="the bundle's name; default: the folder's")] = None,
 ) -> None:
     """Capture MODEL, plan its cuts, cut it, and write the bundle."""
-    from partition.build import BuildOptions
-    from partition.build import build as build_bundle
-    from partition.compiling import check_targets
+    from shardline.partition.build import BuildOptions
+    from shardline.partition.build import build as build_bundle
+    from shardline.partition.compiling import check_targets
     from shardline.samples import golden_picture
     from shardline.tables import bundle_table
 

@@ -20,7 +20,7 @@ from shardline.progress import byte_bar
 from shardline.storage_options import AnonymousOption, KeyFileOption, RetryOption
 
 if TYPE_CHECKING:
-    from releases.deploy import Deployed
+    from shardline.releases.deploy import Deployed
 
 
 def register(app: typer.Typer) -> None:
@@ -50,11 +50,11 @@ def deploy(
     A version that answers already goes on until the new one is proved; then the graph switches over in one update, and
     no request meets both.
     """
-    from releases.deploy import deploy as deploy_bundle
-    from releases.deploy import make_namespace
-    from storage.bundle_folder import read_bundle
-    from storage.push import destination, push
-    from storage.store import Access
+    from shardline.releases.deploy import deploy as deploy_bundle
+    from shardline.releases.deploy import make_namespace
+    from shardline.storage.bundle_folder import read_bundle
+    from shardline.storage.push import destination, push
+    from shardline.storage.store import Access
 
     described = read_bundle(bundle)
     cluster, where = join(kubeconfig, context, namespace)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from shardline.console import err, out
-from wire.errors import StorageError
+from shardline.wire.errors import StorageError
 
 
 def register(app: typer.Typer) -> None:

@@ -9,10 +9,10 @@ from shardline.commands.evaluate_classifier import classifier
 from shardline.commands.evaluate_retrieval import retrieval
 from shardline.evaluation_options import AgainstOption, JsonOption, ProgramOption, ReportOption, ThreadsOption
 from shardline.evaluation_output import bar, check_libraries, make_folder, show_report
-from wire.errors import ModelError
+from shardline.wire.errors import ModelError
 
 if TYPE_CHECKING:
-    from training.evaluation.plates.sample import Samples
+    from shardline.training.evaluation.plates.sample import Samples
 
 _DRAWN = "drawn"
 _LIBRARIES = ("jinja2", "matplotlib", "pycocotools", "scipy")
@@ -84,10 +84,10 @@ def plates(
 
     sources = open_sources(PlateDoors(size=size, program=program, look=look), model, url, against or [], threads)
 
-    from training.evaluation.page import Page
-    from training.evaluation.plates.evaluate import evaluate
-    from training.evaluation.plates.plots import drawings
-    from training.evaluation.plates.tables import tables
+    from shardline.training.evaluation.page import Page
+    from shardline.training.evaluation.plates.evaluate import evaluate
+    from shardline.training.evaluation.plates.plots import drawings
+    from shardline.training.evaluation.plates.tables import tables
 
     with bar(len(samples) + len(photographs or ())) as on_picture:
         report, worst = evaluate(samples, sources, threshold, photographs, misses, on_picture)
@@ -104,11 +104,11 @@ def _drawn(
     count: int, seed: int, fonts: Literal["train", "held-out", "all"], background: Path | None, size: int | None
 ) -> "Samples":
     from shardline.samples import picture_files, sample_files
-    from training.evaluation.plates.sample import Drawn
-    from training.plates.backgrounds import Backgrounds
-    from training.plates.fonts import families
-    from training.plates.scene import Scene
-    from training.plates.stream import Plates
+    from shardline.training.evaluation.plates.sample import Drawn
+    from shardline.training.plates.backgrounds import Backgrounds
+    from shardline.training.plates.fonts import families
+    from shardline.training.plates.scene import Scene
+    from shardline.training.plates.stream import Plates
 
     files = sample_files() if background is None else picture_files(background)
     scene = Scene() if size is None else Scene(size=(size, size))
@@ -117,13 +117,13 @@ def _drawn(
 
 
 def _stored(folder: Path) -> "Samples":
-    from training.evaluation.plates.sample import Stored
+    from shardline.training.evaluation.plates.sample import Stored
 
     return Stored(folder)
 
 
 def _plain(folder: Path) -> "Samples":
     from shardline.samples import picture_files
-    from training.evaluation.plates.sample import Plain
+    from shardline.training.evaluation.plates.sample import Plain
 
     return Plain(files=tuple(picture_files(folder)))

@@ -17,7 +17,7 @@ from shardline.evaluation_options import (
 )
 from shardline.evaluation_output import check_libraries, make_folder, show_report
 from shardline.evaluation_pictures import LIBRARIES, open_pictures, show_pictures
-from wire.errors import ModelError
+from shardline.wire.errors import ModelError
 
 
 def classifier(

@@ -18,7 +18,7 @@ from shardline.evaluation_options import (
 )
 from shardline.evaluation_output import check_libraries, make_folder, show_report
 from shardline.evaluation_pictures import LIBRARIES, open_pictures, show_pictures
-from wire.errors import ModelError
+from shardline.wire.errors import ModelError
 
 
 def retrieval(
@@ -55,7 +55,7 @@ def retrieval(
     with open_pictures(data, count) as pictures:
         from shardline.evaluation_doors import open_sources
         from shardline.neighbour_sources import Question, RetrievalDoors
-        from training.evaluation.classifier.neighbours import RetrievalReport
+        from shardline.training.evaluation.classifier.neighbours import RetrievalReport
 
         question = Question(classes=pictures.labels, k=k, nprobe=nprobe, ef_search=ef_search)
         doors = RetrievalDoors(question=question, program=program)

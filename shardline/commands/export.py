@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 def torchscript(bundle: BundleArgument, out_folder: OutOption) -> None:
     """Write the shards and the whole as TorchScript, scripted and traced, each equal to the bundle's to the bit."""
-    from formats.torchscript import export_torchscript
+    from shardline.formats.torchscript import export_torchscript
 
     for script in export_torchscript(bundle, out_folder, say):
         out.print(f"{out_folder / script.path}" if script.path else f"no {script.form} {script.part}: {script.reason}")
@@ -45,7 +45,7 @@ def torchserve(
     ] = 8080,
 ) -> None:
     """Write a .mar for each shard and one for the whole, config.properties, and a README with the commands."""
-    from formats.mar import STORE, ServeOptions, export_torchserve
+    from shardline.formats.mar import STORE, ServeOptions, export_torchserve
 
     options = ServeOptions(workers=workers, batch=batch, delay_ms=delay_ms, timeout_s=timeout_s, port=port)
     for name in export_torchserve(bundle, out_folder, options, say):
@@ -66,7 +66,7 @@ def triton(
     instances: Annotated[int, typer.Option(min=1, help="copies of each model that run side by side")] = 1,
 ) -> None:
     """Write a model repository: a model with its config.pbtxt for each shard, and an ensemble that chains them."""
-    from formats.triton import TritonOptions, export_triton
+    from shardline.formats.triton import TritonOptions, export_triton
 
     options = TritonOptions(platform=platform, batch=batch, delay_us=delay_us, instances=instances)
     for model in export_triton(bundle, out_folder, options, say):

@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from shardline.console import err, out
+from shardline.storage.inventory import Pushed, delete, garbage, inventory, named_digests
+from shardline.storage.store import Access, open_store
 from shardline.storage_options import AnonymousOption, KeyFileOption, RetryOption
-from storage.inventory import Pushed, delete, garbage, inventory, named_digests
-from storage.store import Access, open_store
-from wire.errors import StorageError
+from shardline.wire.errors import StorageError
 
 UriArgument = Annotated[str, typer.Argument(metavar="URI", help="where bundles were pushed to: gs://bucket/prefix")]
 

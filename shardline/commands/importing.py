@@ -40,10 +40,10 @@ def torchserve(
     name: Annotated[str | None, typer.Option(help="the bundle's name; default: the folder's")] = None,
 ) -> None:
     """Make a bundle of a .mar with an eager or TorchScript classifier of pictures, with its weights and labels."""
-    from formats.torchserve_archive import read_archive
-    from formats.torchserve_import import CLASSIFIER_PICTURE, Taking, take_over
-    from partition.build import BuildOptions, build
     from shardline.commands.build import bundle_name
+    from shardline.formats.torchserve_archive import read_archive
+    from shardline.formats.torchserve_import import CLASSIFIER_PICTURE, Taking, take_over
+    from shardline.partition.build import BuildOptions, build
     from shardline.samples import calibration_pixels, golden_picture, picture_files, sample_pictures
     from shardline.tables import bundle_table
 

@@ -10,8 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from shardline.console import err, out, say
 
 if TYPE_CHECKING:
-    from partition.indexing import Made, Pictures, Prove
     from shardline.index_sources import IndexSource
+    from shardline.partition.indexing import Made, Pictures, Prove
 
 BundleOption = Annotated[Path, typer.Option("--bundle", help="the bundle's folder; it becomes another bundle")]
 DataOption = Annotated[
@@ -44,8 +44,8 @@ def build(
     device: DeviceOption = "auto",
 ) -> None:
     """Run the chain of shards over pictures, and keep an index of what comes out in the bundle. The model stays."""
-    from partition.device import choose_device
-    from partition.indexing import build_index
+    from shardline.partition.device import choose_device
+    from shardline.partition.indexing import build_index
 
     pictures, prove = _pictures(bundle, data, split)
     chosen = None if kind == "auto" else kind
@@ -54,8 +54,8 @@ def build(
 
 def add(bundle: BundleOption, data: DataOption, split: SplitOption = "train", device: DeviceOption = "auto") -> None:
     """Add pictures to the index of a bundle; its kind, its metric and the model stay."""
-    from partition.device import choose_device
-    from partition.indexing import add_to_index
+    from shardline.partition.device import choose_device
+    from shardline.partition.indexing import add_to_index
 
     pictures, prove = _pictures(bundle, data, split)
     _tell(bundle, add_to_index(bundle, pictures, prove, device=choose_device(device)))
@@ -64,10 +64,10 @@ def add(bundle: BundleOption, data: DataOption, split: SplitOption = "train", de
 def _pictures(bundle: Path, data: Path, split: Literal["train", "test"]) -> "tuple[Iterator[Pictures], Prove]":
     """The pictures as this bundle takes them, under a bar, and what makes a golden picture of one."""
     say("loading torch")
-    from partition.threads import use_threads
     from shardline.index_sources import IndexSource
+    from shardline.partition.threads import use_threads
     from shardline.samples import golden_picture
-    from storage.bundle_folder import read_bundle
+    from shardline.storage.bundle_folder import read_bundle
 
     use_threads()
     described = read_bundle(bundle)
@@ -86,7 +86,7 @@ def _shown(source: "IndexSource") -> "Iterator[Pictures]":
 
 
 def _tell(bundle: Path, made: "Made") -> None:
-    from tasks.retrieve import EFFORTS
+    from shardline.tasks.retrieve import EFFORTS
 
     entries = made.entries
     searched = "" if entries.kind == "flat" else f", {EFFORTS[entries.kind]} {entries.effort}"

@@ -25,7 +25,7 @@ def lint(
     strict: Annotated[bool, typer.Option("--strict", help="warnings fail, too")] = False,
 ) -> None:
     """Say what a cluster would refuse of the documents, or take and then trip over; one problem a line."""
-    from manifests.lint import Severity, lint_files
+    from shardline.manifests.lint import Severity, lint_files
 
     report = lint_files(paths, crds)
     for problem in report.problems:

@@ -25,8 +25,8 @@ from shardline.options import (
     load_with_pixels,
     planning_options,
 )
-from storage.bundle import BUNDLE_FILE
-from storage.bundle_folder import read_bundle
+from shardline.storage.bundle import BUNDLE_FILE
+from shardline.storage.bundle_folder import read_bundle
 
 
 def register(app: typer.Typer) -> None:
@@ -76,8 +76,8 @@ def plan(
         fresh=fresh,
     )
 
-    from partition.explain import explain as weigh
-    from partition.planning import PlanOptions, make_plan
+    from shardline.partition.explain import explain as weigh
+    from shardline.partition.planning import PlanOptions, make_plan
 
     loaded, pixels = load_with_pixels(model, weights, size, pictures)
     planned = make_plan(loaded, pixels, PlanOptions(**asked), say)

@@ -12,12 +12,12 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from shardline.console import err, out
-from wire.errors import ModelError
+from shardline.wire.errors import ModelError
 
 if TYPE_CHECKING:
-    from training.plates.picture import Picture
-    from training.plates.scene import Scene
-    from training.plates.stream import Plates
+    from shardline.training.plates.picture import Picture
+    from shardline.training.plates.scene import Scene
+    from shardline.training.plates.stream import Plates
 
 _AHEAD = 8  # pictures that wait for each process, so that none idles and memory stays small
 
@@ -53,9 +53,9 @@ def draw(
     workers: Annotated[int, typer.Option(min=1, help="processes that draw; the pictures are the same")] = 1,
 ) -> None:
     """Draw plates onto photographs: pictures, and in annotations.json exact boxes of plates, groups and characters."""
-    from tasks.plate_text import KINDS, parse_text
-    from training.plates.coco import FORMATS, write_dataset
-    from training.plates.scene import Scene
+    from shardline.tasks.plate_text import KINDS, parse_text
+    from shardline.training.plates.coco import FORMATS, write_dataset
+    from shardline.training.plates.scene import Scene
 
     scene = Scene(
         size=_size(size),
@@ -83,9 +83,9 @@ def draw(
 
 def _stream(seed: int, scene: "Scene", fonts: str, background: Path | None) -> "Plates":
     from shardline.samples import picture_files, sample_files
-    from training.plates.backgrounds import Backgrounds
-    from training.plates.fonts import SIDES, families
-    from training.plates.stream import Plates
+    from shardline.training.plates.backgrounds import Backgrounds
+    from shardline.training.plates.fonts import SIDES, families
+    from shardline.training.plates.stream import Plates
 
     side = next(each for each in SIDES if each == _one_of("--fonts", fonts, SIDES))
     files = sample_files() if background is None else picture_files(background)

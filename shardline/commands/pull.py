@@ -7,9 +7,9 @@ import typer
 
 from shardline.console import out
 from shardline.progress import byte_bar
+from shardline.storage.push import pull as pull_bundle
+from shardline.storage.store import Access
 from shardline.storage_options import AnonymousOption, KeyFileOption, RetryOption
-from storage.push import pull as pull_bundle
-from storage.store import Access
 
 
 def register(app: typer.Typer) -> None:

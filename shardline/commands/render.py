@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from manifests.kustomize import render_folders
-from manifests.render import described
-from manifests.render import render as render_bundle
 from shardline.chain_options import ChainOptions, option, takes_chain_options
 from shardline.console import out
+from shardline.manifests.kustomize import render_folders
+from shardline.manifests.render import described
+from shardline.manifests.render import render as render_bundle
 
 
 def register(app: typer.Typer) -> None:

@@ -2,7 +2,7 @@
 
 import typer
 
-from client.request import main
+from shardline.client.request import main
 
 
 def register(app: typer.Typer) -> None:

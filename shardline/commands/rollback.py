@@ -31,7 +31,7 @@ def rollback(
     wait: WaitOption = WAIT_S,
 ) -> None:
     """Deploy an earlier revision again, without its bundle or options: the cluster keeps what was applied."""
-    from releases.deploy import rollback as roll_back
+    from shardline.releases.deploy import rollback as roll_back
 
     cluster, where = join(kubeconfig, context, namespace)
     report(roll_back(cluster, name, where, revision, timeout_s=wait, say=say))

@@ -9,12 +9,12 @@ from rich.markup import escape
 
 from shardline.cluster_options import ContextOption, KubeconfigOption, NamespaceOption, join
 from shardline.console import out
-from wire.errors import ClusterError
+from shardline.wire.errors import ClusterError
 
 if TYPE_CHECKING:
-    from client.states import ChainState
-    from releases.history import Release
-    from releases.report import Report
+    from shardline.client.states import ChainState
+    from shardline.releases.history import Release
+    from shardline.releases.report import Report
 
 
 def register(app: typer.Typer) -> None:
@@ -29,7 +29,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Show each stage, why it is not ready, and the revisions that were deployed; exit 1 unless all is ready."""
-    from releases.report import names, report
+    from shardline.releases.report import names, report
 
     cluster, where = join(kubeconfig, context, namespace)
     chosen = [name] if name else names(cluster, where)

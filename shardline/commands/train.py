@@ -22,13 +22,13 @@ from shardline.training_run import (
     recipe_of,
     run_course,
 )
-from wire.errors import ModelError
+from shardline.wire.errors import ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from training.detector.course import DetectorCourse, Recipe
-    from training.detector.text_course import TextCourse
+    from shardline.training.detector.course import DetectorCourse, Recipe
+    from shardline.training.detector.text_course import TextCourse
 
 
 Part = Literal["texts"]
@@ -98,9 +98,9 @@ def plates(
 
 def _train_plates(folder: Path, recipe: dict[str, Any], using: Using, *, resume: bool) -> Path:
     from shardline.samples import picture_files, sample_files
-    from training.detector.course import Recipe
-    from training.fit import Settings
-    from training.weights import write_weights
+    from shardline.training.detector.course import Recipe
+    from shardline.training.fit import Settings
+    from shardline.training.weights import write_weights
 
     files = sample_files() if recipe["background"] is None else picture_files(Path(recipe["background"]))
     asked = Recipe(**{name: recipe[name] for name in ("seed", "pictures", "side")})
@@ -116,10 +116,10 @@ def _train_plates(folder: Path, recipe: dict[str, Any], using: Using, *, resume:
 def _course(
     asked: "Recipe", files: "Sequence[Path]", recipe: dict[str, Any], *, resume: bool
 ) -> "DetectorCourse | TextCourse":
-    from partition.models import read_state
     from shardline.models import shipped_plates
-    from training.detector.course import DetectorCourse
-    from training.detector.text_course import TextCourse
+    from shardline.partition.models import read_state
+    from shardline.training.detector.course import DetectorCourse
+    from shardline.training.detector.text_course import TextCourse
 
     named, only = recipe["weights"], recipe["only"]
     if only and named is None:

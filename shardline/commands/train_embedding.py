@@ -61,9 +61,9 @@ def embedding(
 
 
 def _train(folder: Path, recipe: dict[str, Any], using: Using, *, resume: bool) -> Path:
-    from training.embedding.course import EmbeddingCourse, Recipe
-    from training.fit import Settings
-    from training.weights import write_weights
+    from shardline.training.embedding.course import EmbeddingCourse, Recipe
+    from shardline.training.fit import Settings
+    from shardline.training.weights import write_weights
 
     course = EmbeddingCourse(
         Recipe(seed=recipe["seed"], pictures=recipe["pictures"], batch=recipe["batch"]), Path(recipe["data"])

@@ -19,7 +19,7 @@ def undeploy(
     context: ContextOption = None,
 ) -> None:
     """Delete every object of the chain and its history. The bundles stay in their bucket: see `shardline gs gc`."""
-    from releases.deploy import undeploy as take_down
+    from shardline.releases.deploy import undeploy as take_down
 
     cluster, where = join(kubeconfig, context, namespace)
     deleted = take_down(cluster, name, where)

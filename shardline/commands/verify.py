@@ -10,13 +10,13 @@ import typer
 from rich.progress import track
 
 from shardline.console import err, out
-from wire.errors import BundleError, PictureError
+from shardline.wire.errors import BundleError, PictureError
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from partition.verify import CompiledReport, Report
-    from storage.bundle import Bundle, Tolerance
+    from shardline.partition.verify import CompiledReport, Report
+    from shardline.storage.bundle import Bundle, Tolerance
 
 
 class _Answers(NamedTuple):
@@ -54,12 +54,12 @@ def verify(
 
     Equal is to the bit in fp32, and within the bundle's tolerance in another precision or compiled.
     """
-    from partition.compiled import PROGRAMS
-    from partition.threads import use_threads
-    from partition.verify import random_batches
-    from partition.verify import verify as verify_bundle
+    from shardline.partition.compiled import PROGRAMS
+    from shardline.partition.threads import use_threads
+    from shardline.partition.verify import random_batches
+    from shardline.partition.verify import verify as verify_bundle
     from shardline.samples import picture_files, task_samples
-    from storage.bundle_folder import read_bundle
+    from shardline.storage.bundle_folder import read_bundle
 
     if program not in PROGRAMS:
         raise BundleError(f"--program {program!r}: allowed are {', '.join(PROGRAMS)}")
@@ -80,7 +80,7 @@ def verify(
 
 
 def _batches(pictures: Sequence[tuple[str, Callable[[], bytes]]], bundle: "Bundle") -> "Iterator[np.ndarray]":
-    from predictors.picture import to_pixels
+    from shardline.predictors.picture import to_pixels
 
     for name, read in track(pictures, description="comparing", console=err, transient=True):
         try:

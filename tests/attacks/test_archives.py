@@ -20,12 +20,12 @@ from typing import Any
 import pytest
 import torch
 
-from partition.archive import JSON_MEMBER_BYTES, check_archive, without_examples
-from partition.models import load_model
-from partition.program import runnable
-from partition.runtime import load_program
-from storage.bundle import SHARD_FILE, stage_folder
-from wire.errors import BundleError, ModelError
+from shardline.partition.archive import JSON_MEMBER_BYTES, check_archive, without_examples
+from shardline.partition.models import load_model
+from shardline.partition.program import runnable
+from shardline.partition.runtime import load_program
+from shardline.storage.bundle import SHARD_FILE, stage_folder
+from shardline.wire.errors import BundleError, ModelError
 
 SECONDS = 10.0  # far above what a busy machine needs: it catches what grows without bound
 PEAK_BYTES = 64 * 1024**2

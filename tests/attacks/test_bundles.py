@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from storage.bundle import BUNDLE_JSON_BYTES, parse_bundle
-from storage.bundle_folder import read_stage
-from wire.errors import BundleError
+from shardline.storage.bundle import BUNDLE_JSON_BYTES, parse_bundle
+from shardline.storage.bundle_folder import read_stage
+from shardline.wire.errors import BundleError
 
 DOCS = Path(__file__).parents[2] / "docs" / "bundle.md"
 SECONDS = 10.0  # far above what a busy machine needs: it catches what grows without bound

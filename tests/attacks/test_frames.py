@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from wire.errors import FrameError
-from wire.frame import HEADER_BYTES, MAX_RANK, MAX_TENSORS, decode
+from shardline.wire.errors import FrameError
+from shardline.wire.frame import HEADER_BYTES, MAX_RANK, MAX_TENSORS, decode
 
 DOCS = Path(__file__).parents[2] / "docs" / "frame.md"
 # the header's cap, times what Python's objects take for the bytes of the densest JSON

@@ -114,7 +114,7 @@ with ending_all():
 @pytest.mark.parametrize(
     ("command", "name"),
     [
-        (["/x/python3.11", "-m", "predictors.shard", "--port=1"], "predictors.shard"),
+        (["/x/python3.11", "-m", "shardline.predictors.shard", "--port=1"], "shardline.predictors.shard"),
         (["/usr/bin/java", "-m", "resnet50=resnet50.mar"], "java"),
         (["raylet"], "raylet"),
         ([], "unknown"),

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from services import kserve_documents as kserve
 
-from client.cluster import connect
-from wire.errors import ClusterDownError, ClusterError
+from shardline.client.cluster import connect
+from shardline.wire.errors import ClusterDownError, ClusterError
 
 VISION = kserve.NAMESPACE
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from client.draw import Waiting, draw_reply, json_line
-from client.plate_boxes import summary
-from client.plates import read_plates
-from client.states import ChainState, PartState, StageState
-from client.style import Style, printable
-from client.target import Reply
+from shardline.client.draw import Waiting, draw_reply, json_line
+from shardline.client.plate_boxes import summary
+from shardline.client.plates import read_plates
+from shardline.client.states import ChainState, PartState, StageState
+from shardline.client.style import Style, printable
+from shardline.client.target import Reply
 
 
 def draw(*predictions: Any, style: Style | None = None, **options: Any) -> str:

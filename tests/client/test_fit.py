@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from client.fit import fit_body, shrink
-from wire.errors import PictureError
-from wire.v1 import parse_request
+from shardline.client.fit import fit_body, shrink
+from shardline.wire.errors import PictureError
+from shardline.wire.v1 import parse_request
 
 MEGABYTE = 1024**2
 

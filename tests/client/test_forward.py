@@ -12,9 +12,9 @@ import requests
 from services import kserve_documents as kserve
 from services.processes import free_port, wait_until
 
-from client.cluster import connect
-from client.forward import Forward, target_port
-from wire.errors import ClusterError
+from shardline.client.cluster import connect
+from shardline.client.forward import Forward, target_port
+from shardline.wire.errors import ClusterError
 
 NAME = "resnet50"
 

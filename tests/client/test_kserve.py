@@ -10,9 +10,9 @@ import pytest
 from services import kserve_documents as kserve
 from services.tls_server import serving_tls
 
-from client.cluster import connect
-from client.graphs import find_chain
-from wire.errors import ClusterError
+from shardline.client.cluster import connect
+from shardline.client.graphs import find_chain
+from shardline.wire.errors import ClusterError
 
 VISION = kserve.NAMESPACE
 
@@ -222,7 +222,8 @@ def test_the_package_is_missing(kubernetes: Any, photo: Path) -> None:
     """As on a machine with nothing but requests, numpy and Pillow."""
     api = kubernetes(kserve.chain())
     program = (
-        "import sys; sys.modules['kubernetes'] = None\nfrom client.request import main\nsys.exit(main(sys.argv[1:]))"
+        "import sys; sys.modules['kubernetes'] = None\n"
+        "from shardline.client.request import main\nsys.exit(main(sys.argv[1:]))"
     )
     command = [sys.executable, "-c", program, str(photo), "--kserve", "--kubeconfig", str(api.kubeconfig)]
     done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=60)

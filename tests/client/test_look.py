@@ -11,9 +11,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from client.look import INPUT_SIDE, Part, Sighting, find_plates, merge, plan_crops, tiles
-from client.plates import Plate, move, read_plates
-from wire.view import View
+from shardline.client.look import INPUT_SIDE, Part, Sighting, find_plates, merge, plan_crops, tiles
+from shardline.client.plates import Plate, move, read_plates
+from shardline.wire.view import View
 
 Size = tuple[int, int]
 Spot = tuple[float, float, float, float]  # centre, width, angle

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.plates import DEFAULT_THRESHOLD, Plate, move, read_plates
-from tasks import plate_reading
-from wire.view import View
+from shardline.client.plates import DEFAULT_THRESHOLD, Plate, move, read_plates
+from shardline.tasks import plate_reading
+from shardline.wire.view import View
 
 SAID = {
     "type": "regular",

@@ -7,8 +7,8 @@ import pytest
 from services import kserve_documents as kserve
 from services.kserve_documents import away, chain, find, set_condition
 
-from client.readiness import Facts, judge
-from client.states import ChainState
+from shardline.client.readiness import Facts, judge
+from shardline.client.states import ChainState
 
 Document = dict[str, Any]
 

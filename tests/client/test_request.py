@@ -196,7 +196,7 @@ def test_a_terminal_gets_colour_and_a_progress_bar(command: list[str], serve: An
 
 def test_only_requests_numpy_and_pillow_are_needed() -> None:
     program = (
-        "import sys, client.request\n"
+        "import sys, shardline.client.request\n"
         "print(*sorted({name.partition('.')[0] for name in sys.modules} & set(sys.argv[1].split(','))))"
     )
     heavy = (

@@ -6,10 +6,10 @@ import kubernetes as library
 import pytest
 from services import kserve_documents as kserve
 
-from client.cluster import Cluster, connect
-from client.graphs import find_chain
-from client.route import open_route
-from wire.errors import RequestError
+from shardline.client.cluster import Cluster, connect
+from shardline.client.graphs import find_chain
+from shardline.client.route import open_route
+from shardline.wire.errors import RequestError
 
 VISION = kserve.NAMESPACE
 

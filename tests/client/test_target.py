@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from client.fit import Body
-from client.target import Target, check_url
-from wire.errors import PredictorDownError, PredictorError, RequestError
+from shardline.client.fit import Body
+from shardline.client.target import Target, check_url
+from shardline.wire.errors import PredictorDownError, PredictorError, RequestError
 
 BODY = Body(data=b"\xff\xd8\xff...", content_type="image/jpeg")
 MODEL = "POST /v1/models/resnet50:predict"

@@ -25,14 +25,14 @@ import torch
 from e2e.conftest import shardline
 from services.processes import ROOT, running, wait_until
 
-from client.cluster import Cluster, Document, connect
-from client.forward import Forward
-from partition.verify import Chain
-from predictors.picture import pixel_batch
-from storage.bundle import Bundle
-from storage.bundle_folder import read_bundle
-from tasks.registry import task_reply
-from tasks.request import Request
+from shardline.client.cluster import Cluster, Document, connect
+from shardline.client.forward import Forward
+from shardline.partition.verify import Chain
+from shardline.predictors.picture import pixel_batch
+from shardline.storage.bundle import Bundle
+from shardline.storage.bundle_folder import read_bundle
+from shardline.tasks.registry import task_reply
+from shardline.tasks.request import Request
 
 NAME = "resnet50"
 WAIT = ("--wait", "300")

@@ -11,10 +11,10 @@ import pytest
 from cluster.conftest import NAME, Place, Version, stage_name
 from services.processes import ROOT, wait_until
 
-from storage.bundle import Bundle
-from storage.bundle_folder import read_bundle, writing_bundle
-from storage.push import prefix_of
-from storage.store import Store, open_store
+from shardline.storage.bundle import Bundle
+from shardline.storage.bundle_folder import read_bundle, writing_bundle
+from shardline.storage.push import prefix_of
+from shardline.storage.store import Store, open_store
 
 pytestmark = pytest.mark.slow
 

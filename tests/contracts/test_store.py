@@ -7,11 +7,11 @@ from uuid import uuid4
 
 import pytest
 
-from storage.folder import FolderStore
-from storage.memory import MemoryStore
-from storage.resumable import CHUNK_BYTES
-from storage.store import Store, open_store, save_all
-from wire.errors import StorageError
+from shardline.storage.folder import FolderStore
+from shardline.storage.memory import MemoryStore
+from shardline.storage.resumable import CHUNK_BYTES
+from shardline.storage.store import Store, open_store, save_all
+from shardline.wire.errors import StorageError
 
 FACTORIES: dict[str, Callable[[Path, pytest.FixtureRequest], Store]] = {
     "FolderStore": lambda root, _: FolderStore(root),

@@ -15,11 +15,11 @@ import pytest
 import requests
 from services.processes import ROOT, answers, free_port, wait_until
 
-from manifests.pods import USER
-from partition.golden import Golden
-from storage.bundle import Bundle
-from storage.bundle_folder import read_stage
-from wire.frame import Frame, decode, encode
+from shardline.manifests.pods import USER
+from shardline.partition.golden import Golden
+from shardline.storage.bundle import Bundle
+from shardline.storage.bundle_folder import read_stage
+from shardline.wire.frame import Frame, decode, encode
 
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 IMAGES = {name: f"docker.io/shardline/{name}:{VERSION}" for name in ("shard", "transformer", "client")}

@@ -26,7 +26,7 @@ class Up:
     def children(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
 
-    def child(self, model: str, module: str = "predictors.shard") -> psutil.Process:
+    def child(self, model: str, module: str = "shardline.predictors.shard") -> psutil.Process:
         """The process that serves `model`."""
         for process in self.children():
             line = process.cmdline()

@@ -9,7 +9,7 @@ import pytest
 from e2e.conftest import shardline, up
 from services.processes import ROOT, free_port
 
-from storage.store import open_store
+from shardline.storage.store import open_store
 
 pytestmark = pytest.mark.slow
 

@@ -16,14 +16,14 @@ import torch
 from e2e.conftest import Up, shardline, up, up_manifests
 from services.processes import ROOT, wait_until
 
-from partition.build import BuildOptions, build
-from partition.models import load_model
-from partition.threads import use_threads
-from partition.verify import Chain
-from predictors.picture import pixel_batch
-from storage.bundle_folder import read_bundle
-from tasks.registry import task_reply
-from tasks.request import Request
+from shardline.partition.build import BuildOptions, build
+from shardline.partition.models import load_model
+from shardline.partition.threads import use_threads
+from shardline.partition.verify import Chain
+from shardline.predictors.picture import pixel_batch
+from shardline.storage.bundle_folder import read_bundle
+from shardline.tasks.registry import task_reply
+from shardline.tasks.request import Request
 
 pytestmark = pytest.mark.slow
 
@@ -219,7 +219,7 @@ def test_a_single_stage_needs_no_graph(single_bundle: Path, tmp_path: Path, phot
 
 def test_two_replicas_answer_alike(small_bundle: Path, tmp_path: Path, photographs: list[bytes]) -> None:
     with up(small_bundle, tmp_path, render=["--replicas", "2"]) as chain:
-        served = [process for process in chain.children() if "predictors.shard" in process.cmdline()]
+        served = [process for process in chain.children() if "shardline.predictors.shard" in process.cmdline()]
         replies = [chain.post(picture).json()["predictions"] for picture in photographs[:6]]
 
     assert len(served) == 6

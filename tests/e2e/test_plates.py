@@ -14,10 +14,10 @@ import requests
 from e2e.conftest import Up, shardline, up
 from PIL import Image
 
-from partition.build import BuildOptions, build
-from partition.models import load_model
 from shardline.models import for_task
-from storage.bundle_folder import read_bundle
+from shardline.partition.build import BuildOptions, build
+from shardline.partition.models import load_model
+from shardline.storage.bundle_folder import read_bundle
 
 pytestmark = pytest.mark.slow
 

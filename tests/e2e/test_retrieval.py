@@ -19,11 +19,11 @@ from PIL import Image
 from services.processes import ROOT, free_port, listens
 from services.retrieval import build_retrieval, random_pixels, write_pictures
 
-from client.neighbours import read_neighbours
-from storage.bundle import stage_folder
-from storage.bundle_change import changing_bundle
-from storage.bundle_folder import read_bundle
-from tasks.retrieve import make_index
+from shardline.client.neighbours import read_neighbours
+from shardline.storage.bundle import stage_folder
+from shardline.storage.bundle_change import changing_bundle
+from shardline.storage.bundle_folder import read_bundle
+from shardline.tasks.retrieve import make_index
 
 pytestmark = pytest.mark.slow
 
@@ -109,7 +109,7 @@ def start(stage: Path, *options: str) -> tuple[int, str, bool]:
     command = [
         sys.executable,
         "-m",
-        "predictors.shard",
+        "shardline.predictors.shard",
         "--model_name=x",
         f"--model_dir={stage}",
         f"--http_port={port}",

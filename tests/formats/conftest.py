@@ -7,8 +7,8 @@ import pytest
 from services import small_models
 from services.handed_over import bundle_of
 
-from partition.build import BuildOptions, build
-from partition.models import load_model
+from shardline.partition.build import BuildOptions, build
+from shardline.partition.models import load_model
 from shardline.samples import calibration_pixels, sample_pictures
 
 

@@ -14,12 +14,12 @@ import pytest
 from services.handed_over import whole_reply
 from services.processes import ROOT
 
-from formats.carried import carried
-from formats.mar import CONFIG_FILE, ServeOptions, config, export_torchserve, requirements
-from storage.bundle import BUNDLE_FILE, STAGE_FILE
-from storage.bundle_folder import read_bundle, writing_bundle
-from wire.errors import FormatError
-from wire.frame import decode
+from shardline.formats.carried import carried
+from shardline.formats.mar import CONFIG_FILE, ServeOptions, config, export_torchserve, requirements
+from shardline.storage.bundle import BUNDLE_FILE, STAGE_FILE
+from shardline.storage.bundle_folder import read_bundle, writing_bundle
+from shardline.wire.errors import FormatError
+from shardline.wire.frame import decode
 
 WORKER = ROOT / "tests" / "services" / "torchserve_worker.py"
 
@@ -132,10 +132,15 @@ def test_the_archive_says_what_else_it_needs(exported: Path) -> None:
 
 
 def test_only_what_is_needed_is_carried() -> None:
-    modules = carried(["predictors.picture", "tasks.registry"])
+    modules = carried(["shardline.predictors.picture", "shardline.tasks.registry"])
 
-    assert {"wire.errors", "tasks.classify", "storage.bundle", "predictors"} <= modules.keys()
-    assert not {"predictors.shard", "storage.gcs", "partition.runtime"} & modules.keys()
+    assert {
+        "shardline.wire.errors",
+        "shardline.tasks.classify",
+        "shardline.storage.bundle",
+        "shardline.predictors",
+    } <= modules.keys()
+    assert not {"shardline.predictors.shard", "shardline.storage.gcs", "shardline.partition.runtime"} & modules.keys()
 
 
 def test_a_task_with_an_index_is_refused(small_bundle: Path, tmp_path: Path) -> None:

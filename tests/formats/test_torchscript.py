@@ -11,12 +11,12 @@ from services import small_models
 from services.handed_over import Numbered, bundle_of
 from typer.testing import CliRunner
 
-from formats.folder import writing_folder
-from formats.parts import parts_of
-from formats.torchscript import FORMS, PARTS_FILE, export_torchscript, save_form
-from partition.verify import Chain
 from shardline.__main__ import app
-from wire.errors import FormatError
+from shardline.formats.folder import writing_folder
+from shardline.formats.parts import parts_of
+from shardline.formats.torchscript import FORMS, PARTS_FILE, export_torchscript, save_form
+from shardline.partition.verify import Chain
+from shardline.wire.errors import FormatError
 
 
 def test_the_command_writes_and_describes_each_form_of_each_part(small_bundle: Path, tmp_path: Path) -> None:

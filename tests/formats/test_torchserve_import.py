@@ -15,12 +15,12 @@ from services import small_models
 from torchvision import transforms
 from typer.testing import CliRunner
 
-from formats.torchserve_archive import read_archive
-from formats.torchserve_import import CLASSIFIER_PICTURE, Taking, take_over
-from partition.verify import Chain
-from predictors.picture import to_pixels
 from shardline.__main__ import app
-from wire.errors import FormatError, ModelError
+from shardline.formats.torchserve_archive import read_archive
+from shardline.formats.torchserve_import import CLASSIFIER_PICTURE, Taking, take_over
+from shardline.partition.verify import Chain
+from shardline.predictors.picture import to_pixels
+from shardline.wire.errors import FormatError, ModelError
 
 # ts/torch_handler/image_classifier.py of TorchServe 0.12 does this
 PROCESSING = transforms.Compose(

@@ -16,15 +16,15 @@ from services.handed_over import Numbered, bundle_of
 from services.processes import ROOT
 from services.small_models import residual
 
-from formats.onnx_file import MOST_RELATIVE_ERROR
-from formats.pbtxt import Enum, pbtxt
-from formats.torchscript import load_torchscript
-from formats.triton import LABELS_FILE, TritonOptions, export_triton
-from partition.agreement import relative_error
-from partition.golden import Golden
-from partition.verify import Chain
-from predictors.picture import pixel_batch
-from wire.errors import FormatError
+from shardline.formats.onnx_file import MOST_RELATIVE_ERROR
+from shardline.formats.pbtxt import Enum, pbtxt
+from shardline.formats.torchscript import load_torchscript
+from shardline.formats.triton import LABELS_FILE, TritonOptions, export_triton
+from shardline.partition.agreement import relative_error
+from shardline.partition.golden import Golden
+from shardline.partition.verify import Chain
+from shardline.predictors.picture import pixel_batch
+from shardline.wire.errors import FormatError
 
 Configs = dict[str, Any]
 Tensors = dict[str, np.ndarray]

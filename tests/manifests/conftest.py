@@ -8,8 +8,8 @@ import pytest
 from services import processes
 from services.steps import Steps
 
-from storage.bundle import Bundle, PictureSpec, Stage, Task, TensorSpec
-from wire.limits import Limits
+from shardline.storage.bundle import Bundle, PictureSpec, Stage, Task, TensorSpec
+from shardline.wire.limits import Limits
 
 DEADLINE_S = 15
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from manifests.access import Access
-from manifests.options import RenderOptions
-from manifests.render import documents
-from storage.bundle import Bundle
-from wire.errors import ManifestError
+from shardline.manifests.access import Access
+from shardline.manifests.options import RenderOptions
+from shardline.manifests.render import documents
+from shardline.storage.bundle import Bundle
+from shardline.wire.errors import ManifestError
 
 
 def written(bundle: Bundle, access: Access) -> tuple[list[dict[str, Any]], set[str | None]]:

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from services.routers import sequence
 
-from manifests.conditions import parse_body, parse_condition
-from manifests.graph import OTHER_ROUTER, parse_spec
-from wire.errors import ManifestError
+from shardline.manifests.conditions import parse_body, parse_condition
+from shardline.manifests.graph import OTHER_ROUTER, parse_spec
+from shardline.wire.errors import ManifestError
 
 X = {"serviceUrl": "http://x"}
 

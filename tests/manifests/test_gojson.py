@@ -6,7 +6,7 @@ from contextlib import suppress
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manifests.gojson import decode_object, encode, is_json, map_predictions
+from shardline.manifests.gojson import decode_object, encode, is_json, map_predictions
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

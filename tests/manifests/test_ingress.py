@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from manifests.ingress import Way
-from manifests.options import RenderOptions
-from manifests.render import documents
-from storage.bundle import Bundle
-from wire.errors import ManifestError
+from shardline.manifests.ingress import Way
+from shardline.manifests.options import RenderOptions
+from shardline.manifests.render import documents
+from shardline.storage.bundle import Bundle
+from shardline.wire.errors import ManifestError
 
 
 def way_in(bundle: Bundle, way: Way, **options: Any) -> dict[str, Any]:

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import yaml
 
-from manifests.kustomize import folders, merge_patch, render_folders
-from manifests.options import RenderOptions
-from manifests.placement import Placement, Toleration
-from manifests.render import described, documents
-from manifests.workloads import read_chain
-from storage.bundle import Bundle
-from wire.errors import ManifestError
+from shardline.manifests.kustomize import folders, merge_patch, render_folders
+from shardline.manifests.options import RenderOptions
+from shardline.manifests.placement import Placement, Toleration
+from shardline.manifests.render import described, documents
+from shardline.manifests.workloads import read_chain
+from shardline.storage.bundle import Bundle
+from shardline.wire.errors import ManifestError
 
 COMMITTED = sorted(path.parent for path in (Path(__file__).parents[2] / "manifests").glob("*/bundle.json"))
 OPTIONS = RenderOptions(storage="gs://bucket/resnet50")

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from manifests.launches import make_plan
-from manifests.options import RenderOptions
-from manifests.render import render
-from manifests.scaling import Scaling
-from manifests.workloads import read_chain
-from storage.bundle import Bundle
+from shardline.manifests.launches import make_plan
+from shardline.manifests.options import RenderOptions
+from shardline.manifests.render import render
+from shardline.manifests.scaling import Scaling
+from shardline.manifests.workloads import read_chain
+from shardline.storage.bundle import Bundle
 
 
 def test_what_is_rendered_is_what_is_started(

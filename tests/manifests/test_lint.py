@@ -13,11 +13,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manifests.lint import Problem, Severity, check, lint, lint_files
-from manifests.options import RenderOptions
-from manifests.render import documents
-from storage.bundle import Bundle
-from wire.errors import ManifestError
+from shardline.manifests.lint import Problem, Severity, check, lint, lint_files
+from shardline.manifests.options import RenderOptions
+from shardline.manifests.render import documents
+from shardline.storage.bundle import Bundle
+from shardline.wire.errors import ManifestError
 
 ROOT = Path(__file__).parents[2]
 GOOD = list(yaml.safe_load_all((Path(__file__).parent / "bad" / "good.yaml").read_text()))
@@ -205,7 +205,7 @@ def test_the_typed_models_come_without_what_import_kserve_does() -> None:
     """Which is two seconds, and the command line parsed for a server's options."""
     lines = [
         "import sys, yaml",
-        "from manifests.lint import lint",
+        "from shardline.manifests.lint import lint",
         "assert lint([{'kind': 'InferenceService', 'apiVersion': 'serving.kserve.io/v1beta1', 'spec': {'x': 1}}])",
         "assert not {'kserve', 'fastapi', 'uvicorn', 'torch'} & set(sys.modules)",
         "import kserve",

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from manifests.lint import lint, lint_files
-from wire.errors import ManifestError
+from shardline.manifests.lint import lint, lint_files
+from shardline.wire.errors import ManifestError
 
 SCHEMA: dict[str, Any] = {
     "type": "object",

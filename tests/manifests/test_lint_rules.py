@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from manifests.lint import MODEL, RULES, Problem, lint
+from shardline.manifests.lint import MODEL, RULES, Problem, lint
 
 BAD = Path(__file__).parent / "bad"
 GOOD = list(yaml.safe_load_all((BAD / "good.yaml").read_text()))

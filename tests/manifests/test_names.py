@@ -9,12 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from manifests.names import Names, check_graph_argument, names_of
-from manifests.options import RenderOptions
-from manifests.render import documents
-from manifests.scaling import Scaling
-from storage.bundle import Bundle
-from wire.errors import ManifestError
+from shardline.manifests.names import Names, check_graph_argument, names_of
+from shardline.manifests.options import RenderOptions
+from shardline.manifests.render import documents
+from shardline.manifests.scaling import Scaling
+from shardline.storage.bundle import Bundle
+from shardline.wire.errors import ManifestError
 
 NAME = st.from_regex(r"[a-z]([-a-z0-9]{0,62}[a-z0-9])?", fullmatch=True)
 NAMESPACE = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", fullmatch=True)

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from manifests.network import Network
-from manifests.options import RenderOptions
-from manifests.render import documents
-from storage.bundle import Bundle
-from wire.errors import ManifestError
+from shardline.manifests.network import Network
+from shardline.manifests.options import RenderOptions
+from shardline.manifests.render import documents
+from shardline.storage.bundle import Bundle
+from shardline.wire.errors import ManifestError
 
 Labels = dict[str, str]
 STRANGER = {"app": "stranger"}

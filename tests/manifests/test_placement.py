@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from manifests.options import RenderOptions
-from manifests.placement import Placement, Toleration, parse_node_selector, parse_toleration
-from manifests.render import documents
-from storage.bundle import Bundle
-from wire.errors import ManifestError
+from shardline.manifests.options import RenderOptions
+from shardline.manifests.placement import Placement, Toleration, parse_node_selector, parse_toleration
+from shardline.manifests.render import documents
+from shardline.storage.bundle import Bundle
+from shardline.wire.errors import ManifestError
 
 
 def specs(rendered: list[dict[str, Any]]) -> list[dict[str, Any]]:

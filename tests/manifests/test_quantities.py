@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manifests.quantities import parse_cpu, parse_memory, parse_overrides
-from manifests.sizing import Compute, Overrides
-from wire.errors import ManifestError
+from shardline.manifests.quantities import parse_cpu, parse_memory, parse_overrides
+from shardline.manifests.sizing import Compute, Overrides
+from shardline.wire.errors import ManifestError
 
 
 @pytest.mark.parametrize(("text", "thousandths"), [("100m", 100), ("2", 2000), ("0.5", 500), ("1.0001", 1001)])

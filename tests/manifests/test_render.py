@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 import yaml
 
-from manifests.access import Access
-from manifests.ingress import Way
-from manifests.lint import lint
-from manifests.network import Network
-from manifests.options import RenderOptions
-from manifests.placement import Placement, Toleration
-from manifests.render import described, documents, render, to_yaml
-from manifests.scaling import Scaling
-from manifests.sizing import Overrides
-from storage.bundle import Bundle
-from wire.errors import ManifestError
+from shardline.manifests.access import Access
+from shardline.manifests.ingress import Way
+from shardline.manifests.lint import lint
+from shardline.manifests.network import Network
+from shardline.manifests.options import RenderOptions
+from shardline.manifests.placement import Placement, Toleration
+from shardline.manifests.render import described, documents, render, to_yaml
+from shardline.manifests.scaling import Scaling
+from shardline.manifests.sizing import Overrides
+from shardline.storage.bundle import Bundle
+from shardline.wire.errors import ManifestError
 
 STORAGE = "gs://bucket/resnet50"
 OPTIONS = RenderOptions(transformer_as="component", storage=STORAGE)

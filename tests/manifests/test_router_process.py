@@ -20,7 +20,7 @@ DEADLINE_S = 15
 def run_ours(spec: object, *arguments: str) -> subprocess.CompletedProcess[str]:
     text = spec if isinstance(spec, str) else json.dumps(spec)
     return subprocess.run(
-        [sys.executable, "-m", "manifests.router", "--graph-json", text, *arguments],
+        [sys.executable, "-m", "shardline.manifests.router", "--graph-json", text, *arguments],
         capture_output=True,
         text=True,
         cwd=Path(__file__).parents[2],
@@ -80,7 +80,7 @@ def test_after_the_drain_running_requests_are_finished(
     going = threading.Event()
     only = steps.replies(lambda r: (going.wait(DEADLINE_S), (200, {}, r.body))[1])
     port = free_port()
-    command = [sys.executable, "-m", "manifests.router", "--port", str(port), "--drain-seconds", "0"]
+    command = [sys.executable, "-m", "shardline.manifests.router", "--port", str(port), "--drain-seconds", "0"]
     with subprocess.Popen([*command, "--graph-json", json.dumps(nodes(root=sequence(only)))]) as process:
         try:
             wait_until(lambda: listens(port))

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from manifests.network import Network
-from manifests.options import RenderOptions
-from manifests.render import documents
-from manifests.scaling import Scaling
-from storage.bundle import Bundle
-from wire.errors import ManifestError
+from shardline.manifests.network import Network
+from shardline.manifests.options import RenderOptions
+from shardline.manifests.render import documents
+from shardline.manifests.scaling import Scaling
+from shardline.storage.bundle import Bundle
+from shardline.wire.errors import ManifestError
 
 KEDA = Scaling(autoscaler="keda", replicas=2, max_replicas=6, prometheus="http://prometheus.monitoring:9090")
 

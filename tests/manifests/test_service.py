@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from manifests.service import Service
+from shardline.manifests.service import Service
 
 DEADLINE_S = 10
 

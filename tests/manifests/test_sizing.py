@@ -5,9 +5,16 @@ from dataclasses import replace
 
 import pytest
 
-from manifests.sizing import MAX_QUEUE, Overrides, router_compute, stage_compute, timeouts, transformer_compute
-from storage.bundle import Bundle, FileDigest
-from wire.errors import ManifestError
+from shardline.manifests.sizing import (
+    MAX_QUEUE,
+    Overrides,
+    router_compute,
+    stage_compute,
+    timeouts,
+    transformer_compute,
+)
+from shardline.storage.bundle import Bundle, FileDigest
+from shardline.wire.errors import ManifestError
 
 
 def with_times(bundle: Bundle, *times_ms: float) -> Bundle:

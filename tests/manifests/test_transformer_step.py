@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from manifests.ingress import Way
-from manifests.launches import make_plan
-from manifests.network import Network
-from manifests.options import RenderOptions
-from manifests.placement import Placement
-from manifests.render import documents, render
-from manifests.scaling import Scaling
-from manifests.workloads import read_chain, with_urls
-from storage.bundle import Bundle
-from wire.errors import ManifestError
+from shardline.manifests.ingress import Way
+from shardline.manifests.launches import make_plan
+from shardline.manifests.network import Network
+from shardline.manifests.options import RenderOptions
+from shardline.manifests.placement import Placement
+from shardline.manifests.render import documents, render
+from shardline.manifests.scaling import Scaling
+from shardline.manifests.workloads import read_chain, with_urls
+from shardline.storage.bundle import Bundle
+from shardline.wire.errors import ManifestError
 
 STEP = RenderOptions(storage="gs://b/m", transformer_as="step")
 
@@ -45,7 +45,7 @@ def test_it_is_a_custom_predictor_that_passes_frames_on(make_bundle: Callable[..
 
     assert list(spec) == ["predictor"]
     assert container["name"] == "kserve-container"  # else KServe's controller panics
-    assert container["command"] == ["python", "-m", "predictors.transformer"]
+    assert container["command"] == ["python", "-m", "shardline.predictors.transformer"]
     assert container["args"][-3:] == ["--step", "--http_port=8080", "--model_name=resnet50-pre"]
     assert not any(arg.startswith("--predictor_host") for arg in container["args"])
     assert container["readinessProbe"]["httpGet"]["path"] == "/v1/models/resnet50-pre"

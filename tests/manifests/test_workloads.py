@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import yaml
 
-from manifests.network import Network
-from manifests.options import RenderOptions
-from manifests.render import render
-from manifests.scaling import Scaling
-from manifests.workloads import read_chain, with_urls
-from storage.bundle import Bundle
-from wire.errors import ManifestError
+from shardline.manifests.network import Network
+from shardline.manifests.options import RenderOptions
+from shardline.manifests.render import render
+from shardline.manifests.scaling import Scaling
+from shardline.manifests.workloads import read_chain, with_urls
+from shardline.storage.bundle import Bundle
+from shardline.wire.errors import ManifestError
 
 STORAGE = "gs://bucket/resnet50"
 
@@ -51,7 +51,7 @@ def test_what_render_writes_is_a_chain(rendered: Path) -> None:
         "resnet50-2",
     ]
     predictor, transformer = chain.workloads[:2]
-    assert predictor.command == ("python", "-m", "predictors.shard")
+    assert predictor.command == ("python", "-m", "shardline.predictors.shard")
     assert "--model_name=resnet50-0" in predictor.args
     assert predictor.args[-1].startswith("--max_body_bytes=")
     assert predictor.storage_uri == "gs://bucket/resnet50/stages/0"

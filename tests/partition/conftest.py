@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from storage.bundle import BUNDLE_FILE, STAGE_FILE
-from storage.bundle_folder import read_bundle, writing_bundle
+from shardline.storage.bundle import BUNDLE_FILE, STAGE_FILE
+from shardline.storage.bundle_folder import read_bundle, writing_bundle
 
 Reseal = Callable[..., Path]
 

@@ -8,12 +8,12 @@ import torch
 from torch import nn
 from torchvision.models import VisionTransformer
 
-from partition.calibrate import calibrate
-from partition.capture import run_whole, whole_module
-from partition.models import Model, load_model
+from shardline.partition.calibrate import calibrate
+from shardline.partition.capture import run_whole, whole_module
+from shardline.partition.models import Model, load_model
 from shardline.samples import calibration_pixels, sample_pictures
-from storage.bundle import PictureSpec
-from wire.errors import ModelError
+from shardline.storage.bundle import PictureSpec
+from shardline.wire.errors import ModelError
 
 
 @dataclass(frozen=True)

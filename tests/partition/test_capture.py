@@ -5,11 +5,11 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from partition.capture import capture, random_pixels, run_whole, whole_module
-from partition.liveness import analyse
-from partition.models import Model, load_model
-from partition.program import runnable
-from wire.errors import ModelError
+from shardline.partition.capture import capture, random_pixels, run_whole, whole_module
+from shardline.partition.liveness import analyse
+from shardline.partition.models import Model, load_model
+from shardline.partition.program import runnable
+from shardline.wire.errors import ModelError
 
 NAMES = ("residual", "tuples", "shared_buffer", "windows", "strided", "in_place", "named_outputs", "reused")
 BATCHES = (1, 2, 5)

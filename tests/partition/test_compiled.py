@@ -17,17 +17,17 @@ import pytest
 import torch
 from services.processes import ROOT
 
-from partition.compile_one import feature_of
-from partition.compiled import Compiled, Machine, select, this_machine
-from partition.compiling import check_targets
-from partition.device import CPU
-from partition.golden import Golden
-from partition.runtime import load_shard
-from partition.verify import verify
 from shardline.commands.verify import summary
-from storage.bundle import Package, Stage, TensorSpec, Tolerance, stage_folder
-from storage.bundle_folder import read_bundle
-from wire.errors import BundleError, CompileError
+from shardline.partition.compile_one import feature_of
+from shardline.partition.compiled import Compiled, Machine, select, this_machine
+from shardline.partition.compiling import check_targets
+from shardline.partition.device import CPU
+from shardline.partition.golden import Golden
+from shardline.partition.runtime import load_shard
+from shardline.partition.verify import verify
+from shardline.storage.bundle import Package, Stage, TensorSpec, Tolerance, stage_folder
+from shardline.storage.bundle_folder import read_bundle
+from shardline.wire.errors import BundleError, CompileError
 
 Reseal = Callable[..., Path]
 STAGE = stage_folder(0)
@@ -242,7 +242,7 @@ class TestBundle:
         """In a process of its own: what it imported, where it wrote, and the line that it logged."""
         code = (
             "import logging, sys; logging.basicConfig(level=logging.INFO); from pathlib import Path\n"
-            "from partition.runtime import load_shard\n"
+            "from shardline.partition.runtime import load_shard\n"
             f"shard = load_shard(Path({str(compiled_bundle / STAGE)!r}))\n"
             "print(shard.is_compiled, 'torch._inductor' in sys.modules)"
         )

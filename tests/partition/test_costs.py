@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from partition.cache import Cache
-from partition.capture import capture, random_pixels
-from partition.costs import Costs, HopCost, costs_of
-from partition.liveness import Liveness, analyse
-from partition.models import load_model
-from partition.profile import Profile, profile
+from shardline.partition.cache import Cache
+from shardline.partition.capture import capture, random_pixels
+from shardline.partition.costs import Costs, HopCost, costs_of
+from shardline.partition.liveness import Liveness, analyse
+from shardline.partition.models import load_model
+from shardline.partition.profile import Profile, profile
 
 NAMES = ("residual", "tuples", "shared_buffer", "windows", "reused", "derived")
 CPU = torch.device("cpu")

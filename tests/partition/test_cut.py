@@ -10,13 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.utils._pytree import tree_leaves
 
-from partition.capture import capture, random_pixels, run_whole, whole_module
-from partition.cut import Shard, cut
-from partition.layout import to_numpy, to_torch
-from partition.liveness import Liveness, analyse
-from partition.models import Model, load_model
-from partition.program import runnable
-from wire.errors import CutError
+from shardline.partition.capture import capture, random_pixels, run_whole, whole_module
+from shardline.partition.cut import Shard, cut
+from shardline.partition.layout import to_numpy, to_torch
+from shardline.partition.liveness import Liveness, analyse
+from shardline.partition.models import Model, load_model
+from shardline.partition.program import runnable
+from shardline.wire.errors import CutError
 
 SMALL = ("residual", "tuples", "shared_buffer", "windows", "strided")
 # name -> size in pixels; small pictures prove a cut as well as large ones

@@ -9,13 +9,21 @@ import pytest
 import torch
 from conftest import build_small
 
-from partition.compiled import select
-from partition.device import CPU, bound_memory, choose_device, gpu_architecture, is_device, lane_to, memory_bytes
-from partition.golden import Golden
-from partition.runtime import LoadedShard, load_shard
-from storage.bundle import TensorSpec, stage_folder
-from storage.bundle_folder import read_bundle
-from wire.errors import ModelError
+from shardline.partition.compiled import select
+from shardline.partition.device import (
+    CPU,
+    bound_memory,
+    choose_device,
+    gpu_architecture,
+    is_device,
+    lane_to,
+    memory_bytes,
+)
+from shardline.partition.golden import Golden
+from shardline.partition.runtime import LoadedShard, load_shard
+from shardline.storage.bundle import TensorSpec, stage_folder
+from shardline.storage.bundle_folder import read_bundle
+from shardline.wire.errors import ModelError
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")

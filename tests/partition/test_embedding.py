@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from partition.embedding import without_head
-from partition.models import load_model
-from wire.errors import ModelError
+from shardline.partition.embedding import without_head
+from shardline.partition.models import load_model
+from shardline.wire.errors import ModelError
 
 WIDTHS = {
     "alexnet": 4096,

@@ -8,15 +8,15 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from services.plan_costs import MEBIBYTE, costs_of, goal_of, objective_ms, stage_memory
 
-from partition.capture import capture
-from partition.costs import Costs
-from partition.explain import Explanation, explain
-from partition.liveness import Liveness, analyse
-from partition.models import load_model
-from partition.plan import plan
-from partition.segments import FRAME_OVERHEAD_BYTES, Goal
-from wire.errors import PlanError
-from wire.limits import Limits
+from shardline.partition.capture import capture
+from shardline.partition.costs import Costs
+from shardline.partition.explain import Explanation, explain
+from shardline.partition.liveness import Liveness, analyse
+from shardline.partition.models import load_model
+from shardline.partition.plan import plan
+from shardline.partition.segments import FRAME_OVERHEAD_BYTES, Goal
+from shardline.wire.errors import PlanError
+from shardline.wire.limits import Limits
 
 
 @pytest.fixture(scope="module")

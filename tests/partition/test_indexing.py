@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 from services.retrieval import SIDE, WIDTH, build_retrieval, pictures, random_pixels
 
-from partition.build import GoldenPicture
-from partition.indexing import Pictures, add_to_index, build_index
-from partition.lookup import index_of
-from partition.verify import Chain, verify
+from shardline.partition.build import GoldenPicture
+from shardline.partition.indexing import Pictures, add_to_index, build_index
+from shardline.partition.lookup import index_of
+from shardline.partition.verify import Chain, verify
 from shardline.samples import golden_picture
-from storage.bundle import PictureSpec, stage_folder
-from storage.bundle_folder import read_bundle
-from tasks.request import Request
-from tasks.retrieve import ENTRIES_FILE, INDEX_FILE, make_index, open_index
-from tasks.retrieve import reply as reply_to
-from wire.errors import BundleError
+from shardline.storage.bundle import PictureSpec, stage_folder
+from shardline.storage.bundle_folder import read_bundle
+from shardline.tasks.request import Request
+from shardline.tasks.retrieve import ENTRIES_FILE, INDEX_FILE, make_index, open_index
+from shardline.tasks.retrieve import reply as reply_to
+from shardline.wire.errors import BundleError
 
 PICTURE = PictureSpec(height=SIDE, width=SIDE, fit="stretch")
 

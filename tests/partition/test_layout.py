@@ -5,10 +5,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partition.layout import as_numpy, as_torch, dim_order, is_dense, join, strides_by_batch, to_numpy, to_torch
-from partition.program import DTYPES, safetensors_dtype
-from storage.bundle import TensorSpec
-from wire.frame import dtype_name
+from shardline.partition.layout import (
+    as_numpy,
+    as_torch,
+    dim_order,
+    is_dense,
+    join,
+    strides_by_batch,
+    to_numpy,
+    to_torch,
+)
+from shardline.partition.program import DTYPES, safetensors_dtype
+from shardline.storage.bundle import TensorSpec
+from shardline.wire.frame import dtype_name
 
 LAYOUTS = {
     "plain": lambda base: base,

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.fx import Node
 
-from partition.capture import capture
-from partition.liveness import Liveness, analyse, is_member, size_at, tensor_bytes
-from partition.models import Model, load_model
-from storage.bundle import PictureSpec
-from wire.errors import CutError
+from shardline.partition.capture import capture
+from shardline.partition.liveness import Liveness, analyse, is_member, size_at, tensor_bytes
+from shardline.partition.models import Model, load_model
+from shardline.storage.bundle import PictureSpec
+from shardline.wire.errors import CutError
 
 NAMES = ("residual", "tuples", "windows", "reused")
 FLOAT = 4  # bytes

@@ -10,12 +10,12 @@ import torch
 from torch.fx import Interpreter, Node
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from partition.capture import capture, random_pixels
-from partition.cut import cut
-from partition.liveness import Liveness, analyse
-from partition.memory import edge_bytes, stage_peak_bytes, stage_weight_bytes
-from partition.models import load_model
-from partition.program import lifted_arguments
+from shardline.partition.capture import capture, random_pixels
+from shardline.partition.cut import cut
+from shardline.partition.liveness import Liveness, analyse
+from shardline.partition.memory import edge_bytes, stage_peak_bytes, stage_weight_bytes
+from shardline.partition.models import load_model
+from shardline.partition.program import lifted_arguments
 
 NAMES = ("residual", "tuples", "shared_buffer", "windows", "reused", "derived", "vision_transformer")
 

@@ -14,11 +14,11 @@ from services.small_models import Residual
 from torch import nn
 from torch.export import Dim
 
-from partition.capture import capture, random_pixels, run_whole, whole_module
-from partition.models import IMAGENET_MEAN, IMAGENET_STD, load_model
-from partition.program import runnable
-from storage.bundle import PictureSpec
-from wire.errors import ModelError
+from shardline.partition.capture import capture, random_pixels, run_whole, whole_module
+from shardline.partition.models import IMAGENET_MEAN, IMAGENET_STD, load_model
+from shardline.partition.program import runnable
+from shardline.storage.bundle import PictureSpec
+from shardline.wire.errors import ModelError
 
 RESIDUAL = "services.small_models:residual"
 
@@ -135,7 +135,7 @@ def test_a_package_in_the_current_folder_is_found(tmp_path: Path) -> None:
     (package / "__init__.py").touch()
     (package / "nets.py").write_text("import torch\n\ndef net():\n    return torch.nn.Conv2d(3, 2, 1)\n")
     (tmp_path / "tool.py").write_text(
-        "from partition.models import load_model\nprint(load_model('mypackage.nets:net').module)\n"
+        "from shardline.partition.models import load_model\nprint(load_model('mypackage.nets:net').module)\n"
     )
     elsewhere = tmp_path / "bin"
     elsewhere.mkdir()

@@ -20,14 +20,14 @@ from services.plan_costs import (
     stage_times,
 )
 
-from partition.capture import capture
-from partition.costs import Costs, HopCost
-from partition.liveness import Liveness, analyse
-from partition.models import load_model
-from partition.plan import Plan, plan, plan_at
-from partition.segments import FRAME_OVERHEAD_BYTES, Goal, Place
-from wire.errors import PlanError
-from wire.limits import Limits
+from shardline.partition.capture import capture
+from shardline.partition.costs import Costs, HopCost
+from shardline.partition.liveness import Liveness, analyse
+from shardline.partition.models import load_model
+from shardline.partition.plan import Plan, plan, plan_at
+from shardline.partition.segments import FRAME_OVERHEAD_BYTES, Goal, Place
+from shardline.wire.errors import PlanError
+from shardline.wire.limits import Limits
 
 TOLERANCE = 0.03
 

@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 import torch
 
-from partition.agreement import Agreement, relative_error
-from partition.build import BuildOptions, build
-from partition.capture import run_whole, whole_module
-from partition.golden import Golden
-from partition.models import load_model
-from partition.precision import in_precision
-from partition.runtime import load_shard
-from partition.verify import Chain, random_batches, verify
 from shardline.commands.verify import summary
-from storage.bundle import Tolerance, stage_folder
-from storage.bundle_folder import read_bundle
-from wire.errors import FrameError, ModelError
-from wire.frame import Frame, decode, encode
+from shardline.partition.agreement import Agreement, relative_error
+from shardline.partition.build import BuildOptions, build
+from shardline.partition.capture import run_whole, whole_module
+from shardline.partition.golden import Golden
+from shardline.partition.models import load_model
+from shardline.partition.precision import in_precision
+from shardline.partition.runtime import load_shard
+from shardline.partition.verify import Chain, random_batches, verify
+from shardline.storage.bundle import Tolerance, stage_folder
+from shardline.storage.bundle_folder import read_bundle
+from shardline.wire.errors import FrameError, ModelError
+from shardline.wire.frame import Frame, decode, encode
 
 Reseal = Callable[..., Path]
 

@@ -15,18 +15,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from services.processes import ROOT
 
-from partition.build import BuildOptions, build
-from partition.golden import Golden
-from partition.layout import dim_order, to_numpy, to_torch
-from partition.models import load_model
-from partition.program import safetensors_dtype
-from partition.runtime import LoadedShard, check_torch_version, load_shard
-from partition.tensors import check_tensors, instance_axes
-from partition.threads import available_cpus, use_threads
-from partition.verify import Chain
-from storage.bundle import GOLDEN_FILE, SHARD_FILE, TensorSpec, stage_folder
-from storage.bundle_folder import read_bundle
-from wire.errors import BundleError, FrameError
+from shardline.partition.build import BuildOptions, build
+from shardline.partition.golden import Golden
+from shardline.partition.layout import dim_order, to_numpy, to_torch
+from shardline.partition.models import load_model
+from shardline.partition.program import safetensors_dtype
+from shardline.partition.runtime import LoadedShard, check_torch_version, load_shard
+from shardline.partition.tensors import check_tensors, instance_axes
+from shardline.partition.threads import available_cpus, use_threads
+from shardline.partition.verify import Chain
+from shardline.storage.bundle import GOLDEN_FILE, SHARD_FILE, TensorSpec, stage_folder
+from shardline.storage.bundle_folder import read_bundle
+from shardline.wire.errors import BundleError, FrameError
 
 STAGES = 3
 
@@ -426,7 +426,8 @@ def test_a_program_with_torchvision_s_operations_is_loaded_by_a_process_that_has
         node.meta = {key: value for key, value in node.meta.items() if key == "val"}
     torch.export.save(program, tmp_path / "shard.pt2")
     code = (
-        "import sys, pathlib; from partition.runtime import load_program; assert 'torchvision' not in sys.modules; "
+        "import sys, pathlib; from shardline.partition.runtime import load_program; "
+        "assert 'torchvision' not in sys.modules; "
         "load_program(pathlib.Path(sys.argv[1])); print('loaded')"
     )
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from partition.build import BuildOptions, build
-from partition.capture import random_pixels, run_whole, whole_module
-from partition.models import load_model
-from partition.runtime import load_program
-from partition.verify import Chain, random_batches, verify
-from storage.bundle import SHARD_FILE, WHOLE_FILE, stage_folder
-from storage.bundle_folder import read_bundle
-from wire.errors import BundleError
+from shardline.partition.build import BuildOptions, build
+from shardline.partition.capture import random_pixels, run_whole, whole_module
+from shardline.partition.models import load_model
+from shardline.partition.runtime import load_program
+from shardline.partition.verify import Chain, random_batches, verify
+from shardline.storage.bundle import SHARD_FILE, WHOLE_FILE, stage_folder
+from shardline.storage.bundle_folder import read_bundle
+from shardline.wire.errors import BundleError
 
 
 def batches(count: int, size: int = 32) -> list[np.ndarray]:

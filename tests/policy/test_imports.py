@@ -12,10 +12,9 @@ ROOT = Path(__file__).parents[2]
 # from the top down: a folder imports only from lines below its own; names on one line never import each other
 ORDER = [
     ["shardline", "benchmarks", "examples"],
-    ["releases"],
+    ["releases", "training"],
     ["manifests", "formats"],
     ["predictors", "client"],
-    ["training"],
     ["partition"],
     ["tasks", "storage"],
     ["wire"],
@@ -65,6 +64,8 @@ HOMES = {
     "yaml": ["manifests"],
     "yarl": ["manifests"],
 }
+# all but these are installed as packages of shardline, through the links there
+APART = {"shardline", "benchmarks", "examples"}
 FILES = sorted(path.relative_to(ROOT) for folder in LEVELS for path in (ROOT / folder).rglob("*.py"))
 
 
@@ -81,6 +82,12 @@ def top(module: str) -> str:
     return module.split(".")[0]
 
 
+def folder_of(module: str) -> str:
+    """The folder of one of our modules: `wire` for shardline.wire.frame, `shardline` for shardline.console."""
+    package, _, inside = module.partition(".")
+    return top(inside) if package == "shardline" and top(inside) in LEVELS else package
+
+
 def lives_in(path: Path, homes: list[str]) -> bool:
     return any(path == Path(home) or Path(home) in path.parents for home in homes)
 
@@ -94,10 +101,26 @@ def test_imports_go_downwards() -> None:
         f"{path} imports {module}"
         for path in FILES
         for module in imports(path)
-        if top(module) in LEVELS and top(module) != path.parts[0] and LEVELS[top(module)] <= LEVELS[path.parts[0]]
+        if folder_of(module) in LEVELS
+        and folder_of(module) != path.parts[0]
+        and LEVELS[folder_of(module)] <= LEVELS[path.parts[0]]
     ]
 
     assert wrong == []
+
+
+def test_there_is_one_import_name() -> None:
+    """Folders at the root are imported through shardline alone: else each module would be loaded twice."""
+    bare = LEVELS.keys() - APART
+    everywhere = [*FILES, *(path.relative_to(ROOT) for path in (ROOT / "tests").rglob("*.py"))]
+
+    assert [f"{path} imports {module}" for path in everywhere for module in imports(path) if top(module) in bare] == []
+
+
+def test_every_folder_is_linked() -> None:
+    links = {path.name: path.readlink().as_posix() for path in (ROOT / "shardline").iterdir() if path.is_symlink()}
+
+    assert links == {folder: f"../{folder}" for folder in LEVELS.keys() - APART}
 
 
 def test_no_relative_imports() -> None:
@@ -106,7 +129,7 @@ def test_no_relative_imports() -> None:
 
 def test_dependencies_stay_at_home() -> None:
     """A dependency that HOMES does not know is refused too: whoever adds one says here where it lives."""
-    known = sys.stdlib_module_names | LEVELS.keys() | EVERYWHERE
+    known = sys.stdlib_module_names | APART | EVERYWHERE
     wrong = [
         f"{path} imports {module}"
         for path in FILES
@@ -145,7 +168,8 @@ def loaded_by(*modules: str) -> set[str]:
 
 def modules_of(folder: str) -> list[str]:
     paths = [path for path in FILES if path.parts[0] == folder and path.stem not in ("__init__", "__main__")]
-    return [".".join(path.with_suffix("").parts) for path in paths]
+    package = () if folder in APART else ("shardline",)
+    return [".".join((*package, *path.with_suffix("").parts)) for path in paths]
 
 
 @pytest.mark.parametrize("folder", ["wire", "storage", "tasks", "manifests", "client"])
@@ -161,4 +185,4 @@ def test_client_needs_only_its_own() -> None:
 @pytest.mark.skipif(Path("predictors/transformer.py") not in FILES, reason="there is no transformer yet")
 def test_transformer_without_torch() -> None:
     """Its image stays small and its process starts fast."""
-    assert loaded_by("predictors.transformer") & {"torch", "torchvision"} == set()
+    assert loaded_by("shardline.predictors.transformer") & {"torch", "torchvision"} == set()

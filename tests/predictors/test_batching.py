@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from predictors.batching import Batcher, Request, Share, outcomes
+from shardline.predictors.batching import Batcher, Request, Share, outcomes
 
 Numbers = list[int]
 Asked = Request[Numbers, Numbers]

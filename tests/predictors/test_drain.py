@@ -12,9 +12,9 @@ import pytest
 import requests
 from services.processes import free_port, server, stop, wait_until
 
-from storage.bundle import Bundle
-from storage.bundle_folder import read_bundle
-from wire.frame import Frame, encode
+from shardline.storage.bundle import Bundle
+from shardline.storage.bundle_folder import read_bundle
+from shardline.wire.frame import Frame, encode
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +35,7 @@ def start(small_bundle: Path, tmp_path: Path) -> Iterator[Start]:
             port = free_port()
             arguments = (f"--model_dir={small_bundle}/stages/0", f"--drain_seconds={drain_s}")
             process = stack.enter_context(
-                server("predictors.shard", *arguments, log=tmp_path / "log", name="small-0", port=port)
+                server("shardline.predictors.shard", *arguments, log=tmp_path / "log", name="small-0", port=port)
             )
             return f"http://127.0.0.1:{port}/v1/models/small-0:predict", process
 

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from torchvision.transforms import CenterCrop, InterpolationMode, Resize
 
-from predictors.picture import Pixels, fit_picture, fit_pictures, pixel_batch, to_pixels
-from storage.bundle import PictureSpec
-from wire.errors import BundleError, PictureError
-from wire.limits import Limits
+from shardline.predictors.picture import Pixels, fit_picture, fit_pictures, pixel_batch, to_pixels
+from shardline.storage.bundle import PictureSpec
+from shardline.wire.errors import BundleError, PictureError
+from shardline.wire.limits import Limits
 
 LIMITS = Limits()
 CROP = PictureSpec(height=224, width=224, resize=232)

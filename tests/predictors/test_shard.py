@@ -17,11 +17,11 @@ import requests
 from services.chains import one_by_one
 from services.processes import ROOT, answers, free_port, server, stop, wait_until
 
-from partition.verify import Chain
-from predictors.worker import now_ms
-from storage.bundle import Bundle
-from storage.bundle_folder import read_bundle
-from wire.frame import Frame, decode, encode
+from shardline.partition.verify import Chain
+from shardline.predictors.worker import now_ms
+from shardline.storage.bundle import Bundle
+from shardline.storage.bundle_folder import read_bundle
+from shardline.wire.frame import Frame, decode, encode
 
 pytestmark = pytest.mark.slow
 
@@ -53,7 +53,7 @@ def serve(
         if stage not in started:
             port = free_port()
             context = server(
-                "predictors.shard",
+                "shardline.predictors.shard",
                 f"--model_dir={small_bundle}/stages/{stage}",
                 f"--bundle_digest={bundle.digest}",
                 log=folder / f"{stage}.log",
@@ -232,7 +232,14 @@ def test_a_bad_shard_ends_the_process_with_one_line_before_its_port_opens(
 
 
 def run_shard(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "predictors.shard", "--model_name=x", f"--model_dir={folder}", *arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "shardline.predictors.shard",
+        "--model_name=x",
+        f"--model_dir={folder}",
+        *arguments,
+    ]
     port = f"--http_port={free_port()}"
     return subprocess.run([*command, port], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
 
@@ -259,7 +266,7 @@ def test_another_torch_version_is_refused(small_bundle: Path, tmp_path: Path) ->
 def slow(slow_bundle: Path, tmp_path: Path) -> Iterator[Served]:
     port = free_port()
     arguments = (f"--model_dir={slow_bundle}/stages/0", "--max_queue=1")
-    with server("predictors.shard", *arguments, log=tmp_path / "log", name="slow", port=port) as process:
+    with server("shardline.predictors.shard", *arguments, log=tmp_path / "log", name="slow", port=port) as process:
         yield Served(f"http://127.0.0.1:{port}/v1/models/slow:predict", process)
 
 

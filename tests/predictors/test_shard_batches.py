@@ -16,13 +16,13 @@ import pytest
 import requests
 from services.processes import free_port, server, stop, wait_until
 
-from partition.build import BuildOptions, build
-from partition.models import load_model
-from partition.verify import Chain
-from predictors.shard import parse
-from predictors.worker import now_ms
-from storage.bundle_folder import read_bundle
-from wire.frame import Frame, decode, encode
+from shardline.partition.build import BuildOptions, build
+from shardline.partition.models import load_model
+from shardline.partition.verify import Chain
+from shardline.predictors.shard import parse
+from shardline.predictors.worker import now_ms
+from shardline.storage.bundle_folder import read_bundle
+from shardline.wire.frame import Frame, decode, encode
 
 pytestmark = pytest.mark.slow
 
@@ -65,7 +65,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
             name, port = f"{bundle.name}-{stage}", free_port()
             options = (f"--model_dir={bundle}/stages/{stage}", *arguments)
             process = stack.enter_context(
-                server("predictors.shard", *options, log=tmp_path / f"{name}.log", name=name, port=port)
+                server("shardline.predictors.shard", *options, log=tmp_path / f"{name}.log", name=name, port=port)
             )
             return Stage(f"http://127.0.0.1:{port}", name, lambda: stop(process, signal.SIGTERM))
 

@@ -9,13 +9,13 @@ import pytest
 import requests
 from services.processes import free_port, running, server, wait_until
 
-from partition.runtime import load_shard
-from partition.verify import Chain
-from storage.bundle import stage_folder
-from storage.bundle_folder import read_bundle
-from tasks.registry import task_reply
-from tasks.request import Request
-from wire.frame import Frame, decode, encode
+from shardline.partition.runtime import load_shard
+from shardline.partition.verify import Chain
+from shardline.storage.bundle import stage_folder
+from shardline.storage.bundle_folder import read_bundle
+from shardline.tasks.registry import task_reply
+from shardline.tasks.request import Request
+from shardline.wire.frame import Frame, decode, encode
 
 pytestmark = pytest.mark.slow
 
@@ -43,7 +43,7 @@ def test_what_runs_is_logged_and_answers(program: str, line: str, compiled_bundl
     port, log = free_port(), tmp_path / "log"
     expected = load_shard(folder, program=program).run({"pixels": pixels(1)})
 
-    with server("predictors.shard", *arguments, log=log, name="stage", port=port):
+    with server("shardline.predictors.shard", *arguments, log=log, name="stage", port=port):
         body = encode(Frame(tensors={"pixels": pixels(1)}, bundle=bundle.digest, stage=0))
         found = ask(port, "stage", body).json()["predictions"]
 
@@ -54,7 +54,13 @@ def test_what_runs_is_logged_and_answers(program: str, line: str, compiled_bundl
 def test_no_compiled_program_where_one_must_be(small_bundle: Path, tmp_path: Path) -> None:
     log = tmp_path / "log"
     command = [
-        *(sys.executable, "-m", "predictors.shard", "--model_name=stage", f"--model_dir={small_bundle}/stages/0"),
+        *(
+            sys.executable,
+            "-m",
+            "shardline.predictors.shard",
+            "--model_name=stage",
+            f"--model_dir={small_bundle}/stages/0",
+        ),
         *("--program=compiled", f"--http_port={free_port()}"),
     ]
     with running(command, log) as process:
@@ -75,7 +81,7 @@ def test_bfloat16_goes_from_process_to_process(rounded_bundle: Path, tmp_path: P
         for index, port in enumerate(ports):
             name, log = f"rounded-{index}", tmp_path / f"{index}.log"
             arguments = (f"--model_dir={rounded_bundle}/stages/{index}", f"--bundle_digest={bundle.digest}")
-            stack.enter_context(server("predictors.shard", *arguments, log=log, name=name, port=port))
+            stack.enter_context(server("shardline.predictors.shard", *arguments, log=log, name=name, port=port))
         for index, port in enumerate(ports):
             reply = ask(port, f"rounded-{index}", body)
             if index < len(ports) - 1:

@@ -16,11 +16,11 @@ from PIL import Image
 from services.chains import one_by_one
 from services.processes import ROOT, answers, free_port, server, stop
 
-from predictors.picture import fit_pictures, pixel_batch
-from storage.bundle import Bundle
-from storage.bundle_folder import read_bundle
-from wire.frame import Frame, decode, encode
-from wire.limits import BODY_BYTES, REQUEST_BYTES
+from shardline.predictors.picture import fit_pictures, pixel_batch
+from shardline.storage.bundle import Bundle
+from shardline.storage.bundle_folder import read_bundle
+from shardline.wire.frame import Frame, decode, encode
+from shardline.wire.limits import BODY_BYTES, REQUEST_BYTES
 
 pytestmark = pytest.mark.slow
 
@@ -66,8 +66,10 @@ def run_pair(folder: Path, bundle: Bundle, logs: Path, *arguments: str) -> Itera
         *arguments,
     )
     with (
-        server("predictors.shard", *shard, log=logs / "shard", name="small-0", port=ports[1]) as predictor,
-        server("predictors.transformer", *transformer, log=logs / "transformer", name="small-0", port=ports[0]),
+        server("shardline.predictors.shard", *shard, log=logs / "shard", name="small-0", port=ports[1]) as predictor,
+        server(
+            "shardline.predictors.transformer", *transformer, log=logs / "transformer", name="small-0", port=ports[0]
+        ),
     ):
         yield Pair(f"http://127.0.0.1:{ports[0]}/v1/models/small-0:predict", predictor)
 
@@ -257,7 +259,7 @@ def test_a_deadline_is_504(small_bundle: Path, bundle: Bundle, tmp_path: Path, p
     ],
 )
 def test_missing_arguments_end_the_process_with_one_line(arguments: list[str], message: str) -> None:
-    command = [sys.executable, "-m", "predictors.transformer", "--model_name=x", *arguments]
+    command = [sys.executable, "-m", "shardline.predictors.transformer", "--model_name=x", *arguments]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 
     assert result.returncode != 0

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from predictors.batching import Share
-from predictors.worker import Worker, call_each, check_deadline, now_ms
-from wire.errors import DeadlineError, QueueFullError
+from shardline.predictors.batching import Share
+from shardline.predictors.worker import Worker, call_each, check_deadline, now_ms
+from shardline.wire.errors import DeadlineError, QueueFullError
 
 Work = Callable[[], object]
 

@@ -9,7 +9,7 @@ import pytest
 from services.scripted import KubernetesApi, ScriptedServer
 from services.versions import Place, Version, bundle_at, services_of, short_digest
 
-from client.cluster import connect
+from shardline.client.cluster import connect
 
 MakeVersion = Callable[..., Version]
 MakePlace = Callable[..., Place]

@@ -13,7 +13,7 @@ from services.bucket import shardline as start
 from services.processes import wait_until
 from services.versions import Place, Version
 
-from storage.store import open_store
+from shardline.storage.store import open_store
 
 pytestmark = pytest.mark.slow
 

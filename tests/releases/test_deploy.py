@@ -8,9 +8,9 @@ from services.bucket import Wire
 from services.kserve_documents import NAMESPACE
 from services.versions import PICTURE, Place, Version
 
-from client.cluster import connect
-from releases.deploy import undeploy
-from wire.errors import ClusterError
+from shardline.client.cluster import connect
+from shardline.releases.deploy import undeploy
+from shardline.wire.errors import ClusterError
 
 pytestmark = pytest.mark.slow
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from releases.golden import TOLERANCE, compare, score_tolerance
-from storage.bundle import Tolerance, parse_bundle
-from wire.errors import ClusterError
+from shardline.releases.golden import TOLERANCE, compare, score_tolerance
+from shardline.storage.bundle import Tolerance, parse_bundle
+from shardline.wire.errors import ClusterError
 
 REPLY = {
     "predictions": [

@@ -7,9 +7,9 @@ import pytest
 from services.kserve_documents import NAMESPACE
 from services.versions import Place, Version
 
-from releases.deploy import undeploy
-from releases.history import DEPLOYED, KEPT, PENDING, Release, check_newest, record
-from wire.errors import ClusterError
+from shardline.releases.deploy import undeploy
+from shardline.releases.history import DEPLOYED, KEPT, PENDING, Release, check_newest, record
+from shardline.wire.errors import ClusterError
 
 pytestmark = pytest.mark.slow
 

@@ -6,8 +6,8 @@ import pytest
 from services.kserve_documents import NAMESPACE
 from services.versions import Place, Version
 
-from releases.report import Report, names, report
-from wire.errors import ClusterError
+from shardline.releases.report import Report, names, report
+from shardline.wire.errors import ClusterError
 
 pytestmark = pytest.mark.slow
 

@@ -9,10 +9,10 @@ import yaml
 from services.kserve_documents import NAMESPACE
 from services.versions import Place, Version
 
-from manifests.access import Access
-from manifests.scaling import Scaling
-from releases.deploy import undeploy
-from releases.report import report
+from shardline.manifests.access import Access
+from shardline.manifests.scaling import Scaling
+from shardline.releases.deploy import undeploy
+from shardline.releases.report import report
 
 pytestmark = pytest.mark.slow
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from partition.verify import Chain
+from shardline.partition.verify import Chain
 
 
 def one_by_one(bundle: Path, pixels: np.ndarray) -> list[dict[str, np.ndarray]]:

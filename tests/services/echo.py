@@ -5,9 +5,9 @@ It starts in a second, for tests of what stands between the socket and a model.
 
 from collections.abc import Mapping
 
-from predictors.model import Answer, BytesModel
-from predictors.server import arguments, run_main, serve
-from wire.errors import FrameError
+from shardline.predictors.model import Answer, BytesModel
+from shardline.predictors.server import arguments, run_main, serve
+from shardline.wire.errors import FrameError
 
 
 class Echo(BytesModel):

@@ -7,14 +7,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from partition.build import BuildOptions, build
-from partition.models import IMAGENET_MEAN, IMAGENET_STD, Model
-from partition.verify import Chain
-from predictors.picture import fit_pictures
+from shardline.partition.build import BuildOptions, build
+from shardline.partition.models import IMAGENET_MEAN, IMAGENET_STD, Model
+from shardline.partition.verify import Chain
+from shardline.predictors.picture import fit_pictures
 from shardline.samples import calibration_pixels, sample_pictures
-from storage.bundle import PictureSpec
-from tasks.registry import task_reply
-from tasks.request import Request
+from shardline.storage.bundle import PictureSpec
+from shardline.tasks.registry import task_reply
+from shardline.tasks.request import Request
 
 
 class Numbered(nn.Module):

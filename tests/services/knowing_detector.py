@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.plate_text import CLASSES
-from tasks.plates import read_plates
-from training.evaluation.plates.readings import Prediction
-from training.evaluation.plates.sample import Sample, Thing, TruePlate
-from training.evaluation.plates.sources import Seen
-from training.plates.marks import Box
-from wire.view import View
+from shardline.tasks.plate_text import CLASSES
+from shardline.tasks.plates import read_plates
+from shardline.training.evaluation.plates.readings import Prediction
+from shardline.training.evaluation.plates.sample import Sample, Thing, TruePlate
+from shardline.training.evaluation.plates.sources import Seen
+from shardline.training.plates.marks import Box
+from shardline.wire.view import View
 
 NAMES = (
     "board_boxes", "board_scores", "board_turns", "group_boxes", "group_scores", "character_boxes", "character_scores",

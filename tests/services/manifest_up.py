@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-from manifests.local import up
-from wire.errors import ShardlineError
+from shardline.manifests.local import up
+from shardline.wire.errors import ShardlineError
 
 path, port, grace_s, *router = sys.argv[1:]
 try:

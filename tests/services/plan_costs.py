@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from partition.costs import Costs, HopCost, Times
-from partition.segments import Goal, Objective, Place
-from wire.limits import Limits
+from shardline.partition.costs import Costs, HopCost, Times
+from shardline.partition.segments import Goal, Objective, Place
+from shardline.wire.limits import Limits
 
 MEBIBYTE = 1024**2
 PIXEL_BYTES = 3 * 32 * 32

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tasks.plate_text import CLASSES, Kind, PlateText, board_class, group_class
-from wire.view import View
+from shardline.tasks.plate_text import CLASSES, Kind, PlateText, board_class, group_class
+from shardline.wire.view import View
 
 NAMES = (
     "board_boxes",

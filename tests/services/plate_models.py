@@ -4,13 +4,13 @@ import torch
 from services.plate_detections import NAMES, PlanePlate, outputs
 from torch import nn
 
-from tasks.plate_text import parse_text
+from shardline.tasks.plate_text import parse_text
 
 PLATE = PlanePlate(kind="long", text=parse_text("12A 3456"), centre=(2.25, 0.5), width=4.5)
 
 
 class Bright(nn.Module):
-    """Normalised float32 [batch, 3, size, size] -> what training.detector.model.PlateDetector gives, with fewer things.
+    """float32 [batch, 3, size, size] -> what training/detector/model.py's PlateDetector gives, with fewer objects.
 
     Where nothing is bright all scores are 0.
     """

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from wire.v1 import parse_request
+from shardline.wire.v1 import parse_request
 
 INPUT_SIDE = 512
 READ_FROM_PX, SEEN_FROM_PX = 72, 8

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from partition.build import BuildOptions, build
-from partition.embedding import without_head
-from partition.indexing import Pictures
-from partition.models import load_model
 from shardline.models import for_task
+from shardline.partition.build import BuildOptions, build
+from shardline.partition.embedding import without_head
+from shardline.partition.indexing import Pictures
+from shardline.partition.models import load_model
 
 SIDE = 32
 WIDTH = 8  # of services.small_models:residual without its head

@@ -97,7 +97,7 @@ class Routers:
         if self._kserve:
             return KSERVE_PORT, [str(KSERVE_ROUTER)]
         port = free_port()
-        return port, [sys.executable, "-m", "manifests.router", "--port", str(port)]
+        return port, [sys.executable, "-m", "shardline.manifests.router", "--port", str(port)]
 
 
 def _env(propagate: str | None) -> dict[str, str]:

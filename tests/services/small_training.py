@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from training.fit import Run, Settings, fit
-from training.stop import Stopped
+from shardline.training.fit import Run, Settings, fit
+from shardline.training.stop import Stopped
 
 STEPS, BATCH = 400, 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
-    """A training.fit.Course."""
+    """A shardline.training.fit.Course."""
 
     steps: int = STEPS
 

@@ -9,11 +9,11 @@ from typing import Any
 from services.kserve_documents import NAMESPACE
 from services.scripted import KubernetesApi, ScriptedServer
 
-from client.cluster import Cluster
-from manifests.options import RenderOptions
-from releases.deploy import Deployed, deploy, rollback
-from releases.history import Release, read_history
-from storage.bundle import (
+from shardline.client.cluster import Cluster
+from shardline.manifests.options import RenderOptions
+from shardline.releases.deploy import Deployed, deploy, rollback
+from shardline.releases.history import Release, read_history
+from shardline.storage.bundle import (
     GOLDEN_PICTURE_FILE,
     GOLDEN_REPLY_FILE,
     SHARD_FILE,
@@ -24,8 +24,8 @@ from storage.bundle import (
     TensorSpec,
     stage_folder,
 )
-from storage.bundle_folder import writing_bundle
-from wire.limits import Limits
+from shardline.storage.bundle_folder import writing_bundle
+from shardline.wire.limits import Limits
 
 PICTURE = b"\x89PNG of a cat"
 PIXELS = TensorSpec(name="pixels", dtype="U8", shape=("batch", 3, 8, 8), dim_order=(0, 1, 2, 3))

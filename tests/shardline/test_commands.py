@@ -11,11 +11,11 @@ import torch
 from e2e.conftest import shardline
 from services.processes import ROOT
 
-from partition.verify import Chain
-from predictors.picture import pixel_batch
-from storage.bundle_folder import read_bundle
-from tasks.registry import task_reply
-from tasks.request import Request
+from shardline.partition.verify import Chain
+from shardline.predictors.picture import pixel_batch
+from shardline.storage.bundle_folder import read_bundle
+from shardline.tasks.registry import task_reply
+from shardline.tasks.request import Request
 
 pytestmark = pytest.mark.slow
 

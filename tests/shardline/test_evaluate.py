@@ -15,11 +15,11 @@ from services.chromium import open_page
 from services.plate_reader import TEXTS
 from services.processes import ROOT, running, wait_until
 
-from partition.build import BuildOptions, build
-from partition.models import load_model
 from shardline.models import for_task
-from tasks.plate_text import CLASSES
-from training.detector.model import PlateDetector
+from shardline.partition.build import BuildOptions, build
+from shardline.partition.models import load_model
+from shardline.tasks.plate_text import CLASSES
+from shardline.training.detector.model import PlateDetector
 
 pytestmark = pytest.mark.slow
 

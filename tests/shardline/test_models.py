@@ -7,16 +7,16 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from partition.capture import capture, random_pixels, run_whole, whole_module
-from partition.cut import cut
-from partition.liveness import analyse
-from partition.models import load_model
-from partition.program import runnable
 from shardline.models import for_task, load_by_name
+from shardline.partition.capture import capture, random_pixels, run_whole, whole_module
+from shardline.partition.cut import cut
+from shardline.partition.liveness import analyse
+from shardline.partition.models import load_model
+from shardline.partition.program import runnable
 from shardline.plate_samples import drawn_pictures
-from storage.bundle import PictureSpec
-from tasks.plate_text import CLASSES
-from wire.errors import BundleError, ModelError
+from shardline.storage.bundle import PictureSpec
+from shardline.tasks.plate_text import CLASSES
+from shardline.wire.errors import BundleError, ModelError
 
 
 def test_plates_is_a_detector_of_512_pixels() -> None:

@@ -11,14 +11,14 @@ from e2e.conftest import shardline
 from PIL import Image
 from services.processes import ROOT
 
-from partition.cache import Cache
-from partition.capture import random_pixels
-from partition.models import load_model
-from partition.planning import PlanOptions, make_plan
 from shardline.hops import cache_name, fit, hop_cost, measure_hop
 from shardline.options import planning_options
+from shardline.partition.cache import Cache
+from shardline.partition.capture import random_pixels
+from shardline.partition.models import load_model
+from shardline.partition.planning import PlanOptions, make_plan
 from shardline.plan_plot import check_plot
-from wire.errors import ModelError, PlanError, ShardlineError
+from shardline.wire.errors import ModelError, PlanError, ShardlineError
 
 SMALL = ("plan", "services.small_models:residual", "--size", "32", "--stages", "2")
 HOP = ("--hop", "0.4,3")

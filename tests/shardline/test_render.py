@@ -7,14 +7,14 @@ import yaml
 from e2e.conftest import shardline
 from services.processes import ROOT
 
-from manifests.access import Access
-from manifests.ingress import Way
-from manifests.network import Network
-from manifests.options import RenderOptions
-from manifests.placement import Placement, Toleration
-from manifests.render import described, documents
-from manifests.scaling import Scaling
-from manifests.sizing import Overrides
+from shardline.manifests.access import Access
+from shardline.manifests.ingress import Way
+from shardline.manifests.network import Network
+from shardline.manifests.options import RenderOptions
+from shardline.manifests.placement import Placement, Toleration
+from shardline.manifests.render import described, documents
+from shardline.manifests.scaling import Scaling
+from shardline.manifests.sizing import Overrides
 
 pytestmark = pytest.mark.slow
 

@@ -14,8 +14,8 @@ from e2e.conftest import shardline
 from services.bucket import emulating
 from services.processes import ROOT, free_port, stop
 
-from storage.bundle_folder import read_bundle
-from storage.store import open_store
+from shardline.storage.bundle_folder import read_bundle
+from shardline.storage.store import open_store
 
 pytestmark = pytest.mark.slow
 
@@ -146,8 +146,9 @@ class TestEmulator:
 def test_what_needs_no_bucket_loads_no_google() -> None:
     """Pods' processes neither have nor load it, and `--help` is quick."""
     program = (
-        "import sys; import shardline.__main__, storage.push, storage.initializer, storage.inventory, "
-        "predictors.transformer; print([n for n in sys.modules if n.startswith(('google.cloud', "
+        "import sys; import shardline.__main__, shardline.storage.push, shardline.storage.initializer, "
+        "shardline.storage.inventory, "
+        "shardline.predictors.transformer; print([n for n in sys.modules if n.startswith(('google.cloud', "
         "'google.resumable_media', 'kserve_storage', 'gcp_storage'))])"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from storage.bundle import (
+from shardline.storage.bundle import (
     GOLDEN_FILE,
     SHARD_FILE,
     WHOLE_FILE,
@@ -18,8 +18,8 @@ from storage.bundle import (
     TensorSpec,
     stage_folder,
 )
-from storage.bundle_folder import writing_bundle
-from wire.limits import Limits
+from shardline.storage.bundle_folder import writing_bundle
+from shardline.wire.limits import Limits
 
 PIXELS = TensorSpec(name="pixels", dtype="U8", shape=("batch", 3, 8, 8), dim_order=(0, 1, 2, 3))
 FEATURES = TensorSpec(name="relu", dtype="F32", shape=("4*batch", 8, 2), dim_order=(0, 2, 1))
@@ -75,7 +75,7 @@ def bucket(emulator: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> st
 
 
 class Counted:
-    """A storage.store.Progress."""
+    """A shardline.storage.store.Progress."""
 
     def __init__(self) -> None:
         self.total_bytes = self.there_bytes = self.moved_bytes = 0

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage.bundle import Bundle, TensorSpec, digest_of, parse_bundle
-from storage.bundle_folder import read_bundle, read_stage, writing_bundle
-from wire.errors import BundleError
+from shardline.storage.bundle import Bundle, TensorSpec, digest_of, parse_bundle
+from shardline.storage.bundle_folder import read_bundle, read_stage, writing_bundle
+from shardline.wire.errors import BundleError
 
 Write = Callable[..., Bundle]
 FILES = [

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from storage.bundle import Bundle
-from storage.bundle_change import changing_bundle
-from storage.bundle_folder import read_bundle
-from wire.errors import BundleError
+from shardline.storage.bundle import Bundle
+from shardline.storage.bundle_change import changing_bundle
+from shardline.storage.bundle_folder import read_bundle
+from shardline.wire.errors import BundleError
 
 
 @pytest.fixture

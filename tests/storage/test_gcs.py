@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from services.bucket import Wire, emulating, shardline
 from services.processes import ROOT, stop, wait_until
 
-from storage.bundle import Bundle
-from storage.bundle_folder import read_bundle
-from storage.push import destination, prefix_of, pull, push
-from storage.resumable import CHUNK_BYTES
-from storage.store import Access, open_store
-from wire.errors import BundleError, ShardlineError, StorageError
+from shardline.storage.bundle import Bundle
+from shardline.storage.bundle_folder import read_bundle
+from shardline.storage.push import destination, prefix_of, pull, push
+from shardline.storage.resumable import CHUNK_BYTES
+from shardline.storage.store import Access, open_store
+from shardline.wire.errors import BundleError, ShardlineError, StorageError
 
 Write = Callable[..., Bundle]
 HASTY = Access(retry_s=0.5)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from storage.bundle import Bundle
-from storage.bundle_folder import read_stage
-from storage.initializer import fetch
-from storage.push import push
-from wire.errors import StorageError
+from shardline.storage.bundle import Bundle
+from shardline.storage.bundle_folder import read_stage
+from shardline.storage.initializer import fetch
+from shardline.storage.push import push
+from shardline.wire.errors import StorageError
 
 
 def test_file_is_linked(write: Callable[..., Bundle], tmp_path: Path) -> None:

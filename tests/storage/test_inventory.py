@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.bundle import BUNDLE_FILE, STAGE_FILE, Bundle
-from storage.inventory import Pushed, delete, garbage, inventory, named_digests
-from storage.memory import MemoryStore
-from storage.push import names_of, prefix_of, push_to
-from wire.errors import StorageError
+from shardline.storage.bundle import BUNDLE_FILE, STAGE_FILE, Bundle
+from shardline.storage.inventory import Pushed, delete, garbage, inventory, named_digests
+from shardline.storage.memory import MemoryStore
+from shardline.storage.push import names_of, prefix_of, push_to
+from shardline.wire.errors import StorageError
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -8,13 +8,13 @@ import pytest
 from services.bucket import Wire, shardline
 from services.processes import wait_until
 
-from storage.bundle import SHARD_FILE, WHOLE_FILE, Bundle, stage_folder
-from storage.bundle_folder import writing_bundle
-from storage.inventory import inventory
-from storage.push import destination, pull
-from storage.resumable import CHUNK_BYTES
-from storage.store import open_store
-from wire.errors import StorageError
+from shardline.storage.bundle import SHARD_FILE, WHOLE_FILE, Bundle, stage_folder
+from shardline.storage.bundle_folder import writing_bundle
+from shardline.storage.inventory import inventory
+from shardline.storage.push import destination, pull
+from shardline.storage.resumable import CHUNK_BYTES
+from shardline.storage.store import open_store
+from shardline.wire.errors import StorageError
 
 SIZES = {
     WHOLE_FILE: 110_000_000,

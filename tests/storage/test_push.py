@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.bundle import BUNDLE_FILE, NAME_PATTERN, STAGE_FILE, Bundle
-from storage.bundle_folder import read_bundle, read_stage
-from storage.memory import MemoryStore
-from storage.push import destination, names_of, prefix_of, pull, push, push_to
-from storage.store import SILENT, Progress, open_store
-from wire.errors import BundleError, StorageError
+from shardline.storage.bundle import BUNDLE_FILE, NAME_PATTERN, STAGE_FILE, Bundle
+from shardline.storage.bundle_folder import read_bundle, read_stage
+from shardline.storage.memory import MemoryStore
+from shardline.storage.push import destination, names_of, prefix_of, pull, push, push_to
+from shardline.storage.store import SILENT, Progress, open_store
+from shardline.wire.errors import BundleError, StorageError
 
 Write = Callable[..., Bundle]
 
@@ -68,8 +68,8 @@ class TestDestination:
 @pytest.fixture(scope="module")
 def small_sealed() -> Bundle:
     """A fixture for a property test: made once."""
-    from storage.bundle import PictureSpec, Task
-    from wire.limits import Limits
+    from shardline.storage.bundle import PictureSpec, Task
+    from shardline.wire.limits import Limits
 
     return Bundle(
         name="small",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.sessions import KEPT_S, session_slot
+from shardline.storage.sessions import KEPT_S, session_slot
 
 
 @pytest.fixture(autouse=True)

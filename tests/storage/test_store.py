@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from storage.folder import FolderStore
-from storage.store import download, open_store
-from wire.errors import StorageError
+from shardline.storage.folder import FolderStore
+from shardline.storage.store import download, open_store
+from shardline.wire.errors import StorageError
 
 
 @pytest.fixture

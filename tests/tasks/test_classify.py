@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tasks.classify import reply as reply_to
-from tasks.registry import task_code, task_reply
-from tasks.request import Request
-from wire.errors import BundleError, RequestError, ShardlineError
+from shardline.tasks.classify import reply as reply_to
+from shardline.tasks.registry import task_code, task_reply
+from shardline.tasks.request import Request
+from shardline.wire.errors import BundleError, RequestError, ShardlineError
 
 ANIMALS = ("cat", "dog", "owl")
 

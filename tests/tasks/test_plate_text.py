@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.plate_text import CLASSES, parse_text, random_text
-from wire.errors import ModelError
+from shardline.tasks.plate_text import CLASSES, parse_text, random_text
+from shardline.wire.errors import ModelError
 
 
 def test_classes_are_the_issue_s() -> None:

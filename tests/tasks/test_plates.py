@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from services.plate_detections import NAMES, SIDE, SQUARE, PlanePlate, Thing, outputs, texts, turn
 
-from tasks.plate_text import KINDS, Kind, parse_text, random_text
-from tasks.plates import answers, comparable, read_plates, reply
-from tasks.registry import task_code, task_reply
-from tasks.request import Request
-from wire.errors import BundleError, FrameError, RequestError, ShardlineError
-from wire.view import View, placed_view
+from shardline.tasks.plate_text import KINDS, Kind, parse_text, random_text
+from shardline.tasks.plates import answers, comparable, read_plates, reply
+from shardline.tasks.registry import task_code, task_reply
+from shardline.tasks.request import Request
+from shardline.wire.errors import BundleError, FrameError, RequestError, ShardlineError
+from shardline.wire.view import View, placed_view
 
 TEXT = parse_text("12A 3456")
 LONG = PlanePlate(kind="long", text=TEXT)

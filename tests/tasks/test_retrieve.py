@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.entries import KINDS, METRICS, Entries, Kind, Metric, parse_entries
-from tasks.recall import WANTED, least_effort, recall
-from tasks.registry import task_code
-from tasks.request import Index, Request
-from tasks.retrieve import ENTRIES_FILE, INDEX_FILE, FaissIndex, make_index, open_index
-from tasks.retrieve import reply as reply_to
-from tasks.votes import vote
-from wire.errors import BundleError, RequestError, ShardlineError
+from shardline.tasks.entries import KINDS, METRICS, Entries, Kind, Metric, parse_entries
+from shardline.tasks.recall import WANTED, least_effort, recall
+from shardline.tasks.registry import task_code
+from shardline.tasks.request import Index, Request
+from shardline.tasks.retrieve import ENTRIES_FILE, INDEX_FILE, FaissIndex, make_index, open_index
+from shardline.tasks.retrieve import reply as reply_to
+from shardline.tasks.votes import vote
+from shardline.wire.errors import BundleError, RequestError, ShardlineError
 
 WIDTH = 16
 

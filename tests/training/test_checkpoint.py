@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from training.checkpoint import Checkpoint, load, random_states, save, set_random_states
-from training.weights import write_weights
-from wire.errors import ModelError
+from shardline.training.checkpoint import Checkpoint, load, random_states, save, set_random_states
+from shardline.training.weights import write_weights
+from shardline.wire.errors import ModelError
 
 
 def checkpoint(step: int = 7) -> Checkpoint:

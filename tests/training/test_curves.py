@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from training.curves import Curves
+from shardline.training.curves import Curves
 
 
 def test_what_is_told_is_drawn(tmp_path: Path) -> None:

@@ -17,9 +17,9 @@ from services.processes import running, stop, wait_until
 from services.small_training import STEPS, Course
 from torch import Tensor, nn
 
-from training.checkpoint import BEST, LAST, load
-from training.fit import Run, Settings, fit, rate_at
-from wire.errors import ModelError
+from shardline.training.checkpoint import BEST, LAST, load
+from shardline.training.fit import Run, Settings, fit, rate_at
+from shardline.wire.errors import ModelError
 
 CPU = torch.device("cpu")
 SHORT = Course(steps=12)

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from services.drawn_shapes import CLASSES, draw_shapes
 
-from training.folder import TEST, TRAIN, learnt_and_held_out, read_split
-from wire.errors import ModelError
+from shardline.training.folder import TEST, TRAIN, learnt_and_held_out, read_split
+from shardline.wire.errors import ModelError
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from training.muon import Muon, orthogonal
+from shardline.training.muon import Muon, orthogonal
 
 
 @given(

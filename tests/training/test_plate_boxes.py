@@ -10,15 +10,26 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageChops
 
-from tasks.plate_text import KINDS, Kind, parse_text, random_text
-from training.plates.face import Face, draw_face
-from training.plates.fonts import families
-from training.plates.marks import Box, Mark, find
-from training.plates.picture import draw_onto
-from training.plates.scene import Scene
-from training.plates.style import random_style
-from training.plates.warp import Matrix, Outline, Pose, move, oversampling, project, rectangle, scale, stand, warp
-from wire.errors import ModelError
+from shardline.tasks.plate_text import KINDS, Kind, parse_text, random_text
+from shardline.training.plates.face import Face, draw_face
+from shardline.training.plates.fonts import families
+from shardline.training.plates.marks import Box, Mark, find
+from shardline.training.plates.picture import draw_onto
+from shardline.training.plates.scene import Scene
+from shardline.training.plates.style import random_style
+from shardline.training.plates.warp import (
+    Matrix,
+    Outline,
+    Pose,
+    move,
+    oversampling,
+    project,
+    rectangle,
+    scale,
+    stand,
+    warp,
+)
+from shardline.wire.errors import ModelError
 
 SIZE = 640
 FINE = 4  # of the pixels in which edges are looked for, to one of the picture

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from training.plates.face import draw_sign
-from training.plates.fonts import families
-from training.plates.style import Strip, random_style
+from shardline.training.plates.face import draw_sign
+from shardline.training.plates.fonts import families
+from shardline.training.plates.style import Strip, random_style
 
 
 @pytest.mark.parametrize("height_px", [1.0, 8.0, 9.0])

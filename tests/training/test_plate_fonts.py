@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from services.processes import ROOT
 
-from tasks.plate_text import DIGITS, USES
-from training.plates.fonts import FAMILIES, families, licence, random_font
-from training.plates.glyphs import glyph
-from wire.errors import ModelError
+from shardline.tasks.plate_text import DIGITS, USES
+from shardline.training.plates.fonts import FAMILIES, families, licence, random_font
+from shardline.training.plates.glyphs import glyph
+from shardline.wire.errors import ModelError
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -10,13 +10,13 @@ import pytest
 from services.processes import ROOT
 
 from shardline.samples import sample_files
-from tasks.plate_text import parse_text
-from training.plates.backgrounds import Backgrounds, split
-from training.plates.fonts import families
-from training.plates.picture import Picture
-from training.plates.scene import Scene
-from training.plates.stream import Plates
-from wire.errors import ModelError
+from shardline.tasks.plate_text import parse_text
+from shardline.training.plates.backgrounds import Backgrounds, split
+from shardline.training.plates.fonts import families
+from shardline.training.plates.picture import Picture
+from shardline.training.plates.scene import Scene
+from shardline.training.plates.stream import Plates
+from shardline.wire.errors import ModelError
 
 
 def plates(seed: int = 7, **scene: object) -> Plates:
@@ -136,7 +136,9 @@ def test_no_photographs() -> None:
 
 def test_drawing_needs_no_torch() -> None:
     """A training's worker processes start fast and stay small."""
-    lines = "import sys, training.plates.coco, training.plates.stream; print('torch' in sys.modules)"
+    lines = (
+        "import sys, shardline.training.plates.coco, shardline.training.plates.stream; print('torch' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", lines], cwd=ROOT, capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "False"

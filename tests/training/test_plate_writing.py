@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from shardline.samples import sample_files
-from tasks.plate_text import is_text
-from training.plates.backgrounds import Backgrounds
-from training.plates.fonts import families
-from training.plates.picture import draw_picture
-from training.plates.scene import Scene
-from training.plates.writing import any_writing, unlike_plates
-from wire.errors import ModelError
+from shardline.tasks.plate_text import is_text
+from shardline.training.plates.backgrounds import Backgrounds
+from shardline.training.plates.fonts import families
+from shardline.training.plates.picture import draw_picture
+from shardline.training.plates.scene import Scene
+from shardline.training.plates.writing import any_writing, unlike_plates
+from shardline.wire.errors import ModelError
 
 
 def test_there_are_words_numbers_and_other_plates_in_one_row_and_two() -> None:

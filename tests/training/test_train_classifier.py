@@ -13,8 +13,8 @@ from services.drawn_shapes import CLASSES, draw_shapes
 from services.processes import running, stop, wait_until
 
 from shardline.models import load_by_name
-from training.checkpoint import BEST, LAST, load
-from wire.errors import ModelError
+from shardline.training.checkpoint import BEST, LAST, load
+from shardline.wire.errors import ModelError
 
 pytestmark = pytest.mark.slow
 

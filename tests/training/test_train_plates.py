@@ -11,8 +11,8 @@ from e2e.conftest import shardline
 from safetensors.torch import load_file
 from services.processes import running, stop, wait_until
 
-from training.checkpoint import LAST, load
-from training.detector.model import PlateDetector
+from shardline.training.checkpoint import LAST, load
+from shardline.training.detector.model import PlateDetector
 
 pytestmark = pytest.mark.slow
 

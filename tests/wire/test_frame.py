@@ -15,9 +15,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from wire.errors import FrameError
-from wire.frame import MAX_RANK, MAX_TENSORS, Frame, decode, dtype_name, encode, is_float, is_frame, named_dtype
-from wire.view import View
+from shardline.wire.errors import FrameError
+from shardline.wire.frame import (
+    MAX_RANK,
+    MAX_TENSORS,
+    Frame,
+    decode,
+    dtype_name,
+    encode,
+    is_float,
+    is_frame,
+    named_dtype,
+)
+from shardline.wire.view import View
 
 NUMPYS = ["BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64", "F16", "F32", "F64"]  # its own dtypes
 DTYPES = [*NUMPYS, "BF16"]

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wire.errors import PictureError, RequestError, TooLargeError
-from wire.v1 import PredictRequest, check_instances, encode_request, is_picture, parse_request, picture_format
+from shardline.wire.errors import PictureError, RequestError, TooLargeError
+from shardline.wire.v1 import PredictRequest, check_instances, encode_request, is_picture, parse_request, picture_format
 
 PICTURE = b"\x89PNG\r\n\x1a\n and more than fits one line of base64: " + bytes(range(256))
 B64 = base64.b64encode(PICTURE).decode()

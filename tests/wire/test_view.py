@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wire.errors import FrameError
-from wire.view import View, from_columns, placed_view, to_columns
+from shardline.wire.errors import FrameError
+from shardline.wire.view import View, from_columns, placed_view, to_columns
 
 
 def test_half_size_and_cropped() -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from partition.models import Model, load_model, read_state
-from wire.errors import ModelError
+from shardline.partition.models import Model, load_model, read_state
+from shardline.wire.errors import ModelError
 
 
 def first_model(reference: str, seed: int, size: int | None) -> Model:

@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from partition.models import Model
-from training.classifier.draw import Altering, Batch, Batches, Opened, Pixels
-from training.folder import learnt_and_held_out
-from wire.errors import ModelError
+from shardline.partition.models import Model
+from shardline.training.classifier.draw import Altering, Batch, Batches, Opened, Pixels
+from shardline.training.folder import learnt_and_held_out
+from shardline.wire.errors import ModelError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ class ClassifierCourse:
 
     Args:
         model: what is trained, with its first weights; it says how pictures are served.
-        folder: the pictures, as training.folder reads them.
+        folder: the pictures, as shardline.training.folder reads them.
         opened: as the classifier's pictures are opened when it is served.
         shown: the pictures that scores are taken from.
         muon: whether convolutions learn by Muon; weights that are good already are not to be turned that far.
@@ -143,12 +143,12 @@ def measured(module: nn.Module, model: Model, shown: Iterable[Shown], device: to
 
 
 def as_written(module: nn.Module) -> nn.Module:
-    """The same with its weights rounded to two bytes a number, as training.weights writes them."""
+    """The same with its weights rounded to two bytes a number, as shardline.training.weights writes them."""
     return copy.deepcopy(module).half().float()
 
 
 def normalised(pixels: Pixels, model: Model, device: torch.device) -> Tensor:
-    """uint8 [batch, height, width, 3] -> float32 [batch, 3, height, width], as partition.capture.Pixels has them."""
+    """uint8 [batch, height, width, 3] -> float32 [batch, 3, height, width] in [0, 1] normalised."""
     channels_last = torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(0, 3, 1, 2)
     mean, std = (torch.tensor(each, device=device).view(1, 3, 1, 1) for each in (model.mean, model.std))
     return (channels_last.to(torch.float32) / 255 - mean) / std

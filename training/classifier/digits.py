@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from training.folder import TEST, TRAIN
-from wire.errors import ModelError
+from shardline.training.folder import TEST, TRAIN
+from shardline.wire.errors import ModelError
 
 NAME = "digits"
 _TEST_EVERY = 5  # every fifth is for testing

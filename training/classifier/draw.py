@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from storage.bundle import PictureSpec
-from training.folder import Labelled, learnt_and_held_out
-from wire.errors import ModelError, PictureError
+from shardline.storage.bundle import PictureSpec
+from shardline.training.folder import Labelled, learnt_and_held_out
+from shardline.wire.errors import ModelError, PictureError
 
 Pixels = NDArray[np.uint8]
 Opened = Callable[[bytes], Image.Image]  # an encoded picture -> RGB, upright; picklable

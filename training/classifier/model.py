@@ -2,7 +2,7 @@
 
 Blocks as in ResNet v2 (He et al., "Identity Mappings in Deep Residual Networks", 2016) but for the order of a plain
 ResNet, four stages that halve the sides and widen, and the mean over all places before the one linear layer.
-`training.classifier.model:SmallResNet?num_classes=10` names it on a command line.
+`shardline.training.classifier.model:SmallResNet?num_classes=10` names it on a command line.
 """
 
 from collections.abc import Sequence

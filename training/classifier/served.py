@@ -11,13 +11,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from partition.models import Model, load_model, resized
-from storage.bundle import PictureSpec
-from storage.typed import MismatchError, typed
-from wire.errors import ModelError
+from shardline.partition.models import Model, load_model, resized
+from shardline.storage.bundle import PictureSpec
+from shardline.storage.typed import MismatchError, typed
+from shardline.wire.errors import ModelError
 
 KEY = "classifier"  # of the JSON, beside how the weights came about
-OWN = "training.classifier.model:SmallResNet"
+OWN = "shardline.training.classifier.model:SmallResNet"
 _TORCHVISION = "torchvision:"
 
 

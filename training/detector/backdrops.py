@@ -10,8 +10,8 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
-from training.plates.backgrounds import Backgrounds
-from training.plates.fonts import families, open_font, random_font
+from shardline.training.plates.backgrounds import Backgrounds
+from shardline.training.plates.fonts import families, open_font, random_font
 
 Size = tuple[int, int]  # width, height
 

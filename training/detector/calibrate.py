@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from training.detector.data import Sample
-from training.detector.measure import boxes_of, overlap
-from training.detector.model import SIZES, Head, PlateDetector, decode
-from training.detector.things import Column
+from shardline.training.detector.data import Sample
+from shardline.training.detector.measure import boxes_of, overlap
+from shardline.training.detector.model import SIZES, Head, PlateDetector, decode
+from shardline.training.detector.things import Column
 
 _MOST = 128  # peaks of a kind in a picture
 _LEAST = 1e-3  # score of a peak that is looked at

@@ -13,19 +13,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from training.detector.backdrops import Backdrops
-from training.detector.calibrate import calibrate
-from training.detector.data import BATCH, Pictures, Sample
-from training.detector.fold import begin_with, fold
-from training.detector.loss import losses, misread
-from training.detector.measure import Measure
-from training.detector.model import LEAST_SIDE, STRIDES, PlateDetector
-from training.detector.shown import characters_shown, normalised, plates_shown
-from training.detector.targets import make_target
-from training.detector.things import KINDS
-from training.plates.backgrounds import Backgrounds
-from training.plates.fonts import families
-from wire.errors import ModelError
+from shardline.training.detector.backdrops import Backdrops
+from shardline.training.detector.calibrate import calibrate
+from shardline.training.detector.data import BATCH, Pictures, Sample
+from shardline.training.detector.fold import begin_with, fold
+from shardline.training.detector.loss import losses, misread
+from shardline.training.detector.measure import Measure
+from shardline.training.detector.model import LEAST_SIDE, STRIDES, PlateDetector
+from shardline.training.detector.shown import characters_shown, normalised, plates_shown
+from shardline.training.detector.targets import make_target
+from shardline.training.detector.things import KINDS
+from shardline.training.plates.backgrounds import Backgrounds
+from shardline.training.plates.fonts import families
+from shardline.wire.errors import ModelError
 
 OTHER_SEED = 1 << 32  # beyond it lie the pictures that scores are taken from
 

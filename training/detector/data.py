@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from training.detector.looks import TEXTS, character_looks, plate_looks
-from training.detector.things import KINDS, PLACES, Column
-from training.plates.backgrounds import Backgrounds
-from training.plates.marks import Mark, Plate
-from training.plates.picture import Picture, draw_picture
-from training.plates.scene import Scene
-from training.plates.warp import Outline
+from shardline.training.detector.looks import TEXTS, character_looks, plate_looks
+from shardline.training.detector.things import KINDS, PLACES, Column
+from shardline.training.plates.backgrounds import Backgrounds
+from shardline.training.plates.marks import Mark, Plate
+from shardline.training.plates.picture import Picture, draw_picture
+from shardline.training.plates.scene import Scene
+from shardline.training.plates.warp import Outline
 
 BATCH = 4  # pictures
 

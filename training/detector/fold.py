@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from training.detector.layers import Unit
-from wire.errors import ModelError
+from shardline.training.detector.layers import Unit
+from shardline.wire.errors import ModelError
 
 _Network = TypeVar("_Network", bound=nn.Module)
 

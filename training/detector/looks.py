@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.detector.things import CHARACTERS, PLACES, Column
+from shardline.training.detector.things import CHARACTERS, PLACES, Column
 
 NOTHING, NOT_ASKED = len(CHARACTERS), -1  # in place of a character's class
 TEXTS = 6  # the column of `plate_looks` from which on there are classes

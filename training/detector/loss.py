@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from torch import Tensor
 from torch.nn import functional
 
-from training.detector.looks import NOT_ASKED
-from training.detector.model import Maps
-from training.detector.targets import Target
+from shardline.training.detector.looks import NOT_ASKED
+from shardline.training.detector.model import Maps
+from shardline.training.detector.targets import Target
 
 _NAMES = ("boards", "groups", "characters")
 _SHAPE = 0.2  # weight of offset and size

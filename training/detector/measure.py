@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from training.detector.data import Sample
-from training.detector.model import OUTPUTS
-from training.detector.things import Column
+from shardline.training.detector.data import Sample
+from shardline.training.detector.model import OUTPUTS
+from shardline.training.detector.things import Column
 
 _OVERLAP = 0.5
 _BOARD, _CHARACTER = 0.5, 0.3  # least scores

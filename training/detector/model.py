@@ -28,11 +28,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from partition.models import IMAGENET_MEAN, IMAGENET_STD
-from training.detector.layers import Unit, layer
-from training.detector.reader import Reader
-from training.detector.text_reader import TextReader
-from training.detector.things import BOARDS, CHARACTERS, GROUPS
+from shardline.partition.models import IMAGENET_MEAN, IMAGENET_STD
+from shardline.training.detector.layers import Unit, layer
+from shardline.training.detector.reader import Reader
+from shardline.training.detector.text_reader import TextReader
+from shardline.training.detector.things import BOARDS, CHARACTERS, GROUPS
 
 OUTPUTS = (
     "board_boxes",  # [batch, 16, 4]: left, top, right, bottom in pixels of the input, not cut to it

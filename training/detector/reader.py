@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.detector.cut_outs import cut_out
-from training.detector.layers import Unit, layer
+from shardline.training.detector.cut_outs import cut_out
+from shardline.training.detector.layers import Unit, layer
 
 SIDE = 32  # pixels of a cut-out
 

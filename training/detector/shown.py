@@ -7,17 +7,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from partition.models import IMAGENET_MEAN, IMAGENET_STD
-from training.detector.data import Sample
-from training.detector.looks import TEXTS
-from training.detector.reader import SIDE, cut_out_characters
-from training.detector.text_reader import SIZE, cut_out_boards
+from shardline.partition.models import IMAGENET_MEAN, IMAGENET_STD
+from shardline.training.detector.data import Sample
+from shardline.training.detector.looks import TEXTS
+from shardline.training.detector.reader import SIDE, cut_out_characters
+from shardline.training.detector.text_reader import SIZE, cut_out_boards
 
 Looks = NDArray[np.float32]
 
 
 def normalised(pictures: Sequence[NDArray[np.uint8]], device: torch.device) -> Tensor:
-    """Pixels [side, side, 3] each -> float32 [batch, 3, side, side], as partition.capture.Pixels has them."""
+    """Pixels [side, side, 3] each -> float32 [batch, 3, side, side], as shardline.partition.capture.Pixels has them."""
     pixels = torch.from_numpy(np.stack(pictures)).to(device).permute(0, 3, 1, 2)
     mean, std = (torch.tensor(each, device=device).view(1, 3, 1, 1) for each in (IMAGENET_MEAN, IMAGENET_STD))
     return (pixels.to(torch.float32) / 255 - mean) / std

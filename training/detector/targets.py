@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.detector.things import Column
+from shardline.training.detector.things import Column
 
 _OVERLAP = 0.7
 _NEAR = 0.75  # places from a place's middle within which a centre is as good as its own, to either side

@@ -12,18 +12,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from training.detector.backdrops import Backdrops
-from training.detector.course import OTHER_SEED, Recipe, hidden_convolutions
-from training.detector.data import Pictures, Sample
-from training.detector.fold import begin_with, fold
-from training.detector.looks import NOTHING
-from training.detector.loss import misread
-from training.detector.model import PlateDetector
-from training.detector.shown import plates_shown
-from training.detector.text_reader import TextReader
-from training.detector.things import CHARACTERS
-from training.plates.fonts import families
-from wire.errors import ModelError
+from shardline.training.detector.backdrops import Backdrops
+from shardline.training.detector.course import OTHER_SEED, Recipe, hidden_convolutions
+from shardline.training.detector.data import Pictures, Sample
+from shardline.training.detector.fold import begin_with, fold
+from shardline.training.detector.looks import NOTHING
+from shardline.training.detector.loss import misread
+from shardline.training.detector.model import PlateDetector
+from shardline.training.detector.shown import plates_shown
+from shardline.training.detector.text_reader import TextReader
+from shardline.training.detector.things import CHARACTERS
+from shardline.training.plates.fonts import families
+from shardline.wire.errors import ModelError
 
 BATCH = 16  # pictures
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.detector.cut_outs import cut_out
-from training.detector.layers import Unit, layer
-from training.detector.things import PLACES
+from shardline.training.detector.cut_outs import cut_out
+from shardline.training.detector.layers import Unit, layer
+from shardline.training.detector.things import PLACES
 
 SIZE = 64, 128  # height and width of a cut-out, in pixels
 

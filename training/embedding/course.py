@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training.embedding.loss import contrastive
-from training.embedding.mnist import Digits, as_pixels, read_digits
-from training.embedding.model import MEAN, SIDE, STD, EmbeddingNet
-from wire.errors import ModelError
+from shardline.training.embedding.loss import contrastive
+from shardline.training.embedding.mnist import Digits, as_pixels, read_digits
+from shardline.training.embedding.model import MEAN, SIDE, STD, EmbeddingNet
+from shardline.wire.errors import ModelError
 
 _HELD_OUT = 12  # every so many-th picture
 _KNOWN = 5000  # pictures that scores look for the nearest among
@@ -131,6 +131,6 @@ def _directions(model: nn.Module, pictures: NDArray[np.uint8], device: torch.dev
 
 
 def _normalised(pixels: NDArray[np.uint8], device: torch.device) -> Tensor:
-    """uint8 [batch, 3, side, side] -> float32, as partition.capture.Pixels has them."""
+    """uint8 [batch, 3, side, side] -> float32, as shardline.partition.capture.Pixels has them."""
     mean, std = (torch.tensor(each, device=device).view(1, 3, 1, 1) for each in (MEAN, STD))
     return (torch.from_numpy(pixels).to(device).to(torch.float32) / 255 - mean) / std

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from wire.errors import ModelError
+from shardline.wire.errors import ModelError
 
 Part = Literal["train", "test"]
 

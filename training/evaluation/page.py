@@ -8,8 +8,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from training.evaluation.plots import Drawing
-from training.evaluation.tables import Table
+from shardline.training.evaluation.plots import Drawing
+from shardline.training.evaluation.tables import Table
 
 _TEMPLATE = "page.html.jinja"
 _PNG_SIZE = slice(16, 24)  # width and height in a PNG's first chunk, big-endian, 4 bytes each

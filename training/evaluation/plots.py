@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
 from numpy.typing import NDArray
 
-from training.evaluation.calibration import CalibrationFigures
-from training.evaluation.worst import Tile
+from shardline.training.evaluation.calibration import CalibrationFigures
+from shardline.training.evaluation.worst import Tile
 
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")  # Paul Tol's, told apart by everybody
 GREY, PALE = "#555555", "#cccccc"

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
-from training.evaluation.difference import Outputs
-from training.evaluation.sources import Pixels, Run
+from shardline.training.evaluation.difference import Outputs
+from shardline.training.evaluation.sources import Pixels, Run
 
 
 def run_module(module: nn.Module) -> Run:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
-from wire.errors import PictureError
+from shardline.wire.errors import PictureError
 
 
 class Shown(Protocol):

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.evaluation.difference import Outputs
-from wire.view import View
+from shardline.training.evaluation.difference import Outputs
+from shardline.wire.view import View
 
 Pixels = NDArray[np.uint8]  # [1, 3, height, width]
 Fit = Callable[[bytes], tuple[Pixels, View]]  # as the transformer does it

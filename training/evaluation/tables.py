@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from training.evaluation.difference import Difference
-from training.evaluation.share import Share
+from shardline.training.evaluation.difference import Difference
+from shardline.training.evaluation.share import Share
 
 Row = tuple[str, ...]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from wire.errors import ModelError
+from shardline.wire.errors import ModelError
 
 _KEPT = 32  # photographs in memory …
 _LARGEST_KEPT = 1536  # … where their longer side is no longer than this: some 5 MB each

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tasks.plate_text import CLASSES
-from training.plates.marks import Mark, Plate, area, clip
-from training.plates.picture import Picture
-from wire.errors import ModelError
+from shardline.tasks.plate_text import CLASSES
+from shardline.training.plates.marks import Mark, Plate, area, clip
+from shardline.training.plates.picture import Picture
+from shardline.wire.errors import ModelError
 
 Format = Literal["png", "jpg"]
 FORMATS: tuple[Format, ...] = ("png", "jpg")

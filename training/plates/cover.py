@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from training.plates.warp import Points
+from shardline.training.plates.warp import Points
 
 Mask = NDArray[np.uint8]  # [height, width] of the picture, 255 where something is hidden
 

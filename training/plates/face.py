@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from tasks.plate_text import Group, Kind, PlateText
-from training.plates.glyphs import INK
-from training.plates.layout import Area, Placed, arrange, place_row
-from training.plates.style import Style, luma
-from training.plates.wear import light, thin_paint, wear
+from shardline.tasks.plate_text import Group, Kind, PlateText
+from shardline.training.plates.glyphs import INK
+from shardline.training.plates.layout import Area, Placed, arrange, place_row
+from shardline.training.plates.style import Style, luma
+from shardline.training.plates.wear import light, thin_paint, wear
 
 Points = NDArray[np.float64]  # [n, 2], x and y in pixels; a pixel's centre is at .5
 

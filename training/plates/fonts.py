@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from PIL import ImageFont
 
-from wire.errors import ModelError
+from shardline.wire.errors import ModelError
 
 FAMILIES = tuple(
     """

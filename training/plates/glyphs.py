@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from training.plates.fonts import Font, open_font
+from shardline.training.plates.fonts import Font, open_font
 
 INK = 128  # from this grey on a pixel of a mask counts as ink
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from tasks.plate_text import DIGITS, Group, Kind, PlateText
-from training.plates.glyphs import Glyph, glyph
-from training.plates.style import Align, Style
+from shardline.tasks.plate_text import DIGITS, Group, Kind, PlateText
+from shardline.training.plates.glyphs import Glyph, glyph
+from shardline.training.plates.style import Align, Style
 
 _LEAST_STRETCH = 0.72
 _LEAST_ASPECT, _MOST_ASPECT = 0.36, 0.85  # of a zero, width / height

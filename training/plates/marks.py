@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.plate_text import Group, Kind, PlateText, board_class, group_class
-from training.plates.face import Face
-from training.plates.warp import Matrix, Outline, Points, bounds, project, rectangle
+from shardline.tasks.plate_text import Group, Kind, PlateText, board_class, group_class
+from shardline.training.plates.face import Face
+from shardline.training.plates.warp import Matrix, Outline, Points, bounds, project, rectangle
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 

@@ -10,18 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tasks.plate_text import KINDS, PlateText, random_text
-from training.plates.backgrounds import Backgrounds
-from training.plates.camera import Exposure, expose, random_exposure
-from training.plates.cover import cover
-from training.plates.face import Face, draw_face, draw_sign
-from training.plates.marks import Box, Plate, find, hide
-from training.plates.scene import Scene
-from training.plates.spots import Spot, find_spot
-from training.plates.style import random_style
-from training.plates.warp import Matrix, Outline, move, oversampling, paste_warped, scale
-from training.plates.writing import any_writing, unlike_plates
-from wire.errors import ModelError
+from shardline.tasks.plate_text import KINDS, PlateText, random_text
+from shardline.training.plates.backgrounds import Backgrounds
+from shardline.training.plates.camera import Exposure, expose, random_exposure
+from shardline.training.plates.cover import cover
+from shardline.training.plates.face import Face, draw_face, draw_sign
+from shardline.training.plates.marks import Box, Plate, find, hide
+from shardline.training.plates.scene import Scene
+from shardline.training.plates.spots import Spot, find_spot
+from shardline.training.plates.style import random_style
+from shardline.training.plates.warp import Matrix, Outline, move, oversampling, paste_warped, scale
+from shardline.training.plates.writing import any_writing, unlike_plates
+from shardline.wire.errors import ModelError
 
 _SIGN_SHARE = 0.6  # of a plate's width: signs must leave room for plates
 _LEAST_CONTRAST = 45  # of each character, in luma, before the camera takes some; less only where fine strokes have less

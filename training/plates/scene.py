@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from tasks.plate_text import KINDS, Kind, PlateText
-from wire.errors import ModelError
+from shardline.tasks.plate_text import KINDS, Kind, PlateText
+from shardline.wire.errors import ModelError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.plates.marks import Box
-from training.plates.scene import Scene
-from training.plates.warp import Matrix, Outline, Pose, bounds, move, oversampling, project, rectangle, stand
+from shardline.training.plates.marks import Box
+from shardline.training.plates.scene import Scene
+from shardline.training.plates.warp import Matrix, Outline, Pose, bounds, move, oversampling, project, rectangle, stand
 
 _TRIES = 12  # to find room
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.plates.backgrounds import Backgrounds
-from training.plates.picture import Picture, draw_picture
-from training.plates.scene import Scene
+from shardline.training.plates.backgrounds import Backgrounds
+from shardline.training.plates.picture import Picture, draw_picture
+from shardline.training.plates.scene import Scene
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,8 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from tasks.plate_text import Kind
-from training.plates.fonts import Font, random_font
+from shardline.tasks.plate_text import Kind
+from shardline.training.plates.fonts import Font, random_font
 
 Colour = tuple[int, int, int]
 _T = TypeVar("_T")

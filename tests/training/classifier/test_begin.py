@@ -7,11 +7,11 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
-from training.classifier.begin import begin_with, first_model, weights_of
-from training.classifier.model import SmallResNet
-from wire.errors import ModelError
+from shardline.training.classifier.begin import begin_with, first_model, weights_of
+from shardline.training.classifier.model import SmallResNet
+from shardline.wire.errors import ModelError
 
-OWN = "training.classifier.model:SmallResNet?num_classes=5&widths=(4,8)&blocks=(1,1)"
+OWN = "shardline.training.classifier.model:SmallResNet?num_classes=5&widths=(4,8)&blocks=(1,1)"
 
 
 def small(classes: int) -> SmallResNet:

@@ -10,16 +10,16 @@ import pytest
 import torch
 from services.drawn_shapes import draw_shapes
 
-from partition.models import Model
-from predictors.picture import open_picture, to_pixels
-from storage.bundle import PictureSpec
-from training.classifier.begin import first_model
-from training.classifier.course import ClassifierCourse, Recipe, Shown, measured
-from training.classifier.draw import Batch
-from training.fit import Run, Settings, fit
-from training.folder import TEST, read_split
-from wire.errors import ModelError
-from wire.limits import Limits
+from shardline.partition.models import Model
+from shardline.predictors.picture import open_picture, to_pixels
+from shardline.storage.bundle import PictureSpec
+from shardline.training.classifier.begin import first_model
+from shardline.training.classifier.course import ClassifierCourse, Recipe, Shown, measured
+from shardline.training.classifier.draw import Batch
+from shardline.training.fit import Run, Settings, fit
+from shardline.training.folder import TEST, read_split
+from shardline.wire.errors import ModelError
+from shardline.wire.limits import Limits
 
 CPU = torch.device("cpu")
 SPEC = PictureSpec(height=24, width=24, fit="stretch")
@@ -33,7 +33,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    reference = "training.classifier.model:SmallResNet?num_classes=3&widths=(8,16)&blocks=(1,1)"
+    reference = "shardline.training.classifier.model:SmallResNet?num_classes=3&widths=(8,16)&blocks=(1,1)"
     return replace(first_model(reference, 0, 24), picture=SPEC)
 
 

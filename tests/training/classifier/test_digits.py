@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from training.classifier.digits import write_digits
-from training.folder import TEST, TRAIN, read_split
+from shardline.training.classifier.digits import write_digits
+from shardline.training.folder import TEST, TRAIN, read_split
 
 
 def test_all_digits_are_there_and_none_twice(tmp_path: Path) -> None:

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from services.drawn_shapes import draw_shapes
 
-from predictors.picture import open_picture, to_pixels
-from storage.bundle import PictureSpec
-from training.ahead import drawn_ahead
-from training.classifier.draw import Altering, Batches, altered
-from wire.errors import ModelError
-from wire.limits import Limits
+from shardline.predictors.picture import open_picture, to_pixels
+from shardline.storage.bundle import PictureSpec
+from shardline.training.ahead import drawn_ahead
+from shardline.training.classifier.draw import Altering, Batches, altered
+from shardline.wire.errors import ModelError
+from shardline.wire.limits import Limits
 
 SPEC = PictureSpec(height=24, width=24, fit="stretch")
 PLAIN = Altering(crop=1.0, flip=False, turn=0.0, jitter=0.0, mix=0.0)

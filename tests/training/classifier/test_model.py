@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from partition.models import load_model
-from training.classifier.model import SmallResNet
-from wire.errors import ModelError
+from shardline.partition.models import load_model
+from shardline.training.classifier.model import SmallResNet
+from shardline.wire.errors import ModelError
 
 
 @pytest.mark.parametrize("side", [16, 31, 96])
@@ -16,7 +16,7 @@ def test_it_takes_pictures_of_any_size(side: int) -> None:
 
 
 def test_a_reference_may_have_arguments() -> None:
-    reference = "training.classifier.model:SmallResNet?num_classes=3&widths=(8,16)&blocks=(1,2)"
+    reference = "shardline.training.classifier.model:SmallResNet?num_classes=3&widths=(8,16)&blocks=(1,2)"
 
     model = load_model(reference, "random:1")
 
@@ -33,4 +33,4 @@ def test_a_reference_may_have_arguments() -> None:
 )
 def test_an_argument_that_it_does_not_have_is_said(query: str, said: str) -> None:
     with pytest.raises(ModelError, match=said):
-        load_model(f"training.classifier.model:SmallResNet?{query}")
+        load_model(f"shardline.training.classifier.model:SmallResNet?{query}")

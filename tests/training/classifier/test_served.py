@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 import torch
 
-from partition.models import Model
 from shardline.models import load_by_name
-from storage.bundle import PictureSpec
-from training.classifier.begin import first_model
-from training.classifier.served import description
-from training.weights import write_weights
-from wire.errors import ModelError
+from shardline.partition.models import Model
+from shardline.storage.bundle import PictureSpec
+from shardline.training.classifier.begin import first_model
+from shardline.training.classifier.served import description
+from shardline.training.weights import write_weights
+from shardline.wire.errors import ModelError
 
-REFERENCE = "training.classifier.model:SmallResNet?num_classes=3&widths=(4,8)&blocks=(1,1)"
+REFERENCE = "shardline.training.classifier.model:SmallResNet?num_classes=3&widths=(4,8)&blocks=(1,1)"
 LABELS = ("bars", "checks", "disc")
 
 
@@ -51,7 +51,7 @@ def test_another_size_keeps_the_margin(trained: tuple[Path, Model]) -> None:
     assert loaded.picture == PictureSpec(height=64, width=64, fit="crop", resize=72)
 
 
-@pytest.mark.parametrize("name", ["os:system?command='true'", "training.classifier.model:Block?before=1"])
+@pytest.mark.parametrize("name", ["os:system?command='true'", "shardline.training.classifier.model:Block?before=1"])
 def test_a_stranger_s_file_names_no_code(name: str, trained: tuple[Path, Model]) -> None:
     change(trained[0], model=name)
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shardline.samples import sample_files
-from training.detector.backdrops import Backdrops
+from shardline.training.detector.backdrops import Backdrops
 
 BACKDROPS = Backdrops(files=tuple(sample_files()))
 

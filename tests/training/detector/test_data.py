@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from shardline.samples import sample_files
-from training.detector.backdrops import Backdrops
-from training.detector.course import DetectorCourse, Recipe
-from training.detector.data import BATCH, Pictures
-from training.detector.things import KINDS, Column
-from training.plates.fonts import families
-from wire.errors import ModelError
+from shardline.training.detector.backdrops import Backdrops
+from shardline.training.detector.course import DetectorCourse, Recipe
+from shardline.training.detector.data import BATCH, Pictures
+from shardline.training.detector.things import KINDS, Column
+from shardline.training.plates.fonts import families
+from shardline.wire.errors import ModelError
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,8 @@ def test_what_cannot_be_trained_is_refused_in_words(wrong: dict[str, int]) -> No
 
 
 def test_processes_that_draw_need_no_torch() -> None:
-    code = "import training.detector.data, training.detector.backdrops, sys; print('torch' in sys.modules)"
+    modules = "shardline.training.detector.data, shardline.training.detector.backdrops"
+    code = f"import {modules}, sys; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
 
     assert done.stdout.strip() == "False"

@@ -7,16 +7,16 @@ import pytest
 import torch
 
 from shardline.samples import sample_files
-from training.detector.course import DetectorCourse, Recipe
-from training.detector.data import Sample
-from training.detector.fold import begin_with, fold
-from training.detector.measure import Measure, boxes_of, overlap
-from training.detector.model import Maps, PlateDetector
-from training.detector.reader import SIDE
-from training.detector.shown import normalised
-from training.detector.text_reader import SIZE
-from training.detector.things import Column
-from wire.errors import ModelError
+from shardline.training.detector.course import DetectorCourse, Recipe
+from shardline.training.detector.data import Sample
+from shardline.training.detector.fold import begin_with, fold
+from shardline.training.detector.measure import Measure, boxes_of, overlap
+from shardline.training.detector.model import Maps, PlateDetector
+from shardline.training.detector.reader import SIDE
+from shardline.training.detector.shown import normalised
+from shardline.training.detector.text_reader import SIZE
+from shardline.training.detector.things import Column
+from shardline.wire.errors import ModelError
 
 CPU = torch.device("cpu")
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from shardline.samples import sample_files
-from training.detector.backdrops import Backdrops
-from training.detector.data import Pictures, Sample
-from training.detector.looks import NOT_ASKED, NOTHING, TEXTS
-from training.detector.measure import boxes_of, overlap
-from training.detector.things import Column
-from training.plates.fonts import families
+from shardline.training.detector.backdrops import Backdrops
+from shardline.training.detector.data import Pictures, Sample
+from shardline.training.detector.looks import NOT_ASKED, NOTHING, TEXTS
+from shardline.training.detector.measure import boxes_of, overlap
+from shardline.training.detector.things import Column
+from shardline.training.plates.fonts import families
 
 
 @pytest.fixture(scope="module")

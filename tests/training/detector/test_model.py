@@ -10,21 +10,21 @@ import pytest
 import torch
 from torch.utils._pytree import tree_leaves
 
-from partition.capture import Pixels, capture, random_pixels, run_whole, whole_module
-from partition.cut import Shard, cut
-from partition.layout import to_numpy, to_torch
-from partition.liveness import Liveness, analyse
-from partition.models import Model, load_model
-from partition.precision import in_precision
-from partition.program import runnable
-from training.detector.model import Maps, PlateDetector, decode
+from shardline.partition.capture import Pixels, capture, random_pixels, run_whole, whole_module
+from shardline.partition.cut import Shard, cut
+from shardline.partition.layout import to_numpy, to_torch
+from shardline.partition.liveness import Liveness, analyse
+from shardline.partition.models import Model, load_model
+from shardline.partition.precision import in_precision
+from shardline.partition.program import runnable
+from shardline.training.detector.model import Maps, PlateDetector, decode
 
 SHAPES = [(16, 4), (16, 2), (16, 2), (32, 4), (32, 4), (128, 4), (128, 15), (16, 7, 16)]
 
 
 @pytest.fixture(scope="module")
 def captured() -> tuple[Model, Liveness]:
-    model = load_model("training.detector.model:PlateDetector", "random:1", size=128)
+    model = load_model("shardline.training.detector.model:PlateDetector", "random:1", size=128)
     return model, analyse(capture(model))
 
 
@@ -112,7 +112,7 @@ def test_what_has_no_classes_has_one_score() -> None:
 
 
 def test_the_reader_sees_the_pixels_that_were_sent() -> None:
-    model = load_model("training.detector.model:PlateDetector", "random:1", size=128)
+    model = load_model("shardline.training.detector.model:PlateDetector", "random:1", size=128)
     pixels = random_pixels(model, 2)
     whole, detector = whole_module(model), model.module
     assert isinstance(whole, Pixels)

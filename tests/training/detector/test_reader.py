@@ -8,8 +8,8 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from training.detector.reader import SIDE, Reader, cut_out_characters
-from training.plates.fonts import open_font, random_font
+from shardline.training.detector.reader import SIDE, Reader, cut_out_characters
+from shardline.training.plates.fonts import open_font, random_font
 
 FONT = random_font(np.random.default_rng(0), ("inter",))
 Colour = tuple[int, ...]

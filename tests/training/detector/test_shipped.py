@@ -8,25 +8,25 @@ import pytest
 import torch
 from torch.utils._pytree import tree_leaves
 
-from partition.capture import capture, run_whole, whole_module
-from partition.cut import cut
-from partition.layout import to_numpy, to_torch
-from partition.liveness import Liveness, analyse
-from partition.models import Model
-from partition.precision import in_precision
-from partition.program import runnable
-from predictors.picture import fit_picture
 from shardline.models import load_by_name
+from shardline.partition.capture import capture, run_whole, whole_module
+from shardline.partition.cut import cut
+from shardline.partition.layout import to_numpy, to_torch
+from shardline.partition.liveness import Liveness, analyse
+from shardline.partition.models import Model
+from shardline.partition.precision import in_precision
+from shardline.partition.program import runnable
+from shardline.predictors.picture import fit_picture
 from shardline.samples import sample_files
-from tasks.plates import read_plates
-from training.detector.model import OUTPUTS
-from training.evaluation.plates.readings import Asked, Outcome, judge
-from training.evaluation.plates.sample import Sample, drawn_sample
-from training.plates.backgrounds import Backgrounds
-from training.plates.fonts import families
-from training.plates.scene import Scene
-from training.plates.stream import Plates
-from wire.limits import Limits
+from shardline.tasks.plates import read_plates
+from shardline.training.detector.model import OUTPUTS
+from shardline.training.evaluation.plates.readings import Asked, Outcome, judge
+from shardline.training.evaluation.plates.sample import Sample, drawn_sample
+from shardline.training.plates.backgrounds import Backgrounds
+from shardline.training.plates.fonts import families
+from shardline.training.plates.scene import Scene
+from shardline.training.plates.stream import Plates
+from shardline.wire.limits import Limits
 
 COUNT = 24
 

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from training.detector.loss import focal, losses
-from training.detector.model import STRIDES, Maps, decode
-from training.detector.targets import Target, make_target, radius
-from training.detector.things import Column
+from shardline.training.detector.loss import focal, losses
+from shardline.training.detector.model import STRIDES, Maps, decode
+from shardline.training.detector.targets import Target, make_target, radius
+from shardline.training.detector.things import Column
 
 SIDE, LABELS = 128, 15
 BOARD, GROUP, CHARACTER = 0, 1, 2

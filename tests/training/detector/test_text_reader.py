@@ -8,8 +8,8 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from training.detector.text_reader import SIZE, TextReader, cut_out_boards
-from training.plates.fonts import open_font, random_font
+from shardline.training.detector.text_reader import SIZE, TextReader, cut_out_boards
+from shardline.training.plates.fonts import open_font, random_font
 
 FONT = random_font(np.random.default_rng(0), ("inter",))
 WIDTH, HEIGHT = 320, 240

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from services.tiny_digits import write_idx, write_mnist
 
 from shardline.models import load_by_name
-from training.embedding.course import EmbeddingCourse, Recipe, held_out, learned
-from training.embedding.loss import TEMPERATURE, contrastive
-from training.embedding.model import EmbeddingNet
-from training.fit import Run, Settings, fit
-from wire.errors import ModelError
+from shardline.training.embedding.course import EmbeddingCourse, Recipe, held_out, learned
+from shardline.training.embedding.loss import TEMPERATURE, contrastive
+from shardline.training.embedding.model import EmbeddingNet
+from shardline.training.fit import Run, Settings, fit
+from shardline.wire.errors import ModelError
 
 
 @pytest.fixture(scope="module")

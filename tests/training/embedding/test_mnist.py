@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from services.tiny_digits import digits, write_idx, write_mnist
 
-from training.embedding.mnist import as_pixels, is_mnist, read_digits
-from wire.errors import ModelError
+from shardline.training.embedding.mnist import as_pixels, is_mnist, read_digits
+from shardline.wire.errors import ModelError
 
 
 def test_both_parts_in_their_order(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.evaluation.share import CONFIDENCE, Share
+from shardline.training.evaluation.share import CONFIDENCE, Share
 
 _RESAMPLES = 1000
 _SEED = 0  # the same answers have the same intervals

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from training.evaluation.classifier.curves import GRID
-from training.evaluation.classifier.sample import Sample, Samples
-from training.evaluation.classifier.sources import Seen, Source, classes_of
-from training.evaluation.classifier.tally import Side, Tally
-from training.evaluation.difference import Difference, Differing, Outputs
-from training.evaluation.document import document
-from training.evaluation.plots import short
-from training.evaluation.show import show
-from training.evaluation.worst import Tile, Worst
+from shardline.training.evaluation.classifier.curves import GRID
+from shardline.training.evaluation.classifier.sample import Sample, Samples
+from shardline.training.evaluation.classifier.sources import Seen, Source, classes_of
+from shardline.training.evaluation.classifier.tally import Side, Tally
+from shardline.training.evaluation.difference import Difference, Differing, Outputs
+from shardline.training.evaluation.document import document
+from shardline.training.evaluation.plots import short
+from shardline.training.evaluation.show import show
+from shardline.training.evaluation.worst import Tile, Worst
 
 _TILE_PX = (320, 240)  # of a mistake's picture
 # what stands in report.json for the names that all tasks share

@@ -11,12 +11,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from training.evaluation.classifier.evaluate import Report
-from training.evaluation.classifier.sources import Seen, Source
-from training.evaluation.difference import Outputs
-from training.evaluation.document import document
-from training.evaluation.share import Share, share
-from training.evaluation.tables import Table, with_interval
+from shardline.training.evaluation.classifier.evaluate import Report
+from shardline.training.evaluation.classifier.sources import Seen, Source
+from shardline.training.evaluation.difference import Outputs
+from shardline.training.evaluation.document import document
+from shardline.training.evaluation.share import Share, share
+from shardline.training.evaluation.tables import Table, with_interval
 
 NOTHING = "n/a"  # what is said where no neighbour has a label; no folder can be called so
 

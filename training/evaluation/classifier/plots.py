@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from training.evaluation.classifier.averages import Interval
-from training.evaluation.classifier.curves import GRID, Curves
-from training.evaluation.classifier.evaluate import Report
-from training.evaluation.classifier.tally import ClassFigures, Side
-from training.evaluation.plots import (
+from shardline.training.evaluation.classifier.averages import Interval
+from shardline.training.evaluation.classifier.curves import GRID, Curves
+from shardline.training.evaluation.classifier.evaluate import Report
+from shardline.training.evaluation.classifier.tally import ClassFigures, Side
+from shardline.training.evaluation.plots import (
     COLOURS,
     PALE,
     Curve,
@@ -22,8 +22,8 @@ from training.evaluation.plots import (
     draw_matrix,
     draw_reliability,
 )
-from training.evaluation.share import Share
-from training.evaluation.worst import Tile
+from shardline.training.evaluation.share import Share
+from shardline.training.evaluation.worst import Tile
 
 _MOST_NAMED = 24  # classes whose curves can be told apart
 _MOST_SHOWN = 40  # classes side by side

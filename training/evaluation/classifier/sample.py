@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from training.embedding.mnist import Part, digit_name, is_mnist, read_digits
-from training.folder import TEST, has_split, read_split
-from wire.errors import ModelError
+from shardline.training.embedding.mnist import Part, digit_name, is_mnist, read_digits
+from shardline.training.folder import TEST, has_split, read_split
+from shardline.wire.errors import ModelError
 
 _PART: Part = "test"
 

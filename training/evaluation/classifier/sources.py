@@ -10,11 +10,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.classify import reply
-from tasks.request import Request
-from training.evaluation.difference import Outputs
-from training.evaluation.sources import Program
-from wire.errors import ModelError
+from shardline.tasks.classify import reply
+from shardline.tasks.request import Request
+from shardline.training.evaluation.difference import Outputs
+from shardline.training.evaluation.sources import Program
+from shardline.wire.errors import ModelError
 
 ALL_CLASSES = {"top": 1_000_000}  # parameters of a request: more than any model has
 

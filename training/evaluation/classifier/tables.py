@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from training.evaluation.classifier.averages import Interval
-from training.evaluation.classifier.evaluate import Report
-from training.evaluation.classifier.tally import Side
-from training.evaluation.tables import Table, differences, number, with_interval
+from shardline.training.evaluation.classifier.averages import Interval
+from shardline.training.evaluation.classifier.evaluate import Report
+from shardline.training.evaluation.classifier.tally import Side
+from shardline.training.evaluation.tables import Table, differences, number, with_interval
 
 _MOST_CONFUSED = 15
 

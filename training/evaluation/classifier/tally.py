@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.evaluation.calibration import Calibration, CalibrationFigures
-from training.evaluation.classifier.averages import Averages, Interval, macro_and_f1, micro
-from training.evaluation.classifier.curves import Curves, curves
-from training.evaluation.classifier.sources import Seen, classes_of
-from training.evaluation.share import Share, share
+from shardline.training.evaluation.calibration import Calibration, CalibrationFigures
+from shardline.training.evaluation.classifier.averages import Averages, Interval, macro_and_f1, micro
+from shardline.training.evaluation.classifier.curves import Curves, curves
+from shardline.training.evaluation.classifier.sources import Seen, classes_of
+from shardline.training.evaluation.share import Share, share
 
 _TOP = 5
 

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from partition.program import one_line
-from training.checkpoint import load
-from training.detector.fold import fold
-from training.detector.model import PlateDetector
-from wire.errors import ModelError
+from shardline.partition.program import one_line
+from shardline.training.checkpoint import load
+from shardline.training.detector.fold import fold
+from shardline.training.detector.model import PlateDetector
+from shardline.wire.errors import ModelError
 
 
 def from_checkpoint(path: Path) -> PlateDetector:

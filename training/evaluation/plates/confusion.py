@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.plate_text import CLASSES
-from training.evaluation.plates.detections import Detections, match, overlaps
-from training.evaluation.plates.sample import Thing
+from shardline.tasks.plate_text import CLASSES
+from shardline.training.evaluation.plates.detections import Detections, match, overlaps
+from shardline.training.evaluation.plates.sample import Thing
 
 FIRST = CLASSES.index("0")
 CHARACTERS = tuple(each.upper() for each in CLASSES[FIRST:])

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pycocotools import mask as coco_mask
 
-from training.evaluation.difference import Outputs
-from wire.view import View
+from shardline.training.evaluation.difference import Outputs
+from shardline.wire.view import View
 
 Floats = NDArray[np.float64]
 

@@ -5,18 +5,18 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from training.evaluation.calibration import Calibration, CalibrationFigures
-from training.evaluation.difference import Difference, Differing
-from training.evaluation.document import document
-from training.evaluation.plates.confusion import CHARACTERS, Confusion
-from training.evaluation.plates.detections import detections
-from training.evaluation.plates.misses import Miss, Misses
-from training.evaluation.plates.precision import RECALLS, ClassFigures, Precision, mean
-from training.evaluation.plates.readings import Prediction, ReadingFigures, Readings, judge, scored
-from training.evaluation.plates.sample import Sample, Samples
-from training.evaluation.plates.sources import Seen, Source
-from training.evaluation.show import show
-from training.evaluation.worst import Worst
+from shardline.training.evaluation.calibration import Calibration, CalibrationFigures
+from shardline.training.evaluation.difference import Difference, Differing
+from shardline.training.evaluation.document import document
+from shardline.training.evaluation.plates.confusion import CHARACTERS, Confusion
+from shardline.training.evaluation.plates.detections import detections
+from shardline.training.evaluation.plates.misses import Miss, Misses
+from shardline.training.evaluation.plates.precision import RECALLS, ClassFigures, Precision, mean
+from shardline.training.evaluation.plates.readings import Prediction, ReadingFigures, Readings, judge, scored
+from shardline.training.evaluation.plates.sample import Sample, Samples
+from shardline.training.evaluation.plates.sources import Seen, Source
+from shardline.training.evaluation.show import show
+from shardline.training.evaluation.worst import Worst
 
 # what stands in report.json for the names that all tasks share
 _WORDS = {"count": "plates", "same": "same_plates", "others": "other_plates"}

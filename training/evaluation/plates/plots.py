@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from training.evaluation.plates.confusion import CHARACTERS
-from training.evaluation.plates.evaluate import BoxFigures, Report
-from training.evaluation.plates.misses import Miss
-from training.evaluation.plates.precision import RECALLS, ClassFigures
-from training.evaluation.plates.readings import ReadingFigures
-from training.evaluation.plots import (
+from shardline.training.evaluation.plates.confusion import CHARACTERS
+from shardline.training.evaluation.plates.evaluate import BoxFigures, Report
+from shardline.training.evaluation.plates.misses import Miss
+from shardline.training.evaluation.plates.precision import RECALLS, ClassFigures
+from shardline.training.evaluation.plates.readings import ReadingFigures
+from shardline.training.evaluation.plots import (
     Curve,
     Drawing,
     Estimate,
@@ -23,8 +23,8 @@ from training.evaluation.plots import (
     draw_reliability,
     short,
 )
-from training.evaluation.share import Share
-from training.evaluation.worst import Tile
+from shardline.training.evaluation.share import Share
+from shardline.training.evaluation.worst import Tile
 
 _TITLES = {
     "width": "width in the network's input",

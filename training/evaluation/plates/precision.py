@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from tasks.plate_text import CLASSES
-from training.evaluation.plates.detections import Detections, sized
-from training.evaluation.plates.sample import Thing
+from shardline.tasks.plate_text import CLASSES
+from shardline.training.evaluation.plates.detections import Detections, sized
+from shardline.training.evaluation.plates.sample import Thing
 
 _IMAGE = 1
 _MOST = 10_000  # detections of a class in a picture: more than there are, so that none is left out

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from training.evaluation.plates.detections import match, overlaps
-from training.evaluation.plates.sample import Sample, TruePlate
-from training.evaluation.share import Share, share
-from training.plates.marks import Box, clip
+from shardline.training.evaluation.plates.detections import match, overlaps
+from shardline.training.evaluation.plates.sample import Sample, TruePlate
+from shardline.training.evaluation.share import Share, share
+from shardline.training.plates.marks import Box, clip
 
 LEAST_OVERLAP = 0.5  # IoU of a plate that is said to be somewhere with the one that is there
 

@@ -13,14 +13,14 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-from tasks.plate_text import CLASSES, KINDS, Kind
-from training.evaluation.worst import Points
-from training.plates.coco import ANNOTATIONS
-from training.plates.marks import Box, area, clip
-from training.plates.marks import Plate as DrawnPlate
-from training.plates.picture import Picture
-from training.plates.stream import Plates
-from wire.errors import ModelError
+from shardline.tasks.plate_text import CLASSES, KINDS, Kind
+from shardline.training.evaluation.worst import Points
+from shardline.training.plates.coco import ANNOTATIONS
+from shardline.training.plates.marks import Box, area, clip
+from shardline.training.plates.marks import Plate as DrawnPlate
+from shardline.training.plates.picture import Picture
+from shardline.training.plates.stream import Plates
+from shardline.wire.errors import ModelError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

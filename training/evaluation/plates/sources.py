@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from tasks.plates import read_plates
-from training.evaluation.difference import Outputs
-from training.evaluation.plates.readings import Prediction
-from training.evaluation.sources import Program
-from wire.view import View
+from shardline.tasks.plates import read_plates
+from shardline.training.evaluation.difference import Outputs
+from shardline.training.evaluation.plates.readings import Prediction
+from shardline.training.evaluation.sources import Program
+from shardline.wire.view import View
 
 LEAST_SCORE = 0.05  # scores far below the threshold show whether it is where it should be
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from training.evaluation.plates.evaluate import Report, Side
-from training.evaluation.plates.readings import ReadingFigures
-from training.evaluation.tables import Row, Table, differences, number, percent
+from shardline.training.evaluation.plates.evaluate import Report, Side
+from shardline.training.evaluation.plates.readings import ReadingFigures
+from shardline.training.evaluation.tables import Row, Table, differences, number, percent
 
 # of plates read fully right on drawn pictures, by their width in the network's input: what a release must reach
 WANTED = {"64–96 px": 0.92, "96–128 px": 0.99, "128 px and more": 0.99}

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import precision_recall_fscore_support
 
-from training.evaluation.classifier.averages import macro_and_f1, micro, rates
-from training.evaluation.share import share
+from shardline.training.evaluation.classifier.averages import macro_and_f1, micro, rates
+from shardline.training.evaluation.share import share
 
 # what three classes are said to be, or another; of each there is a picture
 matrices = arrays(np.int64, (3, 4), elements=st.integers(0, 5)).filter(lambda counts: bool(counts.sum(axis=1).all()))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.evaluation.classifier.curves import GRID, curves
+from shardline.training.evaluation.classifier.curves import GRID, curves
 
 
 def test_by_hand() -> None:

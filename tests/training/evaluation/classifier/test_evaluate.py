@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.evaluation.classifier.evaluate import Report, evaluate
-from training.evaluation.classifier.plots import drawings
-from training.evaluation.classifier.sample import Sample, read_pictures
-from training.evaluation.classifier.sources import Seen, classes_of, read_prediction
-from training.evaluation.plots import draw_all
-from training.evaluation.worst import Tile
-from wire.errors import ModelError, PictureError
+from shardline.training.evaluation.classifier.evaluate import Report, evaluate
+from shardline.training.evaluation.classifier.plots import drawings
+from shardline.training.evaluation.classifier.sample import Sample, read_pictures
+from shardline.training.evaluation.classifier.sources import Seen, classes_of, read_prediction
+from shardline.training.evaluation.plots import draw_all
+from shardline.training.evaluation.worst import Tile
+from shardline.wire.errors import ModelError, PictureError
 
 ANIMALS = ("ant", "bee", "cat", "dog", "eel", "fly")
 

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.votes import vote
-from training.evaluation.classifier.evaluate import evaluate
-from training.evaluation.classifier.neighbours import NOTHING, Recall, RetrievalReport, read_votes
-from training.evaluation.classifier.sample import Sample
-from training.evaluation.classifier.sources import Seen
-from training.evaluation.share import Share
-from training.evaluation.tables import Table
+from shardline.tasks.votes import vote
+from shardline.training.evaluation.classifier.evaluate import evaluate
+from shardline.training.evaluation.classifier.neighbours import NOTHING, Recall, RetrievalReport, read_votes
+from shardline.training.evaluation.classifier.sample import Sample
+from shardline.training.evaluation.classifier.sources import Seen
+from shardline.training.evaluation.share import Share
+from shardline.training.evaluation.tables import Table
 
 CLASSES = ("ant", "bee", "cat")
 Labels = Sequence[str | None]

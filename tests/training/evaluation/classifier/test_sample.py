@@ -9,8 +9,8 @@ from PIL import Image
 from services.retrieval import write_pictures
 from services.tiny_digits import digits, write_idx, write_mnist
 
-from training.evaluation.classifier.sample import read_pictures
-from wire.errors import ModelError
+from shardline.training.evaluation.classifier.sample import read_pictures
+from shardline.wire.errors import ModelError
 
 
 def test_so_many_pictures_from_everywhere(tmp_path: Path) -> None:

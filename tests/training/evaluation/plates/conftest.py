@@ -3,11 +3,11 @@
 import pytest
 
 from shardline.samples import sample_files
-from training.evaluation.plates.sample import Drawn, Sample
-from training.plates.backgrounds import Backgrounds
-from training.plates.fonts import families
-from training.plates.scene import Scene
-from training.plates.stream import Plates
+from shardline.training.evaluation.plates.sample import Drawn, Sample
+from shardline.training.plates.backgrounds import Backgrounds
+from shardline.training.plates.fonts import families
+from shardline.training.plates.scene import Scene
+from shardline.training.plates.stream import Plates
 
 
 @pytest.fixture(scope="session")

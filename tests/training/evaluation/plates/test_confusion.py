@@ -7,14 +7,14 @@ import pytest
 from PIL import Image
 from services.knowing_detector import outputs, plate, reply, thing
 
-from training.evaluation.calibration import Calibration
-from training.evaluation.plates.confusion import CHARACTERS, Confusion
-from training.evaluation.plates.detections import detections
-from training.evaluation.plates.misses import Miss, Misses
-from training.evaluation.plates.readings import Judged, judge, scored
-from training.evaluation.plates.sample import Sample
-from training.evaluation.worst import Worst
-from wire.view import View
+from shardline.training.evaluation.calibration import Calibration
+from shardline.training.evaluation.plates.confusion import CHARACTERS, Confusion
+from shardline.training.evaluation.plates.detections import detections
+from shardline.training.evaluation.plates.misses import Miss, Misses
+from shardline.training.evaluation.plates.readings import Judged, judge, scored
+from shardline.training.evaluation.plates.sample import Sample
+from shardline.training.evaluation.worst import Worst
+from shardline.wire.view import View
 
 VIEW = View(width=200, height=100)
 NONE = len(CHARACTERS)

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from services.knowing_detector import Knowing, Scored, all_plates, reply, sure
 
-from tasks.plate_text import CLASSES
-from training.evaluation.plates.evaluate import Side, evaluate
-from training.evaluation.plates.readings import Prediction
-from training.evaluation.plates.sample import Drawn, Plain, Sample, Stored
-from training.plates.coco import write_dataset
-from training.plates.stream import Plates
-from wire.errors import ModelError
+from shardline.tasks.plate_text import CLASSES
+from shardline.training.evaluation.plates.evaluate import Side, evaluate
+from shardline.training.evaluation.plates.readings import Prediction
+from shardline.training.evaluation.plates.sample import Drawn, Plain, Sample, Stored
+from shardline.training.plates.coco import write_dataset
+from shardline.training.plates.stream import Plates
+from shardline.wire.errors import ModelError
 
 
 def side(samples: list[Sample], *sources: Knowing) -> Side:

@@ -12,10 +12,10 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from services.knowing_detector import thing
 
-from tasks.plate_text import CLASSES
-from training.evaluation.plates.detections import Detections
-from training.evaluation.plates.precision import ClassFigures, Precision
-from training.evaluation.plates.sample import Thing
+from shardline.tasks.plate_text import CLASSES
+from shardline.training.evaluation.plates.detections import Detections
+from shardline.training.evaluation.plates.precision import ClassFigures, Precision
+from shardline.training.evaluation.plates.sample import Thing
 
 THREE = CLASSES.index("3")
 

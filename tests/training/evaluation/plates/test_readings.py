@@ -3,9 +3,9 @@
 import pytest
 from services.knowing_detector import plate, reply
 
-from training.evaluation.plates.readings import Outcome, Readings, judge
-from training.evaluation.plates.sample import Sample, TruePlate
-from training.evaluation.share import Share
+from shardline.training.evaluation.plates.readings import Outcome, Readings, judge
+from shardline.training.evaluation.plates.sample import Sample, TruePlate
+from shardline.training.evaluation.share import Share
 
 
 def sample(*plates: TruePlate) -> Sample:
