@@ -9,7 +9,7 @@ from PIL import Image
 
 from shardline.client.upright import open_upright, stored_size
 from shardline.wire.errors import PictureError
-from shardline.wire.limits import PIXELS, mebibytes
+from shardline.wire.limits import PIXELS, format_bytes
 from shardline.wire.v1 import encode_request, picture_format
 
 Shape = tuple[int, int, int]  # height, width, channels
@@ -69,7 +69,7 @@ def shrink(picture: bytes, limit_bytes: int) -> tuple[bytes, tuple[Shape, Shape]
     try:
         image = open_upright(picture)
     except PictureError as exc:
-        over = f"{mebibytes(len(picture))} is over the limit of {mebibytes(limit_bytes)}"
+        over = f"{format_bytes(len(picture))} is over the limit of {format_bytes(limit_bytes)}"
         raise PictureError(f"{over} and cannot be made smaller: {exc}") from exc
     # at least a tenth smaller, so that what is said to be resized is
     scale = min(0.9, math.sqrt(PIXELS / (image.width * image.height)), _JPEG_SIDE / max(image.size))
@@ -78,7 +78,7 @@ def shrink(picture: bytes, limit_bytes: int) -> tuple[bytes, tuple[Shape, Shape]
         if len(smaller) <= limit_bytes:
             return smaller, (_shape(image), shape)
         scale *= min(0.9, 0.98 * math.sqrt(limit_bytes / len(smaller)))
-    raise PictureError(f"cannot be made smaller than {mebibytes(limit_bytes)}: raise --limit-mb or crop it")
+    raise PictureError(f"cannot be made smaller than {format_bytes(limit_bytes)}: raise --limit-mb or crop it")
 
 
 def _encode(image: Image.Image, scale: float) -> tuple[bytes, Shape]:

@@ -28,7 +28,7 @@ def parse_cpu(text: str) -> int:
 
 
 def parse_memory(text: str) -> int:
-    """'2Gi' -> 2048, '900M' -> 859: mebibytes, rounded up.
+    """'2Gi' -> 2048, '900M' -> 859: format_bytes, rounded up.
 
     Raises:
         ManifestError: no quantity, or none at all.

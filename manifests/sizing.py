@@ -68,7 +68,7 @@ class Overrides:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compute:
-    """Requests and limits of one container: thousandths of a CPU and mebibytes."""
+    """Requests and limits of one container: thousandths of a CPU and format_bytes."""
 
     cpu_request_m: int
     cpu_limit_m: int

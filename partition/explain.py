@@ -27,7 +27,7 @@ from shardline.partition.segments import (
     within_memory,
     within_request,
 )
-from shardline.wire.limits import mebibytes
+from shardline.wire.limits import format_bytes
 
 _STEP = 0.9  # of one plan's figure to the next one's: closer ones are not worth a line
 _MOST = 6  # plans of one walk
@@ -162,7 +162,7 @@ def _reasons(liveness: Liveness, costs: Costs, goal: Goal, taken: Plan) -> Itera
         if tuple(_over(other)) and _objective(other, goal) < _objective(exact, goal):
             yield (
                 f"without {option} it is {_objective(other, goal):.1f} ms, cut at {_cuts(other)}: requests of "
-                f"{mebibytes(other.request_bytes)}, stages of up to {mebibytes(other.memory_bytes)}"
+                f"{format_bytes(other.request_bytes)}, stages of up to {format_bytes(other.memory_bytes)}"
             )
 
 

@@ -29,7 +29,7 @@ from shardline.partition.segments import (
     stage_ms,
 )
 from shardline.wire.errors import PlanError
-from shardline.wire.limits import Limits, mebibytes
+from shardline.wire.limits import Limits, format_bytes
 
 _NEXT_TO_NOTHING = 0.03  # of the objective; measured times tremble more, so nothing real is lost
 
@@ -116,16 +116,16 @@ def plan_at(liveness: Liveness, costs: Costs, cuts: Sequence[Position], goal: Go
         passed = costs.body_bytes[position.index + 1]
         if passed + FRAME_OVERHEAD_BYTES > goal.limits.request_bytes:
             raise PlanError(
-                f"the cut {position.name} passes {mebibytes(passed)} for one picture; at most "
-                f"{mebibytes(goal.limits.request_bytes)} go into one request: cut elsewhere"
+                f"the cut {position.name} passes {format_bytes(passed)} for one picture; at most "
+                f"{format_bytes(goal.limits.request_bytes)} go into one request: cut elsewhere"
             )
     made = at_edges(liveness, costs, [position.index + 1 for position in cuts], goal)
     for stage in made.stages:
         room = stage.place.memory_bytes
         if room is not None and stage.memory_bytes > room:
             raise PlanError(
-                f"stage {stage.index} holds {mebibytes(stage.memory_bytes)} (weights "
-                f"{mebibytes(stage.weight_bytes)}); its place has {mebibytes(room)}: cut elsewhere"
+                f"stage {stage.index} holds {format_bytes(stage.memory_bytes)} (weights "
+                f"{format_bytes(stage.weight_bytes)}); its place has {format_bytes(room)}: cut elsewhere"
             )
     return made
 

@@ -20,7 +20,7 @@ from shardline.partition.segments import (
     within_request,
 )
 from shardline.wire.errors import PlanError
-from shardline.wire.limits import Limits, mebibytes
+from shardline.wire.limits import Limits, format_bytes
 
 _MEBIBYTE = 1024**2
 _MORE_STAGES = 16  # as far as a remedy is looked for
@@ -33,8 +33,8 @@ def check_pixels(pixel_bytes: int, limits: Limits) -> None:
     """
     if pixel_bytes + FRAME_OVERHEAD_BYTES > limits.request_bytes:
         raise PlanError(
-            f"one picture has {mebibytes(pixel_bytes)} of pixels; at most {mebibytes(limits.request_bytes)} go into "
-            "one request: take a smaller --size"
+            f"one picture has {format_bytes(pixel_bytes)} of pixels; at most {format_bytes(limits.request_bytes)} go "
+            "into one request: take a smaller --size"
         )
 
 
@@ -62,8 +62,8 @@ def _no_room_in_requests(liveness: Liveness, costs: Costs, goal: Goal) -> PlanEr
     smallest = min(costs.body_bytes[1:-1], default=0)
     return PlanError(
         f"{goal.stages} stages need {goal.stages - 1} cuts; only {fitting} of {len(liveness.positions)} positions pass "
-        f"at most {mebibytes(goal.limits.request_bytes)} for a batch of {costs.batch} (the smallest passes "
-        f"{mebibytes(smallest * costs.batch)}): take fewer stages or a smaller --batch{_larger_limit(costs, goal)}"
+        f"at most {format_bytes(goal.limits.request_bytes)} for a batch of {costs.batch} (the smallest passes "
+        f"{format_bytes(smallest * costs.batch)}): take fewer stages or a smaller --batch{_larger_limit(costs, goal)}"
     )
 
 
@@ -86,12 +86,12 @@ def _no_room_in_memory(liveness: Liveness, costs: Costs, goal: Goal) -> PlanErro
     remedies = [f"--memory-per-stage {_rounded_up(int(smallest.cost)):.0f}Mi"]
     if (more := _enough_stages(costs, goal)) is not None:
         remedies.insert(0, f"{more} stages")
-    requests = f" with requests of at most {mebibytes(goal.limits.request_bytes)}" if not _free_of_requests(
+    requests = f" with requests of at most {format_bytes(goal.limits.request_bytes)}" if not _free_of_requests(
         costs, goal, smallest
     ) else ""  # fmt: skip
     return PlanError(
-        f"{goal.stages} {'stage' if goal.stages == 1 else 'stages'} of at most {mebibytes(room)}: the smallest largest "
-        f"stage{requests} is {mebibytes(int(smallest.cost))}{f' (cut at {names})' if names else ''}; take "
+        f"{goal.stages} {'stage' if goal.stages == 1 else 'stages'} of at most {format_bytes(room)}: the smallest "
+        f"largest stage{requests} is {format_bytes(int(smallest.cost))}{f' (cut at {names})' if names else ''}; take "
         f"{' or '.join(remedies)}"
     )
 
@@ -108,7 +108,7 @@ def _no_room_at_places(liveness: Liveness, costs: Costs, goal: Goal) -> PlanErro
     names = ", ".join(liveness.positions[edge - 1].name for edge in found.edges)
     return PlanError(
         f"no {goal.stages} stages fit --memory-per-stage: nearest comes the cut at {names}, where stage {worst} holds "
-        f"{mebibytes(needed)} and its place has {mebibytes(goal.places[worst].memory_bytes or 0)}; give it "
+        f"{format_bytes(needed)} and its place has {format_bytes(goal.places[worst].memory_bytes or 0)}; give it "
         f"{_rounded_up(needed):.0f}Mi, or take more stages"
     )
 

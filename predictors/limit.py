@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shardline.predictors.replies import error_reply
 from shardline.wire.errors import TooLargeError
-from shardline.wire.limits import mebibytes
+from shardline.wire.limits import format_bytes
 
 _DISCARD_FACTOR = 8  # of the limit: how much of a too large body is read away so that its sender hears the answer
 _DISCARD_SECONDS = 10.0
@@ -54,8 +54,8 @@ class BodyLimit:
     def _refuse(self, size: str) -> Response:
         return error_reply(
             TooLargeError(
-                f"{self._label}: the body has {size}, at most {self._limit_bytes} ({mebibytes(self._limit_bytes)}) are "
-                "read: send a smaller picture or fewer instances"
+                f"{self._label}: the body has {size}, at most {self._limit_bytes} ({format_bytes(self._limit_bytes)}) "
+                "are read: send a smaller picture or fewer instances"
             )
         )
 

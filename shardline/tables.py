@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from shardline.storage.bundle import Bundle
-from shardline.wire.limits import mebibytes
+from shardline.wire.limits import format_bytes
 
 if TYPE_CHECKING:
     from shardline.partition.explain import Explanation, Weighed
@@ -111,9 +111,9 @@ def plan_table(plan: dict[str, Any]) -> Table:
             str(stage["stage"]),
             _cut(stage),
             f"{stage['model_ms']:.1f}",
-            mebibytes(stage["weight_bytes"]),
-            *([mebibytes(stage["memory_bytes"])] if fresh else []),
-            "reply" if stage["cut"] is None else mebibytes(stage["output_bytes"]),
+            format_bytes(stage["weight_bytes"]),
+            *([format_bytes(stage["memory_bytes"])] if fresh else []),
+            "reply" if stage["cut"] is None else format_bytes(stage["output_bytes"]),
         )
     return table
 
@@ -138,7 +138,7 @@ def explanation_table(plan: dict[str, Any]) -> Table:
             ", ".join(each["cuts"]) or "-",
             f"{each['slowest_ms']:.1f}",
             f"{each['latency_ms']:.1f}",
-            mebibytes(each["largest_request_bytes"]),
-            mebibytes(each["largest_memory_bytes"]),
+            format_bytes(each["largest_request_bytes"]),
+            format_bytes(each["largest_memory_bytes"]),
         )
     return table

@@ -11,6 +11,11 @@
     ├── PredictorError             any   the predictor behind a transformer failed; its own status is kept
     ├── PredictorDownError         503   the predictor behind a transformer does not answer
     ├── DeadlineError              504   the deadline passed; nothing was computed
+    ├── UsageError                       options or arguments that are wrong by themselves or do not go together
+    ├── FileError                        a user's file or folder that is missing, unreadable, full or in the way
+    ├── MissingPackageError              an optional package that is not installed
+    ├── DatasetError                     pictures or labels that cannot be learnt from or evaluated on
+    ├── TrainingError                    a training that cannot begin, resume or continue
     ├── ModelError                       a model that cannot be built, captured or calibrated
     ├── CutError                         a cut that does not exist or cannot be made
     ├── PlanError                        no plan fits the limits
@@ -79,6 +84,26 @@ class PredictorDownError(ShardlineError):
 
 class DeadlineError(ShardlineError):
     status = 504
+
+
+class UsageError(ShardlineError):
+    pass
+
+
+class FileError(ShardlineError):
+    pass
+
+
+class MissingPackageError(ShardlineError):
+    pass
+
+
+class DatasetError(ShardlineError):
+    pass
+
+
+class TrainingError(ShardlineError):
+    pass
 
 
 class ModelError(ShardlineError):

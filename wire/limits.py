@@ -6,8 +6,11 @@ body as it is sent, base64 and JSON included.
 
 from dataclasses import dataclass
 
-REQUEST_BYTES = 6 * 1024**2
-BODY_BYTES = 32 * 1024**2
+MIB = 1024**2
+GIB = 1024**3
+
+REQUEST_BYTES = 6 * MIB
+BODY_BYTES = 32 * MIB
 PIXELS = 50_000_000
 
 
@@ -18,6 +21,6 @@ class Limits:
     pixels: int = PIXELS
 
 
-def mebibytes(count_bytes: int) -> str:
-    """6291456 -> '6.0 MB': how every message writes a size (1 MB = 1024² bytes)."""
-    return f"{count_bytes / 1024**2:.1f} MB"
+def format_bytes(count_bytes: int) -> str:
+    """A number of bytes for a message: 6291456 -> '6.0 MiB', from 1 GiB on '1.5 GiB'."""
+    return f"{count_bytes / MIB:.1f} MiB" if count_bytes < GIB else f"{count_bytes / GIB:.1f} GiB"

@@ -41,13 +41,13 @@ def figures(cuts: tuple[int, ...], costs: Costs, goal: Goal) -> Figures:
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[Costs, Goal]:
     whole = st.integers(0, 40)
-    sizes = st.integers(1, 8).map(lambda mebibytes: mebibytes * MEBIBYTE)
+    sizes = st.integers(1, 8).map(lambda count: count * MEBIBYTE)
     costs = costs_of(
         draw(st.lists(whole, min_size=18, max_size=18)),
         draw(st.lists(sizes, min_size=17, max_size=17)),
         weights=[each * MEBIBYTE for each in draw(st.lists(whole, min_size=18, max_size=18))],
     )
-    memory = draw(st.one_of(st.none(), st.integers(100, 600).map(lambda mebibytes: mebibytes * MEBIBYTE)))
+    memory = draw(st.one_of(st.none(), st.integers(100, 600).map(lambda count: count * MEBIBYTE)))
     objective = draw(st.sampled_from(["throughput", "latency"]))
     return costs, goal_of(draw(st.integers(1, 4)), objective, memory_bytes=memory)
 
@@ -99,7 +99,7 @@ def test_a_limit_in_the_way_of_something_better_is_named(residual: Liveness) -> 
     free = explained(residual, costs, goal_of(2, limits=Limits(request_bytes=8 * MEBIBYTE)))
 
     assert told.reasons[-1].startswith("without --limit it is ")
-    assert f"cut at {residual.positions[8].name}: requests of 7.0 MB" in told.reasons[-1]
+    assert f"cut at {residual.positions[8].name}: requests of 7.0 MiB" in told.reasons[-1]
     assert not [reason for reason in free.reasons if "--limit" in reason]
 
 

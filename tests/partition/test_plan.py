@@ -88,7 +88,7 @@ def synthetic(draw: st.DrawFn, count: int = 17) -> Costs:
 def goals(draw: st.DrawFn, least: int = 1) -> Goal:
     stages = draw(st.integers(least, 4))
     speeds = st.sampled_from([0.5, 1.0, 1.0, 4.0])
-    rooms = st.one_of(st.none(), st.integers(20, 900).map(lambda mebibytes: mebibytes * MEBIBYTE))
+    rooms = st.one_of(st.none(), st.integers(20, 900).map(lambda count: count * MEBIBYTE))
     places = [Place(speed=draw(speeds), memory_bytes=draw(rooms)) for _ in range(stages)]
     return dataclasses.replace(goal_of(stages, draw(st.sampled_from(["throughput", "latency"]))), places=tuple(places))
 
@@ -261,8 +261,8 @@ def test_places_that_pass_too_much_for_the_batch_are_refused(residual: Liveness)
     costs = even(residual, live_bytes=2 * MEBIBYTE, batch=4)
     line = refused(residual, costs, goal_of(2))
 
-    assert "only 0 of 17 positions pass at most 6.0 MB for a batch of 4" in line
-    assert "the smallest passes 8.0 MB" in line
+    assert "only 0 of 17 positions pass at most 6.0 MiB for a batch of 4" in line
+    assert "the smallest passes 8.0 MiB" in line
     assert "take fewer stages or a smaller --batch, or --limit 8.1MB" in line
     assert plan(residual, costs, goal_of(2, limits=Limits(request_bytes=int(8.1 * MEBIBYTE))))
 
@@ -294,7 +294,7 @@ def test_a_refusal_for_memory_names_the_nearest_cut(residual: Liveness) -> None:
     line = refused(residual, costs, goal_of(3, memory_bytes=40 * MEBIBYTE))
 
     assert line == (
-        "3 stages of at most 40.0 MB: the smallest largest stage is 60.0 MB (cut at one.0, three.0); "
+        "3 stages of at most 40.0 MiB: the smallest largest stage is 60.0 MiB (cut at one.0, three.0); "
         "take 5 stages or --memory-per-stage 61Mi"
     )
 
@@ -311,7 +311,7 @@ def test_stages_with_memory_of_their_own_are_refused_by_their_own(residual: Live
 
 
 def test_a_cut_that_passes_too_much_is_refused_by_name(residual: Liveness) -> None:
-    with pytest.raises(PlanError, match=r"the cut one passes 7\.0 MB for one picture; at most 6\.0 MB go into one"):
+    with pytest.raises(PlanError, match=r"the cut one passes 7\.0 MiB for one picture; at most 6\.0 MiB go into one"):
         plan_at(residual, even(residual, live_bytes=7 * MEBIBYTE), [residual.find("one")], goal_of(2))
 
 
@@ -322,7 +322,7 @@ def test_a_cut_that_passes_for_one_picture_but_not_for_the_batch_is_taken(residu
 
 
 def test_cuts_whose_stages_do_not_fit_their_memory_are_refused(residual: Liveness) -> None:
-    with pytest.raises(PlanError, match=r"stage 0 holds 3\.0 MB .*; its place has 2\.0 MB: cut elsewhere"):
+    with pytest.raises(PlanError, match=r"stage 0 holds 3\.0 MiB .*; its place has 2\.0 MiB: cut elsewhere"):
         plan_at(
             residual,
             even(residual, live_bytes=MEBIBYTE + MEBIBYTE // 2),

@@ -140,7 +140,7 @@ def test_a_body_over_the_limit_is_refused(url: str) -> None:
     reply = requests.post(url, data=bytes(LIMIT + 1), timeout=30)
 
     assert reply.status_code == 413
-    assert reply.json()["error"].startswith(f"echo: the body has {LIMIT + 1} bytes, at most {LIMIT} (4.0 MB) are read")
+    assert reply.json()["error"].startswith(f"echo: the body has {LIMIT + 1} bytes, at most {LIMIT} (4.0 MiB) are read")
 
 
 def test_a_client_that_leaves_in_the_middle_disturbs_nobody(connection: Connection, url: str) -> None:

@@ -99,7 +99,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "no kind of device": ({"device": "tpu"}, "device 'tpu': allowed are auto, cpu, cuda"),
     "too many devices": ({"device": "cpu,cpu,cpu"}, "--device has 3 values for 2 stages: give one for all, or one for"),
     "too many speeds": ({"speeds": "1,2,3,4"}, "--speeds has 4 values for 2 stages"),
-    "too little memory": ({"memory_per_stage": "1KB"}, "2 stages of at most 0.0 MB: the smallest largest stage is"),
+    "too little memory": ({"memory_per_stage": "1KB"}, "2 stages of at most 0.0 MiB: the smallest largest stage is"),
 }
 
 
