@@ -33,4 +33,5 @@ ARG VERSION=unversioned
 LABEL org.opencontainers.image.title="shardline/client" \
       org.opencontainers.image.description="Asks a Shardline chain about pictures" \
       org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.base.name="${BASE}"

@@ -39,4 +39,5 @@ ARG VERSION=unversioned
 LABEL org.opencontainers.image.title="shardline/shard" \
       org.opencontainers.image.description="Serves one shard of a PyTorch vision model with KServe" \
       org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.base.name="${BASE}"

@@ -37,4 +37,5 @@ ARG VERSION=unversioned
 LABEL org.opencontainers.image.title="shardline/transformer" \
       org.opencontainers.image.description="Turns pictures into frames for a Shardline chain's first stage" \
       org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.base.name="${BASE}"

@@ -42,6 +42,7 @@ _FOLDERS = {
     "docker": "images of shard, transformer and client",
     "docs": "pages, and decisions in adr/",
     "examples": "the demo, and paths from one's own files to a served model",
+    "requirements": "the package's extras, a file each",
     "tests": "mirrors the folders above, and more",
 }
 
@@ -71,7 +72,9 @@ _DESCRIPTIONS = {
     ".dockerignore": "What no image is made from",
     ".gitignore": "What is made here and not kept",
     "CHANGELOG.md": "What changed, version by version",
+    "LICENSE": "The Apache License, Version 2.0",
     "Makefile": "make demo, make test, make e2e, make images and others",
+    "NOTICE": "Licences of the weights, the fonts and the sample photographs",
     "README.md": "This page",
     "docker/install.sh": "Install named packages into an image, in the versions of constraints.txt",
     "docs/flow.svg": "The picture in README.md",

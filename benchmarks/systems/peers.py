@@ -2,13 +2,12 @@
 
 TorchServe needs an old setuptools, Ray brings dozens of packages: neither belongs into the project's environment. But
 torch with its 6 GB is not installed twice: a .pth file shows this environment the packages of that one. What is
-installed is what pyproject.toml's extras `torchserve` and `ray` name; each may fail without the other.
+installed is what requirements/torchserve.txt and requirements/ray.txt name; each may fail without the other.
 """
 
 import subprocess
 import sys
 import sysconfig
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,8 +42,8 @@ def ensure_peer(extra: str, say: Callable[[str], None]) -> None:
 
 
 def _requirements(extra: str) -> list[str]:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return list(project["optional-dependencies"][extra])
+    lines = (ROOT / "requirements" / f"{extra}.txt").read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if not line.startswith("#")]
 
 
 def _run(command: list[str], extra: str) -> str:
