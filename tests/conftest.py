@@ -4,7 +4,7 @@ import fcntl
 import os
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,46 +52,55 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder or file that one worker makes and all workers of a run share; it is there whole or not at all."""
+    run = factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else factory.getbasetemp()
+    path = run / "shared" / name
+    path.parent.mkdir(exist_ok=True)
+    with path.with_name(f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            make(path)
+    return path
+
+
 @pytest.fixture(scope="session")
 def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three stages."""
-    return build_small(tmp_path_factory.mktemp("bundles") / "small")
+    return made_once(tmp_path_factory, "small", build_small)
 
 
 @pytest.fixture(scope="session")
 def other_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three stages of the same model, cut elsewhere: another bundle."""
-    return build_small(tmp_path_factory.mktemp("bundles") / "other", cuts=("stem", "three"))
+    return made_once(tmp_path_factory, "other", lambda folder: build_small(folder, cuts=("stem", "three")))
 
 
 @pytest.fixture(scope="session")
 def single_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One stage."""
-    return build_small(tmp_path_factory.mktemp("bundles") / "single", cuts=(), name="single")
+    return made_once(tmp_path_factory, "single", lambda folder: build_small(folder, cuts=(), name="single"))
 
 
 @pytest.fixture(scope="session")
 def rounded_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three stages in bf16."""
-    return build_small(tmp_path_factory.mktemp("bundles") / "rounded", precision="bf16")
+    return made_once(tmp_path_factory, "rounded", lambda folder: build_small(folder, precision="bf16"))
 
 
 @pytest.fixture(scope="session")
 def compiled_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One stage with a package for any batch beside it. It takes the compiler a while, so workers share one."""
-    run = tmp_path_factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else None
-    folder = (run or tmp_path_factory.mktemp("bundles")) / "compiled"
-    with folder.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.exists():
-            build_small(folder, cuts=(), name="compiled", targets=("cpu",), fixed_batches=())
-    return folder
+    """One stage with a package for any batch beside it."""
+    options: dict[str, Any] = {"cuts": (), "name": "compiled", "targets": ("cpu",), "fixed_batches": ()}
+    return made_once(tmp_path_factory, "compiled", lambda folder: build_small(folder, **options))
 
 
 @pytest.fixture(scope="session")
 def slow_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One stage that computes about half a second a picture."""
-    folder = tmp_path_factory.mktemp("bundles") / "slow"
-    model = load_model("services.small_models:slow", size=128)
-    build(model, "slow", np.zeros((2, 3, 128, 128), np.uint8), BuildOptions(stages=1), folder)
-    return folder
+
+    def make(folder: Path) -> None:
+        model = load_model("services.small_models:slow", size=128)
+        build(model, "slow", np.zeros((2, 3, 128, 128), np.uint8), BuildOptions(stages=1), folder)
+
+    return made_once(tmp_path_factory, "slow", make)
