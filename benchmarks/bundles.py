@@ -21,7 +21,7 @@ FOLDER = ROOT / "bundles" / "bench"
 SHARDLINE = (sys.executable, "-m", "shardline")
 BATCH = 8
 # Eight instances at a cut of ResNet-50 are up to 26 MB: they cross in eight requests, but a plan sees one batch.
-LIMIT = "32MB"
+LIMIT = "32Mi"
 _SOURCES = ("partition", "storage", "tasks")  # what a bundle's bytes depend on
 _PLATES = "plates"  # the project's own model, with its own weights
 _PLATES_SOURCES = ("training/detector",)

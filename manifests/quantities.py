@@ -1,75 +1,83 @@
-"""Kubernetes' quantities as users write them: '100m', '1.5', '2Gi', and '2Gi' for one part of the chain only."""
+"""Sizes and amounts of CPU in Kubernetes' notation: `512Mi`, `2Gi`, `2G` (2·10⁹), `500m`, `1.5`.
+
+The one parser of such text: for command-line options, for rendered requests and limits, and for documents that are
+checked. The kubernetes package does the arithmetic; it takes a third of a second to import, so it is loaded when the
+first quantity is read.
+"""
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from decimal import Decimal
 
-from shardline.manifests.sizing import MIB, Overrides
-from shardline.wire.errors import ManifestError
+from shardline.wire.errors import UsageError
+from shardline.wire.limits import MIB
 
-PARTS = ("stages", "transformer", "router")
+# apimachinery's resource.Quantity. parse_quantity takes more: blanks, underscores, "nan" and the suffix K.
+_GRAMMAR = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?\d{1,3})?")
+_BYTES_BY_HABIT = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt])i?b?", re.IGNORECASE)  # 6MB, 6 mib, 1.5g
+_INT64 = range(-(2**63), 2**63)
 
-_CPU = re.compile(r"(\d+)m|(\d+(?:\.\d+)?)")
-_MEMORY = re.compile(r"(\d+(?:\.\d+)?)([KMGT]i|[kMGT])?")
-_BYTES = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+
+def parse_quantity(value: object) -> Decimal | None:
+    """Read a quantity as it stands in a document: '1500m' -> 1.5, '2Gi' -> 2147483648.
+
+    None where the API server would refuse the value.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    if (isinstance(value, int) and value not in _INT64) or not _GRAMMAR.fullmatch(str(value)):
+        return None
+    from kubernetes.utils.quantity import parse_quantity as parse
+
+    number: Decimal = parse(str(value))  # type: ignore[no-untyped-call]  # kubernetes ships no types
+    return number
+
+
+def parse_bytes(text: str, option: str) -> int:
+    """Read the size that a user gave to `option`: '6Mi' -> 6291456, rounded up to whole bytes.
+
+    Raises:
+        UsageError: not a positive size in Kubernetes' notation.
+    """
+    size = parse_quantity(text.strip())
+    if size is None or size <= 0:
+        example = _suggested(text) or "6Mi, 512Mi or 2Gi"
+        raise UsageError(f"{option} {text!r} is not a size: write it as Kubernetes does, e.g. {example}")
+    return math.ceil(size)
 
 
 def parse_cpu(text: str) -> int:
-    """'100m' -> 100, '1.5' -> 1500: thousandths of a CPU.
+    """Read an amount of CPU in thousandths, rounded up: '100m' -> 100, '1.5' -> 1500.
 
     Raises:
-        ManifestError: no quantity, or none at all.
+        UsageError: not a quantity, or none at all.
     """
-    match = _CPU.fullmatch(text)
-    thousandths = (int(match[1]) if match[1] else math.ceil(float(match[2]) * 1000)) if match else 0
-    if thousandths < 1:
-        raise ManifestError(f"{text!r} is no amount of CPU: write it as 500m or 2")
-    return thousandths
+    cpus = parse_quantity(text)
+    if cpus is None or cpus <= 0:
+        raise UsageError(f"{text!r} is not an amount of CPU: write it as 500m or 2")
+    return math.ceil(cpus * 1000)
 
 
 def parse_memory(text: str) -> int:
-    """'2Gi' -> 2048, '900M' -> 859: format_bytes, rounded up.
+    """Read an amount of memory in MiB, rounded up: '2Gi' -> 2048, '900M' -> 859.
 
     Raises:
-        ManifestError: no quantity, or none at all.
+        UsageError: not a quantity, or less than 1 MiB.
     """
-    match = _MEMORY.fullmatch(text)
-    size_bytes = float(match[1]) * _BYTES.get(match[2], 1) if match else 0
-    if size_bytes < MIB:
-        raise ManifestError(f"{text!r} is no amount of memory for a process: write it as 512Mi or 2Gi")
-    return math.ceil(size_bytes / MIB)
+    size = parse_quantity(text)
+    if size is None or size < MIB:
+        raise UsageError(
+            f"{text!r} is not an amount of memory for a process: write it as {_suggested(text) or '512Mi or 2Gi'}"
+        )
+    return math.ceil(size / MIB)
 
 
-def parse_overrides(
-    *,
-    cpu_requests: Iterable[str] = (),
-    cpu_limits: Iterable[str] = (),
-    memory_requests: Iterable[str] = (),
-    memory_limits: Iterable[str] = (),
-) -> dict[str, Overrides]:
-    """Each of `PARTS` -> its Overrides. '500m' is for every part, 'stages=500m' for one, which then wins.
-
-    Raises:
-        ManifestError: an unknown part, no quantity, or a request above its limit.
-    """
-    given = {
-        "cpu_request_m": {part: parse_cpu(text) for part, text in _by_part(cpu_requests).items()},
-        "cpu_limit_m": {part: parse_cpu(text) for part, text in _by_part(cpu_limits).items()},
-        "memory_request_mib": {part: parse_memory(text) for part, text in _by_part(memory_requests).items()},
-        "memory_limit_mib": {part: parse_memory(text) for part, text in _by_part(memory_limits).items()},
-    }
-    return {part: Overrides(**{field: amounts.get(part) for field, amounts in given.items()}) for part in PARTS}
+def format_cpu(thousandths: int) -> str:
+    """Write an amount of CPU as Kubernetes prints it: 1000 -> '1', 250 -> '250m'."""
+    return f"{thousandths}m" if thousandths % 1000 else str(thousandths // 1000)
 
 
-def _by_part(words: Iterable[str]) -> Mapping[str, str]:
-    named: dict[str, str] = {}
-    for_all: dict[str, str] = {}
-    for word in words:
-        part, equals, quantity = word.partition("=")
-        if not equals:
-            for_all = dict.fromkeys(PARTS, word)
-        elif part in PARTS:
-            named[part] = quantity
-        else:
-            raise ManifestError(f"{word!r} is for {part!r}: a chain's parts are {', '.join(PARTS)}")
-    return for_all | named
+def _suggested(text: str) -> str:
+    """'6MB' -> '6Mi': what was probably meant."""
+    match = _BYTES_BY_HABIT.fullmatch(text.strip())
+    return f"{match[1]}{match[2].upper()}i" if match else ""

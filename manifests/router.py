@@ -32,9 +32,10 @@ from shardline.manifests.graph import Graph, parse_graph
 from shardline.manifests.headers import Headers, compile_patterns, propagated
 from shardline.manifests.transport import BUFFER_BYTES, Client, StepError
 from shardline.wire.errors import ManifestError
+from shardline.wire.limits import MIB
 
 DRAIN_S = 30.0  # cmd/router/main.go drainSleepDuration
-_HEADER_BYTES = 1024**2  # Go's DefaultMaxHeaderBytes
+_HEADER_BYTES = MIB  # Go's DefaultMaxHeaderBytes
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
 
 

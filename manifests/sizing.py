@@ -5,16 +5,20 @@ which kills a large shard and wastes a small one. So every number is set here, a
 """
 
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from shardline.manifests.quantities import format_cpu, parse_cpu, parse_memory
 from shardline.storage.bundle import Bundle, Stage, stage_folder
 from shardline.tasks.retrieve import ENTRIES_FILE, INDEX_FILE
-from shardline.wire.errors import ManifestError
+from shardline.wire.errors import ManifestError, UsageError
+from shardline.wire.limits import MIB
+
+PARTS = ("stages", "transformer", "router")
 
 MAX_QUEUE = 32  # requests that may wait at one stage; one more is answered 503
 
-MIB = 1024**2
 PROCESS_BYTES = 832 * MIB  # Python, torch and kserve; a shard of 22 MB was seen to take 821 MB on a CPU, all in all
 TRANSFORMER_PROCESS_BYTES = 192 * MIB  # Python, kserve, numpy and Pillow: 155 MB seen
 WEIGHT_COPIES = 2.5  # the archive's bytes and the tensors made of them while loading, and what the allocator keeps
@@ -66,6 +70,42 @@ class Overrides:
                 )
 
 
+def parse_overrides(
+    *,
+    cpu_requests: Iterable[str] = (),
+    cpu_limits: Iterable[str] = (),
+    memory_requests: Iterable[str] = (),
+    memory_limits: Iterable[str] = (),
+) -> dict[str, Overrides]:
+    """Read the overrides of each of `PARTS`. '500m' is for every part; 'stages=500m' is for one, and wins there.
+
+    Raises:
+        UsageError: an unknown part, or text that is not a quantity.
+        ManifestError: a request above its limit.
+    """
+    given = {
+        "cpu_request_m": {part: parse_cpu(text) for part, text in _by_part(cpu_requests).items()},
+        "cpu_limit_m": {part: parse_cpu(text) for part, text in _by_part(cpu_limits).items()},
+        "memory_request_mib": {part: parse_memory(text) for part, text in _by_part(memory_requests).items()},
+        "memory_limit_mib": {part: parse_memory(text) for part, text in _by_part(memory_limits).items()},
+    }
+    return {part: Overrides(**{field: amounts.get(part) for field, amounts in given.items()}) for part in PARTS}
+
+
+def _by_part(words: Iterable[str]) -> Mapping[str, str]:
+    named: dict[str, str] = {}
+    for_all: dict[str, str] = {}
+    for word in words:
+        part, equals, quantity = word.partition("=")
+        if not equals:
+            for_all = dict.fromkeys(PARTS, word)
+        elif part in PARTS:
+            named[part] = quantity
+        else:
+            raise UsageError(f"{word!r} is for {part!r}: the parts of a chain are {', '.join(PARTS)}")
+    return for_all | named
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compute:
     """Requests and limits of one container: thousandths of a CPU and format_bytes."""
@@ -91,8 +131,8 @@ class Compute:
 
     def to_resources(self) -> dict[str, Any]:
         return {
-            "requests": {"cpu": _cpu(self.cpu_request_m), "memory": f"{self.memory_request_mib}Mi"},
-            "limits": {"cpu": _cpu(self.cpu_limit_m), "memory": f"{self.memory_limit_mib}Mi"},
+            "requests": {"cpu": format_cpu(self.cpu_request_m), "memory": f"{self.memory_request_mib}Mi"},
+            "limits": {"cpu": format_cpu(self.cpu_limit_m), "memory": f"{self.memory_limit_mib}Mi"},
         }
 
 
@@ -217,8 +257,3 @@ def _compute(*, cpu_request_m: int, cpu_limit_m: int, memory_bytes: float) -> Co
 
 def _mebibytes(size_bytes: float) -> int:
     return math.ceil(size_bytes / MIB / MEMORY_STEP_MIB) * MEMORY_STEP_MIB
-
-
-def _cpu(thousandths: int) -> str:
-    """1000 -> '1', 250 -> '250m': as Kubernetes itself prints quantities."""
-    return f"{thousandths}m" if thousandths % 1000 else str(thousandths // 1000)

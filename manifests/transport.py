@@ -14,10 +14,11 @@ import aiohttp
 from yarl import URL
 
 from shardline.manifests.headers import Headers
+from shardline.wire.limits import MIB
 
 IDLE_S = 90  # Go's DefaultTransport.IdleConnTimeout
 DIAL_S = 30  # Go's DefaultTransport dialer
-BUFFER_BYTES = 4 * 1024**2  # of a body that has come and is not yet taken; each time it is full, reading stops
+BUFFER_BYTES = 4 * MIB  # of a body that has come and is not yet taken; each time it is full, reading stops
 
 
 class StepError(Exception):
@@ -53,8 +54,8 @@ class Client:
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("Accept", "Accept-Encoding"),
             read_bufsize=BUFFER_BYTES,
-            max_line_size=1024**2,
-            max_field_size=1024**2,
+            max_line_size=MIB,
+            max_field_size=MIB,
         )
         return self
 

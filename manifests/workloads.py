@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shardline.manifests.quantities import parse_quantity
 from shardline.manifests.reading import Document, read_documents
 from shardline.wire.errors import ManifestError
 
@@ -181,12 +182,14 @@ def _workload(service: Document, component: str, extension: Document, container:
     )
 
 
-def _cpus(quantity: object) -> int | None:
-    """'1500m' -> 2."""
-    if quantity is None:
+def _cpus(limit: object) -> int | None:
+    """A CPU limit in whole CPUs, rounded up: '1500m' -> 2."""
+    if limit is None:
         return None
-    text = str(quantity)
-    return math.ceil(float(text[:-1]) / 1000 if text.endswith("m") else float(text))
+    cpus = parse_quantity(limit)
+    if cpus is None:
+        raise ManifestError(f"the CPU limit {limit!r} is not a quantity: write it as 500m or 2")
+    return math.ceil(cpus)
 
 
 def _model_name(service: Document) -> str:

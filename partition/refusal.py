@@ -68,11 +68,11 @@ def _no_room_in_requests(liveness: Liveness, costs: Costs, goal: Goal) -> PlanEr
 
 
 def _larger_limit(costs: Costs, goal: Goal) -> str:
-    """', or --limit 7.3MB' where there is a number of bytes that lets a plan through."""
+    """', or --limit 7.3Mi' where there is a number of bytes that lets a plan through."""
     found = best_path(forbidding([request_bytes(costs).astype(float)] * goal.stages, _forward(costs, goal)), np.maximum)
     if found is None:
         return ""
-    return f", or --limit {_rounded_up(int(found.cost) + FRAME_OVERHEAD_BYTES, 0.1):.1f}MB"
+    return f", or --limit {_rounded_up(int(found.cost) + FRAME_OVERHEAD_BYTES, 0.1):.1f}Mi"
 
 
 def _no_room_in_memory(liveness: Liveness, costs: Costs, goal: Goal) -> PlanError:

@@ -18,8 +18,8 @@ from shardline.manifests.ingress import Way
 from shardline.manifests.network import Network
 from shardline.manifests.options import IMAGE, TRANSFORMER_IMAGE, RenderOptions
 from shardline.manifests.placement import GPU, Placement, parse_node_selector, parse_toleration
-from shardline.manifests.quantities import parse_overrides
 from shardline.manifests.scaling import Scaling
+from shardline.manifests.sizing import parse_overrides
 
 PODS, SCALING, ACCESS, NETWORK = "Pods", "Scaling", "Access to the bucket", "Network"
 PART = "for each container, or PART=QUANTITY for stages, transformer or router"

@@ -4,7 +4,6 @@ torch takes seconds to import, so the commands import what needs it only when th
 """
 
 import math
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from shardline.console import say
+from shardline.manifests.quantities import parse_bytes
 from shardline.wire.errors import ModelError
-from shardline.wire.limits import REQUEST_BYTES, Limits
+from shardline.wire.limits import Limits
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,7 +50,9 @@ TaskOption = Annotated[
     typer.Option(help="what is made of the model's outputs; default: classify, or the short name's own"),
 ]
 LabelsOption = Annotated[Path | None, typer.Option(help="text file with one class name a line")]
-LimitOption = Annotated[str, typer.Option(help="most bytes of a request to a stage, e.g. 6MB")]
+LimitOption = Annotated[
+    str, typer.Option(help="size of the largest request to a stage, e.g. 6Mi (Kubernetes' notation)")
+]
 ObjectiveOption = Annotated[
     Literal["throughput", "latency"],
     typer.Option(help="make the slowest stage fast (one batch), or the sum of all (one picture alone)"),
@@ -70,8 +72,6 @@ HopOption = Annotated[
     typer.Option(help="ms that a stage costs beside its model, and ms a MB, e.g. 0.4,3; default: measured here, once"),
 ]
 FreshOption = Annotated[bool, typer.Option("--fresh", help="measure even what was measured before")]
-
-_UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 
 
 def load_with_pixels(
@@ -130,13 +130,14 @@ def planning_options(
 
     Raises:
         ModelError: an option's value is none of its kind.
+        UsageError: a size that is not written as Kubernetes does.
     """
     names = _listed(cuts or "")
     fields = {
         "stages": len(names) + 1 if names else stages,
         "cuts": names,
         "batch": batch,
-        "limits": Limits(request_bytes=parse_bytes(limit)),
+        "limits": Limits(request_bytes=parse_bytes(limit, "--limit")),
         "memory_bytes": tuple(parse_bytes(each, "--memory-per-stage") for each in _listed(memory_per_stage or "")),
         "devices": _listed(device),
         "speeds": (1.0,) if speeds is None else tuple(parse_number("--speeds", each) for each in _listed(speeds)),
@@ -212,15 +213,3 @@ def read_labels(path: Path) -> tuple[str, ...]:
     if not labels:
         raise ModelError(f"--labels {path} is empty: write one class name a line")
     return labels
-
-
-def parse_bytes(text: str, option: str = "--limit") -> int:
-    """'6MB' or '6Mi' -> 6291456 (1 MB = 1024² bytes).
-
-    Raises:
-        ModelError: not a number with a unit.
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)I?B?", text.strip(), re.IGNORECASE)
-    if match is None:
-        raise ModelError(f"{option} {text!r}: write a size such as {REQUEST_BYTES // 1024**2}MB or 512KB")
-    return int(float(match[1]) * _UNITS[match[2].upper()])

@@ -104,7 +104,7 @@ def _draw_bodies(axes: Any, planned: "Planned") -> None:
     limit = planned.plan.limits.request_bytes / _MEBIBYTE
     if limit <= 2 * highest:
         axes.axhline(limit, color="#aa3377", linewidth=1.0)
-        axes.text(bounds[-1], limit, f"--limit {limit:g} MB", color="#aa3377", ha="right", va="bottom")
+        axes.text(bounds[-1], limit, f"--limit {limit:g}Mi", color="#aa3377", ha="right", va="bottom")
         highest = max(highest, limit)
     axes.set_ylim(0, highest * 1.25 or 1)
     axes.set_ylabel(f"passed on there, MB\n(batch {batch})")

@@ -5,13 +5,10 @@ import binascii
 import re
 from collections.abc import Mapping
 from datetime import date
-from decimal import Decimal
 from typing import Any
 
-# apimachinery's resource.Quantity: a decimal number and a suffix or an exponent
-_QUANTITY = re.compile(r"(?P<number>[+-]?(?:\d+(?:\.\d*)?|\.\d+))(?P<suffix>[KMGTPE]i|[numkMGTPE]|[eE][+-]?\d{1,3})?")
-_POWERS = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
-_BINARY = "KMGTPE"
+from shardline.manifests.quantities import parse_quantity
+
 _INT64 = range(-(2**63), 2**63)
 _SHOWN = 80  # characters
 
@@ -53,7 +50,7 @@ def _allowed(value: Any, type_name: str) -> str | None:
         case "IntOrString":
             return None if _is_int(value) or isinstance(value, str) else "a whole number or text"
         case "Quantity":
-            return None if quantity(value) is not None else "a quantity such as 500m, 2 or 1536Mi"
+            return None if parse_quantity(value) is not None else "a quantity such as 500m, 2 or 1536Mi"
         case _:
             return None
 
@@ -67,21 +64,6 @@ def _is_base64(value: Any) -> bool:
         return isinstance(value, str | bytes) and base64.b64decode(value, validate=True) is not None
     except (binascii.Error, ValueError):
         return False
-
-
-def quantity(value: Any) -> Decimal | None:
-    """'1500m' -> 1.5, '2Gi' -> 2147483648; None where Kubernetes could not parse it."""
-    if not (isinstance(value, str | float) or _is_int(value)):
-        return None
-    match = _QUANTITY.fullmatch(str(value))
-    if match is None:
-        return None
-    suffix: str = match["suffix"] or ""
-    number = Decimal(match["number"])
-    if suffix[1:] == "i":
-        return number * Decimal(1024) ** (_BINARY.index(suffix[0]) + 1)
-    power = _POWERS[suffix] if suffix in _POWERS else int(suffix[1:])
-    return number.scaleb(power)
 
 
 def shown(value: Any) -> str:

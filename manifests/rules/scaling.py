@@ -3,16 +3,16 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from shardline.manifests.quantities import parse_quantity
 from shardline.manifests.rules.components import Component, components
 from shardline.manifests.rules.manifest import Manifest
 from shardline.manifests.rules.rule import GRAPH, SERVICE, Finding, rule
-from shardline.manifests.rules.scalars import quantity
+from shardline.wire.limits import MIB
 
 _SOURCE = "inference_service_validation.go"
 _CLASS = "serving.kserve.io/autoscalerClass"
 _KNATIVE_CLASS = "autoscaling.knative.dev/class"
 _PERCENT = "the target utilization percentage should be a [1-100] integer"
-_MIB = 1024**2
 _CPU_OR_MEMORY = ("cpu", "memory")
 
 
@@ -115,8 +115,8 @@ def _keda_resource(path: str, metric: Mapping[str, Any]) -> Iterator[Finding]:
         yield here, f"the cpu target value type should be Utilization: found {kind}"
     if resource.get("name") == "memory" and kind not in ("AverageValue", "Utilization"):
         yield here, f"the memory target value type should be AverageValue or Utilization: found {kind}"
-    average = quantity(target.get("averageValue"))
-    if resource.get("name") == "memory" and kind == "AverageValue" and average is not None and average < _MIB:
+    average = parse_quantity(target.get("averageValue"))
+    if resource.get("name") == "memory" and kind == "AverageValue" and average is not None and average < MIB:
         yield here, f"the memory target value should be greater than 1 MiB: found {target['averageValue']}"
     yield from _target(here, target)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from shardline.manifests.quantities import parse_quantity
 from shardline.manifests.rules.components import (
     CONTAINER,
     TRANSFORMER_CONTAINER,
@@ -12,7 +13,6 @@ from shardline.manifests.rules.components import (
 )
 from shardline.manifests.rules.manifest import Container, Document, Manifest, containers
 from shardline.manifests.rules.rule import SERVICE, Finding, Severity, rule
-from shardline.manifests.rules.scalars import quantity
 
 _DEFAULT = "KServe's default of 2Gi"
 
@@ -77,7 +77,7 @@ def request_over_limit(service: Manifest) -> Iterator[Finding]:
             resources = container.fields.get("resources", {})
             limits = resources.get("limits", {})
             for name, request in resources.get("requests", {}).items():
-                asked, most = quantity(request), quantity(limits.get(name))
+                asked, most = parse_quantity(request), parse_quantity(limits.get(name))
                 if asked is not None and most is not None and asked > most:
                     path = f"{container.path}.resources.requests.{name}"
                     yield path, f"found {request}, allowed is at most the limit, {limits[name]}"

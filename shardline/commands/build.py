@@ -55,7 +55,7 @@ def build(
         bool, typer.Option("--embed", help="take out the layer that names classes, for --task retrieve")
     ] = False,
     objective: ObjectiveOption = "throughput",
-    limit: LimitOption = "6MB",
+    limit: LimitOption = "6Mi",
     memory_per_stage: MemoryOption = None,
     device: DeviceOption = "cpu",
     speeds: SpeedsOption = None,

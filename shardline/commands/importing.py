@@ -74,7 +74,7 @@ def _planned(stages: int) -> dict[str, Any]:
         stages=stages,
         cuts=None,
         batch=1,
-        limit="6MB",
+        limit="6Mi",
         objective="throughput",
         memory_per_stage=None,
         device="cpu",

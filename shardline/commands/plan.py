@@ -41,7 +41,7 @@ def plan(
     batch: BatchOption = 1,
     size: SizeOption = None,
     objective: ObjectiveOption = "throughput",
-    limit: LimitOption = "6MB",
+    limit: LimitOption = "6Mi",
     memory_per_stage: MemoryOption = None,
     device: DeviceOption = "cpu",
     speeds: SpeedsOption = None,

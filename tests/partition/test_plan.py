@@ -263,7 +263,7 @@ def test_places_that_pass_too_much_for_the_batch_are_refused(residual: Liveness)
 
     assert "only 0 of 17 positions pass at most 6.0 MiB for a batch of 4" in line
     assert "the smallest passes 8.0 MiB" in line
-    assert "take fewer stages or a smaller --batch, or --limit 8.1MB" in line
+    assert "take fewer stages or a smaller --batch, or --limit 8.1Mi" in line
     assert plan(residual, costs, goal_of(2, limits=Limits(request_bytes=int(8.1 * MEBIBYTE))))
 
 

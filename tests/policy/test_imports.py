@@ -32,7 +32,7 @@ HOMES = {
     "google": ["storage/gcs.py", "storage/gcs_errors.py", "storage/resumable.py"],
     "httptools": ["predictors/protocol.py"],
     "jinja2": ["training/evaluation"],
-    "kubernetes": ["client/cluster.py", "client/podport.py", "manifests/rules/models.py"],
+    "kubernetes": ["client/cluster.py", "client/podport.py", "manifests/quantities.py", "manifests/rules/models.py"],
     "jsonschema": ["manifests/rules/crds.py"],
     "kserve": ["predictors", "manifests/rules/models.py", "benchmarks"],
     "kserve_storage": ["storage/initializer.py"],

@@ -19,6 +19,7 @@ from shardline.partition.models import load_model
 from shardline.partition.planning import PlanOptions, make_plan
 from shardline.plan_plot import check_plot
 from shardline.wire.errors import ModelError, PlanError, ShardlineError
+from shardline.wire.limits import GIB, MIB
 
 SMALL = ("plan", "services.small_models:residual", "--size", "32", "--stages", "2")
 HOP = ("--hop", "0.4,3")
@@ -73,7 +74,7 @@ def asked(**changed: Any) -> dict[str, Any]:
         "stages": 2,
         "cuts": None,
         "batch": 1,
-        "limit": "6MB",
+        "limit": "6Mi",
         "objective": "throughput",
         "memory_per_stage": None,
         "device": "cpu",
@@ -84,10 +85,10 @@ def asked(**changed: Any) -> dict[str, Any]:
     return planning_options(**(plain | changed))
 
 
-def test_sizes_are_written_as_kubernetes_or_people_do() -> None:
-    sizes = asked(memory_per_stage="2Gi, 512MB,1.5g,100")["memory_bytes"]
+def test_sizes_are_written_as_kubernetes_does() -> None:
+    sizes = asked(memory_per_stage="2Gi, 512Mi,1.5G,100")["memory_bytes"]
 
-    assert sizes == (2 * 1024**3, 512 * 1024**2, 1536 * 1024**2, 100)
+    assert sizes == (2 * GIB, 512 * MIB, 1_500_000_000, 100)
 
 
 MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
@@ -95,11 +96,14 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "a speed of nothing": ({"speeds": "0"}, "--speeds '0': write numbers above 0"),
     "half a hop": ({"hop": "3"}, "--hop '3': write two numbers"),
     "a hop below nothing": ({"hop": "-1,3"}, "--hop '-1': write numbers from 0"),
-    "memory that is none": ({"memory_per_stage": "little"}, "--memory-per-stage 'little': write a size"),
+    "memory that is none": (
+        {"memory_per_stage": "little"},
+        "--memory-per-stage 'little' is not a size: write it as",
+    ),
     "no kind of device": ({"device": "tpu"}, "device 'tpu': allowed are auto, cpu, cuda"),
     "too many devices": ({"device": "cpu,cpu,cpu"}, "--device has 3 values for 2 stages: give one for all, or one for"),
     "too many speeds": ({"speeds": "1,2,3,4"}, "--speeds has 4 values for 2 stages"),
-    "too little memory": ({"memory_per_stage": "1KB"}, "2 stages of at most 0.0 MiB: the smallest largest stage is"),
+    "too little memory": ({"memory_per_stage": "1Ki"}, "2 stages of at most 0.0 MiB: the smallest largest stage is"),
 }
 
 

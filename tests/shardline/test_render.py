@@ -77,7 +77,7 @@ def test_the_options_that_exclude_those(tmp_path: Path) -> None:
 
 
 MISTAKES = {
-    "--cpu-request 1,5": "'1,5' is no amount of CPU: write it as 500m or 2",
+    "--cpu-request 1,5": "'1,5' is not an amount of CPU: write it as 500m or 2",
     "--cpu-request 2 --cpu-limit 1": "the CPU request 2000m is above the limit 1000m",
     "--node-selector big": "the node selector 'big' has no '=': write it as key=value",
     "--replicas 0": "0 replicas cannot answer: give 1 or more",
