@@ -1,4 +1,4 @@
-"""What every command prints with: results on stdout, everything else on stderr."""
+"""The two consoles of the command: results on stdout, everything else on stderr."""
 
 from rich.console import Console
 
@@ -6,6 +6,6 @@ out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
-def say(line: str) -> None:
-    """Tell the user what is being done."""
-    err.print(f"[dim]{line} …[/dim]")
+def say(text: str) -> None:
+    """Print on stderr what the command is doing, one line."""
+    err.print(text, style="dim", markup=False, highlight=False)

@@ -1,17 +1,15 @@
-"""What every `shardline evaluate` shows: a bar while it works, then tables, files and a page."""
+"""What every `shardline evaluate` shows: tables, files and a page."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table as RichTable
 
-from shardline.console import err, out
+from shardline.console import out
 from shardline.wire.errors import ModelError
 
 if TYPE_CHECKING:
@@ -29,15 +27,6 @@ def check_libraries(names: Sequence[str]) -> None:
     missing = [name for name in names if find_spec(name) is None]
     if missing:
         raise ModelError(f"evaluate needs {', '.join(missing)}: pip install 'shardline[evaluate]'")
-
-
-@contextmanager
-def bar(count: int) -> Iterator[Callable[[], None]]:
-    """Counts pictures on stderr where that is a terminal; what it gives is called after each."""
-    columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        task = progress.add_task("evaluating", total=count)
-        yield lambda: progress.advance(task)
 
 
 def make_folder(folder: Path | None) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from shardline.evaluation_output import bar
+from shardline.progress import count_bar
 
 if TYPE_CHECKING:
     from shardline.training.evaluation.classifier.evaluate import Report
@@ -45,7 +45,7 @@ def show_pictures(pictures: "Samples", data: str, sources: "Sequence[Source]", m
     from shardline.training.evaluation.classifier.tables import tables
     from shardline.training.evaluation.page import Page
 
-    with bar(len(pictures)) as on_picture:
+    with count_bar("evaluating", len(pictures)) as on_picture:
         report, worst = evaluate(pictures, sources, mistakes, on_picture)
     return report, Page(
         title=f"Evaluation of {sources[0].name}",

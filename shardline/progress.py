@@ -1,13 +1,21 @@
-"""A bar for bytes on their way, and what it came to: how much moved, and how much was there already."""
+"""Progress bars on stderr: pictures or other items counted, bytes transferred, a training with its loss.
 
-from collections.abc import Iterator
+Where stderr is no terminal, no bar is drawn: transfers end with one line, and a training prints lines now and then.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from threading import Lock
+from types import TracebackType
+from typing import Self
 
 from rich.progress import (
     BarColumn,
     DownloadColumn,
+    MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
@@ -15,20 +23,40 @@ from rich.progress import (
 )
 
 from shardline.console import err
+from shardline.wire.limits import format_bytes
+
+_LINE_EVERY = 1000  # training pictures from line to line, where there is no bar
+_SMOOTHING = 0.9  # weight of the earlier losses in the loss that is shown
+
+
+def _bar(*columns: ProgressColumn) -> Progress:
+    return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
+
+
+@contextmanager
+def count_bar(label: str, total: int) -> Iterator[Callable[..., None]]:
+    """Count items up to `total`; the function that it yields is called after each, or with the number that are done."""
+    with _bar(TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as bar:
+        task = bar.add_task(label, total=total)
+
+        def advance(count: int = 1) -> None:
+            bar.advance(task, count)
+
+        yield advance
 
 
 @contextmanager
 def byte_bar(label: str, moved: str) -> Iterator["ByteBar"]:
-    """A bar on stderr where that is a terminal, and one line at the end: '`moved` 12.3 MB, 190.2 MB were there'."""
+    """Count bytes transferred, and print one line at the end: '`moved` 12.3 MiB, 190.2 MiB were there'."""
     columns = (TextColumn(label), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+    with _bar(*columns) as bar:
         counted = ByteBar(bar, bar.add_task(label, total=None))
         yield counted
-    err.print(f"[dim]{moved} {_megabytes(counted.moved_bytes)}, {_megabytes(counted.there_bytes)} were there[/dim]")
+    err.print(f"[dim]{moved} {format_bytes(counted.moved_bytes)}, {format_bytes(counted.there_bytes)} were there[/dim]")
 
 
 class ByteBar:
-    """A shardline.storage.store.Progress."""
+    """Bytes that a transfer moved, and bytes that it found in place; a shardline.storage.store.Progress."""
 
     def __init__(self, bar: Progress, task: TaskID) -> None:
         self._bar, self._task = bar, task
@@ -49,5 +77,55 @@ class ByteBar:
         self._bar.advance(self._task, size_bytes)
 
 
-def _megabytes(size_bytes: int) -> str:
-    return f"{size_bytes / 1e6:.1f} MB"
+class TrainingBar:
+    """Progress of a training: pictures, smoothed loss and speed; a shardline.training.fit.Watch."""
+
+    def __init__(self) -> None:
+        columns = (
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[state]}"),
+            TimeRemainingColumn(),
+        )
+        self._bar = _bar(*columns)
+        self._task = self._bar.add_task("training", total=None, state="")
+        self._loss: float | None = None
+        self._started_at_s = 0.0
+        self._first: int | None = None
+        self._speed, self._pictures = 0.0, 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def started(self, pictures: int) -> None:
+        """Show the bar; `pictures` is the number of pictures of the whole training."""
+        self._bar.update(self._task, total=pictures)
+        self._bar.start()
+
+    def stepped(self, step: int, pictures: int, losses: Mapping[str, float], rate: float) -> None:  # noqa: ARG002
+        """Count up to `pictures`, with the losses of the last step."""
+        total = sum(losses.values())
+        self._loss = total if self._loss is None else _SMOOTHING * self._loss + (1 - _SMOOTHING) * total
+        if self._first is None:
+            self._started_at_s, self._first, self._pictures = time.monotonic(), pictures, pictures
+        else:
+            self._speed = (pictures - self._first) / (time.monotonic() - self._started_at_s)
+        if not err.is_terminal and pictures // _LINE_EVERY > self._pictures // _LINE_EVERY:
+            err.print(f"{pictures} pictures: {self._state}")
+        self._pictures = pictures
+        self._bar.update(self._task, completed=pictures, state=self._state)
+
+    def scored(self, step: int, pictures: int, scores: Mapping[str, float]) -> None:  # noqa: ARG002
+        """Print the scores of an evaluation."""
+        listed = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
+        err.print(f"{pictures} pictures: {listed}, {self._state}")
+
+    @property
+    def _state(self) -> str:
+        return f"loss {self._loss or 0:.2f}, {self._speed:.1f} pictures/s"

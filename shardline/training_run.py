@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shardline.console import err, say
-from shardline.training_bar import TrainingBar
+from shardline.progress import TrainingBar
 from shardline.wire.errors import ModelError
 
 if TYPE_CHECKING:
@@ -83,7 +83,8 @@ def run_course(
     use_threads(using.threads)
     curves = [Curves(folder / "curves")] if using.tensorboard else []
     usual = 1 if device.type == "cpu" else max(1, available_cpus() - 1)
-    with TrainingBar(course.pictures(course.steps)) as bar:
+    with TrainingBar() as bar:
+        bar.started(course.pictures(course.steps))
         run = Run(
             folder=folder,
             device=device,

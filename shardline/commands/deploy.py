@@ -5,19 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shardline.chain_options import ChainOptions, takes_chain_options
-from shardline.cluster_options import (
-    WAIT_S,
-    ContextOption,
-    KubeconfigOption,
-    NamespaceOption,
-    WaitOption,
-    join,
-    say,
-)
-from shardline.console import err, out
+from shardline.console import err, out, say
+from shardline.options.bucket import takes_bucket_options
+from shardline.options.chain import ChainOptions, takes_chain_options
+from shardline.options.cluster import WAIT_S, ClusterOptions, WaitOption, takes_cluster_options
 from shardline.progress import byte_bar
-from shardline.storage_options import AnonymousOption, KeyFileOption, RetryOption
+from shardline.storage.store import Access
 
 if TYPE_CHECKING:
     from shardline.releases.deploy import Deployed
@@ -30,19 +23,17 @@ def register(app: typer.Typer) -> None:
 
 
 @takes_chain_options
+@takes_bucket_options
+@takes_cluster_options
 def deploy(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="the bundle's folder")],
     to: Annotated[str, typer.Option(metavar="URI", help="where bundles lie: gs://bucket/prefix")],
     name: Annotated[str | None, typer.Option(help="of the chain; default: the bundle's")] = None,
-    namespace: NamespaceOption = None,
     create_namespace: Annotated[bool, typer.Option("--create-namespace", help="if it does not exist")] = False,
-    kubeconfig: KubeconfigOption = None,
-    context: ContextOption = None,
     wait: WaitOption = WAIT_S,
-    key_file: KeyFileOption = None,
-    anonymous: AnonymousOption = False,
-    retry_for: RetryOption = 60.0,
     *,
+    target: ClusterOptions,
+    access: Access,
     chain: ChainOptions,
 ) -> None:
     """Push BUNDLE, render it, check it, apply it, wait until every stage is ready, and ask it for a golden picture.
@@ -54,15 +45,13 @@ def deploy(
     from shardline.releases.deploy import make_namespace
     from shardline.storage.bundle_folder import read_bundle
     from shardline.storage.push import destination, push
-    from shardline.storage.store import Access
 
     described = read_bundle(bundle)
-    cluster, where = join(kubeconfig, context, namespace)
-    options = chain(storage=destination(described, to), name=name, namespace=where, versioned=True)
+    cluster, namespace = target.connect()
+    options = chain(storage=destination(described, to), name=name, namespace=namespace, versioned=True)
     if create_namespace:
-        make_namespace(cluster, where)
+        make_namespace(cluster, namespace)
     with byte_bar("sending", "sent") as progress:
-        access = Access(key_file=key_file, anonymous=anonymous, retry_s=retry_for)
         push(bundle, to, access=access, progress=progress)
     report(deploy_bundle(cluster, described, bundle, options, timeout_s=wait, say=say))
 

@@ -8,7 +8,8 @@ import typer
 from shardline.commands.evaluate_classifier import classifier
 from shardline.commands.evaluate_retrieval import retrieval
 from shardline.evaluation_options import AgainstOption, JsonOption, ProgramOption, ReportOption, ThreadsOption
-from shardline.evaluation_output import bar, check_libraries, make_folder, show_report
+from shardline.evaluation_output import check_libraries, make_folder, show_report
+from shardline.progress import count_bar
 from shardline.wire.errors import ModelError
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def plates(
     from shardline.training.evaluation.plates.plots import drawings
     from shardline.training.evaluation.plates.tables import tables
 
-    with bar(len(samples) + len(photographs or ())) as on_picture:
+    with count_bar("evaluating", len(samples) + len(photographs or ())) as on_picture:
         report, worst = evaluate(samples, sources, threshold, photographs, misses, on_picture)
     page = Page(
         title=f"Evaluation of {sources[0].name}",

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from shardline.console import err, out
+from shardline.options.bucket import takes_bucket_options
 from shardline.storage.inventory import Pushed, delete, garbage, inventory, named_digests
 from shardline.storage.store import Access, open_store
-from shardline.storage_options import AnonymousOption, KeyFileOption, RetryOption
 from shardline.wire.errors import StorageError
 
 UriArgument = Annotated[str, typer.Argument(metavar="URI", help="where bundles were pushed to: gs://bucket/prefix")]
@@ -24,14 +24,14 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="gs")
 
 
+@takes_bucket_options
 def list_bundles(
     uri: UriArgument,
-    key_file: KeyFileOption = None,
-    anonymous: AnonymousOption = False,
-    retry_for: RetryOption = 60.0,
+    *,
+    access: Access,
 ) -> None:
     """List every bundle below URI: name, digest, size, when it changed, whole or partial."""
-    store = open_store(uri, Access(key_file=key_file, anonymous=anonymous, retry_s=retry_for))
+    store = open_store(uri, access)
     pushed = inventory(store)
     if not pushed:
         err.print(f"[dim]{uri} holds no bundles[/dim]")
@@ -39,6 +39,7 @@ def list_bundles(
     _print(uri, pushed)
 
 
+@takes_bucket_options
 def gc(
     uri: UriArgument,
     manifests: Annotated[
@@ -49,15 +50,14 @@ def gc(
     ] = 0,
     older_than: Annotated[float, typer.Option(min=0, help="hours; what changed within them stays")] = 24.0,
     really: Annotated[bool, typer.Option("--delete", help="delete them; without it they are only shown")] = False,
-    key_file: KeyFileOption = None,
-    anonymous: AnonymousOption = False,
-    retry_for: RetryOption = 60.0,
+    *,
+    access: Access,
 ) -> None:
     """Show the bundles below URI that no manifest names, half pushes included, and delete them with --delete."""
     if really and not manifests and not all_but_newest:
         raise StorageError("nothing says what must stay: give --manifests, --all-but-newest, or leave out --delete")
     named = named_digests(manifests or [])
-    store = open_store(uri, Access(key_file=key_file, anonymous=anonymous, retry_s=retry_for))
+    store = open_store(uri, access)
     useless = garbage(inventory(store), named, older_than=timedelta(hours=older_than), newest=all_but_newest)
     if useless:
         _print(uri, useless)

@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+import shardline
 from shardline.console import out, say
-from shardline.options import MeanOption, PicturesOption, StdOption, parse_channels, planning_options
+from shardline.options.model import MeanOption, PicturesOption, StdOption, parse_channels
+from shardline.options.plan import plan_arguments
 
 
 def register(app: typer.Typer) -> None:
@@ -40,11 +42,11 @@ def torchserve(
     name: Annotated[str | None, typer.Option(help="the bundle's name; default: the folder's")] = None,
 ) -> None:
     """Make a bundle of a .mar with an eager or TorchScript classifier of pictures, with its weights and labels."""
+    from shardline.api import Program
     from shardline.commands.build import bundle_name
     from shardline.formats.torchserve_archive import read_archive
     from shardline.formats.torchserve_import import CLASSIFIER_PICTURE, Taking, take_over
-    from shardline.partition.build import BuildOptions, build
-    from shardline.samples import calibration_pixels, golden_picture, picture_files, sample_pictures
+    from shardline.samples import calibration_pixels, picture_files, sample_pictures
     from shardline.tables import bundle_table
 
     chosen = bundle_name(name or out_folder.name)
@@ -61,24 +63,7 @@ def torchserve(
     say(f"reading {archive}")
     taken = take_over(read_archive(archive), taking)
     samples = sample_pictures() if pictures is None else [path.read_bytes() for path in picture_files(pictures)]
-    pixels = calibration_pixels(samples, taken.picture)
-    golden = golden_picture(pixels[0], taken.picture)
-    bundle, _ = build(taken, chosen, pixels, BuildOptions(**_planned(stages)), out_folder, say, golden=golden)
+    program = Program(model=taken, pictures=calibration_pixels(samples, taken.picture))
+    bundle = shardline.build(program, out_folder, name=chosen, report=say, **plan_arguments(stages=stages))
     out.print(bundle_table(bundle))
     out.print(f"{out_folder}: {bundle.name} {bundle.digest}")
-
-
-def _planned(stages: int) -> dict[str, Any]:
-    """As `build` plans where it is told nothing else."""
-    return planning_options(
-        stages=stages,
-        cuts=None,
-        batch=1,
-        limit="6Mi",
-        objective="throughput",
-        memory_per_stage=None,
-        device="cpu",
-        speeds=None,
-        hop=None,
-        fresh=False,
-    )

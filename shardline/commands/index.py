@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from shardline.console import err, out, say
+from shardline.progress import count_bar
 
 if TYPE_CHECKING:
     from shardline.index_sources import IndexSource
@@ -77,12 +77,10 @@ def _pictures(bundle: Path, data: Path, split: Literal["train", "test"]) -> "tup
 
 
 def _shown(source: "IndexSource") -> "Iterator[Pictures]":
-    columns = (TextColumn("embedding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
-        task = bar.add_task("embedding", total=len(source))
+    with count_bar("embedding", len(source)) as advance:
         for some in source.batches():
             yield some
-            bar.advance(task, len(some.ids))
+            advance(len(some.ids))
 
 
 def _tell(bundle: Path, made: "Made") -> None:

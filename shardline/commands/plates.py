@@ -6,12 +6,12 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from shardline.console import err, out
+from shardline.console import out
+from shardline.progress import count_bar
 from shardline.wire.errors import ModelError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def draw(
     stream = _stream(seed, scene, fonts, background)
     saved_as = next(each for each in FORMATS if each == _one_of("--format", file_format, FORMATS))
     info = {"description": "license plates, drawn", "seed": seed, "start": start, "fonts": fonts}
-    with _bar(count) as bar, _pool(workers) as pool:
+    with count_bar("drawing", count) as bar, _pool(workers) as pool:
         numbers = range(start, start + count)
         drawn = _in_order(pool, stream, numbers, workers) if pool else map(stream.draw, numbers)
         path = write_dataset(out_folder, zip(numbers, drawn, strict=True), info, saved_as, bar)
@@ -100,15 +100,6 @@ def _in_order(pool: Executor, stream: "Plates", numbers: Iterable[int], workers:
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
-
-
-@contextmanager
-def _bar(count: int) -> Iterator[Any]:
-    """Counts pictures on stderr where that is a terminal; what it gives is called after each."""
-    columns = (TextColumn("drawing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
-        task = bar.add_task("drawing", total=count)
-        yield lambda: bar.advance(task)
 
 
 @contextmanager

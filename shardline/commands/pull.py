@@ -6,25 +6,24 @@ from typing import Annotated
 import typer
 
 from shardline.console import out
+from shardline.options.bucket import takes_bucket_options
 from shardline.progress import byte_bar
 from shardline.storage.push import pull as pull_bundle
 from shardline.storage.store import Access
-from shardline.storage_options import AnonymousOption, KeyFileOption, RetryOption
 
 
 def register(app: typer.Typer) -> None:
     app.command(epilog="Example: shardline pull gs://my-bucket/models/resnet50/5421… bundles/resnet50")(pull)
 
 
+@takes_bucket_options
 def pull(
     uri: Annotated[str, typer.Argument(metavar="URI", help="the bundle's own, as `push` and `gs list` print it")],
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="where to put it; an older bundle is replaced")],
-    key_file: KeyFileOption = None,
-    anonymous: AnonymousOption = False,
-    retry_for: RetryOption = 60.0,
+    *,
+    access: Access,
 ) -> None:
     """Fetch the bundle at URI, check every file's digest, and put it at FOLDER in one step."""
-    access = Access(key_file=key_file, anonymous=anonymous, retry_s=retry_for)
     with byte_bar("fetching", "fetched") as progress:
         bundle = pull_bundle(uri, folder, access=access, progress=progress)
     out.print(f"{folder}: {bundle.name} {bundle.digest}")

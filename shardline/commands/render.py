@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
-from shardline.chain_options import ChainOptions, option, takes_chain_options
 from shardline.console import out
 from shardline.manifests.kustomize import render_folders
 from shardline.manifests.render import described
 from shardline.manifests.render import render as render_bundle
+from shardline.options.chain import ChainOptions, takes_chain_options
+from shardline.options.group import option
 
 
 def register(app: typer.Typer) -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from shardline.cluster_options import ContextOption, KubeconfigOption, NamespaceOption, join
 from shardline.console import out
+from shardline.options.cluster import ClusterOptions, takes_cluster_options
 from shardline.wire.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -21,21 +21,23 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: shardline status resnet50 --namespace vision")(status)
 
 
+@takes_cluster_options
 def status(
     name: Annotated[str | None, typer.Argument(help="of the chain; default: every one in the namespace")] = None,
-    namespace: NamespaceOption = None,
-    kubeconfig: KubeconfigOption = None,
-    context: ContextOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    *,
+    target: ClusterOptions,
 ) -> None:
     """Show each stage, why it is not ready, and the revisions that were deployed; exit 1 unless all is ready."""
     from shardline.releases.report import names, report
 
-    cluster, where = join(kubeconfig, context, namespace)
-    chosen = [name] if name else names(cluster, where)
+    cluster, namespace = target.connect()
+    chosen = [name] if name else names(cluster, namespace)
     if not chosen:
-        raise ClusterError(f"nothing is deployed in namespace {where}: shardline deploy, or choose another --namespace")
-    reports = [report(cluster, each, where) for each in chosen]
+        raise ClusterError(
+            f"nothing is deployed in namespace {namespace}: shardline deploy, or choose another --namespace"
+        )
+    reports = [report(cluster, each, namespace) for each in chosen]
     if as_json:
         print(json.dumps([_to_dict(each) for each in reports]))
     else:

@@ -133,7 +133,7 @@ MISTAKES: dict[str, tuple[list[str], int, str]] = {
     "a broken model": (["plan", "services.small_models:broken", "--size", "32"], 1, "this model never runs"),
     "two channels": (["build", *SMALL, "--mean", "0.5,0.5", "--out", "x"], 1, "write three numbers"),
     "a std of 0": (["build", *SMALL, "--std", "0,1,1", "--out", "x"], 1, "a standard deviation above 0"),
-    "no labels": (["build", *SMALL, "--labels", "Makefile2", "--out", "x"], 1, "one class name a line"),
+    "no labels": (["build", *SMALL, "--labels", "Makefile2", "--out", "x"], 1, "one class name per line"),
     "too many labels": (["build", *SMALL, "--labels", "Makefile", "--out", "x"], 1, "labels for 10 classes"),
     "no bundle": (["verify", "tests"], 1, "is it a bundle?"),
     "no manifests": (["up", "no-such-folder"], 1, "no-such-folder"),

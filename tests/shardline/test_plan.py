@@ -7,16 +7,18 @@ from typing import Any
 
 import pytest
 import torch
-from e2e.conftest import shardline
+from e2e.conftest import shardline as run_command
 from PIL import Image
 from services.processes import ROOT
 
+import shardline
+from shardline.api import Program
 from shardline.hops import cache_name, fit, hop_cost, measure_hop
-from shardline.options import planning_options
+from shardline.options.plan import plan_arguments
 from shardline.partition.cache import Cache
 from shardline.partition.capture import random_pixels
 from shardline.partition.models import load_model
-from shardline.partition.planning import PlanOptions, make_plan
+from shardline.partition.planning import Planned
 from shardline.plan_plot import check_plot
 from shardline.wire.errors import ModelError, PlanError, ShardlineError
 from shardline.wire.limits import GIB, MIB
@@ -35,8 +37,8 @@ def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_explained_drawn_and_kept(tmp_path: Path) -> None:
     picture = tmp_path / "plan.png"
-    first = shardline(*SMALL, *HOP, "--batch", "2", "--explain", "--plot", str(picture))
-    second = shardline(*SMALL, *HOP, "--batch", "2", "--objective", "latency", "--json")
+    first = run_command(*SMALL, *HOP, "--batch", "2", "--explain", "--plot", str(picture))
+    second = run_command(*SMALL, *HOP, "--batch", "2", "--objective", "latency", "--json")
     document = json.loads(second.stdout)
 
     assert "measuring batch 2 on cpu" in first.stderr
@@ -61,32 +63,22 @@ def test_explained_drawn_and_kept(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_fast_second_machine_gets_more_of_the_model() -> None:
     alike, faster = (
-        json.loads(shardline(*SMALL, *HOP, "--json", *more).stdout)["stages"] for more in ((), ("--speeds", "1,50"))
+        json.loads(run_command(*SMALL, *HOP, "--json", *more).stdout)["stages"] for more in ((), ("--speeds", "1,50"))
     )
 
     assert [stage["speed"] for stage in faster] == [1.0, 50.0]
     assert faster[0]["position"] < alike[0]["position"]
 
 
-def asked(**changed: Any) -> dict[str, Any]:
-    """What the command makes of its options."""
-    plain = {
-        "stages": 2,
-        "cuts": None,
-        "batch": 1,
-        "limit": "6Mi",
-        "objective": "throughput",
-        "memory_per_stage": None,
-        "device": "cpu",
-        "speeds": None,
-        "hop": "0.4,3",
-        "fresh": False,
-    }
-    return planning_options(**(plain | changed))
+def plan_small(**options: Any) -> Planned:
+    """Plan a small model as the command does with these options."""
+    model = load_model("services.small_models:residual", size=32)
+    program = Program(model=model, pictures=random_pixels(model, 1).numpy())
+    return shardline.plan(program, **plan_arguments(**{"stages": 2, "hop": "0.4,3"} | options))
 
 
 def test_sizes_are_written_as_kubernetes_does() -> None:
-    sizes = asked(memory_per_stage="2Gi, 512Mi,1.5G,100")["memory_bytes"]
+    sizes = plan_arguments(memory_per_stage="2Gi, 512Mi,1.5G,100")["memory_bytes"]
 
     assert sizes == (2 * GIB, 512 * MIB, 1_500_000_000, 100)
 
@@ -109,21 +101,18 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_one_line(mistake: str) -> None:
-    changed, text = MISTAKES[mistake]
-    model = load_model("services.small_models:residual", size=32)
+    options, text = MISTAKES[mistake]
 
     with pytest.raises(ShardlineError, match=re.escape(text)) as caught:
-        make_plan(model, random_pixels(model, 1).numpy(), PlanOptions(**asked(**changed)), lambda _: None)
+        plan_small(**options)
 
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_one_line() -> None:
-    model = load_model("services.small_models:residual", size=32)
-
     with pytest.raises(ModelError, match="device cuda"):
-        make_plan(model, random_pixels(model, 1).numpy(), PlanOptions(**asked(device="cpu,cuda")), lambda _: None)
+        plan_small(device="cpu,cuda")
 
 
 @pytest.mark.parametrize(

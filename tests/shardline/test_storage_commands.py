@@ -38,7 +38,7 @@ def test_push_list_render_pull(small_bundle: Path, uri: str, tmp_path: Path) -> 
     digest = read_bundle(small_bundle).digest
     assert pushed == f"{uri}/small/{digest.removeprefix('sha256:')}"
     assert second.stdout == first.stdout
-    assert "sent 0.0 MB" in second.stderr
+    assert "sent 0.0 MiB" in second.stderr
     assert [line.split()[-2:] for line in listed.stdout.splitlines()[1:]] == [["whole", pushed]]
     assert f"storageUri: {pushed}/stages/2" in Path(rendered.stdout.strip()).read_text()
     assert digest in pulled.stdout

@@ -7,11 +7,8 @@ gives the command all the options below, and it gets one value.
 """
 
 from collections.abc import Callable
-from functools import partial, wraps
-from inspect import Parameter, signature
+from functools import partial
 from typing import Annotated, Any
-
-import typer
 
 from shardline.manifests.access import Access
 from shardline.manifests.ingress import Way
@@ -20,31 +17,12 @@ from shardline.manifests.options import IMAGE, TRANSFORMER_IMAGE, RenderOptions
 from shardline.manifests.placement import GPU, Placement, parse_node_selector, parse_toleration
 from shardline.manifests.scaling import Scaling
 from shardline.manifests.sizing import parse_overrides
+from shardline.options.group import option, takes_options
 
 PODS, SCALING, ACCESS, NETWORK = "Pods", "Scaling", "Access to the bucket", "Network"
 PART = "for each container, or PART=QUANTITY for stages, transformer or router"
 
 ChainOptions = Callable[..., RenderOptions]  # waits for the rest: storage, name, namespace and the like
-
-
-def takes_chain_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The command's parameter `chain`, which a caller gives by name, becomes all the options of `_chain_options`."""
-    shared = signature(_chain_options, eval_str=True).parameters
-    own = {name: each for name, each in signature(command, eval_str=True).parameters.items() if name != "chain"}
-
-    @wraps(command)
-    def with_options(**given: Any) -> None:
-        chain = _chain_options(**{name: given.pop(name) for name in shared})
-        command(**given, chain=chain)
-
-    parameters = [each.replace(kind=Parameter.KEYWORD_ONLY) for each in (*own.values(), *shared.values())]
-    with_options.__signature__ = signature(command).replace(parameters=parameters)  # type: ignore[attr-defined]  # PEP 362
-    with_options.__annotations__ = {each.name: each.annotation for each in parameters}
-    return with_options
-
-
-def option(*names: str, help: str, panel: str | None = None, **more: Any) -> Any:
-    return typer.Option(*names, help=help, rich_help_panel=panel, **more)
 
 
 def _chain_options(
@@ -144,3 +122,6 @@ def _chain_options(
         way=Way(host=ingress_host, ingress_class=ingress_class, gateway=gateway, tls_secret=tls_secret),
         **overrides,
     )
+
+
+takes_chain_options = takes_options("chain", _chain_options)
