@@ -1,48 +1,108 @@
-"""The command. `python -m shardline` and `shardline` are the same."""
+"""The command `shardline`, which `python -m shardline` runs, too.
 
+A subcommand's module is imported when the subcommand is run or its help is shown, so that each starts quickly.
+"""
+
+import re
 import sys
+from collections.abc import Iterator, MutableMapping
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
+from typer.core import TyperGroup
+from typer.main import get_group
 
-from shardline.commands import (
-    build,
-    deploy,
-    emulator,
-    evaluate,
-    export,
-    gs,
-    importing,
-    index,
-    lint,
-    plan,
-    plates,
-    pull,
-    push,
-    render,
-    request,
-    rollback,
-    samples,
-    status,
-    train,
-    undeploy,
-    up,
-    verify,
-)
+import shardline
 from shardline.console import err
 from shardline.wire.errors import ShardlineError
 
-app = typer.Typer(
-    help="Cut a PyTorch vision model into shards and serve each as its own KServe InferenceService.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-)
-for module in (build, index, plan, verify, push, pull, gs, render, lint, up, deploy, status, rollback, undeploy):
-    module.register(app)
-for module in (emulator, request, samples, plates, evaluate, train, export, importing):
-    module.register(app)
+_SETTINGS: dict[str, Any] = {"pretty_exceptions_enable": False, "rich_markup_mode": "rich"}
+_TYPES = {"bool": "", "path": "PATH", "str": "TEXT", "int": "N", "float": "NUMBER"}
+# panel of `shardline --help` -> its subcommands -> module in shardline/commands
+_PANELS = {
+    "Make a bundle": {
+        "build": "build",
+        "plan": "plan",
+        "verify": "verify",
+        "index": "index",
+        "import": "importing",
+        "export": "export",
+    },
+    "Serve it": {"render": "render", "lint": "lint", "up": "up", "request": "request"},
+    "On a cluster": {"deploy": "deploy", "status": "status", "rollback": "rollback", "undeploy": "undeploy"},
+    "In a bucket": {"push": "push", "pull": "pull", "gs": "gs", "emulator": "emulator"},
+    "Train and measure": {"train": "train", "evaluate": "evaluate", "plates": "plates", "samples": "samples"},
+}
+
+
+class _LazyCommands(MutableMapping[str, Any]):
+    """The subcommands by name, each imported when it is asked for."""
+
+    def __init__(self) -> None:
+        self._modules = {name: (panel, module) for panel, names in _PANELS.items() for name, module in names.items()}
+        self._loaded: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._loaded:
+            panel, module = self._modules[name]
+            app = typer.Typer(**_SETTINGS)
+            app.callback()(lambda: None)  # without one, typer makes an app of a single command no group
+            import_module(f"shardline.commands.{module}").register(app)
+            command = get_group(app).commands[name]
+            command.rich_help_panel = panel  # type: ignore[attr-defined]  # typer's commands and groups have it
+            _tidy_help(command)
+            self._loaded[name] = command
+        return self._loaded[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._loaded[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._modules[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._modules)
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+
+def _tidy_help(command: Any) -> None:
+    """Unwrap the paragraphs of the help, and leave its text more room: PATH for `<list[Path]>`, "" for `<bool>`."""
+    command.help = re.sub(r"(?<!\n)\n(?!\n)", " ", command.help)
+    for subcommand in getattr(command, "commands", {}).values():
+        _tidy_help(subcommand)
+    for param in command.params:
+        if param.param_type_name == "option" and param.metavar is None and not param.type_descriptor.is_choice:
+            kind = param.display_type(None).strip("<>").removeprefix("list[").rstrip("]").removesuffix(" range")
+            param.metavar = _TYPES[kind.lower()]
+
+
+class _Subcommands(TyperGroup):
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = _LazyCommands()
+
+
+app = typer.Typer(cls=_Subcommands, no_args_is_help=True, **_SETTINGS)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"shardline {shardline.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _shardline(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Cut a PyTorch vision model into shards and serve each as its own KServe InferenceService."""
 
 
 def main() -> None:
