@@ -1,8 +1,8 @@
 """Write errors.md, commands.md, files.md, the rules in lint.md and the folders in README.md: `python docs/generate.py`.
 
-They are made of what the code says of itself (the tree in wire/errors.py, the commands' own help texts, each file's
-first line) and of nothing that differs from machine to machine: no terminal's width, no environment, no path.
-tests/policy/test_docs.py fails when one of them is not what this script would write.
+The sources are in the code: the tree in wire/errors.py, the help texts of the commands, the rules' docstrings and each
+file's first line. Nothing depends on the machine: no terminal width, no environment variable, no path.
+tests/policy/test_docs.py fails when a page differs from what this script writes.
 """
 
 import argparse
@@ -25,25 +25,25 @@ from shardline.wire import errors
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 
-# what stands where, from the top of the import order down
+# in the order of imports, from the top down
 _FOLDERS = {
-    "shardline": "the command; one file a subcommand",
-    "releases": "a bundle on a cluster: rolled out, proved, rolled back",
-    "manifests": "bundle → KServe YAML, checked without a cluster, run here as processes",
-    "formats": "the same shards for other servers, and their archives taken over",
-    "predictors": "what runs in a pod: transformer and shard servers",
-    "client": "the script that asks, from anywhere; the door to a cluster",
-    "training": "what is learnt, from what, and how good it is",
-    "partition": "model → shards: capture, plan, cut, run, verify; torch",
-    "tasks": "tensors → v1 reply",
+    "shardline": "the command and the public Python API; links to the folders below",
+    "releases": "bundles on a cluster: rollouts, status, rollbacks",
+    "training": "training and evaluation of detector, classifier and embedding",
+    "manifests": "bundle → KServe YAML, lint rules, local processes and router",
+    "formats": "export to TorchScript, TorchServe and Triton; import of .mar archives",
+    "predictors": "the servers that run in pods: transformer and shard",
+    "client": "requests to a chain from anywhere, and access to clusters",
+    "partition": "model → shards: capture, plan, cut, compile, verify; needs torch",
+    "tasks": "the last shard's tensors → predictions",
     "storage": "bundles on disk and in buckets",
     "wire": "frames, v1 JSON, limits, errors",
-    "benchmarks": "what is measured, and how",
+    "benchmarks": "measurements, and systems to compare with",
     "docker": "images of shard, transformer and client",
     "docs": "pages, and decisions in adr/",
-    "examples": "the demo, and paths from one's own files to a served model",
-    "requirements": "the package's extras, a file each",
-    "tests": "mirrors the folders above, and more",
+    "examples": "the demo, and whole paths from files to a served model",
+    "requirements": "the extras of the package, a file each",
+    "tests": "tests; they mirror the folders above",
 }
 
 _BRANCH = re.compile(r" {4}(?P<stem>[│├└─ ]*)(?P<name>\w+)(?: +(?P<status>\d{3}|any))?(?: {2,}(?P<meaning>\S.*))?")
@@ -65,28 +65,29 @@ _LEFT_BEHIND = {
     "dist",
     "wheels",
 }
-_RESULTS = Path("benchmarks/results")  # what `make bench` measured, a few files a run
-# files that cannot say what they are
+_RESULTS = Path("benchmarks/results")  # written by `make bench`, a few files for each run
+# files that have no comment or docstring of their own
 _DESCRIPTIONS = {
-    ".ci/run": "What CI runs: make test",
-    ".dockerignore": "What no image is made from",
-    ".gitignore": "What is made here and not kept",
-    "CHANGELOG.md": "What changed, version by version",
+    ".ci/run": "The command that CI runs: make test",
+    ".dockerignore": "The only folders that images are built from",
+    ".gitignore": "Files that are generated and not committed",
+    "CHANGELOG.md": "Changes that users notice, by version",
     "LICENSE": "The Apache License, Version 2.0",
     "Makefile": "make demo, make test, make e2e, make images and others",
     "NOTICE": "Licences of the weights, the fonts and the sample photographs",
-    "README.md": "This page",
+    "README.md": "Introduction, installation and a tour",
     "docker/install.sh": "Install named packages into an image, in the versions of constraints.txt",
-    "docs/flow.svg": "The picture in README.md",
-    "docs/plates/calibration.png": "Do the detector's scores mean what they say",
-    "docs/plates/confusion.png": "Which characters the detector takes for which",
-    "docs/plates/precision_recall.png": "Precision against recall of each of its classes",
-    "docs/plates/readings.png": "How many plates it reads, by type, width, blur and rotation",
-    "manifests/resnet50/bundle.json": "What ResNet-50's manifests are written from",
-    "manifests/plates/bundle.json": "What the manifests of the detector of plates are written from",
-    "pyproject.toml": "Dependencies with their bounds, and the settings of ruff, mypy and pytest",
-    "training/detector/plates.safetensors": "The detector of plates, as it was trained",
-    "training/evaluation/page.html.jinja": "The page of a report, before it is filled in",
+    "docs/flow.svg": "Diagram in README.md: from a model to a chain, and a request's way through it",
+    "docs/plates/calibration.png": "Calibration of the license plate detector",
+    "docs/plates/confusion.png": "Confusion matrix of the characters",
+    "docs/plates/precision_recall.png": "Precision-recall curve of each class",
+    "docs/plates/readings.png": "Share of plates read right, by type, width, blur and rotation",
+    "docs/terminal.svg": "Terminal in README.md, written by docs/terminal.py",
+    "manifests/resnet50/bundle.json": "Bundle that ResNet-50's manifests are rendered from",
+    "manifests/plates/bundle.json": "Bundle that the license plate detector's manifests are rendered from",
+    "pyproject.toml": "Metadata and dependencies, and the settings of ruff, mypy and pytest",
+    "training/detector/plates.safetensors": "Trained weights of the license plate detector",
+    "training/evaluation/page.html.jinja": "Template of a report's page",
 }
 
 _ERRORS = """\
@@ -94,9 +95,9 @@ _ERRORS = """\
 
 Written by `python docs/generate.py` from the tree in `wire/errors.py`; edit that and run it again.
 
-A message is one line that says what was found, what is allowed and what to do.
+A message is one line: what was found, what is allowed, and what to do.
 
-- A server answers with the status and `{"error": "NAME: message"}`, where NAME is the stage's or the transformer's.
+- A server answers with the status and `{"error": "NAME: message"}`; NAME is the stage or the transformer.
 - A command prints `error: message` on stderr and ends with exit code 1. A server that cannot start does the same before
   it opens its port.
 
@@ -105,28 +106,28 @@ A message is one line that says what was found, what is allowed and what to do.
 """
 
 _ROUTER = """
-An arrow marks a kind of the error above it; every error is a `ShardlineError`. "any" is the status that the predictor
-answered with. An error without a status belongs to commands and to servers that start; if one is raised while a request
-is answered, the status is 500.
+An arrow marks a subclass of the error above it; every error is a `ShardlineError`. "any" is the status that the
+predictor answered with. An error without a status belongs to commands and to servers that start; if one is raised while
+a request is processed, the status is 500.
 
-## What the router says
+## Errors of the router
 
-KServe's router, and the stand-in that `shardline up` starts, have two answers of their own:
+KServe's router, and the local router of `shardline up`, have two errors of their own:
 
-- A stage that cannot be reached or breaks off: 500 `{"error": "Failed to process request", "cause": "…"}`, and `cause`
-  holds the stage's address.
-- All stages together take longer than `routerTimeouts.serverWrite` in the manifest: the connection is closed without an
-  answer.
+- A stage cannot be reached, or closes the connection: 500 `{"error": "Failed to process request", "cause": "…"}`, and
+  `cause` holds the stage's address.
+- All stages together take longer than `routerTimeouts.serverWrite` in the manifest: the connection is closed without a
+  reply.
 
-A stage's own error comes through the router as it is, but for its headers: Retry-After reaches only clients that ask
-the transformer directly.
+The router returns a stage's own error unchanged but drops its headers: Retry-After reaches only clients that ask the
+transformer directly.
 """
 
 _FILES = """\
 # Files
 
-Written by `python docs/generate.py` from the first sentence of each file; edit those and run it again. Empty files are
-left out.
+Written by `python docs/generate.py` from the first sentence of each file; edit those and run it again. Empty files and
+the results of benchmarks are left out.
 
 """
 
@@ -135,8 +136,8 @@ _COMMANDS = """\
 
 Written by `python docs/generate.py` from the commands' own help texts; edit those and run it again.
 
-`shardline COMMAND --help` shows the same in the terminal. Results are printed on stdout, everything else on stderr. A
-mistake is one line on stderr. Exit codes: 0 it went well, 1 it did not, 2 wrong usage; `request` has its own.
+`shardline COMMAND --help` shows the same in the terminal. Results are printed on stdout, progress and errors on stderr.
+Exit codes: 0 success, 1 failure, 2 wrong usage; `request` has its own.
 """
 
 
@@ -151,7 +152,7 @@ class Branch:
 
 
 def error_tree() -> list[Branch]:
-    """The tree as it is drawn in the docstring of wire/errors.py."""
+    """The tree of errors, parsed from the docstring of wire/errors.py."""
     matches = (_BRANCH.fullmatch(line) for line in (errors.__doc__ or "").splitlines())
     return [
         Branch(
@@ -182,12 +183,12 @@ def commands_page() -> str:
 
 
 def commands() -> Mapping[str, Any]:
-    """The name of each command -> what typer made of it."""
+    """Each command's name and its click command, without hidden ones."""
     return dict(_leaves(typer.main.get_command(app), ""))
 
 
 def _leaves(group: Any, above: str) -> Iterator[tuple[str, Any]]:
-    """Commands by their names, those of a group with its name before theirs."""
+    """The commands below a group; names begin with the group's name."""
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
             yield from _leaves(command, f"{above}{name} ")
@@ -223,7 +224,7 @@ def _example(epilog: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """One option or argument. `default` is what is taken when it is left out, or "required"."""
+    """An option or argument; `default` is its default value or "required"."""
 
     name: str
     default: str
@@ -232,19 +233,19 @@ class Option:
 
 
 def _options(command: Any) -> Iterator[Option]:
-    for each in sorted(command.params, key=lambda each: each.param_type_name):  # arguments before options
-        positional = each.param_type_name == "argument"
-        default = "" if each.default is None or each.default is False else f"`{each.default}`"
+    for parameter in sorted(command.params, key=lambda parameter: parameter.param_type_name):  # arguments first
+        positional = parameter.param_type_name == "argument"
+        default = "" if parameter.default is None or parameter.default is False else f"`{parameter.default}`"
         yield Option(
-            name=each.metavar or each.name.upper() if positional else ", ".join(each.opts),
-            default="required" if each.required else default,
-            help=each.help,
+            name=parameter.metavar or parameter.name.upper() if positional else ", ".join(parameter.opts),
+            default="required" if parameter.required else default,
+            help=parameter.help,
             positional=positional,
         )
 
 
 def request_options() -> Iterator[Option]:
-    """The options of client/request.py, whose parser is argparse's: it must run without typer."""
+    """The options of client/request.py, which has an argparse parser because it runs without typer."""
     for action in make_parser()._actions:
         if isinstance(action, argparse._HelpAction):
             continue
@@ -265,10 +266,7 @@ def _row(*cells: str) -> str:
 
 
 def files() -> list[Path]:
-    """Every file of the repository by git's count, untracked ones that git does not ignore included.
-
-    No empty ones, and no benchmark's results.
-    """
+    """All files that git tracks or would add, without empty ones, links and the results of benchmarks."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -278,14 +276,14 @@ def files() -> list[Path]:
 
 
 def _walk() -> Iterator[str]:
-    """For a copy without .git: all but what the tools leave behind."""
+    """The files of a copy without .git, except those that tools generate."""
     for where, folders, names in os.walk(ROOT):
         folders[:] = [name for name in folders if name not in _LEFT_BEHIND and not name.endswith("_cache")]
         yield from (Path(where, name).relative_to(ROOT).as_posix() for name in names)
 
 
 def file_tree() -> str:
-    """Folder by folder, one line a file: its name, and what it says of itself."""
+    """The tree of files, one line each: name and description."""
     lines = []
     paths = sorted(files(), key=lambda path: (path.parent.parts, path.name.lower()))
     for path in paths:
@@ -298,7 +296,7 @@ def file_tree() -> str:
 
 
 def _describe(path: Path) -> str:
-    """The first sentence of a file: of a module's docstring, of a page's heading, of a comment on top."""
+    """The description of a file: the first sentence of its docstring, its heading or its first comment."""
     text = (ROOT / path).read_text(encoding="utf-8", errors="replace")
     if path.as_posix() in _DESCRIPTIONS:
         return _DESCRIPTIONS[path.as_posix()]
@@ -309,21 +307,21 @@ def _describe(path: Path) -> str:
         return comment.lstrip("# ").partition(": ")[0].partition("; ")[0]
     docstring = ast.get_docstring(ast.parse(text)) if path.suffix == ".py" else None
     if docstring is None:
-        raise SystemExit(f"{path} says nothing of itself: give it a docstring, or a line in docs/generate.py")
+        raise SystemExit(f"{path} has no description: give it a docstring, or a line in docs/generate.py")
     paragraph = " ".join(docstring.partition("\n\n")[0].split())
     return re.split(r"(?<=\w)\. ", paragraph)[0].removesuffix(".")
 
 
 def readme_page() -> str:
-    """The README with its list of folders made anew."""
+    """README.md with the folder tree replaced."""
     return _between("README.md", _TREE_START, _TREE_END, f"```text\n{folder_tree()}\n```")
 
 
 def folder_tree() -> str:
-    """One line a folder, in the order in which they may import each other."""
+    """The tree of folders, one line each, in the order of imports."""
     there = {path.parts[0] for path in files() if len(path.parts) > 1 and not path.parts[0].startswith(".")}
     if there != _FOLDERS.keys():
-        raise SystemExit(f"_FOLDERS in docs/generate.py is off by {sorted(there ^ _FOLDERS.keys())}")
+        raise SystemExit(f"_FOLDERS in docs/generate.py differs from the disk by {sorted(there ^ _FOLDERS.keys())}")
     return "\n".join(f"{name + '/':<14}{meaning}" for name, meaning in _FOLDERS.items())
 
 
@@ -332,16 +330,16 @@ def files_page() -> str:
 
 
 def lint_page() -> str:
-    """The page on lint with its table of rules made anew."""
+    """docs/lint.md with the table of rules replaced."""
     rows = [
         _row(f"`{rule.id}`", rule.severity, ", ".join(rule.kinds) or "any", rule.summary, rule.source) for rule in RULES
     ]
-    table = "\n".join(["| rule | | kind | what holds | whose |", "|---|---|---|---|---|", *rows])
+    table = "\n".join(["| rule | severity | kinds | requirement | source |", "|---|---|---|---|---|", *rows])
     return _between("docs/lint.md", _RULES_START, _RULES_END, table)
 
 
 def _between(page: str, start: str, end: str, text: str) -> str:
-    """A page with what stands between two comments made anew."""
+    """A page with the text between two comments replaced."""
     before, found, rest = (ROOT / page).read_text(encoding="utf-8").partition(start)
     _, ended, after = rest.partition(end)
     if not found or not ended:
@@ -349,7 +347,7 @@ def _between(page: str, start: str, end: str, text: str) -> str:
     return f"{before}{start}\n\n{text}\n\n{end}{after}"
 
 
-# each from the root of the repository
+# path from the root of the repository -> its text
 PAGES: Mapping[str, Callable[[], str]] = {
     "docs/errors.md": errors_page,
     "docs/commands.md": commands_page,
