@@ -11,7 +11,7 @@ from benchmarks.bundles import shardline
 from benchmarks.errors import UnavailableError
 from benchmarks.processes import Tree
 from benchmarks.systems.ports import free_port
-from shardline.manifests.launches import make_plan, shard_folder
+from shardline.manifests.launches import plan_launches, shard_folder
 from shardline.manifests.processes import HOST, Launch
 from shardline.manifests.workloads import read_chain
 from shardline.partition.golden import Golden
@@ -67,7 +67,7 @@ def _launch(bundle: Path, index: int, folder: Path) -> Launch:
         if not (place := shard_folder(folder, each)).exists():
             place.symlink_to(source)
     [wanted] = [each for source, each in shards.items() if source.endswith(stage_folder(index))]
-    plan = make_plan(chain, folder, port=free_port(), router=None)
+    plan = plan_launches(chain, folder, port=free_port(), router=None)
     return next(launch for launch in plan.launches if launch.name == wanted.name)
 
 

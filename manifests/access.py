@@ -15,7 +15,7 @@ GOOGLE_ANNOTATION = "iam.gke.io/gcp-service-account"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
+class BucketAccess:
     """Attributes:
     service_account: of the stages' pods. Written only with one of the two below, else it must exist already.
     gcs_secret: a Secret whose key `gcloud-application-credentials.json` is a Google service account's key.

@@ -43,7 +43,7 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Timeouts:
+class RouterTimeouts:
     """Seconds; None is none, which Go writes as 0."""
 
     server_read_s: float | None = SERVER_READ_S
@@ -55,7 +55,7 @@ class Timeouts:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graph:
     root: Node
-    timeouts: Timeouts = Timeouts()
+    timeouts: RouterTimeouts = RouterTimeouts()
 
 
 def parse_graph(text: str) -> Graph:
@@ -138,8 +138,8 @@ def _condition(step: Mapping[str, Any], kind: Kind, where: str) -> Condition | N
         raise ManifestError(f"{where} has the condition {text!r}: {exc}: {OTHER_ROUTER}") from exc
 
 
-def _timeouts(given: Mapping[str, Any]) -> Timeouts:
-    return Timeouts(
+def _timeouts(given: Mapping[str, Any]) -> RouterTimeouts:
+    return RouterTimeouts(
         server_read_s=_seconds(given.get("serverRead"), SERVER_READ_S),
         server_write_s=_seconds(given.get("serverWrite"), SERVER_WRITE_S),
         server_idle_s=_seconds(given.get("serverIdle"), SERVER_IDLE_S),

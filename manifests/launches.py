@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from shardline.manifests.names import MODEL_FOLDER
 from shardline.manifests.processes import HOST, Launch
-from shardline.manifests.resources import MODEL_FOLDER
-from shardline.manifests.workloads import Chain, Workload, with_urls
+from shardline.manifests.workloads import ChainSpec, Workload, with_urls
 from shardline.wire.errors import ManifestError
 
 # Below what Linux hands out to outgoing connections: none of those can take a port while its process restarts.
@@ -22,7 +22,7 @@ _PORTS = range(20_000, 32_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class LaunchPlan:
     """Every process to start, and the replicas that share a Service, by the Service's port."""
 
     launches: tuple[Launch, ...]
@@ -30,7 +30,9 @@ class Plan:
     url: str
 
 
-def make_plan(chain: Chain, folder: Path, *, port: int, router: Path | None, threads: int | None = None) -> Plan:
+def plan_launches(
+    chain: ChainSpec, folder: Path, *, port: int, router: Path | None, threads: int | None = None
+) -> LaunchPlan:
     """Give every component the port of its Service, every replica its own, and every step its address.
 
     `threads` is how many each stage computes with; None: as many as its CPU limit says.
@@ -50,7 +52,7 @@ def make_plan(chain: Chain, folder: Path, *, port: int, router: Path | None, thr
         addresses = {service: f"http://{HOST}:{ports[chain.front(service).name]}" for service in chain.model_names}
         launches.append(_router_launch(chain, addresses, folder, port=port, router=router))
     url = f"http://{HOST}:{port}/v1/models/{chain.model_name}:predict"
-    return Plan(launches=tuple(launches), services=services, url=url)
+    return LaunchPlan(launches=tuple(launches), services=services, url=url)
 
 
 def _replicas(
@@ -127,7 +129,7 @@ def _here(text: str, folder: Path, workload: Workload) -> str:
 
 
 def _router_launch(
-    chain: Chain, addresses: Mapping[str, str], folder: Path, *, port: int, router: Path | None
+    chain: ChainSpec, addresses: Mapping[str, str], folder: Path, *, port: int, router: Path | None
 ) -> Launch:
     graph = ("--graph-json", json.dumps(with_urls(chain, addresses)))
     ours = (sys.executable, "-m", "shardline.manifests.router", *graph, f"--port={port}", "--drain-seconds=0")

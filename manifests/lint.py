@@ -9,40 +9,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shardline.manifests.rules import (
-    canary,
-    chain,
-    graph,
-    kubernetes,
-    lengths,
-    multinode,
-    routing,
-    runtimes,
-    scaling,
-    service,
-    storage,
-    traps,
-)
+from shardline.manifests.documents import ParsedDocument, find_files, read_file
+from shardline.manifests.rules import chain, graph, objects, runtimes, scaling, service, traps
 from shardline.manifests.rules.crds import Schemas, compile_crds, read_crds
-from shardline.manifests.rules.files import Source, find_files, read_file
-from shardline.manifests.rules.manifest import Manifest
 from shardline.manifests.rules.models import Cleaned, read_document
-from shardline.manifests.rules.rule import Finding, Problem, Rule, Severity, problem, rules_of
+from shardline.manifests.rules.rule import Finding, Manifest, Problem, Rule, Severity, problem, rules_of
 from shardline.manifests.rules.scalars import shown
 from shardline.wire.errors import ManifestError
 
-__all__ = ["RULES", "Problem", "Report", "Severity", "check", "lint", "lint_files"]
+__all__ = ["RULES", "LintReport", "Problem", "Severity", "check", "lint", "lint_files"]
 
 # the ids of what comes from schemas
 MODEL, CRD = "typed-model", "crd"
 
-RULES: tuple[Rule, ...] = rules_of(
-    lengths, graph, routing, chain, service, scaling, storage, canary, multinode, traps, runtimes, kubernetes
-)
+RULES: tuple[Rule, ...] = rules_of(objects, graph, chain, service, scaling, traps, runtimes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class LintReport:
     """What was found in files."""
 
     problems: tuple[Problem, ...]
@@ -61,7 +45,7 @@ def lint(documents: Sequence[Mapping[str, Any]], crds: Sequence[Mapping[str, Any
     Raises:
         ManifestError: a CRD of a wrong shape.
     """
-    return _lint([Source(document=each) for each in documents], crds)
+    return _lint([ParsedDocument(document=each) for each in documents], crds)
 
 
 def check(documents: Sequence[Mapping[str, Any]], crds: Sequence[Mapping[str, Any]] = ()) -> list[Problem]:
@@ -78,7 +62,7 @@ def check(documents: Sequence[Mapping[str, Any]], crds: Sequence[Mapping[str, An
     return problems
 
 
-def lint_files(paths: Sequence[Path], crds: Path | None = None) -> Report:
+def lint_files(paths: Sequence[Path], crds: Path | None = None) -> LintReport:
     """Every problem of files and folders, read as `kubectl apply -f` reads them; `-` is standard input.
 
     Raises:
@@ -86,12 +70,12 @@ def lint_files(paths: Sequence[Path], crds: Path | None = None) -> Report:
     """
     files = find_files(paths)
     read = [each for file in files for each in read_file(file)]
-    sources = [each for each in read if isinstance(each, Source)]
+    sources = [each for each in read if isinstance(each, ParsedDocument)]
     problems = [*(each for each in read if isinstance(each, Problem)), *_lint(sources, read_crds(crds) if crds else ())]
-    return Report(problems=tuple(problems), documents=len(sources), files=len(files))
+    return LintReport(problems=tuple(problems), documents=len(sources), files=len(files))
 
 
-def _lint(sources: Sequence[Source], crds: Sequence[Mapping[str, Any]]) -> list[Problem]:
+def _lint(sources: Sequence[ParsedDocument], crds: Sequence[Mapping[str, Any]]) -> list[Problem]:
     schemas = compile_crds(crds)
     scope: list[Manifest] = []
     found: list[list[Problem]] = []
@@ -104,16 +88,16 @@ def _lint(sources: Sequence[Source], crds: Sequence[Mapping[str, Any]]) -> list[
     return [*_of_crds(schemas), *(each for problems in found for each in problems)]
 
 
-def _members(source: Source) -> Iterator[Source]:
+def _members(source: ParsedDocument) -> Iterator[ParsedDocument]:
     """The documents of a List, which `kubectl get -o yaml` writes; anything else is itself."""
     match source.document:
         case {"kind": "List", "items": list(items)}:
-            yield from (Source(document=each, file=source.file) for each in items)
+            yield from (ParsedDocument(document=each, file=source.file) for each in items)
         case _:
             yield source
 
 
-def _read(source: Source, scope: list[Manifest]) -> tuple[Manifest, list[Problem]]:
+def _read(source: ParsedDocument, scope: list[Manifest]) -> tuple[Manifest, list[Problem]]:
     """The cleaned document, and where it is not what its typed model says."""
     if not isinstance(source.document, Mapping):
         manifest = Manifest(document={}, file=source.file, scope=scope)
@@ -133,7 +117,7 @@ def _drain(reader: Generator[Finding, None, Cleaned]) -> tuple[list[Finding], Cl
             return findings, end.value
 
 
-def _against_crd(manifest: Manifest, source: Source, schemas: Schemas) -> list[Problem]:
+def _against_crd(manifest: Manifest, source: ParsedDocument, schemas: Schemas) -> list[Problem]:
     if not isinstance(source.document, Mapping):
         return []
     return [problem(manifest, path, message, rule=CRD) for path, message in schemas.findings(source.document)]

@@ -16,12 +16,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from shardline.manifests.console import Console, PlainConsole
 from shardline.manifests.graph import parse_spec
-from shardline.manifests.launches import Plan, bind, make_plan, shard_folder
-from shardline.manifests.processes import Supervisor
-from shardline.manifests.service import Service
-from shardline.manifests.workloads import Chain, read_chain, with_urls
+from shardline.manifests.launches import LaunchPlan, bind, plan_launches, shard_folder
+from shardline.manifests.processes import Console, PlainConsole, Supervisor
+from shardline.manifests.proxy import ServiceProxy
+from shardline.manifests.workloads import ChainSpec, read_chain, with_urls
 from shardline.storage.initializer import fetch
 from shardline.wire.errors import ManifestError
 
@@ -59,13 +58,13 @@ def up(
     with _sigterm_as_ctrl_c(), tempfile.TemporaryDirectory(prefix="shardline-up-") as folder:
         try:
             _fetch(chain, Path(folder), console)
-            plan = make_plan(chain, Path(folder), port=port, router=router, threads=threads)
+            plan = plan_launches(chain, Path(folder), port=port, router=router, threads=threads)
             asyncio.run(_until_stopped(plan, console, grace_s))
         except KeyboardInterrupt:
             console.notice("stopped")
 
 
-def _check_router(chain: Chain, port: int, router: Path | None) -> None:
+def _check_router(chain: ChainSpec, port: int, router: Path | None) -> None:
     if chain.graph is None:
         return
     if router is None:
@@ -87,18 +86,18 @@ def _check_port(port: int) -> None:
         raise ManifestError(f"port {port} cannot be opened ({exc.strerror}): choose another --port") from exc
 
 
-def _fetch(chain: Chain, folder: Path, console: Console) -> None:
+def _fetch(chain: ChainSpec, folder: Path, console: Console) -> None:
     for workload in chain.workloads:
         if workload.storage_uri is not None:
             console.notice(f"fetching {workload.storage_uri}")
             fetch(workload.storage_uri, shard_folder(folder, workload))
 
 
-async def _until_stopped(plan: Plan, console: Console, grace_s: float) -> None:
+async def _until_stopped(plan: LaunchPlan, console: Console, grace_s: float) -> None:
     stop, hurry = asyncio.Event(), asyncio.Event()
     _on_signals(lambda: (hurry if stop.is_set() else stop).set())
     changed = asyncio.Event()
-    services: list[Service] = []
+    services: list[ServiceProxy] = []
 
     def on_change() -> None:
         changed.set()
@@ -110,7 +109,7 @@ async def _until_stopped(plan: Plan, console: Console, grace_s: float) -> None:
         for launch in plan.launches
     }
     for port, names in plan.services.items():
-        services.append(Service(port, [processes[name] for name in names]))
+        services.append(ServiceProxy(port, [processes[name] for name in names]))
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(service.keep_running()) for service in services]

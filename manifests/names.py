@@ -4,10 +4,12 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from shardline.storage.bundle import Bundle
 from shardline.wire.errors import ManifestError
+
+if TYPE_CHECKING:
+    from shardline.storage.bundle import Bundle
 
 # inference_graph_validation.go and inference_service_validation.go have the same pattern
 _NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
@@ -27,6 +29,8 @@ DIGEST_ANNOTATION = "shardline/bundle-digest"
 SERVICE_LABEL = "serving.kserve.io/inferenceservice"
 COMPONENT_LABEL = "component"
 GRAPH_LABEL = "serving.kserve.io/inferencegraph"
+
+MODEL_FOLDER = "/mnt/models"  # where KServe's storage initializer puts what storageUri names
 
 Document = dict[str, Any]
 
@@ -94,7 +98,7 @@ def short_digest(digest: str) -> str:
 
 
 def names_of(
-    bundle: Bundle,
+    bundle: "Bundle",
     *,
     name: str | None = None,
     namespace: str = "default",

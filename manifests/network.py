@@ -10,9 +10,13 @@ probes and port-forwards work.
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from shardline.manifests.names import COMPONENT_LABEL, GRAPH_LABEL, PART_OF, STAGE, Document, Names
 from shardline.wire.errors import ManifestError
+
+if TYPE_CHECKING:
+    from shardline.manifests.sizing import ChainTimeouts
 
 HTTP_PORT = 8080
 
@@ -79,3 +83,83 @@ def _any_pod_in(namespace: str) -> Document:
 
 def _is_not(label: str, value: str) -> Document:
     return {"key": label, "operator": "NotIn", "values": [value]}
+
+
+PORT = 80  # of the Services that KServe makes
+
+_HOST = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*")
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exposure:
+    """Attributes:
+    host: that clients ask for; without one nothing is written.
+    ingress_class: of an Ingress; None is the cluster's default class.
+    gateway: 'name' or 'namespace/name' of a Gateway; an HTTPRoute is written then, and no Ingress.
+    tls_secret: a Secret with the host's certificate, for an Ingress; a Gateway has its own.
+    """
+
+    host: str | None = None
+    ingress_class: str | None = None
+    gateway: str | None = None
+    tls_secret: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.host is None:
+            if self.ingress_class or self.gateway or self.tls_secret:
+                raise ManifestError("a way in needs the host name that clients ask for: give --ingress-host")
+            return
+        if not _HOST.fullmatch(self.host):
+            raise ManifestError(f"the host {self.host!r} is no host name: write it as shardline.example.com")
+        if self.gateway and (self.ingress_class or self.tls_secret):
+            raise ManifestError(
+                "a Gateway has its own class and certificates: give --gateway or the options of an Ingress"
+            )
+        for name in (self.ingress_class, self.tls_secret, *(self.gateway or "").split("/")):
+            if name and not _NAME.fullmatch(name):
+                raise ManifestError(f"{name!r} is no object's name: lower-case letters, digits, '-' and '.'")
+
+    def documents(self, names: Names, times: "ChainTimeouts", body_bytes: int) -> list[Document]:
+        """An HTTPRoute if there is a gateway, else an Ingress."""
+        if self.host is None:
+            return []
+        return [self._route(names, times) if self.gateway else self._ingress(names, times, body_bytes)]
+
+    def _ingress(self, names: Names, times: "ChainTimeouts", body_bytes: int) -> Document:
+        """The annotations are ingress-nginx's, whose own limits are 1 MB and 60 s; other controllers pass them over."""
+        annotations = {
+            "nginx.ingress.kubernetes.io/proxy-body-size": str(body_bytes),
+            "nginx.ingress.kubernetes.io/proxy-read-timeout": str(times.server_write_s),
+        }
+        backend = {"service": {"name": names.front, "port": {"number": PORT}}}
+        path = {"path": "/", "pathType": "Prefix", "backend": backend}
+        tls = {"tls": [{"hosts": [self.host], "secretName": self.tls_secret}]} if self.tls_secret else {}
+        return {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "Ingress",
+            "metadata": names.metadata(f"{names.app}-public", annotations=annotations),
+            "spec": {
+                **({"ingressClassName": self.ingress_class} if self.ingress_class else {}),
+                **tls,
+                "rules": [{"host": self.host, "http": {"paths": [path]}}],
+            },
+        }
+
+    def _route(self, names: Names, times: "ChainTimeouts") -> Document:
+        namespace, _, name = (self.gateway or "").rpartition("/")
+        rule = {
+            "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
+            "backendRefs": [{"name": names.front, "port": PORT}],
+            "timeouts": {"request": f"{times.server_write_s}s"},
+        }
+        return {
+            "apiVersion": "gateway.networking.k8s.io/v1",
+            "kind": "HTTPRoute",
+            "metadata": names.metadata(f"{names.app}-public"),
+            "spec": {
+                "parentRefs": [{"name": name, **({"namespace": namespace} if namespace else {})}],
+                "hostnames": [self.host],
+                "rules": [rule],
+            },
+        }

@@ -1,15 +1,15 @@
 """What may be asked of `render` beside the bundle itself."""
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from shardline.manifests.access import Access
-from shardline.manifests.ingress import Way
-from shardline.manifests.network import Network
+from shardline.manifests.access import BucketAccess
+from shardline.manifests.network import Exposure, Network
 from shardline.manifests.placement import Placement
+from shardline.manifests.quantities import parse_cpu, parse_memory
 from shardline.manifests.scaling import Scaling
-from shardline.manifests.sizing import Overrides
-from shardline.wire.errors import ManifestError
+from shardline.wire.errors import ManifestError, UsageError
 
 IMAGE = "shardline/shard:0.1.0"
 TRANSFORMER_IMAGE = "shardline/transformer:0.1.0"
@@ -19,6 +19,65 @@ PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 
 # pkg/controller/v1beta1/inferenceservice/utils/utils.go SupportedStorageURIPrefixList
 _STORAGE = re.compile(r"(gs|s3|pvc|file|https?|hdfs|webhdfs|oci|oci\+native|oci\+fetch|hf)://.+")
+PARTS = ("stages", "transformer", "router")  # of a chain, each with requests and limits of its own
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overrides:
+    """What a user wants instead of the plan's numbers; None leaves the plan's."""
+
+    cpu_request_m: int | None = None
+    cpu_limit_m: int | None = None
+    memory_request_mib: int | None = None
+    memory_limit_mib: int | None = None
+
+    def __post_init__(self) -> None:
+        pairs = {
+            "CPU": (self.cpu_request_m, self.cpu_limit_m, "m"),
+            "memory": (self.memory_request_mib, self.memory_limit_mib, "Mi"),
+        }
+        for what, (request, limit, unit) in pairs.items():
+            if request is not None and limit is not None and request > limit:
+                raise ManifestError(
+                    f"the {what} request {request}{unit} is above the limit {limit}{unit}, which Kubernetes refuses: "
+                    "lower the request or raise the limit"
+                )
+
+
+def parse_overrides(
+    *,
+    cpu_requests: Iterable[str] = (),
+    cpu_limits: Iterable[str] = (),
+    memory_requests: Iterable[str] = (),
+    memory_limits: Iterable[str] = (),
+) -> dict[str, Overrides]:
+    """Read the overrides of each of `PARTS`. '500m' is for every part; 'stages=500m' is for one, and wins there.
+
+    Raises:
+        UsageError: an unknown part, or text that is not a quantity.
+        ManifestError: a request above its limit.
+    """
+    given = {
+        "cpu_request_m": {part: parse_cpu(text) for part, text in _by_part(cpu_requests).items()},
+        "cpu_limit_m": {part: parse_cpu(text) for part, text in _by_part(cpu_limits).items()},
+        "memory_request_mib": {part: parse_memory(text) for part, text in _by_part(memory_requests).items()},
+        "memory_limit_mib": {part: parse_memory(text) for part, text in _by_part(memory_limits).items()},
+    }
+    return {part: Overrides(**{field: amounts.get(part) for field, amounts in given.items()}) for part in PARTS}
+
+
+def _by_part(words: Iterable[str]) -> Mapping[str, str]:
+    named: dict[str, str] = {}
+    for_all: dict[str, str] = {}
+    for word in words:
+        part, equals, quantity = word.partition("=")
+        if not equals:
+            for_all = dict.fromkeys(PARTS, word)
+        elif part in PARTS:
+            named[part] = quantity
+        else:
+            raise UsageError(f"{word!r} is for {part!r}: the parts of a chain are {', '.join(PARTS)}")
+    return for_all | named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +108,9 @@ class RenderOptions:
     stages: Overrides = field(default_factory=Overrides)
     transformer: Overrides = field(default_factory=Overrides)
     router: Overrides = field(default_factory=Overrides)
-    access: Access = field(default_factory=Access)
+    access: BucketAccess = field(default_factory=BucketAccess)
     network: Network = field(default_factory=Network)
-    way: Way = field(default_factory=Way)
+    exposure: Exposure = field(default_factory=Exposure)
 
     def __post_init__(self) -> None:
         if not _STORAGE.fullmatch(self.storage):
@@ -69,7 +128,7 @@ class RenderOptions:
         self._check_together()
 
     def _check_together(self) -> None:
-        if self.knative and (self.way.host or self.scaling.autoscaler != "none"):
+        if self.knative and (self.exposure.host or self.scaling.autoscaler != "none"):
             raise ManifestError("Knative makes its own way in and scales by itself: leave out those options, or --mode")
         if self.placement.gpu_resource and self.scaling.autoscaler == "hpa":
             raise ManifestError(

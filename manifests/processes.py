@@ -18,8 +18,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-from shardline.manifests.console import Console
 from shardline.wire.errors import ManifestError
 
 HOST = "127.0.0.1"
@@ -30,6 +30,41 @@ _POLL_S = 0.1  # until ready
 _PROBE_S = 5.0  # an answer later than this is none
 _LINE_BYTES = 64 * 1024
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+class Console(Protocol):
+    def log(self, process: str, line: str) -> None:
+        """A line that a process printed."""
+        ...
+
+    def progress(self, ready: int, total: int, waiting_for: tuple[str, ...]) -> None:
+        """How many processes are ready, until all are for the first time."""
+        ...
+
+    def ready(self, url: str) -> None:
+        """All are ready: requests go to `url`."""
+        ...
+
+    def notice(self, text: str) -> None:
+        """One line about something that happened: a process died, all is being stopped."""
+        ...
+
+
+class PlainConsole:
+    """Processes' lines to stderr with their names in front, the rest to stdout."""
+
+    def log(self, process: str, line: str) -> None:
+        print(f"{process} | {line}", file=sys.stderr, flush=True)
+
+    def progress(self, ready: int, total: int, waiting_for: tuple[str, ...]) -> None:
+        if waiting_for:
+            print(f"{ready} of {total} ready, waiting for {', '.join(waiting_for)}", flush=True)
+
+    def ready(self, url: str) -> None:
+        print(f"ready: {url}", flush=True)
+
+    def notice(self, text: str) -> None:
+        print(text, flush=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,8 @@
 """A bundle -> one YAML file that `kubectl apply -f` and `shardline up` take alike."""
 
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +11,14 @@ import yaml
 from shardline.manifests import resources, sizing
 from shardline.manifests.names import Document, names_of
 from shardline.manifests.options import RenderOptions
+from shardline.manifests.placement import GPU
 from shardline.manifests.scaling import disruption_budgets
 from shardline.storage.bundle import Bundle, parse_bundle
 from shardline.storage.bundle_folder import read_bundle
 from shardline.wire.errors import ManifestError
 
 
-def described(path: Path) -> Bundle:
+def read_described(path: Path) -> Bundle:
     """What is at `path`: a bundle's folder, all of whose files are checked, or a bundle.json alone, which says enough.
 
     Raises:
@@ -30,7 +33,7 @@ def described(path: Path) -> Bundle:
         raise ManifestError(f"{path} cannot be read ({exc.strerror}): give a bundle's folder or bundle.json") from exc
 
 
-def documents(bundle: Bundle, options: RenderOptions) -> list[Document]:
+def render(bundle: Bundle, options: RenderOptions) -> list[Document]:
     """The bundle's Kubernetes documents, in the order in which to apply them: pods start behind closed doors.
 
     K > 1 stages are `<name>-<i>`, a single one is `<name>`; versioned ones are `<name>-<short digest>-<i>`. A
@@ -58,10 +61,10 @@ def documents(bundle: Bundle, options: RenderOptions) -> list[Document]:
         written.append(resources.inference_graph(names, names.graph, bundle, options, times))
     if not options.knative:
         written += disruption_budgets(names, options.scaling)
-    return written + options.way.documents(names, times, bundle.limits.body_bytes)
+    return written + options.exposure.documents(names, times, bundle.limits.body_bytes)
 
 
-def render(bundle: Bundle, out: Path, options: RenderOptions, *, command: str | None = None) -> Path:
+def write_chain(bundle: Bundle, out: Path, options: RenderOptions, *, command: str | None = None) -> Path:
     """Write `<out>/<name>.yaml` and give its path back.
 
     `command` is the command line that the header tells to write the file again.
@@ -70,11 +73,11 @@ def render(bundle: Bundle, out: Path, options: RenderOptions, *, command: str | 
         ManifestError: as `documents`, or the file cannot be written.
     """
     path = out / f"{options.name or bundle.name}.yaml"
-    write(path, header(bundle, command) + to_yaml(documents(bundle, options)))
+    _write(path, _header(bundle, command) + to_yaml(render(bundle, options)))
     return path
 
 
-def write(path: Path, text: str) -> None:
+def _write(path: Path, text: str) -> None:
     """
     Raises:
         ManifestError: it cannot be written.
@@ -110,7 +113,7 @@ class _Dumper(yaml.SafeDumper):
 _Dumper.add_representer(str, _Dumper.represent_str)
 
 
-def header(bundle: Bundle, command: str | None) -> str:
+def _header(bundle: Bundle, command: str | None) -> str:
     """Comment lines: what was rendered, and how to do it again."""
     stages = "1 stage" if len(bundle.stages) == 1 else f"{len(bundle.stages)} stages"
     lines = [
@@ -119,3 +122,62 @@ def header(bundle: Bundle, command: str | None) -> str:
         *([f"written by: {command}"] if command else []),
     ]
     return "".join(f"# {' '.join(line.split())}\n" for line in lines)
+
+
+KUSTOMIZATION = "kustomization.yaml"
+PATCHES = "stages.yaml"
+
+
+def kustomize_folders(bundle: Bundle, options: RenderOptions) -> dict[str, list[Document]]:
+    """Path within the folder -> its documents. `options.placement.gpu_resource` is the GPU overlay's.
+
+    Raises:
+        ManifestError: as `documents`.
+    """
+    placement = options.placement
+    on_gpu = replace(options, placement=replace(placement, gpu_resource=placement.gpu_resource or GPU))
+    on_cpu = replace(options, placement=replace(placement, gpu_resource=None))
+    base = render(bundle, on_cpu)
+    pairs = zip(base, render(bundle, on_gpu), strict=True)
+    patches = [_patch(before, after) for before, after in pairs if before != after]
+    file = f"{options.name or bundle.name}.yaml"
+    return {
+        f"base/{KUSTOMIZATION}": [_kustomization(resources=[file])],
+        f"base/{file}": base,
+        f"overlays/cpu/{KUSTOMIZATION}": [_kustomization(resources=["../../base"])],
+        f"overlays/gpu/{KUSTOMIZATION}": [_kustomization(resources=["../../base"], patches=[{"path": PATCHES}])],
+        f"overlays/gpu/{PATCHES}": patches,
+    }
+
+
+def write_kustomize(bundle: Bundle, out: Path, options: RenderOptions, *, command: str | None = None) -> Path:
+    """Write `base/` and `overlays/` into `out` and give it back.
+
+    Raises:
+        ManifestError: as `documents`, or a file cannot be written.
+    """
+    for path, written in kustomize_folders(bundle, options).items():
+        _write(out / path, _header(bundle, command) + to_yaml(written))
+    return out
+
+
+def merge_patch(before: Mapping[str, object], after: Mapping[str, object]) -> Document:
+    """What makes `after` of `before`: keys that are new or changed; those that are gone are None (RFC 7386)."""
+    patch: Document = dict.fromkeys(key for key in before if key not in after)
+    for key, value in after.items():
+        old = before.get(key)
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            if inner := merge_patch(old, value):
+                patch[key] = inner
+        elif key not in before or old != value:
+            patch[key] = value
+    return patch
+
+
+def _patch(before: Document, after: Document) -> Document:
+    metadata = {key: after["metadata"][key] for key in ("name", "namespace")}
+    return {"apiVersion": after["apiVersion"], "kind": after["kind"], "metadata": metadata} | merge_patch(before, after)
+
+
+def _kustomization(**fields: object) -> Document:
+    return {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", **fields}

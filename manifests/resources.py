@@ -5,15 +5,21 @@ InferenceService what differs (shard, digest, resources). KServe appends an Infe
 fills in `{{.Name}}` (ReplacePlaceholders), so the service's name is the model's name and the graph's path.
 """
 
-from shardline.manifests.names import Document, Names, check_graph_argument
+from shardline.manifests.names import (
+    COMPONENT_LABEL,
+    MODEL_FOLDER,
+    SERVICE_LABEL,
+    Document,
+    Names,
+    check_graph_argument,
+)
 from shardline.manifests.network import HTTP_PORT
 from shardline.manifests.options import RenderOptions
-from shardline.manifests.pods import KNATIVE_TIMEOUT_S, component, container, drain_args, volumes
-from shardline.manifests.sizing import MAX_QUEUE, Timeouts, router_compute, stage_compute, transformer_compute
+from shardline.manifests.placement import rollout
+from shardline.manifests.sizing import MAX_QUEUE, ChainTimeouts, router_compute, stage_compute, transformer_compute
 from shardline.storage.bundle import Bundle, Stage, stage_folder
 
 MODEL_FORMAT = "shardline"
-MODEL_FOLDER = "/mnt/models"  # where KServe's storage initializer puts what storageUri names
 
 
 def serving_runtime(names: Names, options: RenderOptions) -> Document:
@@ -42,7 +48,7 @@ def serving_runtime(names: Names, options: RenderOptions) -> Document:
 
 
 def inference_service(
-    bundle: Bundle, stage: Stage, names: Names, options: RenderOptions, timeouts: Timeouts
+    bundle: Bundle, stage: Stage, names: Names, options: RenderOptions, timeouts: ChainTimeouts
 ) -> Document:
     """One stage; stage 0 has the transformer, if that is no step of its own."""
     spec = {"predictor": _predictor(bundle, stage, names, options, timeouts)}
@@ -51,7 +57,7 @@ def inference_service(
     return _service(names, names.services[stage.index], spec, options, stage=stage.index)
 
 
-def transformer_step(bundle: Bundle, names: Names, options: RenderOptions, timeouts: Timeouts) -> list[Document]:
+def transformer_step(bundle: Bundle, names: Names, options: RenderOptions, timeouts: ChainTimeouts) -> list[Document]:
     """The transformer as an InferenceService of its own, if it is the graph's first step.
 
     To KServe it is a predictor: a custom container without a storage URI. So nothing is injected but the name of the
@@ -78,7 +84,9 @@ def _service(names: Names, name: str, spec: Document, options: RenderOptions, *,
     }
 
 
-def inference_graph(names: Names, graph: str, bundle: Bundle, options: RenderOptions, timeouts: Timeouts) -> Document:
+def inference_graph(
+    names: Names, graph: str, bundle: Bundle, options: RenderOptions, timeouts: ChainTimeouts
+) -> Document:
     """The chain: each stage gets the stage before's answer byte for byte, and a stage's failure is the reply.
 
     `dependency: Hard` because the default hands a stage's error to the next stage as its input (cmd/router/main.go
@@ -112,7 +120,7 @@ def inference_graph(names: Names, graph: str, bundle: Bundle, options: RenderOpt
     }
 
 
-def _predictor(bundle: Bundle, stage: Stage, names: Names, options: RenderOptions, timeouts: Timeouts) -> Document:
+def _predictor(bundle: Bundle, stage: Stage, names: Names, options: RenderOptions, timeouts: ChainTimeouts) -> Document:
     resources = stage_compute(bundle, stage).overridden(options.stages).to_resources()
     if device := options.placement.gpu_resource:
         for amounts in resources.values():
@@ -144,7 +152,7 @@ def _predictor(bundle: Bundle, stage: Stage, names: Names, options: RenderOption
     }
 
 
-def _transformer_component(bundle: Bundle, names: Names, options: RenderOptions, timeouts: Timeouts) -> Document:
+def _transformer_component(bundle: Bundle, names: Names, options: RenderOptions, timeouts: ChainTimeouts) -> Document:
     """The transformer component of stage 0.
 
     `--model_name`, `--predictor_host` and `--http_port` are left out: KServe's controller adds them
@@ -161,7 +169,7 @@ def _transformer(
     kind: str,
     args: list[str],
     options: RenderOptions,
-    timeouts: Timeouts,
+    timeouts: ChainTimeouts,
 ) -> Document:
     """The transformer's pods, as the predictor or the transformer (`kind`) of `service`; `args` come last."""
     server = container(
@@ -211,7 +219,7 @@ def _visibility(names: Names, options: RenderOptions) -> Document:
 
     A single service without a graph is the way in itself, and KServe may publish it unless there is one of ours.
     """
-    if names.graph is None and options.way.host is None:
+    if names.graph is None and options.exposure.host is None:
         return {}
     domain = "networking.knative.dev" if options.knative else "networking.kserve.io"
     return {f"{domain}/visibility": "cluster-local"}
@@ -223,3 +231,106 @@ def _scaled(options: RenderOptions) -> Document:
 
 def _fixed(options: RenderOptions) -> Document:
     return {} if options.knative else {"serving.kserve.io/autoscalerClass": "none"}
+
+
+# A pod that is to go: PRE_STOP_S let the Service forget it, then SIGTERM; for DRAIN_S it tells those who still hold a
+# connection to close it; the SDK finishes what runs within 30 s.
+PRE_STOP_S = 10
+DRAIN_S = 15
+GRACE_S = 60
+USER = 65532  # "nonroot" of distroless images; a number, for the kubelet cannot see that a name is not root's
+KNATIVE_TIMEOUT_S = 600  # max-revision-timeout-seconds of its config-defaults, over which its webhook refuses
+
+# Threads that wait for work must not spin: with several processes on a node they take each other's CPU.
+_ENV = [
+    {"name": "OMP_WAIT_POLICY", "value": "PASSIVE"},
+    {"name": "PYTHONUNBUFFERED", "value": "1"},
+]
+
+
+def component(names: Names, service: str, kind: str, options: RenderOptions, *, timeout_s: int, gpu: bool) -> Document:
+    """The fields of a predictor or transformer (`kind`) but for its containers."""
+    common = {
+        "automountServiceAccountToken": False,  # nothing in the pod talks to the Kubernetes API
+        **({"imagePullSecrets": [{"name": options.image_pull_secret}]} if options.image_pull_secret else {}),
+        **options.placement.spread_fields({SERVICE_LABEL: service, COMPONENT_LABEL: kind}),
+        **options.placement.affinity_fields(names),
+    }
+    replicas = options.scaling.fields(names, service, kind)
+    if options.knative:
+        return {**replicas, "timeout": min(timeout_s, KNATIVE_TIMEOUT_S), **common}
+    return {
+        **replicas,
+        "timeout": timeout_s,  # of the HTTPRoute, whose default is 60 s
+        "deploymentStrategy": rollout(gpu=gpu),
+        "terminationGracePeriodSeconds": GRACE_S,
+        # Of KServe's storage initializer, too, which has none of its own: its image may name no user but root.
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        **common,
+    }
+
+
+def container(
+    image: str,
+    module: str,
+    args: list[str],
+    *,
+    model_path: str,
+    options: RenderOptions,
+    resources: Document | None = None,
+) -> Document:
+    """The container of a server. `model_path` answers 200 once the model is loaded and warm.
+
+    A server that refuses its shard ends with one line; FallbackToLogsOnError puts it into the pod's status, where
+    `kubectl describe` shows it.
+    """
+    return {
+        "name": "kserve-container",
+        "image": image,
+        "imagePullPolicy": options.image_pull_policy,
+        "command": ["python", "-m", module],
+        "args": args,
+        **({"resources": resources} if resources else {}),
+        "env": [dict(each) for each in _ENV],
+        "ports": [{"containerPort": HTTP_PORT, "protocol": "TCP"}],
+        # Loading may take minutes; 10 of them is also when a Deployment's rollout counts as failed.
+        "startupProbe": _probe(model_path, period_s=2, timeout_s=2, failures=300),
+        "readinessProbe": _probe(model_path, period_s=5, timeout_s=5, failures=3),
+        "livenessProbe": _probe("/", period_s=10, timeout_s=10, failures=6),
+        **({} if options.knative else {"lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_S}}}}),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "readOnlyRootFilesystem": True,
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
+    }
+
+
+def drain_args(options: RenderOptions) -> list[str]:
+    """Knative's queue-proxy drains in front of the server."""
+    return [] if options.knative else [f"--drain_seconds={DRAIN_S}"]
+
+
+def volumes() -> list[Document]:
+    return [{"name": "tmp", "emptyDir": {}}]  # the root file system is read-only
+
+
+def _probe(path: str, *, period_s: int, timeout_s: int, failures: int) -> Document:
+    return {
+        "httpGet": {"path": path, "port": HTTP_PORT},
+        "periodSeconds": period_s,
+        "timeoutSeconds": timeout_s,
+        "failureThreshold": failures,
+    }

@@ -5,17 +5,17 @@ which kills a large shard and wastes a small one. So every number is set here, a
 """
 
 import math
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from shardline.manifests.quantities import format_cpu, parse_cpu, parse_memory
+from shardline.manifests.quantities import format_cpu
 from shardline.storage.bundle import Bundle, Stage, stage_folder
 from shardline.tasks.retrieve import ENTRIES_FILE, INDEX_FILE
-from shardline.wire.errors import ManifestError, UsageError
 from shardline.wire.limits import MIB
 
-PARTS = ("stages", "transformer", "router")
+if TYPE_CHECKING:
+    from shardline.manifests.options import Overrides
+
 
 MAX_QUEUE = 32  # requests that may wait at one stage; one more is answered 503
 
@@ -49,64 +49,6 @@ MARGIN_S = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Overrides:
-    """What a user wants instead of the plan's numbers; None leaves the plan's."""
-
-    cpu_request_m: int | None = None
-    cpu_limit_m: int | None = None
-    memory_request_mib: int | None = None
-    memory_limit_mib: int | None = None
-
-    def __post_init__(self) -> None:
-        pairs = {
-            "CPU": (self.cpu_request_m, self.cpu_limit_m, "m"),
-            "memory": (self.memory_request_mib, self.memory_limit_mib, "Mi"),
-        }
-        for what, (request, limit, unit) in pairs.items():
-            if request is not None and limit is not None and request > limit:
-                raise ManifestError(
-                    f"the {what} request {request}{unit} is above the limit {limit}{unit}, which Kubernetes refuses: "
-                    "lower the request or raise the limit"
-                )
-
-
-def parse_overrides(
-    *,
-    cpu_requests: Iterable[str] = (),
-    cpu_limits: Iterable[str] = (),
-    memory_requests: Iterable[str] = (),
-    memory_limits: Iterable[str] = (),
-) -> dict[str, Overrides]:
-    """Read the overrides of each of `PARTS`. '500m' is for every part; 'stages=500m' is for one, and wins there.
-
-    Raises:
-        UsageError: an unknown part, or text that is not a quantity.
-        ManifestError: a request above its limit.
-    """
-    given = {
-        "cpu_request_m": {part: parse_cpu(text) for part, text in _by_part(cpu_requests).items()},
-        "cpu_limit_m": {part: parse_cpu(text) for part, text in _by_part(cpu_limits).items()},
-        "memory_request_mib": {part: parse_memory(text) for part, text in _by_part(memory_requests).items()},
-        "memory_limit_mib": {part: parse_memory(text) for part, text in _by_part(memory_limits).items()},
-    }
-    return {part: Overrides(**{field: amounts.get(part) for field, amounts in given.items()}) for part in PARTS}
-
-
-def _by_part(words: Iterable[str]) -> Mapping[str, str]:
-    named: dict[str, str] = {}
-    for_all: dict[str, str] = {}
-    for word in words:
-        part, equals, quantity = word.partition("=")
-        if not equals:
-            for_all = dict.fromkeys(PARTS, word)
-        elif part in PARTS:
-            named[part] = quantity
-        else:
-            raise UsageError(f"{word!r} is for {part!r}: the parts of a chain are {', '.join(PARTS)}")
-    return for_all | named
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Compute:
     """Requests and limits of one container: thousandths of a CPU and format_bytes."""
 
@@ -115,7 +57,7 @@ class Compute:
     memory_request_mib: int
     memory_limit_mib: int
 
-    def overridden(self, by: Overrides) -> "Compute":
+    def overridden(self, by: "Overrides") -> "Compute":
         """With the user's numbers. A limit pulls a request down to it that nobody gave, and a request a limit up."""
         cpu_request_m, cpu_limit_m = _pair(self.cpu_request_m, self.cpu_limit_m, by.cpu_request_m, by.cpu_limit_m)
         memory_request_mib, memory_limit_mib = _pair(
@@ -143,7 +85,7 @@ def _pair(request: int, limit: int, wanted_request: int | None, wanted_limit: in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Timeouts:
+class ChainTimeouts:
     """How long each party waits: the stages' deadline first, then the router's client, then the router's server.
 
     In that order, so that a late request gets a stage's 504, a stage that hangs gets the router's 500 with its address,
@@ -205,7 +147,7 @@ def router_compute(bundle: Bundle) -> Compute:
     )
 
 
-def timeouts(bundle: Bundle) -> Timeouts:
+def timeouts(bundle: Bundle) -> ChainTimeouts:
     """Room for a request behind a full queue at the slowest stage, all of the largest kind, `SLOWER` times slower.
 
     serverWrite counts from the end of the request's headers and covers reading the body and all steps (Go's
@@ -217,7 +159,7 @@ def timeouts(bundle: Bundle) -> Timeouts:
     needed_s = math.ceil(SLOWER * (total_ms + MAX_QUEUE * slowest_ms) / 1000)
     request_s = min(MAX_REQUEST_S, max(MIN_REQUEST_S, needed_s))
     client_s = request_s + math.ceil(SLOWER * slowest_ms / 1000) + MARGIN_S
-    return Timeouts(
+    return ChainTimeouts(
         request_ms=1000 * request_s,
         service_client_s=client_s,
         server_read_s=READ_S,

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shardline.manifests.documents import read_documents
+from shardline.manifests.names import Document
 from shardline.manifests.quantities import parse_quantity
-from shardline.manifests.reading import Document, read_documents
 from shardline.wire.errors import ManifestError
 
 _KINDS = ("ServingRuntime", "InferenceService", "InferenceGraph")  # all else belongs to the cluster alone
@@ -40,7 +41,7 @@ class Workload:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chain:
+class ChainSpec:
     """What the documents describe as a whole. Without a graph the only service is the way in."""
 
     name: str
@@ -59,7 +60,7 @@ class Chain:
         return components.get("transformer", components["predictor"])
 
 
-def read_chain(path: Path) -> Chain:
+def read_chain(path: Path) -> ChainSpec:
     """Read a YAML file, or all of a folder's; of a kustomize tree its base.
 
     Raises:
@@ -71,7 +72,7 @@ def read_chain(path: Path) -> Chain:
         raise ManifestError(f"{path} holds a document of a wrong shape ({exc!r}): render it again") from exc
 
 
-def _chain(path: Path, documents: list[Document]) -> Chain:
+def _chain(path: Path, documents: list[Document]) -> ChainSpec:
     kinds: dict[str, dict[str, Document]] = {kind: {} for kind in _KINDS}
     for document in documents:
         if document.get("kind") in kinds:
@@ -88,7 +89,7 @@ def _chain(path: Path, documents: list[Document]) -> Chain:
     graph = next(iter(graphs.values()), None)
     if graph is not None:
         _check_steps(graph, services)
-    return Chain(
+    return ChainSpec(
         name=next(iter(graphs or services)),
         workloads=tuple(workloads),
         model_names={name: _model_name(service) for name, service in services.items()},
@@ -96,7 +97,7 @@ def _chain(path: Path, documents: list[Document]) -> Chain:
     )
 
 
-def with_urls(chain: Chain, addresses: Mapping[str, str]) -> Document:
+def with_urls(chain: ChainSpec, addresses: Mapping[str, str]) -> Document:
     """The graph's spec with every serviceName resolved, as the controller writes it into the router's --graph-json.
 
     `addresses` maps a service to 'http://host:port'. The path is v1's (pkg/constants PredictPath).

@@ -8,9 +8,9 @@ from pathlib import Path
 from shardline.client.cluster import Cluster
 from shardline.manifests.lint import check
 from shardline.manifests.options import RenderOptions
-from shardline.manifests.render import documents
-from shardline.releases.golden import Agreement, score_tolerance
-from shardline.releases.history import DEPLOYED, Golden, Release, kinds_in, read_history, read_records
+from shardline.manifests.render import render
+from shardline.releases.golden import ReplyAgreement, score_tolerance
+from shardline.releases.history import DEPLOYED, GoldenRequest, Release, kinds_in, read_history, read_records
 from shardline.releases.rollout import Say, clear, roll_out
 from shardline.storage.bundle import GOLDEN_PICTURE_FILE, GOLDEN_REPLY_FILE, Bundle
 from shardline.wire.errors import ClusterError
@@ -21,7 +21,7 @@ class Deployed:
     """A revision that answers; `agreement` is None where the bundle holds no golden picture."""
 
     release: Release
-    agreement: Agreement | None
+    agreement: ReplyAgreement | None
 
 
 def deploy(
@@ -33,7 +33,7 @@ def deploy(
         ManifestError: the documents break a rule of KServe's.
         ClusterError: what the cluster refuses or does not get ready; what answered before answers still.
     """
-    rendered = documents(bundle, replace(options, versioned=True))
+    rendered = render(bundle, replace(options, versioned=True))
     check(rendered)
     name = options.name or bundle.name
     history = read_history(cluster, name, options.namespace)
@@ -125,10 +125,10 @@ def _nothing(name: str, namespace: str) -> ClusterError:
     )
 
 
-def _golden(folder: Path, bundle: Bundle) -> Golden | None:
+def _golden(folder: Path, bundle: Bundle) -> GoldenRequest | None:
     if GOLDEN_REPLY_FILE not in bundle.files:
         return None
-    return Golden(
+    return GoldenRequest(
         picture=(folder / GOLDEN_PICTURE_FILE).read_bytes(),
         reply=json.loads((folder / GOLDEN_REPLY_FILE).read_text()),
         tolerance=score_tolerance(bundle),

@@ -25,7 +25,7 @@ _SCORES_PER_ERROR = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Agreement:
+class ReplyAgreement:
     """`max_abs_difference` is over all numbers in the two replies; 0 means equal to the last digit."""
 
     max_abs_difference: float
@@ -43,7 +43,7 @@ def score_tolerance(bundle: Bundle) -> float:
     return min(1.0, max([TOLERANCE, *(_SCORES_PER_ERROR * error for error in stated)]))
 
 
-def compare(found: object, expected: object, tolerance: float = TOLERANCE) -> Agreement:
+def compare(found: object, expected: object, tolerance: float = TOLERANCE) -> ReplyAgreement:
     """Two replies as parsed JSON: texts, whole numbers and lengths must be equal, fractions within `tolerance`.
 
     Places of plates are within a thousand times as many pixels.
@@ -62,7 +62,7 @@ def compare(found: object, expected: object, tolerance: float = TOLERANCE) -> Ag
                 "was built the one that is served?"
             )
         largest = max(largest, difference)
-    return Agreement(max_abs_difference=largest, allowed=tolerance)
+    return ReplyAgreement(max_abs_difference=largest, allowed=tolerance)
 
 
 def _differences(

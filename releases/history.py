@@ -37,7 +37,7 @@ class SupersededError(ClusterError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Golden:
+class GoldenRequest:
     """A picture's file, the model's v1 reply to it, and how far a served score may be from that."""
 
     picture: bytes
@@ -55,7 +55,7 @@ class Release:
     bundle: str
     storage: str
     documents: Sequence[Document]
-    golden: Golden | None
+    golden: GoldenRequest | None
     phase: str = PENDING
     created: str = ""
 
@@ -191,8 +191,8 @@ def _parse(record: Document) -> Release:
         ) from exc
 
 
-def _golden(picture: str, reply: str, tolerance: float) -> Golden:
-    return Golden(picture=base64.b64decode(picture), reply=json.loads(reply), tolerance=tolerance)
+def _golden(picture: str, reply: str, tolerance: float) -> GoldenRequest:
+    return GoldenRequest(picture=base64.b64decode(picture), reply=json.loads(reply), tolerance=tolerance)
 
 
 def _parse_documents(text: str) -> list[Document]:

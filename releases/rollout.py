@@ -11,18 +11,24 @@
 Whatever goes wrong before the switch leaves the old version answering, untouched.
 """
 
+import json
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
 from shardline.client.cluster import Cluster
 from shardline.client.diagnosis import is_ready, pods_problem
+from shardline.client.fit import Body
+from shardline.client.forward import Forward
 from shardline.client.graphs import GRAPH_LABEL, services_of
 from shardline.client.readiness import stages_of
+from shardline.client.target import Target
 from shardline.manifests.names import MANAGED_BY, PART_OF, Document
-from shardline.releases.golden import Agreement
+from shardline.releases.golden import ReplyAgreement, compare
 from shardline.releases.history import (
     DEPLOYED,
+    GoldenRequest,
     Kind,
     Release,
     SupersededError,
@@ -33,14 +39,12 @@ from shardline.releases.history import (
     read_records,
     record,
 )
-from shardline.releases.probe import prove_graph, prove_stages
-from shardline.releases.waiting import wait_until
-from shardline.wire.errors import ClusterError
+from shardline.wire.errors import ClusterDownError, ClusterError, ShardlineError
 
 Say = Callable[[str], None]
 
 
-def roll_out(cluster: Cluster, release: Release, *, way_back: str, timeout_s: float, say: Say) -> Agreement | None:
+def roll_out(cluster: Cluster, release: Release, *, way_back: str, timeout_s: float, say: Say) -> ReplyAgreement | None:
     """Put `release` in place of what its name answers with now; gives back how well it replies to the golden picture.
 
     Args:
@@ -121,7 +125,7 @@ def _prepare(cluster: Cluster, release: Release, *, timeout_s: float, say: Say) 
         prove_stages(cluster, services_of(release.graph), release.namespace, release.golden)
 
 
-def _switch(cluster: Cluster, release: Release, *, timeout_s: float, say: Say) -> Agreement | None:
+def _switch(cluster: Cluster, release: Release, *, timeout_s: float, say: Say) -> ReplyAgreement | None:
     """The graph leads to the new stages, and nothing else does any more."""
     check_newest(cluster, release)
     say("switching the graph")
@@ -171,3 +175,73 @@ def _knows(pod: Document, services: Sequence[str]) -> bool:
     """KServe hands the router its chain as the argument after --graph-json."""
     arguments = [word for container in pod["spec"]["containers"] for word in container.get("args") or []]
     return all(any(f'"{service}"' in word for word in arguments) for service in services)
+
+
+def prove_stages(cluster: Cluster, services: Sequence[str], namespace: str, golden: GoldenRequest) -> ReplyAgreement:
+    """Take the picture through the stages' own Services one after the other, as the router would.
+
+    Raises:
+        ClusterError: a stage that refuses, or another reply.
+    """
+    body = golden.picture
+    for service in services:
+        document = cluster.get("InferenceService", namespace, service) or {"spec": {}}
+        component = "transformer" if "transformer" in document["spec"] else "predictor"
+        with Forward(cluster, namespace, f"{service}-{component}") as forward:
+            body = _ask(service, f"{forward.url}/v1/models/{service}:predict", body)
+    return compare(_json(services[-1], body), golden.reply, golden.tolerance)
+
+
+def prove_graph(cluster: Cluster, name: str, namespace: str, golden: GoldenRequest) -> ReplyAgreement:
+    """Ask the router.
+
+    Raises:
+        ClusterError: it refuses, or gives another reply.
+    """
+    with Forward(cluster, namespace, name) as forward:
+        return compare(_json(name, _ask(name, forward.url, golden.picture)), golden.reply, golden.tolerance)
+
+
+def _ask(who: str, url: str, body: bytes) -> bytes:
+    try:
+        return Target(url).pass_on(Body(data=body, content_type="application/octet-stream"))
+    except ShardlineError as exc:
+        raise ClusterError(f"{who} does not answer the golden picture: {exc}") from exc
+
+
+def _json(who: str, body: bytes) -> object:
+    try:
+        return json.loads(body)
+    except ValueError as exc:
+        raise ClusterError(f"{who} answers the golden picture with {body[:80]!r}, which is no JSON") from exc
+
+
+_FIRST_PAUSE_S = 0.2
+_LONGEST_PAUSE_S = 5.0
+_GROWTH = 1.5
+
+
+def wait_until(missing: Callable[[], str], what: str, *, timeout_s: float, say: Callable[[str], None]) -> None:
+    """Ask `missing` until it gives "", telling `say` each new answer. An API server that is away for a while is asked
+    again.
+
+    Raises:
+        ClusterError: after `timeout_s`, with `what` was waited for and the last answer.
+    """
+    give_up_at = time.monotonic() + timeout_s
+    pause_s, told = _FIRST_PAUSE_S, ""
+    while answer := _missing(missing):
+        if answer != told:
+            told = answer
+            say(f"waiting for {what}: {answer}")
+        if time.monotonic() + pause_s > give_up_at:
+            raise ClusterError(f"after {timeout_s:g} s, still waiting for {what}: {answer}")
+        time.sleep(pause_s)
+        pause_s = min(_LONGEST_PAUSE_S, pause_s * _GROWTH)
+
+
+def _missing(missing: Callable[[], str]) -> str:
+    try:
+        return missing()
+    except ClusterDownError as exc:
+        return str(exc)

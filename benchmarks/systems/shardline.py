@@ -19,7 +19,7 @@ from benchmarks.load import Load, Target
 from benchmarks.processes import Tree
 from benchmarks.systems.base import Sample, Service
 from benchmarks.systems.ports import free_port, is_open
-from shardline.manifests.reading import read_documents
+from shardline.manifests.documents import read_documents
 from shardline.manifests.render import to_yaml
 
 START_S = 120.0

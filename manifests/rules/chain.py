@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 from shardline.manifests.rules.components import FRAMEWORKS, components, predictor, protocol, transformer
 from shardline.manifests.rules.graph import steps
-from shardline.manifests.rules.manifest import MODE, Manifest
-from shardline.manifests.rules.rule import GRAPH, SERVICE, Finding, Severity, key, rule
+from shardline.manifests.rules.rule import GRAPH, MODE, SERVICE, Finding, Manifest, Severity, key, rule
 
 _DIGEST = "--bundle_digest"
 _CONTROLLER = "controller.go Reconcile"

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from shardline.manifests.rules.manifest import Container, Document, Manifest, containers
+from shardline.manifests.rules.rule import Container, Document, Manifest, containers
 
 CONTAINER = "kserve-container"
 TRANSFORMER_CONTAINER = "transformer-container"

@@ -14,7 +14,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import UnknownType, ValidationError
 
-from shardline.manifests.rules.files import Source, find_files, read_file
+from shardline.manifests.documents import ParsedDocument, find_files, read_file
 from shardline.manifests.rules.rule import Finding, key
 from shardline.manifests.rules.scalars import shown
 from shardline.wire.errors import ManifestError
@@ -58,7 +58,7 @@ def read_crds(path: Path) -> list[Mapping[str, Any]]:
         ManifestError: the path does not exist, a file is no YAML, or there is no CRD.
     """
     read = [each for file in find_files([path]) for each in read_file(file)]
-    crds = [each.document for each in read if isinstance(each, Source) and _is_crd(each.document)]
+    crds = [each.document for each in read if isinstance(each, ParsedDocument) and _is_crd(each.document)]
     if not crds:
         raise ManifestError(f"--crds {path} holds no {CRD}: give KServe's config/crd/full or one of its files")
     return crds

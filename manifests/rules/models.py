@@ -13,9 +13,8 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
-from shardline.manifests.rules.enums import ENUMS
 from shardline.manifests.rules.rule import Finding, key
-from shardline.manifests.rules.scalars import mistake, shown, type_of
+from shardline.manifests.rules.scalars import ENUMS, mistake, shown, type_of
 
 _SERVING = "serving.kserve.io"
 # kind -> the apiVersions and their models

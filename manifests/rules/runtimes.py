@@ -2,12 +2,10 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from itertools import combinations
 from typing import Any
 
 from shardline.manifests.rules.components import CONTAINER, predictor
-from shardline.manifests.rules.manifest import Manifest
-from shardline.manifests.rules.rule import CLUSTER_RUNTIME, RUNTIME, SERVICE, Finding, Severity, rule
+from shardline.manifests.rules.rule import CLUSTER_RUNTIME, RUNTIME, SERVICE, Finding, Manifest, Severity, rule
 from shardline.manifests.rules.service import BLOCKED
 
 _WEBHOOK = "servingruntime_webhook.go"
@@ -22,59 +20,6 @@ def _disabled(runtime: Manifest) -> bool:
 
 def _formats(runtime: Manifest) -> list[Mapping[str, Any]]:
     return list(runtime.spec.get("supportedModelFormats", ()))
-
-
-@rule(RUNTIME, CLUSTER_RUNTIME, source=_WEBHOOK)
-def runtime_same_priority(runtime: Manifest) -> Iterator[Finding]:
-    """A model format that stands more than once in a runtime has one priority."""
-    if _disabled(runtime):
-        return
-    first: dict[str, Any] = {}
-    for index, each in enumerate(_formats(runtime)):
-        if each.get("autoSelect") is not True:
-            continue
-        name, priority = each.get("name", ""), each.get("priority")
-        before = first.setdefault(name, priority)
-        if None not in (before, priority) and before != priority:
-            yield (
-                f"spec.supportedModelFormats[{index}].priority",
-                f"different priorities assigned for the model format {name} under the {runtime.kind.lower()} "
-                f"{runtime.name}: found {before} and {priority}",
-            )
-
-
-@rule(RUNTIME, CLUSTER_RUNTIME, source=_WEBHOOK)
-def runtime_priority(runtime: Manifest) -> Iterator[Finding]:
-    """No two runtimes have the same priority for one model format and protocol."""
-    runtimes = list(runtime.beside(runtime.kind) if runtime.kind == RUNTIME else _cluster_wide(runtime))
-    for earlier, later in combinations(runtimes, 2):
-        if later is not runtime or earlier.name == later.name:
-            continue
-        for name in _contested(earlier, later):
-            where = f" in namespace {runtime.namespace}" if runtime.kind == RUNTIME else ""
-            yield (
-                "spec.supportedModelFormats",
-                f"same priority assigned for the model format {name} in the {runtime.kind.lower()}s {earlier.name} and "
-                f"{later.name}{where}: change one",
-            )
-
-
-def _cluster_wide(runtime: Manifest) -> list[Manifest]:
-    return [each for each in runtime.scope if each.kind == runtime.kind]
-
-
-def _contested(one: Manifest, other: Manifest) -> Iterator[str]:
-    shared = set(one.spec.get("protocolVersions", ())) & set(other.spec.get("protocolVersions", ()))
-    alike = bool(one.spec.get("multiModel")) == bool(other.spec.get("multiModel"))
-    if not shared or not alike or _disabled(one) or _disabled(other):
-        return
-    for here in _formats(one):
-        for there in _formats(other):
-            selected = here.get("autoSelect") is True and there.get("autoSelect") is True
-            same = here.get("name", "").lower() == there.get("name", "").lower()
-            same = same and here.get("version") == there.get("version")
-            if selected and same and here.get("priority") is not None and here["priority"] == there.get("priority"):
-                yield there["name"]
 
 
 @rule(RUNTIME, CLUSTER_RUNTIME, source="env_policy.go")

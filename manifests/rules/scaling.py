@@ -5,8 +5,7 @@ from typing import Any
 
 from shardline.manifests.quantities import parse_quantity
 from shardline.manifests.rules.components import Component, components
-from shardline.manifests.rules.manifest import Manifest
-from shardline.manifests.rules.rule import GRAPH, SERVICE, Finding, rule
+from shardline.manifests.rules.rule import GRAPH, SERVICE, Finding, Manifest, rule
 from shardline.wire.limits import MIB
 
 _SOURCE = "inference_service_validation.go"

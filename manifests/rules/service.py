@@ -3,15 +3,29 @@
 import re
 from collections.abc import Iterator
 
-from shardline.manifests.rules.components import FRAMEWORKS, TRANSFORMER_CONTAINER, components, predictor
-from shardline.manifests.rules.manifest import MODE, Manifest
-from shardline.manifests.rules.rule import GRAPH, SERVICE, Finding, Severity, key, rule
+from shardline.manifests.rules.components import FRAMEWORKS, components, predictor
+from shardline.manifests.rules.rule import GRAPH, MODE, SERVICE, Finding, Manifest, Severity, key, rule
 
 _SOURCE = "inference_service_validation.go"
 _NAME = "[a-z]([-a-z0-9]*[a-z0-9])?"
 _CLASS = "serving.kserve.io/autoscalerClass"
 _CLASSES = ("hpa", "external", "keda", "none")
 BLOCKED = ("PYTHONPATH",)  # env_policy.go DefaultBlockedEnvVars
+# utils.go SupportedStorageURIPrefixList
+SCHEMES = (
+    "gs://",
+    "s3://",
+    "pvc://",
+    "file://",
+    "https://",
+    "http://",
+    "hdfs://",
+    "webhdfs://",
+    "oci://",
+    "oci+native://",
+    "oci+fetch://",
+    "hf://",
+)
 _MODES = ("Standard", "Knative", "ModelMesh")
 _IMPLEMENTATIONS = {
     "predictor": "Name, SKLearn, XGBoost, Tensorflow, PyTorch, Triton, ONNX, HuggingFace, PMML, LightGBM, Paddle, "
@@ -54,18 +68,6 @@ def blocked_env(service: Manifest) -> Iterator[Finding]:
                         f'the InferenceService "{service.name}" is invalid: setting {variable["name"]} in container '
                         f'"{container.name}" is not allowed for security reasons: remove it',
                     )
-
-
-@rule(SERVICE, source=_SOURCE)
-def collocated_storage(service: Manifest) -> Iterator[Finding]:
-    """A transformer in the predictor's pod has no STORAGE_URI of its own."""
-    for container in predictor(service).containers:
-        if container.name == TRANSFORMER_CONTAINER and container.value("STORAGE_URI") is not None:
-            yield (
-                f"{container.path}.env",
-                "storage uri should not be specified in transformer container: remove STORAGE_URI; it sees the "
-                "predictor's files",
-            )
 
 
 @rule(SERVICE, source=_SOURCE)
@@ -126,21 +128,6 @@ def replicas(service: Manifest) -> Iterator[Finding]:
             )
 
 
-@rule(SERVICE, source="component.go")
-def logger(service: Manifest) -> Iterator[Finding]:
-    """A logger has a mode, and a whole storage if any."""
-    for component in components(service):
-        given = component.spec.get("logger")
-        if given is None:
-            continue
-        if "mode" not in given:
-            yield f"{component.path}.logger.mode", "invalid logger type: allowed is all, request or response"
-        storage = given.get("storage")
-        if storage is not None and not {"path", "parameters", "key"} <= set(storage):
-            path = f"{component.path}.logger.storage"
-            yield path, "invalid logger storage configuration: give it a path, parameters and key"
-
-
 @rule(SERVICE, GRAPH, source="utils.go GetDeploymentMode")
 def deployment_mode(manifest: Manifest) -> Iterator[Finding]:
     """The annotation `serving.kserve.io/deploymentMode` is one that KServe knows."""
@@ -154,3 +141,32 @@ def unknown_mode(manifest: Manifest) -> Iterator[Finding]:
     """Services and graphs say their deployment mode: a cluster's default may be either."""
     if manifest.mode is None:
         yield key("metadata.annotations", MODE), "found none: the cluster's default decides; write Standard or Knative"
+
+
+@rule(SERVICE, source="utils.go ValidateStorageURI")
+def storage_scheme(service: Manifest) -> Iterator[Finding]:
+    """A storage URI has a scheme that KServe's storage initializer takes."""
+    for path, uri in _uris(service):
+        if re.search(r"\w+?://", uri) and not uri.startswith(SCHEMES):
+            yield (
+                path,
+                f"storageUri, must be one of: [{', '.join(SCHEMES)}] or match https://{{}}.blob.core.windows.net/"
+                f"{{}}/{{}} or be an absolute or relative local path. StorageUri [{uri}] is not supported: push the "
+                "bundle to gs://",
+            )
+
+
+@rule(SERVICE, source="utils.go ValidateStorageURI", severity=Severity.WARNING)
+def storage_local(service: Manifest) -> Iterator[Finding]:
+    """A storage URI is not a path of the machine that wrote it: a pod finds nothing there."""
+    for path, uri in _uris(service):
+        if not re.search(r"\w+?://", uri) or uri.startswith("file://"):
+            yield path, f"found {uri!r}, which a pod looks for in its own file system: push the bundle to gs://"
+
+
+def _uris(service: Manifest) -> Iterator[tuple[str, str]]:
+    for component in components(service):
+        if component.storage_uri is not None:
+            yield component.storage_uri
+        for index, each in enumerate(component.spec.get("storageUris", ())):
+            yield f"{component.path}.storageUris[{index}].uri", each.get("uri", "")

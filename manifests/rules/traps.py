@@ -5,14 +5,12 @@ from collections.abc import Iterator
 from shardline.manifests.quantities import parse_quantity
 from shardline.manifests.rules.components import (
     CONTAINER,
-    TRANSFORMER_CONTAINER,
     components,
     model_name,
     predictor,
     transformer,
 )
-from shardline.manifests.rules.manifest import Container, Document, Manifest, containers
-from shardline.manifests.rules.rule import SERVICE, Finding, Severity, rule
+from shardline.manifests.rules.rule import SERVICE, Container, Document, Finding, Manifest, Severity, containers, rule
 
 _DEFAULT = "KServe's default of 2Gi"
 
@@ -157,18 +155,6 @@ def model_name_argument(service: Manifest) -> Iterator[Finding]:
                         f"found {arg!r}, of which KServe's controller reads another name: write '--model_name' and the "
                         "name as two arguments",
                     )
-
-
-@rule(SERVICE, source="kserve issue 4463")
-def collocated_ports(service: Manifest) -> Iterator[Finding]:
-    """A transformer in the predictor's pod has a port of its own."""
-    by_name = {each.name: each for each in predictor(service).containers}
-    if not {CONTAINER, TRANSFORMER_CONTAINER} <= by_name.keys():
-        return
-    front, back = by_name[TRANSFORMER_CONTAINER], by_name[CONTAINER]
-    port = _option(front.args, "--http_port") or "8080"
-    if port == _option(back.args, "--http_port"):
-        yield f"{front.path}.args", f"both containers of the pod listen on port {port}: give one another --http_port"
 
 
 @rule(SERVICE, source="pkg/batcher/handler.go", severity=Severity.WARNING)

@@ -8,9 +8,7 @@ from typing import Annotated
 import typer
 
 from shardline.console import out
-from shardline.manifests.kustomize import render_folders
-from shardline.manifests.render import described
-from shardline.manifests.render import render as render_bundle
+from shardline.manifests.render import read_described, write_chain, write_kustomize
 from shardline.options.chain import ChainOptions, takes_chain_options
 from shardline.options.group import option
 
@@ -49,5 +47,5 @@ def render(
         versioned=versioned,
         mode=mode,
     )
-    write = render_folders if kustomize else render_bundle
-    out.print(str(write(described(bundle), out_folder, options, command=shlex.join(["shardline", *sys.argv[1:]]))))
+    write = write_kustomize if kustomize else write_chain
+    out.print(str(write(read_described(bundle), out_folder, options, command=shlex.join(["shardline", *sys.argv[1:]]))))

@@ -14,7 +14,7 @@ from shardline.wire.errors import ClusterError
 if TYPE_CHECKING:
     from shardline.client.states import ChainState
     from shardline.releases.history import Release
-    from shardline.releases.report import Report
+    from shardline.releases.status import ChainStatus
 
 
 def register(app: typer.Typer) -> None:
@@ -29,15 +29,15 @@ def status(
     target: ClusterOptions,
 ) -> None:
     """Show each stage, why it is not ready, and the revisions that were deployed; exit 1 unless all is ready."""
-    from shardline.releases.report import names, report
+    from shardline.releases.status import chain_names, chain_status
 
     cluster, namespace = target.connect()
-    chosen = [name] if name else names(cluster, namespace)
+    chosen = [name] if name else chain_names(cluster, namespace)
     if not chosen:
         raise ClusterError(
             f"nothing is deployed in namespace {namespace}: shardline deploy, or choose another --namespace"
         )
-    reports = [report(cluster, each, namespace) for each in chosen]
+    reports = [chain_status(cluster, each, namespace) for each in chosen]
     if as_json:
         print(json.dumps([_to_dict(each) for each in reports]))
     else:
@@ -46,7 +46,7 @@ def status(
     raise typer.Exit(0 if all(each.ready for each in reports) else 1)
 
 
-def _show(report: "Report") -> None:
+def _show(report: "ChainStatus") -> None:
     if report.live:
         _show_state(report.live, f"{report.name} in namespace {report.namespace}")
     if report.begun:
@@ -71,7 +71,7 @@ def _line(release: "Release") -> str:
     return f"  revision {release.revision:<4}{release.phase:<10}{release.created}  {release.storage}"
 
 
-def _to_dict(report: "Report") -> dict[str, Any]:
+def _to_dict(report: "ChainStatus") -> dict[str, Any]:
     return {
         "name": report.name,
         "namespace": report.namespace,

@@ -10,13 +10,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any
 
-from shardline.manifests.access import Access
-from shardline.manifests.ingress import Way
-from shardline.manifests.network import Network
-from shardline.manifests.options import IMAGE, TRANSFORMER_IMAGE, RenderOptions
+from shardline.manifests.access import BucketAccess
+from shardline.manifests.network import Exposure, Network
+from shardline.manifests.options import IMAGE, TRANSFORMER_IMAGE, RenderOptions, parse_overrides
 from shardline.manifests.placement import GPU, Placement, parse_node_selector, parse_toleration
 from shardline.manifests.scaling import Scaling
-from shardline.manifests.sizing import parse_overrides
 from shardline.options.group import option, takes_options
 
 PODS, SCALING, ACCESS, NETWORK = "Pods", "Scaling", "Access to the bucket", "Network"
@@ -117,9 +115,11 @@ def _chain_options(
             spread=tuple(spread or ()),
             colocate=colocate,
         ),
-        access=Access(service_account=service_account, gcs_secret=gcs_secret, workload_identity=workload_identity),
+        access=BucketAccess(
+            service_account=service_account, gcs_secret=gcs_secret, workload_identity=workload_identity
+        ),
         network=Network(policies=network_policy, allow_namespaces=tuple(allow_namespace or ())),
-        way=Way(host=ingress_host, ingress_class=ingress_class, gateway=gateway, tls_secret=tls_secret),
+        exposure=Exposure(host=ingress_host, ingress_class=ingress_class, gateway=gateway, tls_secret=tls_secret),
         **overrides,
     )
 

@@ -15,7 +15,7 @@ import pytest
 import requests
 from services.processes import ROOT, answers, free_port, wait_until
 
-from shardline.manifests.pods import USER
+from shardline.manifests.resources import USER
 from shardline.partition.golden import Golden
 from shardline.storage.bundle import Bundle
 from shardline.storage.bundle_folder import read_stage

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from shardline.manifests.access import Access
+from shardline.manifests.access import BucketAccess
 from shardline.manifests.options import RenderOptions
-from shardline.manifests.render import documents
+from shardline.manifests.render import render
 from shardline.storage.bundle import Bundle
 from shardline.wire.errors import ManifestError
 
 
-def written(bundle: Bundle, access: Access) -> tuple[list[dict[str, Any]], set[str | None]]:
+def written(bundle: Bundle, access: BucketAccess) -> tuple[list[dict[str, Any]], set[str | None]]:
     """The ServiceAccounts, and the names that predictors give; the transformer gives none."""
-    rendered = documents(
+    rendered = render(
         bundle, RenderOptions(transformer_as="component", storage="gs://b/m", access=access, versioned=True)
     )
     services = [each["spec"] for each in rendered if each["kind"] == "InferenceService"]
@@ -25,12 +25,12 @@ def written(bundle: Bundle, access: Access) -> tuple[list[dict[str, Any]], set[s
 
 
 def test_no_account_unless_there_is_something_to_say(make_bundle: Callable[..., Bundle]) -> None:
-    assert written(make_bundle(), Access()) == ([], {None})
-    assert written(make_bundle(), Access(service_account="mine")) == ([], {"mine"})
+    assert written(make_bundle(), BucketAccess()) == ([], {None})
+    assert written(make_bundle(), BucketAccess(service_account="mine")) == ([], {"mine"})
 
 
 def test_a_secret_is_listed_where_kserve_looks_for_it(make_bundle: Callable[..., Bundle]) -> None:
-    [account], names = written(make_bundle(), Access(gcs_secret="key"))
+    [account], names = written(make_bundle(), BucketAccess(gcs_secret="key"))
 
     assert names == {account["metadata"]["name"]} == {"resnet50"}
     assert account["secrets"] == [{"name": "key"}]
@@ -39,7 +39,7 @@ def test_a_secret_is_listed_where_kserve_looks_for_it(make_bundle: Callable[...,
 
 def test_workload_identity_is_an_annotation(make_bundle: Callable[..., Bundle]) -> None:
     email = "fetcher@my-project.iam.gserviceaccount.com"
-    [account], names = written(make_bundle(), Access(service_account="mine", workload_identity=email))
+    [account], names = written(make_bundle(), BucketAccess(service_account="mine", workload_identity=email))
 
     assert names == {account["metadata"]["name"]} == {"mine"}
     assert account["metadata"]["annotations"]["iam.gke.io/gcp-service-account"] == email
@@ -60,4 +60,4 @@ def test_workload_identity_is_an_annotation(make_bundle: Callable[..., Bundle]) 
 )
 def test_what_gives_no_access_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ManifestError, match=re.escape(message)):
-        Access(**options)
+        BucketAccess(**options)

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from shardline.manifests.ingress import Way
+from shardline.manifests.network import Exposure
 from shardline.manifests.options import RenderOptions
-from shardline.manifests.render import documents
+from shardline.manifests.render import render
 from shardline.storage.bundle import Bundle
 from shardline.wire.errors import ManifestError
 
 
-def way_in(bundle: Bundle, way: Way, **options: Any) -> dict[str, Any]:
-    *_, last = documents(bundle, RenderOptions(storage="gs://b/m", way=way, **options))
+def way_in(bundle: Bundle, exposure: Exposure, **options: Any) -> dict[str, Any]:
+    *_, last = render(bundle, RenderOptions(storage="gs://b/m", exposure=exposure, **options))
     return last
 
 
@@ -26,9 +26,9 @@ def test_an_ingress_leads_to_the_router_or_else_the_transformer(
     make_bundle: Callable[..., Bundle], stages: int, versioned: bool, service: str
 ) -> None:
     bundle = make_bundle(stages=stages)
-    way = Way(host="net.example.com", ingress_class="nginx", tls_secret="net-tls")
+    exposure = Exposure(host="net.example.com", ingress_class="nginx", tls_secret="net-tls")
 
-    ingress = way_in(bundle, way, versioned=versioned)
+    ingress = way_in(bundle, exposure, versioned=versioned)
 
     assert ingress["kind"] == "Ingress"
     assert ingress["metadata"]["name"] == "resnet50-public"  # KServe's own Ingress is named after the service
@@ -44,7 +44,7 @@ def test_an_ingress_leads_to_the_router_or_else_the_transformer(
 
 def test_an_ingress_lets_through_what_the_servers_take(make_bundle: Callable[..., Bundle]) -> None:
     bundle = make_bundle()
-    annotations = way_in(bundle, Way(host="net.example.com"))["metadata"]["annotations"]
+    annotations = way_in(bundle, Exposure(host="net.example.com"))["metadata"]["annotations"]
 
     assert annotations["nginx.ingress.kubernetes.io/proxy-body-size"] == str(bundle.limits.body_bytes)
     assert int(annotations["nginx.ingress.kubernetes.io/proxy-read-timeout"]) > 60
@@ -55,7 +55,7 @@ def test_an_ingress_lets_through_what_the_servers_take(make_bundle: Callable[...
     [("public", {"name": "public"}), ("infra/public", {"name": "public", "namespace": "infra"})],
 )
 def test_an_http_route_at_a_gateway(make_bundle: Callable[..., Bundle], gateway: str, parent: dict[str, str]) -> None:
-    route = way_in(make_bundle(), Way(host="net.example.com", gateway=gateway))
+    route = way_in(make_bundle(), Exposure(host="net.example.com", gateway=gateway))
 
     assert (route["apiVersion"], route["kind"]) == ("gateway.networking.k8s.io/v1", "HTTPRoute")
     assert route["spec"]["parentRefs"] == [parent]
@@ -66,7 +66,7 @@ def test_an_http_route_at_a_gateway(make_bundle: Callable[..., Bundle], gateway:
 
 
 def test_none_unless_a_host_is_named(make_bundle: Callable[..., Bundle]) -> None:
-    assert way_in(make_bundle(), Way())["kind"] == "InferenceGraph"
+    assert way_in(make_bundle(), Exposure())["kind"] == "InferenceGraph"
 
 
 @pytest.mark.parametrize(
@@ -82,4 +82,4 @@ def test_none_unless_a_host_is_named(make_bundle: Callable[..., Bundle]) -> None
 )
 def test_what_leads_nowhere_is_refused(options: dict[str, str], message: str) -> None:
     with pytest.raises(ManifestError, match=re.escape(message)):
-        Way(**options)
+        Exposure(**options)

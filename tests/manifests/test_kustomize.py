@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from shardline.manifests.kustomize import folders, merge_patch, render_folders
 from shardline.manifests.options import RenderOptions
 from shardline.manifests.placement import Placement, Toleration
-from shardline.manifests.render import described, documents
+from shardline.manifests.render import kustomize_folders, merge_patch, read_described, render, write_kustomize
 from shardline.manifests.workloads import read_chain
 from shardline.storage.bundle import Bundle
 from shardline.wire.errors import ManifestError
@@ -32,21 +31,21 @@ def test_the_manifests_in_the_repository_are_what_render_gives(folder: Path) -> 
     digest = hashlib.sha256((folder / "bundle.json").read_bytes()).hexdigest()
     storage = f"gs://example-bucket/models/{folder.name}/{digest}"
 
-    assert files(folder) == folders(described(folder / "bundle.json"), RenderOptions(storage=storage))
+    assert files(folder) == kustomize_folders(read_described(folder / "bundle.json"), RenderOptions(storage=storage))
 
 
 def test_base_and_gpu_overlay_are_the_two_renders(make_bundle: Callable[..., Bundle], tmp_path: Path) -> None:
     bundle = make_bundle()
     mig = Placement(gpu_resource="nvidia.com/mig-1g.10gb")
 
-    render_folders(bundle, tmp_path, RenderOptions(storage=OPTIONS.storage, placement=mig), command="shardline render")
+    write_kustomize(bundle, tmp_path, RenderOptions(storage=OPTIONS.storage, placement=mig), command="shardline render")
     written = files(tmp_path)
     base = written["base/resnet50.yaml"]
     patches = {each["metadata"]["name"]: each for each in written["overlays/gpu/stages.yaml"]}
 
-    assert base == documents(bundle, OPTIONS)
+    assert base == render(bundle, OPTIONS)
     assert sorted(patches) == ["resnet50-0", "resnet50-1", "resnet50-2"]
-    on_gpus = documents(bundle, RenderOptions(storage=OPTIONS.storage, placement=mig))
+    on_gpus = render(bundle, RenderOptions(storage=OPTIONS.storage, placement=mig))
     for before, after in zip(base, on_gpus, strict=True):
         spec = patches.get(after["metadata"]["name"], {}).get("spec", {}) if after["kind"] == "InferenceService" else {}
         assert merge_patch(before, after) == ({"spec": spec} if spec else {})
@@ -54,7 +53,7 @@ def test_base_and_gpu_overlay_are_the_two_renders(make_bundle: Callable[..., Bun
 
 
 def test_each_kustomization_names_files_that_are_there(make_bundle: Callable[..., Bundle], tmp_path: Path) -> None:
-    render_folders(make_bundle(), tmp_path, OPTIONS)
+    write_kustomize(make_bundle(), tmp_path, OPTIONS)
 
     for path in tmp_path.rglob("kustomization.yaml"):
         document = yaml.safe_load(path.read_text())
@@ -84,14 +83,14 @@ def test_a_taint_that_is_tolerated_anyway_stays_in_the_overlays_list(make_bundle
     """A patch replaces a list as a whole."""
     options = RenderOptions(storage=OPTIONS.storage, placement=Placement(tolerations=(Toleration(key="team"),)))
 
-    for patch in folders(make_bundle(), options)["overlays/gpu/stages.yaml"]:
+    for patch in kustomize_folders(make_bundle(), options)["overlays/gpu/stages.yaml"]:
         assert [each["key"] for each in patch["spec"]["predictor"]["tolerations"]] == ["team", "nvidia.com/gpu"]
 
 
 def test_up_runs_a_tree_by_its_base_and_says_what_an_overlay_is(
     make_bundle: Callable[..., Bundle], tmp_path: Path
 ) -> None:
-    render_folders(make_bundle(), tmp_path, OPTIONS)
+    write_kustomize(make_bundle(), tmp_path, OPTIONS)
 
     assert read_chain(tmp_path) == read_chain(tmp_path / "base")
     for overlay in ("cpu", "gpu"):

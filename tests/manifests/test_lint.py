@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from shardline.manifests.lint import Problem, Severity, check, lint, lint_files
 from shardline.manifests.options import RenderOptions
-from shardline.manifests.render import documents
+from shardline.manifests.render import render
 from shardline.storage.bundle import Bundle
 from shardline.wire.errors import ManifestError
 
@@ -53,7 +53,7 @@ PATHS = [path for path in paths(GOOD) if path]
 
 @pytest.mark.parametrize("stages", [1, 3])
 def test_what_render_gives_has_no_problem(make_bundle: Callable[..., Bundle], stages: int) -> None:
-    assert lint(documents(make_bundle(stages=stages), RenderOptions(storage="gs://bucket/resnet50"))) == []
+    assert lint(render(make_bundle(stages=stages), RenderOptions(storage="gs://bucket/resnet50"))) == []
 
 
 def test_the_committed_manifests_have_no_problem() -> None:

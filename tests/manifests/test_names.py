@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from shardline.manifests.names import Names, check_graph_argument, names_of
 from shardline.manifests.options import RenderOptions
-from shardline.manifests.render import documents
+from shardline.manifests.render import render
 from shardline.manifests.scaling import Scaling
 from shardline.storage.bundle import Bundle
 from shardline.wire.errors import ManifestError
@@ -40,7 +40,7 @@ def test_names_that_are_taken_fit_everywhere(
         storage="gs://b/m", name=name, namespace=namespace, versioned=versioned, scaling=Scaling(replicas=2)
     )
     try:
-        rendered = documents(bundle, options)
+        rendered = render(bundle, options)
     except ManifestError:
         return  # test_the_longest_name_that_fits says which
     names = names_of(bundle, name=name, namespace=namespace, versioned=versioned)
@@ -82,6 +82,6 @@ def test_a_graph_that_linux_would_not_start_is_refused(make_bundle: Callable[...
     names = names_of(make_bundle(stages=700), name="n" * 39)
 
     with pytest.raises(ManifestError, match=r"the graph of 700 stages takes \d+ bytes as the router's argument"):
-        documents(make_bundle(stages=700), RenderOptions(storage="gs://b/m", name="n" * 39))
+        render(make_bundle(stages=700), RenderOptions(storage="gs://b/m", name="n" * 39))
     check_graph_argument({"nodes": {}}, names_of(make_bundle(stages=3)))
     assert len(names.services) == 700

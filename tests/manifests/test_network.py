@@ -7,7 +7,7 @@ import pytest
 
 from shardline.manifests.network import Network
 from shardline.manifests.options import RenderOptions
-from shardline.manifests.render import documents
+from shardline.manifests.render import render
 from shardline.storage.bundle import Bundle
 from shardline.wire.errors import ManifestError
 
@@ -58,7 +58,7 @@ def reached(rendered: list[dict[str, Any]]) -> set[tuple[str, str]]:
 
 @pytest.mark.parametrize("versioned", [False, True])
 def test_only_the_router_and_the_transformer_reach_stages(make_bundle: Callable[..., Bundle], versioned: bool) -> None:
-    rendered = documents(
+    rendered = render(
         make_bundle(stages=3), RenderOptions(transformer_as="component", storage="gs://b/m", versioned=versioned)
     )
     anyone = {(name, "router") for name in ("stranger", "transformer 0", *(f"predictor {i}" for i in range(3)))}
@@ -72,7 +72,7 @@ def test_only_the_router_and_the_transformer_reach_stages(make_bundle: Callable[
 
 
 def test_without_a_graph_the_transformer_is_the_way_in(make_bundle: Callable[..., Bundle]) -> None:
-    rendered = documents(make_bundle(stages=1), RenderOptions(transformer_as="component", storage="gs://b/m"))
+    rendered = render(make_bundle(stages=1), RenderOptions(transformer_as="component", storage="gs://b/m"))
 
     assert reached(rendered) == {
         ("stranger", "transformer 0"),
@@ -82,9 +82,9 @@ def test_without_a_graph_the_transformer_is_the_way_in(make_bundle: Callable[...
 
 
 def test_another_chain_is_a_stranger(make_bundle: Callable[..., Bundle]) -> None:
-    ours = documents(make_bundle(), RenderOptions(transformer_as="component", storage="gs://b/m"))
+    ours = render(make_bundle(), RenderOptions(transformer_as="component", storage="gs://b/m"))
     theirs = dict(
-        pods(documents(make_bundle(name="other"), RenderOptions(transformer_as="component", storage="gs://b/m")))
+        pods(render(make_bundle(name="other"), RenderOptions(transformer_as="component", storage="gs://b/m")))
     )
 
     for name, target in pods(ours):
@@ -95,7 +95,7 @@ def test_a_namespace_that_is_let_in_reaches_all(make_bundle: Callable[..., Bundl
     options = RenderOptions(
         transformer_as="component", storage="gs://b/m", network=Network(allow_namespaces=("monitoring",))
     )
-    rendered = documents(make_bundle(), options)
+    rendered = render(make_bundle(), options)
 
     for name, target in pods(rendered):
         assert may(rendered, STRANGER, target, namespace="monitoring")
@@ -103,7 +103,7 @@ def test_a_namespace_that_is_let_in_reaches_all(make_bundle: Callable[..., Bundl
 
 
 def test_no_policies_if_they_are_not_wanted(make_bundle: Callable[..., Bundle]) -> None:
-    rendered = documents(
+    rendered = render(
         make_bundle(), RenderOptions(transformer_as="component", storage="gs://b/m", network=Network(policies=False))
     )
 

@@ -8,7 +8,7 @@ import pytest
 
 from shardline.manifests.options import RenderOptions
 from shardline.manifests.placement import Placement, Toleration, parse_node_selector, parse_toleration
-from shardline.manifests.render import documents
+from shardline.manifests.render import render
 from shardline.storage.bundle import Bundle
 from shardline.wire.errors import ManifestError
 
@@ -25,7 +25,7 @@ def rolled(component: dict[str, Any]) -> dict[str, int]:
 def test_each_stage_takes_one_device_and_the_transformer_none(make_bundle: Callable[..., Bundle]) -> None:
     placement = Placement(gpu_resource="nvidia.com/mig-1g.10gb")
     stages = specs(
-        documents(make_bundle(), RenderOptions(transformer_as="component", storage="gs://b/m", placement=placement))
+        render(make_bundle(), RenderOptions(transformer_as="component", storage="gs://b/m", placement=placement))
     )
 
     for stage in stages:
@@ -41,9 +41,9 @@ def test_each_stage_takes_one_device_and_the_transformer_none(make_bundle: Calla
 
 
 def test_a_rollout_waits_for_no_device_and_on_cpus_for_the_new_pod(make_bundle: Callable[..., Bundle]) -> None:
-    on_cpus = specs(documents(make_bundle(), RenderOptions(transformer_as="component", storage="gs://b/m")))
+    on_cpus = specs(render(make_bundle(), RenderOptions(transformer_as="component", storage="gs://b/m")))
     on_gpus = specs(
-        documents(
+        render(
             make_bundle(),
             RenderOptions(
                 transformer_as="component", storage="gs://b/m", placement=Placement(gpu_resource="nvidia.com/gpu")
@@ -58,9 +58,7 @@ def test_a_rollout_waits_for_no_device_and_on_cpus_for_the_new_pod(make_bundle: 
 
 def test_nodes_are_chosen_for_the_stages_alone(make_bundle: Callable[..., Bundle]) -> None:
     placement = Placement(node_selector={"pool": "big"}, tolerations=(Toleration(key="big"),))
-    rendered = documents(
-        make_bundle(), RenderOptions(transformer_as="component", storage="gs://b/m", placement=placement)
-    )
+    rendered = render(make_bundle(), RenderOptions(transformer_as="component", storage="gs://b/m", placement=placement))
 
     for stage in specs(rendered):
         assert stage["predictor"]["nodeSelector"] == {"pool": "big"}
@@ -72,7 +70,7 @@ def test_nodes_are_chosen_for_the_stages_alone(make_bundle: Callable[..., Bundle
 def test_replicas_spread_over_what_is_named(make_bundle: Callable[..., Bundle]) -> None:
     placement = Placement(spread=("kubernetes.io/hostname", "topology.kubernetes.io/zone"))
     stages = specs(
-        documents(make_bundle(), RenderOptions(transformer_as="component", storage="gs://b/m", placement=placement))
+        render(make_bundle(), RenderOptions(transformer_as="component", storage="gs://b/m", placement=placement))
     )
 
     for index, stage in enumerate(stages):
@@ -88,7 +86,7 @@ def test_replicas_spread_over_what_is_named(make_bundle: Callable[..., Bundle]) 
 
 def test_a_chain_on_one_node_if_there_is_room(make_bundle: Callable[..., Bundle]) -> None:
     options = RenderOptions(transformer_as="component", storage="gs://b/m", placement=Placement(colocate=True))
-    rendered = documents(make_bundle(), options)
+    rendered = render(make_bundle(), options)
     parts = [component for stage in specs(rendered) for component in stage.values()] + [rendered[-1]["spec"]]
 
     assert len(parts) == 5

@@ -8,15 +8,13 @@ from typing import Any
 import pytest
 import yaml
 
-from shardline.manifests.access import Access
-from shardline.manifests.ingress import Way
+from shardline.manifests.access import BucketAccess
 from shardline.manifests.lint import lint
-from shardline.manifests.network import Network
-from shardline.manifests.options import RenderOptions
+from shardline.manifests.network import Exposure, Network
+from shardline.manifests.options import Overrides, RenderOptions
 from shardline.manifests.placement import Placement, Toleration
-from shardline.manifests.render import described, documents, render, to_yaml
+from shardline.manifests.render import read_described, render, to_yaml, write_chain
 from shardline.manifests.scaling import Scaling
-from shardline.manifests.sizing import Overrides
 from shardline.storage.bundle import Bundle
 from shardline.wire.errors import ManifestError
 
@@ -39,12 +37,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "network": Network(allow_namespaces=("monitoring",)),
         "placement": MIG,
     },
-    "key": {"access": Access(gcs_secret="key"), "image_pull_secret": "registry"},
-    "workload identity": {"access": Access(workload_identity="fetcher@my-project.iam.gserviceaccount.com")},
-    "ingress": {"way": Way(host="net.example.com", ingress_class="nginx", tls_secret="net-tls")},
-    "gateway": {"way": Way(host="net.example.com", gateway="infra/public")},
+    "key": {"access": BucketAccess(gcs_secret="key"), "image_pull_secret": "registry"},
+    "workload identity": {"access": BucketAccess(workload_identity="fetcher@my-project.iam.gserviceaccount.com")},
+    "ingress": {"exposure": Exposure(host="net.example.com", ingress_class="nginx", tls_secret="net-tls")},
+    "gateway": {"exposure": Exposure(host="net.example.com", gateway="infra/public")},
     "knative": {"mode": "knative"},
-    "knative on GPUs": {"mode": "knative", "placement": MIG, "access": Access(gcs_secret="key")},
+    "knative on GPUs": {"mode": "knative", "placement": MIG, "access": BucketAccess(gcs_secret="key")},
     "small": {"stages": Overrides(cpu_request_m=100), "transformer": Overrides(cpu_request_m=50)},
 }
 
@@ -54,7 +52,7 @@ def by_kind(rendered: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
 
 
 def test_a_misspelt_field_is_found(make_bundle: Callable[..., Bundle]) -> None:
-    rendered = documents(make_bundle(), OPTIONS)
+    rendered = render(make_bundle(), OPTIONS)
     by_kind(rendered, "InferenceService")[0]["spec"]["predictor"]["model"]["storageUrl"] = "x"
 
     assert "unknown field 'storageUrl'" in str([str(each) for each in lint(rendered)])
@@ -67,7 +65,7 @@ def test_kserve_takes_every_variant(
     make_bundle: Callable[..., Bundle], stages: int, variant: str, transformer: str
 ) -> None:
     options = RenderOptions(transformer_as=transformer, storage=STORAGE, **VARIANTS[variant])
-    rendered = documents(make_bundle(stages=stages), options)
+    rendered = render(make_bundle(stages=stages), options)
 
     assert [str(each) for each in lint(rendered)] == []
     assert {each["metadata"]["labels"]["app.kubernetes.io/part-of"] for each in rendered} == {"resnet50"}
@@ -76,7 +74,7 @@ def test_kserve_takes_every_variant(
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_no_container_is_left_to_kserves_defaults(make_bundle: Callable[..., Bundle], variant: str) -> None:
     """2Gi of memory, which kills a large shard, among others."""
-    rendered = documents(make_bundle(), RenderOptions(transformer_as="component", storage=STORAGE, **VARIANTS[variant]))
+    rendered = render(make_bundle(), RenderOptions(transformer_as="component", storage=STORAGE, **VARIANTS[variant]))
     specs = [each["spec"] for each in by_kind(rendered, "InferenceService")]
     containers = [each["predictor"]["model"] for each in specs]
     containers += [part for each in specs for part in each.get("transformer", {}).get("containers", [])]
@@ -98,10 +96,10 @@ def test_a_versioned_chain_has_its_digest_in_all_names_but_those_that_lead_to_it
         name="net",
         versioned=True,
         scaling=Scaling(replicas=2),
-        way=Way(host="net.example.com"),
+        exposure=Exposure(host="net.example.com"),
     )
 
-    rendered = documents(bundle, options)
+    rendered = render(bundle, options)
     names = [(each["kind"], each["metadata"]["name"]) for each in rendered]
 
     assert names == [
@@ -129,9 +127,7 @@ def test_a_versioned_chain_has_its_digest_in_all_names_but_those_that_lead_to_it
 
 
 def test_a_versioned_single_stage_has_a_graph_that_can_switch_to_the_next(make_bundle: Callable[..., Bundle]) -> None:
-    rendered = documents(
-        make_bundle(stages=1), RenderOptions(transformer_as="component", storage=STORAGE, versioned=True)
-    )
+    rendered = render(make_bundle(stages=1), RenderOptions(transformer_as="component", storage=STORAGE, versioned=True))
     [service], [graph] = by_kind(rendered, "InferenceService"), by_kind(rendered, "InferenceGraph")
 
     assert graph["metadata"]["name"] == "resnet50"
@@ -141,7 +137,7 @@ def test_a_versioned_single_stage_has_a_graph_that_can_switch_to_the_next(make_b
 def test_two_versions_share_no_name_but_the_chains_own(make_bundle: Callable[..., Bundle]) -> None:
     options = RenderOptions(transformer_as="component", storage=STORAGE, versioned=True, scaling=Scaling(replicas=2))
     [first, second] = [
-        {(each["kind"], each["metadata"]["name"]) for each in documents(make_bundle(batch=batch), options)}
+        {(each["kind"], each["metadata"]["name"]) for each in render(make_bundle(batch=batch), options)}
         for batch in (1, 2)
     ]
 
@@ -153,7 +149,7 @@ def test_two_versions_share_no_name_but_the_chains_own(make_bundle: Callable[...
 def test_the_graph_is_a_hard_sequence_in_which_each_stage_gets_the_answer_of_the_one_before(
     make_bundle: Callable[..., Bundle],
 ) -> None:
-    [graph] = by_kind(documents(make_bundle(stages=3), OPTIONS), "InferenceGraph")
+    [graph] = by_kind(render(make_bundle(stages=3), OPTIONS), "InferenceGraph")
 
     assert graph["metadata"]["name"] == "resnet50"
     assert graph["metadata"]["annotations"]["serving.kserve.io/deploymentMode"] == "Standard"
@@ -175,9 +171,7 @@ def test_stages_differ_in_their_shard_and_only_the_first_has_a_transformer(
     bundle = make_bundle(stages=3)
 
     services = by_kind(
-        documents(
-            bundle, RenderOptions(transformer_as="component", storage=STORAGE + "/", name="net", namespace="prod")
-        ),
+        render(bundle, RenderOptions(transformer_as="component", storage=STORAGE + "/", name="net", namespace="prod")),
         "InferenceService",
     )
 
@@ -193,7 +187,7 @@ def test_stages_differ_in_their_shard_and_only_the_first_has_a_transformer(
 
 
 def test_one_stage_needs_no_graph_and_bears_the_chains_name(make_bundle: Callable[..., Bundle]) -> None:
-    rendered = documents(make_bundle(stages=1), OPTIONS)
+    rendered = render(make_bundle(stages=1), OPTIONS)
 
     assert [(each["kind"], each["metadata"]["name"]) for each in rendered] == [
         ("NetworkPolicy", "resnet50-first-stage"),
@@ -204,7 +198,7 @@ def test_one_stage_needs_no_graph_and_bears_the_chains_name(make_bundle: Callabl
 
 
 def test_what_kserves_controller_injects_is_left_to_it(make_bundle: Callable[..., Bundle]) -> None:
-    service = by_kind(documents(make_bundle(), OPTIONS), "InferenceService")[0]
+    service = by_kind(render(make_bundle(), OPTIONS), "InferenceService")[0]
     [container] = service["spec"]["transformer"]["containers"]
 
     injected = ("--model_name", "--predictor_host", "--http_port", "--workers")
@@ -214,7 +208,7 @@ def test_what_kserves_controller_injects_is_left_to_it(make_bundle: Callable[...
 
 
 def test_no_environment_name_that_kserve_forbids(make_bundle: Callable[..., Bundle]) -> None:
-    text = str(documents(make_bundle(), OPTIONS))
+    text = str(render(make_bundle(), OPTIONS))
 
     assert "PYTHONPATH" not in text
 
@@ -224,24 +218,24 @@ def test_the_file_parses_to_the_documents_and_says_where_it_is_from(
 ) -> None:
     bundle = make_bundle()
 
-    path = render(bundle, tmp_path / "out", OPTIONS, command="shardline render bundles/resnet50")
+    path = write_chain(bundle, tmp_path / "out", OPTIONS, command="shardline render bundles/resnet50")
     text = path.read_text()
 
     assert path == tmp_path / "out" / "resnet50.yaml"
-    assert list(yaml.safe_load_all(text)) == documents(bundle, OPTIONS)
+    assert list(yaml.safe_load_all(text)) == render(bundle, OPTIONS)
     assert f"# bundle {bundle.digest}\n# written by: shardline render bundles/resnet50\n" in text
     assert "{" not in text.replace("{{.Name}}", "").replace("emptyDir: {}", "")
     assert "&id" not in text
 
 
 def test_rendering_twice_gives_the_same_bytes(make_bundle: Callable[..., Bundle], tmp_path: Path) -> None:
-    first = render(make_bundle(), tmp_path, OPTIONS).read_bytes()
+    first = write_chain(make_bundle(), tmp_path, OPTIONS).read_bytes()
 
-    assert render(make_bundle(), tmp_path, OPTIONS).read_bytes() == first
+    assert write_chain(make_bundle(), tmp_path, OPTIONS).read_bytes() == first
 
 
 def test_pods_give_up_what_they_do_not_need(make_bundle: Callable[..., Bundle]) -> None:
-    rendered = documents(make_bundle(), OPTIONS)
+    rendered = render(make_bundle(), OPTIONS)
     [runtime] = by_kind(rendered, "ServingRuntime")
     first = by_kind(rendered, "InferenceService")[0]["spec"]
     [transformer] = first["transformer"]["containers"]
@@ -260,7 +254,7 @@ def test_pods_give_up_what_they_do_not_need(make_bundle: Callable[..., Bundle]) 
 
 
 def test_a_pod_says_why_it_ended_and_has_time_to_end(make_bundle: Callable[..., Bundle]) -> None:
-    rendered = documents(make_bundle(), OPTIONS)
+    rendered = render(make_bundle(), OPTIONS)
     [runtime] = by_kind(rendered, "ServingRuntime")
     first = by_kind(rendered, "InferenceService")[0]["spec"]
     [transformer] = first["transformer"]["containers"]
@@ -279,20 +273,20 @@ def test_stages_behind_a_graph_are_not_published(make_bundle: Callable[..., Bund
     label = "networking.kserve.io/visibility"
 
     def visibilities(stages: int, **more: Any) -> set[str | None]:
-        rendered = documents(
+        rendered = render(
             make_bundle(stages=stages), RenderOptions(transformer_as="component", storage=STORAGE, **more)
         )
         return {each["metadata"]["labels"].get(label) for each in by_kind(rendered, "InferenceService")}
 
     assert visibilities(3) == visibilities(1, versioned=True) == {"cluster-local"}
     assert visibilities(1) == {None}
-    assert visibilities(1, way=Way(host="net.example.com")) == {"cluster-local"}
+    assert visibilities(1, exposure=Exposure(host="net.example.com")) == {"cluster-local"}
 
 
 def test_nothing_that_knatives_webhook_refuses(make_bundle: Callable[..., Bundle]) -> None:
     """Knative Serving's fieldmask.go, and max-revision-timeout-seconds."""
     bundle = make_bundle(stages=3)
-    rendered = documents(
+    rendered = render(
         bundle, RenderOptions(transformer_as="component", storage=STORAGE, mode="knative", scaling=Scaling(replicas=2))
     )
     text = to_yaml(rendered)
@@ -312,7 +306,7 @@ def test_a_bundle_json_alone_is_enough(make_bundle: Callable[..., Bundle], tmp_p
     bundle = make_bundle()
     (tmp_path / "bundle.json").write_bytes(bundle.to_json())
 
-    assert described(tmp_path / "bundle.json") == bundle
+    assert read_described(tmp_path / "bundle.json") == bundle
 
 
 GO_READS = ["12e34567", "12345678", "0x1234", "0o17", "1_0", "y", "N", "1e5", "+.5", "-1.", ".5e1", "0b11", "3."]
@@ -336,7 +330,7 @@ def test_words_that_go_takes_for_numbers_or_booleans_are_quoted(word: str) -> No
         ({"image": "two words"}, "'two words' is no image"),
         ({"image_pull_policy": "Sometimes"}, "'Sometimes' is no pull policy: one of Always, IfNotPresent, Never"),
         ({"mode": "raw"}, "'raw' is no mode: one of standard, knative"),
-        ({"mode": "knative", "way": Way(host="a.b")}, "Knative makes its own way in"),
+        ({"mode": "knative", "exposure": Exposure(host="a.b")}, "Knative makes its own way in"),
         (
             {"placement": MIG, "scaling": Scaling(autoscaler="hpa", max_replicas=2)},
             "an HPA counts CPU, of which a stage on a GPU uses little",
@@ -352,15 +346,15 @@ def test_what_kserve_would_refuse_is_refused_here(
     make_bundle: Callable[..., Bundle], options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ManifestError, match=re.escape(message)):
-        documents(make_bundle(), RenderOptions(**{"storage": STORAGE, **options}))
+        render(make_bundle(), RenderOptions(**{"storage": STORAGE, **options}))
 
 
 def test_the_longest_name_that_fits_is_taken(make_bundle: Callable[..., Bundle]) -> None:
-    assert documents(make_bundle(), RenderOptions(transformer_as="component", storage=STORAGE, name="n" * 41))
+    assert render(make_bundle(), RenderOptions(transformer_as="component", storage=STORAGE, name="n" * 41))
 
 
 def test_names_that_yaml_takes_for_booleans_stay_names(make_bundle: Callable[..., Bundle], tmp_path: Path) -> None:
-    path = render(
+    path = write_chain(
         make_bundle(), tmp_path, RenderOptions(transformer_as="component", storage=STORAGE, name="on", namespace="yes")
     )
 

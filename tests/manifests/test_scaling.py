@@ -8,7 +8,7 @@ import pytest
 
 from shardline.manifests.network import Network
 from shardline.manifests.options import RenderOptions
-from shardline.manifests.render import documents
+from shardline.manifests.render import render
 from shardline.manifests.scaling import Scaling
 from shardline.storage.bundle import Bundle
 from shardline.wire.errors import ManifestError
@@ -18,7 +18,7 @@ KEDA = Scaling(autoscaler="keda", replicas=2, max_replicas=6, prometheus="http:/
 
 def rendered(bundle: Bundle, scaling: Scaling) -> list[dict[str, Any]]:
     network = Network(allow_namespaces=("monitoring",))
-    return documents(
+    return render(
         bundle,
         RenderOptions(
             transformer_as="component", storage="gs://b/m", namespace="prod", scaling=scaling, network=network

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from shardline.manifests.service import Service
+from shardline.manifests.proxy import ServiceProxy
 
 DEADLINE_S = 10
 
@@ -36,8 +36,8 @@ async def replica(name: bytes) -> AsyncIterator[Replica]:
 
 
 @asynccontextmanager
-async def serving(port: int, *replicas: Replica) -> AsyncIterator[Service]:
-    service = Service(port, replicas)
+async def serving(port: int, *replicas: Replica) -> AsyncIterator[ServiceProxy]:
+    service = ServiceProxy(port, replicas)
     task = asyncio.create_task(service.keep_running())
     yield service
     task.cancel()

@@ -5,17 +5,16 @@ from dataclasses import replace
 
 import pytest
 
+from shardline.manifests.options import Overrides
 from shardline.manifests.sizing import (
     MAX_QUEUE,
-    Overrides,
-    parse_overrides,
     router_compute,
     stage_compute,
     timeouts,
     transformer_compute,
 )
 from shardline.storage.bundle import Bundle, FileDigest
-from shardline.wire.errors import ManifestError, UsageError
+from shardline.wire.errors import ManifestError
 
 
 def with_times(bundle: Bundle, *times_ms: float) -> Bundle:
@@ -113,18 +112,3 @@ def test_a_request_above_its_limit_is_refused() -> None:
         Overrides(cpu_request_m=300, cpu_limit_m=200)
     with pytest.raises(ManifestError, match="the memory request 3Mi is above the limit 2Mi"):
         Overrides(memory_request_mib=3, memory_limit_mib=2)
-
-
-def test_a_quantity_is_for_all_parts_or_for_one() -> None:
-    parsed = parse_overrides(cpu_requests=["router=50m", "100m"], memory_limits=["stages=3Gi"])
-
-    assert parsed == {
-        "stages": Overrides(cpu_request_m=100, memory_limit_mib=3072),
-        "transformer": Overrides(cpu_request_m=100),
-        "router": Overrides(cpu_request_m=50),
-    }
-
-
-def test_a_part_that_no_chain_has() -> None:
-    with pytest.raises(UsageError, match="the parts of a chain are stages, transformer, router"):
-        parse_overrides(cpu_limits=["stage0=1"])

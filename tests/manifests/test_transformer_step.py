@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 
-from shardline.manifests.ingress import Way
-from shardline.manifests.launches import make_plan
-from shardline.manifests.network import Network
+from shardline.manifests.launches import plan_launches
+from shardline.manifests.network import Exposure, Network
 from shardline.manifests.options import RenderOptions
 from shardline.manifests.placement import Placement
-from shardline.manifests.render import documents, render
+from shardline.manifests.render import render, write_chain
 from shardline.manifests.scaling import Scaling
 from shardline.manifests.workloads import read_chain, with_urls
 from shardline.storage.bundle import Bundle
@@ -31,7 +30,7 @@ def named(rendered: list[dict[str, Any]], kind: str) -> dict[str, dict[str, Any]
 def test_a_step_where_it_costs_less_or_is_asked_for(
     make_bundle: Callable[..., Bundle], stages: int, asked: str | None, step: bool
 ) -> None:
-    rendered = documents(make_bundle(stages=stages), RenderOptions(storage="gs://b/m", transformer_as=asked))
+    rendered = render(make_bundle(stages=stages), RenderOptions(storage="gs://b/m", transformer_as=asked))
     services = named(rendered, "InferenceService")
 
     assert ("resnet50-pre" in services) == step
@@ -40,7 +39,7 @@ def test_a_step_where_it_costs_less_or_is_asked_for(
 
 
 def test_it_is_a_custom_predictor_that_passes_frames_on(make_bundle: Callable[..., Bundle]) -> None:
-    spec = named(documents(make_bundle(), STEP), "InferenceService")["resnet50-pre"]["spec"]
+    spec = named(render(make_bundle(), STEP), "InferenceService")["resnet50-pre"]["spec"]
     [container] = spec["predictor"]["containers"]
 
     assert list(spec) == ["predictor"]
@@ -53,7 +52,7 @@ def test_it_is_a_custom_predictor_that_passes_frames_on(make_bundle: Callable[..
 
 
 def test_the_graph_begins_with_it(make_bundle: Callable[..., Bundle]) -> None:
-    rendered = documents(make_bundle(), STEP)
+    rendered = render(make_bundle(), STEP)
     steps = named(rendered, "InferenceGraph")["resnet50"]["spec"]["nodes"]["root"]["steps"]
 
     assert [each["serviceName"] for each in steps] == ["resnet50-pre", "resnet50-0", "resnet50-1", "resnet50-2"]
@@ -63,16 +62,16 @@ def test_the_graph_begins_with_it(make_bundle: Callable[..., Bundle]) -> None:
 
 def test_its_name_tells_its_version(make_bundle: Callable[..., Bundle]) -> None:
     bundle = make_bundle()
-    rendered = documents(bundle, RenderOptions(storage="gs://b/m", versioned=True))
+    rendered = render(bundle, RenderOptions(storage="gs://b/m", versioned=True))
 
     assert f"resnet50-{bundle.digest.removeprefix('sha256:')[:8]}-pre" in named(rendered, "InferenceService")
 
 
 def test_only_the_router_reaches_any_of_them(make_bundle: Callable[..., Bundle]) -> None:
     """Its name is none of those of a chain with a component: versions of both kinds stand side by side."""
-    steps = named(documents(make_bundle(), STEP), "NetworkPolicy")
+    steps = named(render(make_bundle(), STEP), "NetworkPolicy")
     others = named(
-        documents(make_bundle(), RenderOptions(storage="gs://b/m", transformer_as="component")), "NetworkPolicy"
+        render(make_bundle(), RenderOptions(storage="gs://b/m", transformer_as="component")), "NetworkPolicy"
     )
     [policy] = steps.values()
 
@@ -85,7 +84,7 @@ def test_only_the_router_reaches_any_of_them(make_bundle: Callable[..., Bundle])
 
 def test_strangers_are_let_in_by_namespace(make_bundle: Callable[..., Bundle]) -> None:
     options = RenderOptions(storage="gs://b/m", network=Network(allow_namespaces=("monitoring",)))
-    [policy] = named(documents(make_bundle(), options), "NetworkPolicy").values()
+    [policy] = named(render(make_bundle(), options), "NetworkPolicy").values()
 
     assert len(policy["spec"]["ingress"][0]["from"]) == 2
 
@@ -96,7 +95,7 @@ def test_it_scales_and_is_evicted_like_a_stage_and_takes_no_device(make_bundle: 
         scaling=Scaling(autoscaler="hpa", max_replicas=4),
         placement=Placement(gpu_resource=None, node_selector={"pool": "big"}),
     )
-    rendered = documents(make_bundle(), options)
+    rendered = render(make_bundle(), options)
     predictor = named(rendered, "InferenceService")["resnet50-pre"]["spec"]["predictor"]
 
     assert (predictor["scaleMetric"], predictor["maxReplicas"]) == ("cpu", 4)
@@ -110,15 +109,15 @@ def test_it_scales_and_is_evicted_like_a_stage_and_takes_no_device(make_bundle: 
 
 
 def test_the_way_in_leads_to_the_router(make_bundle: Callable[..., Bundle]) -> None:
-    options = RenderOptions(storage="gs://b/m", transformer_as="step", way=Way(host="net.example.com"))
-    [ingress] = named(documents(make_bundle(stages=1), options), "Ingress").values()
+    options = RenderOptions(storage="gs://b/m", transformer_as="step", exposure=Exposure(host="net.example.com"))
+    [ingress] = named(render(make_bundle(stages=1), options), "Ingress").values()
 
     assert ingress["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]["name"] == "resnet50"
 
 
 def test_up_runs_it_as_the_first_step(make_bundle: Callable[..., Bundle], tmp_path: Path) -> None:
-    chain = read_chain(render(make_bundle(), tmp_path, STEP))
-    plan = make_plan(chain, tmp_path, port=1, router=None)
+    chain = read_chain(write_chain(make_bundle(), tmp_path, STEP))
+    plan = plan_launches(chain, tmp_path, port=1, router=None)
     addresses = {name: f"http://{name}" for name in chain.model_names}
     launch = next(each for each in plan.launches if each.name == "resnet50-pre")
 

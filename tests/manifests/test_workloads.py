@@ -10,7 +10,7 @@ import yaml
 
 from shardline.manifests.network import Network
 from shardline.manifests.options import RenderOptions
-from shardline.manifests.render import render
+from shardline.manifests.render import write_chain
 from shardline.manifests.scaling import Scaling
 from shardline.manifests.workloads import read_chain, with_urls
 from shardline.storage.bundle import Bundle
@@ -21,7 +21,7 @@ STORAGE = "gs://bucket/resnet50"
 
 @pytest.fixture
 def rendered(make_bundle: Callable[..., Bundle], tmp_path: Path) -> Path:
-    return render(
+    return write_chain(
         make_bundle(),
         tmp_path,
         RenderOptions(
@@ -64,7 +64,7 @@ def test_what_render_writes_is_a_chain(rendered: Path) -> None:
 
 
 def test_one_stage_is_a_chain_without_a_graph(make_bundle: Callable[..., Bundle], tmp_path: Path) -> None:
-    chain = read_chain(render(make_bundle(stages=1), tmp_path, RenderOptions(storage=STORAGE)))
+    chain = read_chain(write_chain(make_bundle(stages=1), tmp_path, RenderOptions(storage=STORAGE)))
 
     assert chain.graph is None
     assert chain.name == chain.model_name == "resnet50"
@@ -104,7 +104,7 @@ def test_the_services_env_wins_by_name_and_its_probe_replaces(rendered: Path) ->
 
 
 REFUSED: dict[str, Callable[[list[dict[str, Any]]], object]] = {
-    "holds no InferenceService": lambda documents: documents.clear(),
+    "holds no document": lambda documents: documents.clear(),
     "holds 3 InferenceServices and 0 InferenceGraphs, which is not one chain": lambda documents: documents.pop(4),
     "InferenceService resnet50-0 names the runtime 'resnet50', which is not among": lambda documents: documents.pop(0),
     "InferenceGraph resnet50: node root has a step for the service 'resnet50-2'": lambda documents: documents.pop(3),
@@ -134,7 +134,7 @@ def test_what_cannot_run_is_refused(rendered: Path, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("a: [", "is no YAML"), ("\udcff", "is no YAML"), ("- 1\n", "holds no InferenceService")]
+    ("text", "message"), [("a: [", "is no YAML"), ("\udcff", "is no text"), ("- 1\n", "holds no InferenceService")]
 )
 def test_what_is_no_manifest_is_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "x.yaml").write_bytes(text.encode(errors="surrogateescape"))
@@ -146,5 +146,5 @@ def test_what_is_no_manifest_is_refused_in_one_line(tmp_path: Path, text: str, m
 
 
 def test_a_path_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="nowhere cannot be read"):
+    with pytest.raises(ManifestError, match="nowhere does not exist"):
         read_chain(tmp_path / "nowhere")

@@ -16,7 +16,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from shardline.manifests.pods import USER
+from shardline.manifests.resources import USER
 
 ROOT = Path(__file__).parents[2]
 IMAGES = {

@@ -9,10 +9,10 @@ import yaml
 from services.kserve_documents import NAMESPACE
 from services.versions import Place, Version
 
-from shardline.manifests.access import Access
+from shardline.manifests.access import BucketAccess
 from shardline.manifests.scaling import Scaling
 from shardline.releases.deploy import undeploy
-from shardline.releases.report import report
+from shardline.releases.status import chain_status
 
 pytestmark = pytest.mark.slow
 
@@ -46,11 +46,11 @@ def needed(seen: list[dict[str, Any]]) -> Iterator[Right]:
 
 
 def test_the_role_on_the_page(place: Place, first: Version, second: Version) -> None:
-    more = {"scaling": Scaling(replicas=2), "access": Access(gcs_secret="key")}
+    more = {"scaling": Scaling(replicas=2), "access": BucketAccess(gcs_secret="key")}
     place.deploy(first, **more)
     place.deploy(second)
     place.rollback()
-    report(place.cluster, "chain", NAMESPACE)
+    chain_status(place.cluster, "chain", NAMESPACE)
     undeploy(place.cluster, "chain", NAMESPACE)
     used = set(needed(place.api.seen()))
 

@@ -7,14 +7,12 @@ import yaml
 from e2e.conftest import shardline
 from services.processes import ROOT
 
-from shardline.manifests.access import Access
-from shardline.manifests.ingress import Way
-from shardline.manifests.network import Network
-from shardline.manifests.options import RenderOptions
+from shardline.manifests.access import BucketAccess
+from shardline.manifests.network import Exposure, Network
+from shardline.manifests.options import Overrides, RenderOptions
 from shardline.manifests.placement import Placement, Toleration
-from shardline.manifests.render import described, documents
+from shardline.manifests.render import read_described, render
 from shardline.manifests.scaling import Scaling
-from shardline.manifests.sizing import Overrides
 
 pytestmark = pytest.mark.slow
 
@@ -51,9 +49,9 @@ OPTIONS = RenderOptions(
     scaling=Scaling(
         replicas=2, autoscaler="keda", max_replicas=5, prometheus="http://prometheus:9090", requests_per_pod=3
     ),
-    access=Access(service_account="fetcher", workload_identity="fetcher@my-project.iam.gserviceaccount.com"),
+    access=BucketAccess(service_account="fetcher", workload_identity="fetcher@my-project.iam.gserviceaccount.com"),
     network=Network(allow_namespaces=("monitoring",)),
-    way=Way(host="net.example.com", gateway="infra/public"),
+    exposure=Exposure(host="net.example.com", gateway="infra/public"),
 )
 
 
@@ -61,17 +59,17 @@ def test_every_option_reaches_the_documents(tmp_path: Path) -> None:
     path = Path(shardline("render", str(BUNDLE), "--out", str(tmp_path), *WORDS.split()).stdout.strip())
 
     assert path == tmp_path / "net.yaml"
-    assert list(yaml.safe_load_all(path.read_text())) == documents(described(BUNDLE), OPTIONS)
+    assert list(yaml.safe_load_all(path.read_text())) == render(read_described(BUNDLE), OPTIONS)
     assert f"# written by: shardline render {BUNDLE} --out" in path.read_text()
 
 
 def test_the_options_that_exclude_those(tmp_path: Path) -> None:
     words = "--storage gs://b/m --mode knative --gcs-secret key --gpu-resource nvidia.com/mig-1g.10gb"
     shardline("render", str(BUNDLE), "--out", str(tmp_path), *words.split(), "--no-network-policy", "--kustomize")
-    options = RenderOptions(storage="gs://b/m", mode="knative", access=Access(gcs_secret="key"))
+    options = RenderOptions(storage="gs://b/m", mode="knative", access=BucketAccess(gcs_secret="key"))
 
-    assert list(yaml.safe_load_all((tmp_path / "base" / "resnet50.yaml").read_text())) == documents(
-        described(BUNDLE), options
+    assert list(yaml.safe_load_all((tmp_path / "base" / "resnet50.yaml").read_text())) == render(
+        read_described(BUNDLE), options
     )
     assert "nvidia.com/mig-1g.10gb" in (tmp_path / "overlays" / "gpu" / "stages.yaml").read_text()
 

@@ -6,14 +6,14 @@ import pytest
 from services.kserve_documents import NAMESPACE
 from services.versions import Place, Version
 
-from shardline.releases.report import Report, names, report
+from shardline.releases.status import ChainStatus, chain_names, chain_status
 from shardline.wire.errors import ClusterError
 
 pytestmark = pytest.mark.slow
 
 
-def look(place: Place) -> Report:
-    return report(place.cluster, "chain", NAMESPACE)
+def look(place: Place) -> ChainStatus:
+    return chain_status(place.cluster, "chain", NAMESPACE)
 
 
 def test_a_chain_that_answers(place: Place, first: Version) -> None:
@@ -104,7 +104,7 @@ def test_a_graph_that_was_deleted_by_hand(place: Place, first: Version) -> None:
 def test_nothing_of_that_name(place: Place, first: Version) -> None:
     place.deploy(first)
     with pytest.raises(ClusterError) as caught:
-        report(place.cluster, "cahin", NAMESPACE)
+        chain_status(place.cluster, "cahin", NAMESPACE)
 
     assert str(caught.value) == (
         "namespace vision has no InferenceGraph or InferenceService 'cahin'; there is InferenceGraph chain in "
@@ -120,4 +120,4 @@ def test_every_name(place: Place, first: Version) -> None:
         place.cluster.apply(graph | {"metadata": {"name": name, "namespace": NAMESPACE, "labels": labels}})
     place.cluster.delete("InferenceGraph", NAMESPACE, "chain")
 
-    assert names(place.cluster, NAMESPACE) == ["by-hand", "chain"]
+    assert chain_names(place.cluster, NAMESPACE) == ["by-hand", "chain"]

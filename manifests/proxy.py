@@ -22,7 +22,7 @@ class Replica(Protocol):
     def port(self) -> int: ...
 
 
-class Service:
+class ServiceProxy:
     """Call `update` whenever a replica's readiness may have changed."""
 
     def __init__(self, port: int, replicas: Sequence[Replica]) -> None:

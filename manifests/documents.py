@@ -1,8 +1,11 @@
-"""YAML and JSON files -> documents, as kubectl reads them; what cannot be read is a problem, not an error."""
+"""Read Kubernetes documents from YAML and JSON files and folders, as kubectl reads them.
+
+`read_file` reports what cannot be read as problems, for lint; `read_documents` raises them, for all else.
+"""
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +21,39 @@ _KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """One parsed document, of whatever type, and the file it comes from."""
+class ParsedDocument:
+    """One parsed document, of whatever type, and the file that it comes from."""
 
     document: Any
     file: str = ""
+
+
+def read_documents(path: Path) -> list[dict[str, Any]]:
+    """Read every document of a file, of a folder, or of the base of a kustomize tree.
+
+    Raises:
+        ManifestError: a file that cannot be read or is not YAML, or an overlay, which only kustomize can build.
+    """
+    documents = []
+    for found in (found for file in find_files([path]) for found in read_file(file)):
+        if isinstance(found, Problem):
+            raise ManifestError(str(found))
+        document = found.document
+        if not isinstance(document, dict):
+            continue
+        if document.get("kind") != "Kustomization":
+            documents.append(document)
+        elif _is_overlay(document):
+            raise ManifestError(
+                f"{path} is an overlay, which kubectl builds: give its base, or what `kubectl kustomize {path}` prints"
+            )
+    return documents
+
+
+def _is_overlay(kustomization: Mapping[str, Any]) -> bool:
+    """True if the kustomization takes documents from elsewhere, or changes them."""
+    resources = [str(resource) for resource in kustomization.get("resources") or ()]
+    return "patches" in kustomization or not all(resource.endswith(_SUFFIXES) for resource in resources)
 
 
 def find_files(paths: Sequence[Path]) -> list[Path]:
@@ -68,13 +99,13 @@ def _members(folder: Path) -> list[Path]:
 
 def _resources(kustomization: Path) -> list[Path]:
     """The files and folders that it names; what it would fetch from elsewhere is left out."""
-    documents = [each.document for each in read_file(kustomization) if isinstance(each, Source)]
+    documents = [each.document for each in read_file(kustomization) if isinstance(each, ParsedDocument)]
     lists = [each.get("resources") for each in documents if isinstance(each, dict)]
     names = [name for each in lists if isinstance(each, list) for name in each if isinstance(name, str)]
     return [Path(os.path.normpath(kustomization.parent / name)) for name in names if "://" not in name]
 
 
-def read_file(path: Path) -> Iterator[Source | Problem]:
+def read_file(path: Path) -> Iterator[ParsedDocument | Problem]:
     """Every document of a file; a problem where it is no YAML, or holds none."""
     try:
         text = sys.stdin.read() if path == STDIN else path.read_text(encoding="utf-8")
@@ -90,7 +121,7 @@ def read_file(path: Path) -> Iterator[Source | Problem]:
         return
     if not documents:
         yield _unreadable(path, "holds no document: remove it, or give the file that was meant")
-    yield from (Source(document=each, file=str(path)) for each in documents)
+    yield from (ParsedDocument(document=each, file=str(path)) for each in documents)
 
 
 def _unreadable(path: Path, message: str) -> Problem:

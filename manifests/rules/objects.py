@@ -4,8 +4,7 @@ import re
 from collections.abc import Iterator
 
 from shardline.manifests.rules.components import components
-from shardline.manifests.rules.manifest import Manifest
-from shardline.manifests.rules.rule import GRAPH, SERVICE, Finding, key, rule
+from shardline.manifests.rules.rule import GRAPH, SERVICE, Finding, Manifest, Severity, key, rule
 
 LABEL_CHARACTERS = 63  # RFC 1035, and the most that the value of a Kubernetes label may have
 _NAME_CHARACTERS = 253
@@ -89,3 +88,32 @@ def duplicate(manifest: Manifest) -> Iterator[Finding]:
     if manifest.name and same[0] is not manifest:
         first = f" of {same[0].file}" if same[0].file else ""
         yield "metadata.name", f"{manifest.label} in namespace {manifest.namespace} stands twice: remove one{first}"
+
+
+@rule("PodDisruptionBudget", source="Kubernetes")
+def disruption_budget(budget: Manifest) -> Iterator[Finding]:
+    """A PodDisruptionBudget has `minAvailable` or `maxUnavailable`, not both, and a selector."""
+    if "minAvailable" in budget.spec and "maxUnavailable" in budget.spec:
+        yield "spec.maxUnavailable", "minAvailable and maxUnavailable cannot be both set: keep one"
+    if not budget.spec.get("selector"):
+        yield "spec.selector", "found none, so the budget is for every pod of the namespace: add a selector"
+
+
+@rule("NetworkPolicy", source="Kubernetes")
+def policy_types(policy: Manifest) -> Iterator[Finding]:
+    """A NetworkPolicy's `policyTypes` are Ingress and Egress, and name the rules that it has."""
+    types = policy.spec.get("policyTypes")
+    for index, each in enumerate(types or ()):
+        if each not in ("Ingress", "Egress"):
+            yield f"spec.policyTypes[{index}]", f"found {each!r}, allowed is Ingress and Egress"
+    for each in ("Ingress", "Egress"):
+        if types and each not in types and policy.spec.get(each.lower()):
+            yield "spec.policyTypes", f"found no {each}, so the rules under {each.lower()} do nothing: add it"
+
+
+@rule("Kustomization", source="ours", severity=Severity.WARNING)
+def kustomization_patches(kustomization: Manifest) -> Iterator[Finding]:
+    """A kustomization has no patches: only kubectl can apply them."""
+    for name in ("patches", "patchesStrategicMerge", "patchesJson6902", "replacements"):
+        if kustomization.document.get(name):
+            yield name, "not applied here: check what it makes with `kubectl kustomize FOLDER | shardline lint -`"

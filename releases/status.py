@@ -12,7 +12,7 @@ from shardline.releases.history import DEPLOYED, Release, read_history, read_nam
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class ChainStatus:
     """`live` is what requests reach. `begun` is the newest revision's own stages, while no request reaches them yet."""
 
     name: str
@@ -31,7 +31,7 @@ class Report:
         return self.finished and self.live is not None and self.live.ready
 
 
-def report(cluster: Cluster, name: str, namespace: str) -> Report:
+def chain_status(cluster: Cluster, name: str, namespace: str) -> ChainStatus:
     """
     Raises:
         ClusterError: there is nothing of that name, or the cluster refuses.
@@ -42,7 +42,7 @@ def report(cluster: Cluster, name: str, namespace: str) -> Report:
     graph = cluster.get("InferenceGraph", namespace, name)
     newest = history[-1] if history else None
     waits = newest is not None and newest.phase != DEPLOYED and not _leads_to(graph, newest)
-    return Report(
+    return ChainStatus(
         name=name,
         namespace=namespace,
         live=_live(cluster, name, namespace, graph, newest) if graph or not waits else None,
@@ -51,7 +51,7 @@ def report(cluster: Cluster, name: str, namespace: str) -> Report:
     )
 
 
-def names(cluster: Cluster, namespace: str) -> list[str]:
+def chain_names(cluster: Cluster, namespace: str) -> list[str]:
     """Every chain in the namespace, deployed by `deploy` or applied by hand."""
     graphs = cluster.select("InferenceGraph", namespace, labels=MANAGED)
     return sorted({graph["metadata"]["name"] for graph in graphs} | set(read_names(cluster, namespace)))
