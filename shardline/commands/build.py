@@ -1,4 +1,4 @@
-"""`shardline build`: a model -> a bundle."""
+"""The command `shardline build`: make a bundle from a model."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`shardline deploy`: a bundle answers on a cluster."""
+"""The command `shardline deploy`: put a bundle into service on a cluster."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,20 +26,22 @@ def register(app: typer.Typer) -> None:
 @takes_bucket_options
 @takes_cluster_options
 def deploy(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="the bundle's folder")],
-    to: Annotated[str, typer.Option(metavar="URI", help="where bundles lie: gs://bucket/prefix")],
-    name: Annotated[str | None, typer.Option(help="of the chain; default: the bundle's")] = None,
-    create_namespace: Annotated[bool, typer.Option("--create-namespace", help="if it does not exist")] = False,
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of the bundle")],
+    to: Annotated[str, typer.Option(metavar="URI", help="URI below which bundles are stored: gs://bucket/prefix")],
+    name: Annotated[str | None, typer.Option(help="Name of the chain (default: the bundle's name)")] = None,
+    create_namespace: Annotated[
+        bool, typer.Option("--create-namespace", help="Create the namespace if it does not exist")
+    ] = False,
     wait: WaitOption = WAIT_S,
     *,
     target: ClusterOptions,
     access: Access,
     chain: ChainOptions,
 ) -> None:
-    """Push BUNDLE, render it, check it, apply it, wait until every stage is ready, and ask it for a golden picture.
+    """Push BUNDLE, render and check its manifests, apply them, wait until it is ready, and request its golden picture.
 
-    A version that answers already goes on until the new one is proved; then the graph switches over in one update, and
-    no request meets both.
+    A version in service keeps answering until the new one has passed; then one update switches the graph, and no
+    request meets both versions.
     """
     from shardline.releases.deploy import deploy as deploy_bundle
     from shardline.releases.deploy import make_namespace
@@ -57,7 +59,7 @@ def deploy(
 
 
 def report(deployed: "Deployed") -> None:
-    """What answers now, and how well."""
+    """Print which bundle is in service, and how its reply to the golden picture compares."""
     release = deployed.release
     out.print(f"{release.name} revision {release.revision} answers in namespace {release.namespace}: {release.bundle}")
     if deployed.agreement is None:

@@ -1,4 +1,4 @@
-"""`shardline emulator`: a bucket on this machine."""
+"""The command `shardline emulator`: serve a bucket on this machine."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,14 +14,14 @@ def register(app: typer.Typer) -> None:
 
 
 def emulator(
-    folder: Annotated[Path, typer.Option(help="where the objects are kept")] = Path("bundles/emulator"),
-    bucket: Annotated[list[str] | None, typer.Option(help="a bucket to have; default: models")] = None,
-    host: Annotated[str, typer.Option(help="address to listen on; 0.0.0.0 lets other machines write, too")] = (
-        "127.0.0.1"
-    ),
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one")] = 4443,
+    folder: Annotated[Path, typer.Option(help="Folder that the objects are kept in")] = Path("bundles/emulator"),
+    bucket: Annotated[list[str] | None, typer.Option(help="Name of a bucket; repeatable (default: models)")] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; with 0.0.0.0 other machines can read and write, too")
+    ] = ("127.0.0.1"),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one")] = 4443,
 ) -> None:
-    """Stand in for Google Cloud Storage on this machine; print the URL; Ctrl-C stops it.
+    """Serve Google Cloud Storage's API on this machine, and print the URL; Ctrl-C stops it.
 
     With STORAGE_EMULATOR_HOST set to the URL, every command that takes gs:// uses it.
     """

@@ -1,4 +1,4 @@
-"""`shardline export`: a bundle for another server."""
+"""The command `shardline export`: write a bundle's shards for another server."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -7,12 +7,12 @@ import typer
 
 from shardline.console import out, say
 
-BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="the bundle's folder")]
-OutOption = Annotated[Path, typer.Option("--out", help="the folder to write; it must not be there yet")]
+BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of the bundle")]
+OutOption = Annotated[Path, typer.Option("--out", help="Folder to write; it must not exist yet")]
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(help="Hand a bundle over to another server.", no_args_is_help=True)
+    group = typer.Typer(help="Write a bundle's shards for another server.", no_args_is_help=True)
     group.command("torchscript", epilog="Example: shardline export torchscript bundles/r50 --out r50-torchscript")(
         torchscript
     )
@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 
 
 def torchscript(bundle: BundleArgument, out_folder: OutOption) -> None:
-    """Write the shards and the whole as TorchScript, scripted and traced, each equal to the bundle's to the bit."""
+    """Write shards and whole model as TorchScript, scripted and traced, each equal to the bundle's to the bit."""
     from shardline.formats.torchscript import export_torchscript
 
     for script in export_torchscript(bundle, out_folder, say):
@@ -36,15 +36,19 @@ def torchscript(bundle: BundleArgument, out_folder: OutOption) -> None:
 def torchserve(
     bundle: BundleArgument,
     out_folder: OutOption,
-    workers: Annotated[int, typer.Option(min=1, help="processes of each model: minWorkers and maxWorkers")] = 1,
-    batch: Annotated[int, typer.Option(min=1, help="the most requests that run together: batchSize")] = 1,
-    delay_ms: Annotated[int, typer.Option(min=0, help="how long the first waits for the others: maxBatchDelay")] = 10,
-    timeout_s: Annotated[int, typer.Option(min=1, help="when a worker counts as stuck: responseTimeout")] = 120,
+    workers: Annotated[int, typer.Option(min=1, help="Number of processes per model: minWorkers and maxWorkers")] = 1,
+    batch: Annotated[int, typer.Option(min=1, help="Maximum number of requests in a batch: batchSize")] = 1,
+    delay_ms: Annotated[
+        int, typer.Option(min=0, help="Milliseconds that a request waits for its batch to fill: maxBatchDelay")
+    ] = 10,
+    timeout_s: Annotated[
+        int, typer.Option(min=1, help="Seconds after which a worker counts as stuck: responseTimeout")
+    ] = 120,
     port: Annotated[
-        int, typer.Option(min=1024, max=65533, help="of predictions; management and metrics on the two above")
+        int, typer.Option(min=1024, max=65533, help="Port of predictions; management and metrics get the next two")
     ] = 8080,
 ) -> None:
-    """Write a .mar for each shard and one for the whole, config.properties, and a README with the commands."""
+    """Write a .mar for each shard and for the whole model, config.properties, and a README with the commands."""
     from shardline.formats.mar import STORE, ServeOptions, export_torchserve
 
     options = ServeOptions(workers=workers, batch=batch, delay_ms=delay_ms, timeout_s=timeout_s, port=port)
@@ -57,15 +61,20 @@ def triton(
     out_folder: OutOption,
     platform: Annotated[
         Literal["torchscript", "onnx"],
-        typer.Option(help="torchscript for Triton's PyTorch backend, onnx where torch.onnx takes the shard"),
+        typer.Option(
+            help="Format: torchscript for Triton's PyTorch backend, or onnx where torch.onnx converts the shard"
+        ),
     ] = "torchscript",
-    batch: Annotated[int, typer.Option(min=1, help="the most instances that run together: max_batch_size")] = 8,
+    batch: Annotated[int, typer.Option(min=1, help="Maximum number of instances in a batch: max_batch_size")] = 8,
     delay_us: Annotated[
-        int, typer.Option(min=0, help="how long the first waits for others: max_queue_delay_microseconds")
+        int,
+        typer.Option(
+            min=0, help="Microseconds that a request waits for its batch to fill: max_queue_delay_microseconds"
+        ),
     ] = 1000,
-    instances: Annotated[int, typer.Option(min=1, help="copies of each model that run side by side")] = 1,
+    instances: Annotated[int, typer.Option(min=1, help="Number of copies of each model that run in parallel")] = 1,
 ) -> None:
-    """Write a model repository: a model with its config.pbtxt for each shard, and an ensemble that chains them."""
+    """Write a Triton model repository: a model with config.pbtxt for each shard, and an ensemble that chains them."""
     from shardline.formats.triton import TritonOptions, export_triton
 
     options = TritonOptions(platform=platform, batch=batch, delay_us=delay_us, instances=instances)

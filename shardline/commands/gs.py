@@ -1,4 +1,4 @@
-"""`shardline gs`: what lies in a bucket, and what of it may go."""
+"""The command `shardline gs`: list the bundles in a bucket, and delete those that no manifest names."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -12,12 +12,12 @@ from shardline.storage.inventory import Pushed, delete, garbage, inventory, name
 from shardline.storage.store import Access, open_store
 from shardline.wire.errors import StorageError
 
-UriArgument = Annotated[str, typer.Argument(metavar="URI", help="where bundles were pushed to: gs://bucket/prefix")]
+UriArgument = Annotated[str, typer.Argument(metavar="URI", help="URI to which bundles were pushed: gs://bucket/prefix")]
 
 
 def register(app: typer.Typer) -> None:
     group = typer.Typer(
-        help="See what was pushed to a bucket, and delete what no manifest names.", no_args_is_help=True
+        help="List the bundles in a bucket, and delete those that no manifest names.", no_args_is_help=True
     )
     group.command("list", epilog="Example: shardline gs list gs://my-bucket/models")(list_bundles)
     group.command("gc", epilog="Example: shardline gs gc gs://my-bucket/models --manifests manifests-out")(gc)
@@ -30,7 +30,7 @@ def list_bundles(
     *,
     access: Access,
 ) -> None:
-    """List every bundle below URI: name, digest, size, when it changed, whole or partial."""
+    """List every bundle below URI with its name, digest, size and last change, and whether it is whole or partial."""
     store = open_store(uri, access)
     pushed = inventory(store)
     if not pushed:
@@ -43,17 +43,19 @@ def list_bundles(
 def gc(
     uri: UriArgument,
     manifests: Annotated[
-        list[Path] | None, typer.Option(help="file or folder; what it names stays (may be repeated)")
+        list[Path] | None, typer.Option(help="YAML file or folder: bundles named there are kept; repeatable")
     ] = None,
     all_but_newest: Annotated[
-        int, typer.Option(min=0, help="so many whole bundles of each name stay too, the newest")
+        int, typer.Option(min=0, help="Number of whole bundles of each name, the newest, that are also kept")
     ] = 0,
-    older_than: Annotated[float, typer.Option(min=0, help="hours; what changed within them stays")] = 24.0,
-    really: Annotated[bool, typer.Option("--delete", help="delete them; without it they are only shown")] = False,
+    older_than: Annotated[float, typer.Option(min=0, help="Hours: bundles that changed within them are kept")] = 24.0,
+    really: Annotated[
+        bool, typer.Option("--delete", help="Delete the bundles; without it they are only listed")
+    ] = False,
     *,
     access: Access,
 ) -> None:
-    """Show the bundles below URI that no manifest names, half pushes included, and delete them with --delete."""
+    """List the bundles below URI that no manifest names, partial ones included; --delete deletes them."""
     if really and not manifests and not all_but_newest:
         raise StorageError("nothing says what must stay: give --manifests, --all-but-newest, or leave out --delete")
     named = named_digests(manifests or [])

@@ -1,4 +1,4 @@
-"""`shardline import`: another server's model -> a bundle."""
+"""The command `shardline import`: make a bundle from another server's archive."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from shardline.options.plan import plan_arguments
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(help="Take another server's model over.", no_args_is_help=True)
+    group = typer.Typer(help="Make a bundle from another server's archive.", no_args_is_help=True)
     group.command("torchserve", epilog="Example: shardline import torchserve resnet-18.mar --out bundles/r18 --trust")(
         torchserve
     )
@@ -21,27 +21,37 @@ def register(app: typer.Typer) -> None:
 
 
 def torchserve(
-    archive: Annotated[Path, typer.Argument(metavar="ARCHIVE", help="a .mar, as torch-model-archiver makes it")],
-    out_folder: Annotated[Path, typer.Option("--out", help="the bundle's folder")],
+    archive: Annotated[
+        Path, typer.Argument(metavar="ARCHIVE", help="Model archive (.mar), as torch-model-archiver writes it")
+    ],
+    out_folder: Annotated[Path, typer.Option("--out", help="Folder of the bundle")],
     model: Annotated[
         str | None,
-        typer.Option(help="the eager model, as `build` takes it: its own code is not run, only its weights are read"),
+        typer.Option(
+            help="Eager model to load the archive's weights into, as `build` takes it; no code of the archive is run "
+            "(default: the archive's own)"
+        ),
     ] = None,
     trust: Annotated[
-        bool, typer.Option("--trust", help="run the archive's code: its model file, or its TorchScript")
+        bool, typer.Option("--trust", help="Run the archive's code: its model file, or its TorchScript")
     ] = False,
     handler: Annotated[
-        str | None, typer.Option(help="what a handler of your own does: image_classifier, but for the options below")
+        str | None,
+        typer.Option(help="Handler whose preprocessing applies, if the archive has one of its own: image_classifier"),
     ] = None,
-    size: Annotated[int, typer.Option(min=1, help="height and width that the handler crops to")] = 224,
-    resize: Annotated[int, typer.Option(min=1, help="what it resizes the shorter side to before")] = 256,
+    size: Annotated[int, typer.Option(min=1, help="Height and width that the handler crops to, in pixels")] = 224,
+    resize: Annotated[
+        int, typer.Option(min=1, help="Length to which the handler first resizes the shorter side, in pixels")
+    ] = 256,
     mean: MeanOption = None,
     std: StdOption = None,
-    stages: Annotated[int, typer.Option(min=1, help="number of stages; one takes TorchServe's place as it is")] = 1,
+    stages: Annotated[
+        int, typer.Option(min=1, help="Number of stages; a chain of one replaces TorchServe as it is")
+    ] = 1,
     pictures: PicturesOption = None,
-    name: Annotated[str | None, typer.Option(help="the bundle's name; default: the folder's")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the bundle (default: the folder's name)")] = None,
 ) -> None:
-    """Make a bundle of a .mar with an eager or TorchScript classifier of pictures, with its weights and labels."""
+    """Make a bundle from a TorchServe archive of an image classifier, eager or TorchScript."""
     from shardline.api import Program
     from shardline.commands.build import bundle_name
     from shardline.formats.torchserve_archive import read_archive

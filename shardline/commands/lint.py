@@ -1,4 +1,4 @@
-"""`shardline lint`: Kubernetes documents checked without a cluster."""
+"""The command `shardline lint`: check Kubernetes documents without a cluster."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,14 +17,17 @@ def register(app: typer.Typer) -> None:
 
 def lint(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="MANIFESTS", help="files or folders of YAML; - is standard input")
+        list[Path], typer.Argument(metavar="MANIFESTS", help="YAML files or folders to check; - is standard input")
     ],
     crds: Annotated[
-        Path | None, typer.Option(help="file or folder of CustomResourceDefinitions to hold the documents against")
+        Path | None,
+        typer.Option(
+            help="File or folder of CustomResourceDefinitions to validate the documents against (default: none)"
+        ),
     ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="warnings fail, too")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 on warnings, too")] = False,
 ) -> None:
-    """Say what a cluster would refuse of the documents, or take and then trip over; one problem a line."""
+    """Report what a cluster would reject, or accept and then fail on; one problem per line."""
     from shardline.manifests.lint import Severity, lint_files
 
     report = lint_files(paths, crds)

@@ -1,4 +1,4 @@
-"""`shardline plan`: where a model would be cut, or a bundle was."""
+"""The command `shardline plan`: show where a model would be cut, or where a bundle was."""
 
 import json
 from pathlib import Path
@@ -35,7 +35,7 @@ def plan(
     model: ModelArguments,
     plan: PlanArguments,
 ) -> None:
-    """Measure MODEL on this machine and show the plan; of a bundle's folder, show the plan that it was built by."""
+    """Measure MODEL on this machine and show the plan. If MODEL is a bundle's folder, show the plan of that bundle."""
     from shardline.plan_plot import check_plot, draw_plan
     from shardline.tables import bundle_dict, plan_dict
 

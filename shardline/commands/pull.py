@@ -1,4 +1,4 @@
-"""`shardline pull`: a bundle from a bucket."""
+"""The command `shardline pull`: download a bundle from a bucket."""
 
 from pathlib import Path
 from typing import Annotated
@@ -18,12 +18,14 @@ def register(app: typer.Typer) -> None:
 
 @takes_bucket_options
 def pull(
-    uri: Annotated[str, typer.Argument(metavar="URI", help="the bundle's own, as `push` and `gs list` print it")],
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="where to put it; an older bundle is replaced")],
+    uri: Annotated[str, typer.Argument(metavar="URI", help="URI of the bundle, as `push` and `gs list` print it")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Folder of the bundle; an older bundle there is replaced")
+    ],
     *,
     access: Access,
 ) -> None:
-    """Fetch the bundle at URI, check every file's digest, and put it at FOLDER in one step."""
+    """Download the bundle at URI, check the digest of every file, and put it at FOLDER in one step."""
     with byte_bar("fetching", "fetched") as progress:
         bundle = pull_bundle(uri, folder, access=access, progress=progress)
     out.print(f"{folder}: {bundle.name} {bundle.digest}")

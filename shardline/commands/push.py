@@ -1,4 +1,4 @@
-"""`shardline push`: a bundle to a bucket."""
+"""The command `shardline push`: upload a bundle to a bucket."""
 
 from pathlib import Path
 from typing import Annotated
@@ -18,14 +18,18 @@ def register(app: typer.Typer) -> None:
 
 @takes_bucket_options
 def push(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="the bundle's folder")],
-    uri: Annotated[str, typer.Argument(metavar="URI", help="where bundles lie: gs://bucket/prefix or file:///folder")],
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of the bundle")],
+    uri: Annotated[
+        str,
+        typer.Argument(metavar="URI", help="URI below which the bundle is put: gs://bucket/prefix or file:///folder"),
+    ],
     *,
     access: Access,
 ) -> None:
-    """Send BUNDLE to below URI, skipping what is there; print its own URI, which `render --storage` takes.
+    """Upload the files of BUNDLE that are not below URI yet, and print the URI that `render --storage` takes.
 
-    Broken off and repeated, it sends the rest. Nobody sees half a bundle as a whole one: bundle.json goes last.
+    If it is interrupted, run it again: it uploads the rest. bundle.json goes last, so that nobody takes half a bundle
+    for a whole one.
     """
     with byte_bar("sending", "sent") as progress:
         pushed = push_bundle(bundle, uri, access=access, progress=progress)

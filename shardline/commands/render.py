@@ -1,4 +1,4 @@
-"""`shardline render`: a bundle -> Kubernetes YAML."""
+"""The command `shardline render`: write a bundle's Kubernetes objects as YAML."""
 
 import shlex
 import sys
@@ -21,24 +21,29 @@ def register(app: typer.Typer) -> None:
 
 @takes_chain_options
 def render(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="the bundle's folder, or its bundle.json alone")],
-    out_folder: Annotated[Path, option("--out", help="folder for the YAML")],
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of the bundle, or its bundle.json alone")],
+    out_folder: Annotated[Path, option("--out", help="Folder to write the YAML into")],
     storage: Annotated[
-        str | None, option(help="URI under which a pod finds the bundle; default: file:// and its folder")
+        str | None,
+        option(help="URI from which the pods fetch the bundle, as `push` prints it (default: the folder as file://)"),
     ] = None,
-    name: Annotated[str | None, option(help="name of the services; default: the bundle's")] = None,
-    namespace: Annotated[str, option(help="Kubernetes namespace")] = "default",
+    name: Annotated[str | None, option(help="Name of the chain and its services (default: the bundle's name)")] = None,
+    namespace: Annotated[str, option(help="Namespace of the objects")] = "default",
     versioned: Annotated[
-        bool, option("--versioned", help="the bundle's short digest in the stages' names: versions side by side")
+        bool,
+        option(
+            "--versioned",
+            help="Put the bundle's short digest into the stages' names, so that versions can run side by side",
+        ),
     ] = False,
     kustomize: Annotated[
-        bool, option("--kustomize", help="base/ and overlays/cpu and overlays/gpu in place of one file")
+        bool, option("--kustomize", help="Write base/, overlays/cpu and overlays/gpu for Kustomize instead of one file")
     ] = False,
-    mode: Annotated[str, option(help="KServe's deployment mode: standard or knative")] = "standard",
+    mode: Annotated[str, option(metavar="standard|knative", help="KServe's deployment mode")] = "standard",
     *,
     chain: ChainOptions,
 ) -> None:
-    """Write the bundle's KServe objects, and what belongs to them, as one YAML file."""
+    """Write the KServe objects of the bundle, and all other objects that they need, as one YAML file."""
     folder = bundle.parent if bundle.is_file() else bundle
     options = chain(
         storage=storage or folder.resolve().as_uri(),

@@ -1,4 +1,4 @@
-"""`shardline request`: the same code as client/request.py."""
+"""The command `shardline request`, which is client/request.py."""
 
 import typer
 
@@ -14,5 +14,5 @@ def register(app: typer.Typer) -> None:
 
 
 def request(context: typer.Context) -> None:
-    """Send pictures and show the replies; `shardline request --help` lists the options of client/request.py."""
+    """Send pictures to a served model and show the predictions."""
     raise typer.Exit(main(context.args))

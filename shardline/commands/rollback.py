@@ -1,4 +1,4 @@
-"""`shardline rollback`: an earlier revision answers again."""
+"""The command `shardline rollback`: put an earlier revision back into service."""
 
 from typing import Annotated
 
@@ -15,15 +15,16 @@ def register(app: typer.Typer) -> None:
 
 @takes_cluster_options
 def rollback(
-    name: Annotated[str, typer.Argument(help="of the chain")],
+    name: Annotated[str, typer.Argument(help="Name of the chain")],
     revision: Annotated[
-        int | None, typer.Option(min=1, help="default: the last that was deployed before the newest")
+        int | None,
+        typer.Option(min=1, help="Number of the revision (default: the last one deployed before the current one)"),
     ] = None,
     wait: WaitOption = WAIT_S,
     *,
     target: ClusterOptions,
 ) -> None:
-    """Deploy an earlier revision again, without its bundle or options: the cluster keeps what was applied."""
+    """Deploy an earlier revision again; the cluster keeps its objects, so neither bundle nor options are needed."""
     from shardline.releases.deploy import rollback as roll_back
 
     cluster, namespace = target.connect()

@@ -1,4 +1,4 @@
-"""`shardline status`: what is deployed, does it answer, and if not, why."""
+"""The command `shardline status`: show which chains are deployed, and why one is not ready."""
 
 import json
 from dataclasses import asdict
@@ -23,12 +23,12 @@ def register(app: typer.Typer) -> None:
 
 @takes_cluster_options
 def status(
-    name: Annotated[str | None, typer.Argument(help="of the chain; default: every one in the namespace")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    name: Annotated[str | None, typer.Argument(help="Name of the chain (default: all chains in the namespace)")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the status as JSON")] = False,
     *,
     target: ClusterOptions,
 ) -> None:
-    """Show each stage, why it is not ready, and the revisions that were deployed; exit 1 unless all is ready."""
+    """Show the stages, why one is not ready, and the deployed revisions; exit with 1 unless everything is ready."""
     from shardline.releases.status import chain_names, chain_status
 
     cluster, namespace = target.connect()

@@ -1,4 +1,4 @@
-"""`shardline undeploy`: take a chain off a cluster."""
+"""The command `shardline undeploy`: remove a chain from a cluster."""
 
 from typing import Annotated
 
@@ -14,11 +14,11 @@ def register(app: typer.Typer) -> None:
 
 @takes_cluster_options
 def undeploy(
-    name: Annotated[str, typer.Argument(help="of the chain")],
+    name: Annotated[str, typer.Argument(help="Name of the chain")],
     *,
     target: ClusterOptions,
 ) -> None:
-    """Delete every object of the chain and its history. The bundles stay in their bucket: see `shardline gs gc`."""
+    """Delete all objects of the chain, its history included. The bundles in the bucket stay (`shardline gs gc`)."""
     from shardline.releases.deploy import undeploy as take_down
 
     cluster, namespace = target.connect()

@@ -1,4 +1,4 @@
-"""`shardline up`: run rendered manifests as processes on this machine."""
+"""The command `shardline up`: run rendered manifests as processes on this machine."""
 
 from pathlib import Path
 from typing import Annotated
@@ -18,24 +18,26 @@ def register(app: typer.Typer) -> None:
 
 def up(
     manifests: Annotated[
-        Path, typer.Argument(metavar="MANIFESTS", help="what `shardline render` wrote: file or folder")
+        Path, typer.Argument(metavar="MANIFESTS", help="YAML file or folder that `shardline render` wrote")
     ],
-    port: Annotated[int, typer.Option(min=1, max=65535, help="where the chain is asked")] = 8080,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on which the chain is served")] = 8080,
     router: Annotated[
-        Path | None, typer.Option(help="KServe's own router binary, in place of the built-in one")
+        Path | None, typer.Option(help="Path of KServe's own router binary (default: the built-in router)")
     ] = None,
     threads: Annotated[
         int | None,
-        typer.Option(min=1, help="that each stage computes with; default: its CPU limit, which is best for one client"),
+        typer.Option(
+            min=1, help="Number of threads per stage (default: the stage's CPU limit, which is best for one client)"
+        ),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="leave out what the processes print")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Do not print the processes' output")] = False,
 ) -> None:
-    """Start every stage, the transformer and the router; print the URL when all are ready; Ctrl-C stops everything."""
+    """Start all stages, the transformer and the router; print the URL when all are ready; Ctrl-C stops them."""
     run_up(manifests, port=port, router=router, threads=threads, console=RichConsole(quiet=quiet))
 
 
 class RichConsole:
-    """The processes' lines on stderr, each name in its colour; the URL on stdout."""
+    """Print the processes' output on stderr, each process in its colour, and the URL on stdout."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet

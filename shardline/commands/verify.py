@@ -1,4 +1,4 @@
-"""`shardline verify`: does the chain say what the whole says?"""
+"""The command `shardline verify`: compare the chain of shards with the whole model."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -38,21 +38,31 @@ def register(app: typer.Typer) -> None:
 
 
 def verify(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="the bundle's folder")],
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of the bundle")],
     images: Annotated[
         Path | None,
-        typer.Option(help="folder of pictures; default: scikit-image's own, for plates with plates on them"),
+        typer.Option(
+            help="Folder of pictures to compare on (default: the photographs in scikit-image; for plates, with plates "
+            "drawn onto them)"
+        ),
     ] = None,
-    random: Annotated[int, typer.Option(min=0, help="random tensors to compare too")] = 4,
-    threads: Annotated[int | None, typer.Option(min=1, help="torch threads; default: this process's CPUs")] = None,
+    random: Annotated[int, typer.Option(min=0, help="Number of random tensors to compare on as well")] = 4,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Number of torch threads (default: the CPUs that this process may use)")
+    ] = None,
     program: Annotated[
-        str, typer.Option(help="auto: the compiled shards too, where they fit this machine; portable; compiled")
+        str,
+        typer.Option(
+            metavar="auto|portable|compiled",
+            help="Shards to compare: portable ones only, compiled ones too, or auto: compiled ones where they fit this "
+            "machine",
+        ),
     ] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON")] = False,
 ) -> None:
-    """Run the whole and the chain of shards side by side; exit 1 unless they are equal.
+    """Run the whole model and the chain of shards side by side; exit with 1 unless they are equal.
 
-    Equal is to the bit in fp32, and within the bundle's tolerance in another precision or compiled.
+    In fp32 they must be equal to the bit; in another precision, or compiled, within the bundle's tolerance.
     """
     from shardline.partition.compiled import PROGRAMS
     from shardline.partition.threads import use_threads

@@ -1,9 +1,6 @@
-"""The options that say how a chain runs on a cluster: `render` writes it down, `deploy` does it.
+"""Options of a chain on a cluster: pods, scaling, access to the bucket, network.
 
-    @takes_chain_options
-    def render(bundle: ..., *, chain: ChainOptions) -> None:
-
-gives the command all the options below, and it gets one value.
+`render` writes them into YAML, `deploy` applies them. docs/manifests.md explains each.
 """
 
 from collections.abc import Callable
@@ -17,75 +14,163 @@ from shardline.manifests.placement import GPU, Placement, parse_node_selector, p
 from shardline.manifests.scaling import Scaling
 from shardline.options.group import option, takes_options
 
-PODS, SCALING, ACCESS, NETWORK = "Pods", "Scaling", "Access to the bucket", "Network"
-PART = "for each container, or PART=QUANTITY for stages, transformer or router"
+_PODS, _SCALING, _ACCESS, _NETWORK = "Pods", "Scaling", "The pods' access to the bucket", "Network"
+_PARTS = "for one part (stages, transformer, router); repeatable"
 
 ChainOptions = Callable[..., RenderOptions]  # waits for the rest: storage, name, namespace and the like
 
 
 def _chain_options(
-    image: Annotated[str, option(help="of the stages", panel=PODS)] = IMAGE,
+    image: Annotated[str, option(help="Image of the stages", panel=_PODS)] = IMAGE,
     transformer: Annotated[
         str | None,
         option(
-            help="component of the first stage's service, or step of the graph; default: step with two stages or more",
-            panel=PODS,
+            metavar="component|step",
+            help="Place of the transformer: component of the first stage's InferenceService, or step of the graph "
+            "(default: step with two stages or more, else component)",
+            panel=_PODS,
         ),
     ] = None,
-    transformer_image: Annotated[str, option(help="of the transformer", panel=PODS)] = TRANSFORMER_IMAGE,
-    pull_policy: Annotated[str, option(help="Always, IfNotPresent or Never", panel=PODS)] = "IfNotPresent",
-    pull_secret: Annotated[str | None, option(help="Secret for the images' registry", panel=PODS)] = None,
-    cpu_request: Annotated[list[str] | None, option(help=f"e.g. 100m; {PART}", panel=PODS)] = None,
-    cpu_limit: Annotated[
-        list[str] | None, option(help="likewise; a stage's is its number of threads", panel=PODS)
+    transformer_image: Annotated[str, option(help="Image of the transformer", panel=_PODS)] = TRANSFORMER_IMAGE,
+    pull_policy: Annotated[
+        str, option(help="Pull policy of the images: Always, IfNotPresent or Never", panel=_PODS)
+    ] = "IfNotPresent",
+    pull_secret: Annotated[
+        str | None,
+        option(metavar="NAME", help="Secret with the image registry's credentials (default: none)", panel=_PODS),
     ] = None,
-    memory_request: Annotated[list[str] | None, option(help=f"e.g. 1Gi; {PART}", panel=PODS)] = None,
-    memory_limit: Annotated[list[str] | None, option(help="likewise", panel=PODS)] = None,
-    gpu: Annotated[bool, option("--gpu", help=f"a GPU for each stage: --gpu-resource {GPU}", panel=PODS)] = False,
+    cpu_request: Annotated[
+        list[str] | None,
+        option(metavar="CPU", help=f"CPU request, e.g. 100m, or e.g. stages=500m {_PARTS}", panel=_PODS),
+    ] = None,
+    cpu_limit: Annotated[
+        list[str] | None,
+        option(
+            metavar="CPU",
+            help=f"CPU limit, e.g. 2, or e.g. stages=4 {_PARTS}; a stage computes with as many threads",
+            panel=_PODS,
+        ),
+    ] = None,
+    memory_request: Annotated[
+        list[str] | None,
+        option(metavar="SIZE", help=f"Memory request, e.g. 1Gi, or e.g. router=256Mi {_PARTS}", panel=_PODS),
+    ] = None,
+    memory_limit: Annotated[
+        list[str] | None,
+        option(metavar="SIZE", help=f"Memory limit, e.g. 2Gi, or e.g. router=512Mi {_PARTS}", panel=_PODS),
+    ] = None,
+    gpu: Annotated[
+        bool, option("--gpu", help=f"Give each stage a GPU; short for --gpu-resource {GPU}", panel=_PODS)
+    ] = False,
     gpu_resource: Annotated[
-        str | None, option(help="what each stage takes one of, e.g. nvidia.com/mig-1g.10gb", panel=PODS)
+        str | None,
+        option(
+            metavar="NAME",
+            help="Extended resource of which each stage gets one, e.g. nvidia.com/mig-1g.10gb (default: none)",
+            panel=_PODS,
+        ),
     ] = None,
     node_selector: Annotated[
-        list[str] | None, option(metavar="KEY=VALUE", help="label of the stages' nodes; repeatable", panel=PODS)
+        list[str] | None,
+        option(metavar="KEY=VALUE", help="Label that the stages' nodes must have; repeatable", panel=_PODS),
     ] = None,
     toleration: Annotated[
         list[str] | None,
-        option(metavar="KEY[=VALUE][:EFFECT]", help="taint that the stages bear; repeatable", panel=PODS),
+        option(
+            metavar="KEY[=VALUE][:EFFECT]",
+            help="Taint that the stages tolerate; repeatable",
+            panel=_PODS,
+        ),
     ] = None,
     spread: Annotated[
         list[str] | None,
-        option(metavar="KEY", help="spread replicas over nodes by this label, e.g. kubernetes.io/hostname", panel=PODS),
+        option(
+            metavar="KEY",
+            help="Node label over whose values replicas are spread, e.g. kubernetes.io/hostname; repeatable",
+            panel=_PODS,
+        ),
     ] = None,
     colocate: Annotated[
-        bool, option("--colocate", help="prefer one node for the chain: frames cross no network", panel=PODS)
+        bool,
+        option(
+            "--colocate", help="Prefer one node for the whole chain, so that no frame crosses the network", panel=_PODS
+        ),
     ] = False,
-    replicas: Annotated[int, option(help="pods of each stage, the transformer and the router", panel=SCALING)] = 1,
-    autoscaler: Annotated[str, option(help="none, hpa or keda", panel=SCALING)] = "none",
-    max_replicas: Annotated[int | None, option(help="most pods of a stage, with an autoscaler", panel=SCALING)] = None,
-    cpu_target: Annotated[int, option(help="percent of the CPU request, for hpa", panel=SCALING)] = 80,
-    prometheus: Annotated[str | None, option(metavar="URL", help="that keda asks", panel=SCALING)] = None,
-    requests_per_pod: Annotated[int, option(help="running at once in a stage, for keda", panel=SCALING)] = 2,
-    service_account: Annotated[str | None, option(help="of the stages' pods", panel=ACCESS)] = None,
-    gcs_secret: Annotated[str | None, option(help="Secret with a Google key", panel=ACCESS)] = None,
+    replicas: Annotated[
+        int, option(help="Number of pods of each stage, of the transformer and of the router", panel=_SCALING)
+    ] = 1,
+    autoscaler: Annotated[
+        str, option(metavar="none|hpa|keda", help="Autoscaler of the stages: none, hpa or keda", panel=_SCALING)
+    ] = "none",
+    max_replicas: Annotated[
+        int | None, option(help="Maximum number of pods of a stage; an autoscaler needs it", panel=_SCALING)
+    ] = None,
+    cpu_target: Annotated[
+        int, option(metavar="PERCENT", help="CPU load that hpa aims at, in percent of the CPU request", panel=_SCALING)
+    ] = 80,
+    prometheus: Annotated[
+        str | None, option(metavar="URL", help="URL of the Prometheus server that KEDA queries", panel=_SCALING)
+    ] = None,
+    requests_per_pod: Annotated[
+        int, option(help="Number of concurrent requests in a stage that keda aims at", panel=_SCALING)
+    ] = 2,
+    service_account: Annotated[
+        str | None,
+        option(metavar="NAME", help="ServiceAccount of the stages' pods (default: the namespace's)", panel=_ACCESS),
+    ] = None,
+    gcs_secret: Annotated[
+        str | None,
+        option(
+            metavar="NAME", help="Secret with the JSON key of a Google service account (default: none)", panel=_ACCESS
+        ),
+    ] = None,
     workload_identity: Annotated[
-        str | None, option(metavar="EMAIL", help="Google service account that the pods act as", panel=ACCESS)
+        str | None,
+        option(
+            metavar="EMAIL", help="Google service account that the stages' pods act as (default: none)", panel=_ACCESS
+        ),
     ] = None,
     network_policy: Annotated[
-        bool, option(help="only the chain's own pods may reach its stages", panel=NETWORK)
+        bool, option(help="Write a NetworkPolicy: only the chain's own pods reach its stages", panel=_NETWORK)
     ] = True,
     allow_namespace: Annotated[
-        list[str] | None, option(help="whose pods may, too, e.g. Prometheus'; repeatable", panel=NETWORK)
+        list[str] | None,
+        option(
+            metavar="NAME",
+            help="Namespace whose pods the NetworkPolicy also admits, e.g. that of Prometheus; repeatable",
+            panel=_NETWORK,
+        ),
     ] = None,
-    ingress_host: Annotated[str | None, option(help="host name under which the chain is asked", panel=NETWORK)] = None,
-    ingress_class: Annotated[str | None, option(help="of the Ingress; default: the cluster's", panel=NETWORK)] = None,
-    tls_secret: Annotated[str | None, option(help="Secret with the host's certificate", panel=NETWORK)] = None,
+    ingress_host: Annotated[
+        str | None,
+        option(
+            metavar="HOST",
+            help="Host name under which the chain is reachable from outside (default: none)",
+            panel=_NETWORK,
+        ),
+    ] = None,
+    ingress_class: Annotated[
+        str | None,
+        option(metavar="NAME", help="Class of the Ingress (default: the cluster's default class)", panel=_NETWORK),
+    ] = None,
+    tls_secret: Annotated[
+        str | None,
+        option(
+            metavar="NAME", help="Secret with the TLS certificate of the host (default: plain HTTP)", panel=_NETWORK
+        ),
+    ] = None,
     gateway: Annotated[
-        str | None, option(metavar="[NAMESPACE/]NAME", help="an HTTPRoute at it, in place of an Ingress", panel=NETWORK)
+        str | None,
+        option(
+            metavar="[NAMESPACE/]NAME",
+            help="Gateway of an HTTPRoute, which is written instead of an Ingress",
+            panel=_NETWORK,
+        ),
     ] = None,
 ) -> ChainOptions:
     """
     Raises:
-        ManifestError: an option that Kubernetes or KServe would refuse.
+        ManifestError, UsageError: an option that Kubernetes or KServe would refuse.
     """
     overrides: dict[str, Any] = parse_overrides(
         cpu_requests=cpu_request or (),
