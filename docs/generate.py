@@ -138,6 +138,7 @@ Written by `python docs/generate.py` from the commands' own help texts; edit tho
 
 `shardline COMMAND --help` shows the same in the terminal. Results are printed on stdout, progress and errors on stderr.
 Exit codes: 0 success, 1 failure, 2 wrong usage; `request` has its own.
+`shardline --version` prints the version, and `shardline --install-completion` sets up completion in your shell.
 """
 
 
@@ -204,7 +205,7 @@ def _command(name: str, command: Any) -> str:
         f"\n## {name}\n",
         command.help,
         f"\n```\n{usage}\n```\n",
-        "| | default | |",
+        "| option | default | meaning |",
         "|---|---|---|",
         *(_row(f"`{row.name}`", row.default, row.help) for row in rows),
         *(f"\n{remark}" for remark in remarks),
@@ -272,7 +273,11 @@ def files() -> list[Path]:
     )
     names = listed.stdout.split("\0") if listed.returncode == 0 else _walk()
     paths = sorted(path for path in {Path(name) for name in names if name} if _RESULTS not in path.parents)
-    return [path for path in paths if (ROOT / path).is_file() and (ROOT / path).stat().st_size]
+    return [
+        path
+        for path in paths
+        if (ROOT / path).is_file() and not (ROOT / path).is_symlink() and (ROOT / path).stat().st_size
+    ]
 
 
 def _walk() -> Iterator[str]:
