@@ -37,7 +37,7 @@ from benchmarks.systems.base import Sample
 from benchmarks.systems.inprocess import InProcess
 from benchmarks.systems.shardline import ShardlineChain
 from shardline.storage.bundle import Bundle
-from shardline.storage.bundle_folder import read_bundle
+from shardline.storage.bundle_folder import open_bundle
 
 MANY = 8
 _KIB = 1024
@@ -230,7 +230,7 @@ def by_stages(machine: Machine, costs: Costs) -> Series:
     for stages in machine.scope.stages:
         with machine.chain(stages) as chain:
             found = machine.ask(chain, 1, MANY)
-            bundle = read_bundle(chain.bundle)
+            bundle = open_bundle(chain.bundle)
         cuts = cuts_bytes(bundle)
         points.append(
             Point.of(
@@ -255,7 +255,7 @@ def by_batch(machine: Machine, costs: Costs) -> Series:
     for batch in machine.scope.batches:
         with machine.chain(3, arguments=(f"--max_batch_size={batch}",)) as chain:
             found = machine.ask(chain, 1, 16)
-            cuts = cuts_bytes(read_bundle(chain.bundle))
+            cuts = cuts_bytes(open_bundle(chain.bundle))
         batched = Costs(
             whole_ms=costs.whole_ms,
             whole_cpu_ms=costs.whole_cpu_ms - first_ms + models_ms[batch],
@@ -285,7 +285,7 @@ def by_size(machine: Machine, costs: Costs) -> Series:
             [model] = floor.measure([Load(clients=1, seconds=machine.scope.seconds)], 0, warm_s=0.0)
         with machine.chain(3, size) as chain:
             found = machine.ask(chain, 1, MANY)
-            cuts = cuts_bytes(read_bundle(chain.bundle))
+            cuts = cuts_bytes(open_bundle(chain.bundle))
         sized = Costs(
             whole_ms=costs.whole_ms + (model.p50_ms or 0) - (usual.p50_ms or 0),
             whole_cpu_ms=costs.whole_cpu_ms + (model.cpu_ms or 0) - (usual.cpu_ms or 0),
@@ -302,7 +302,7 @@ def by_clients(machine: Machine, costs: Costs) -> Series:
     points = []
     with machine.chain(3) as chain:
         found = machine.ask(chain, *machine.scope.clients)
-        cuts = cuts_bytes(read_bundle(chain.bundle))
+        cuts = cuts_bytes(open_bundle(chain.bundle))
     for clients in machine.scope.clients:
         rps = costs.throughput_rps(cuts, clients)
         points.append(Point.of(clients, found[clients], found[clients], rps=rps, ms=loaded_latency_ms(clients, rps)))
@@ -311,7 +311,7 @@ def by_clients(machine: Machine, costs: Costs) -> Series:
 
 def by_replicas(machine: Machine, costs: Costs) -> Series:
     points = []
-    bundle = read_bundle(ensure(machine.spec(3), say))
+    bundle = open_bundle(ensure(machine.spec(3), say))
     slowest = max(bundle.stages, key=lambda stage: stage.model_ms).index
     cuts, times_ms = cuts_bytes(bundle), stages_ms(bundle, costs)
     for count in machine.scope.replicas:

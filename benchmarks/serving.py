@@ -39,7 +39,7 @@ from benchmarks.report import print_table, save
 from benchmarks.rounds import Measured, measure_rounds, start_all
 from benchmarks.running import run_benchmark
 from benchmarks.systems.base import System
-from shardline.storage.bundle_folder import read_bundle
+from shardline.storage.bundle_folder import open_bundle
 
 RESULTS = ROOT / "benchmarks" / "results"
 _MIB = 1024**2
@@ -169,7 +169,7 @@ def _memory_figures(measured: Measured, bundles: Bundles) -> dict[str, object]:
     found = measured.memory[key]
     shards = [round(each.rss_mib) for each in found if each.name == "shardline.predictors.shard"]
     transformers = [round(each.rss_mib) for each in found if each.name == "shardline.predictors.transformer"]
-    weights = [stage.weight_bytes / _MIB for stage in read_bundle(bundles.folder(3)).stages]
+    weights = [stage.weight_bytes / _MIB for stage in open_bundle(bundles.folder(3)).stages]
     return {
         "transformer_rss_mib": max(transformers, default=None),
         "shard_rss_mib": shards,

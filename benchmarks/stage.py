@@ -16,7 +16,7 @@ from shardline.manifests.processes import HOST, Launch
 from shardline.manifests.workloads import read_chain
 from shardline.partition.golden import Golden
 from shardline.storage.bundle import stage_folder
-from shardline.storage.bundle_folder import read_bundle
+from shardline.storage.bundle_folder import open_bundle
 from shardline.wire.frame import Frame, decode, encode, is_frame
 
 START_S = 120.0
@@ -51,7 +51,7 @@ def running_stage(bundle: Path, index: int, folder: Path, *more: str) -> Iterato
             time.sleep(_POLL_S)
         start_s = time.perf_counter() - start
         inputs = Golden.load(bundle / stage_folder(index)).inputs
-        frame = encode(Frame(tensors=inputs, bundle=read_bundle(bundle).digest, stage=index))
+        frame = encode(Frame(tensors=inputs, bundle=open_bundle(bundle).digest, stage=index))
         path = (launch.ready_path or "").removesuffix("/ready") + ":predict"
         yield Server(tree=tree, port=launch.port, path=path, frame=frame, start_s=start_s)
     finally:

@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from shardline.storage.bundle_folder import read_bundle
+from shardline.storage.bundle_folder import open_bundle
 from shardline.tasks.plate_text import random_text
 from shardline.training.plates.fonts import families
 from shardline.training.plates.picture import draw_onto
@@ -95,7 +95,7 @@ def shipped() -> Path | None:
 def is_built(folder: Path, model: str, weights: Sequence[str], stages: int) -> bool:
     """Is a whole and unaltered bundle of this model there already, and not of older weights?"""
     try:
-        bundle = read_bundle(folder)
+        bundle = open_bundle(folder)
     except BundleError:
         return False
     trained = None if weights else shipped()

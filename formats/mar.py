@@ -25,7 +25,7 @@ from shardline.formats.parts import Part, parts_of
 from shardline.formats.torchscript import save_torchscript
 from shardline.partition.planning import Progress
 from shardline.storage.bundle import BUNDLE_FILE, STAGE_FILE
-from shardline.storage.bundle_folder import read_bundle
+from shardline.storage.bundle_folder import open_bundle
 from shardline.wire.errors import FormatError
 
 STORE = "model-store"
@@ -66,7 +66,7 @@ def export_torchserve(folder: Path, out: Path, options: ServeOptions, say: Progr
         FormatError: TorchScript does not take a part, the task needs more than an archive holds, torch-model-archiver
             is not installed or fails, or `out` is there already.
     """
-    bundle = read_bundle(folder)
+    bundle = open_bundle(folder)
     if bundle.task.name not in _TASKS:
         raise FormatError(
             f"the bundle's task is {bundle.task.name}, whose index no archive holds; allowed: {', '.join(_TASKS)}"

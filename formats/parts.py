@@ -18,7 +18,7 @@ from shardline.partition.layout import to_numpy, to_torch
 from shardline.partition.program import runnable
 from shardline.partition.runtime import check_torch_version, load_program
 from shardline.storage.bundle import SHARD_FILE, WHOLE_FILE, Bundle, Stage, stage_folder
-from shardline.storage.bundle_folder import read_bundle
+from shardline.storage.bundle_folder import open_bundle
 
 TRACED_BATCH = 2  # tracers take sizes of 0 and 1 for constants
 BATCHES = (1, TRACED_BATCH, 3)
@@ -56,7 +56,7 @@ def parts_of(folder: Path, *, whole: bool = True) -> Iterator[Part]:
     Raises:
         BundleError: the bundle is incomplete, altered, or of another release of torch.
     """
-    bundle = read_bundle(folder)
+    bundle = open_bundle(folder)
     check_torch_version(bundle.torch_version)
     goldens = [Golden.load(folder / stage_folder(stage.index)) for stage in bundle.stages]
     pixels = {batch: _pixels(goldens[0], batch) for batch in BATCHES}

@@ -28,7 +28,7 @@ from shardline.partition.agreement import relative_error
 from shardline.partition.layout import as_numpy
 from shardline.partition.planning import Progress
 from shardline.storage.bundle import Bundle, TensorSpec
-from shardline.storage.bundle_folder import read_bundle
+from shardline.storage.bundle_folder import open_bundle
 from shardline.wire.errors import FormatError
 
 Platform = Literal["torchscript", "onnx"]
@@ -79,7 +79,7 @@ def export_triton(folder: Path, out: Path, options: TritonOptions, say: Progress
         BundleError: the bundle cannot be read.
         FormatError: a tensor's dtype that the backend has not, a shard that no form takes, or `out` is there already.
     """
-    bundle = read_bundle(folder)
+    bundle = open_bundle(folder)
     _check_dtypes(bundle, options.platform)
     batched = _is_batched(bundle)
     made = []

@@ -14,7 +14,7 @@ from shardline.manifests.options import RenderOptions
 from shardline.manifests.placement import GPU
 from shardline.manifests.scaling import disruption_budgets
 from shardline.storage.bundle import Bundle, parse_bundle
-from shardline.storage.bundle_folder import read_bundle
+from shardline.storage.bundle_folder import open_bundle
 from shardline.wire.errors import ManifestError
 
 
@@ -26,7 +26,7 @@ def read_described(path: Path) -> Bundle:
         ManifestError: the file cannot be read.
     """
     if not path.is_file():
-        return read_bundle(path)
+        return open_bundle(path)
     try:
         return parse_bundle(path.read_bytes())
     except OSError as exc:

@@ -22,8 +22,9 @@ from shardline.partition.layout import to_torch
 from shardline.partition.program import runnable
 from shardline.partition.runtime import load_program
 from shardline.storage.bundle import TensorSpec
-from shardline.storage.typed import typed
+from shardline.wire.errors import CompileError
 from shardline.wire.frame import named_dtype
+from shardline.wire.typed import from_json
 
 _EXAMPLE_BATCH = 2  # of a package for any batch
 # march="": with the CPU features that are recorded and no others; else the compiler takes all that the builder has
@@ -105,7 +106,7 @@ def feature_of(flag: str) -> str:
 
 
 def main() -> int:
-    job: Job = typed(Job, json.load(sys.stdin))
+    job = from_json(Job, sys.stdin.read(), error=CompileError)
     print(json.dumps(asdict(compile_one(job))))
     return 0
 

@@ -28,8 +28,8 @@ from shardline.partition.runtime import LoadedShard
 from shardline.partition.tensors import instance_axes
 from shardline.partition.threads import available_cpus
 from shardline.storage.bundle import SHARD_FILE, TARGETS, Bundle, Package, Stage, stage_folder
-from shardline.storage.typed import typed
 from shardline.wire.errors import CompileError
+from shardline.wire.typed import from_json
 
 FIXED_BATCHES = (1,)
 LEAST_GAIN = 1.1  # times as fast as the package for any batch, where a server holds both; less is not worth the memory
@@ -154,7 +154,7 @@ def _compile(draft: Path, task: _Task, cache: Path) -> Package:
     )
     if done.returncode or not out.is_file():
         raise CompileError(f"{task} cannot be compiled: {_reason(done)}; build without --compile")
-    made: Made = typed(Made, json.loads(done.stdout.splitlines()[-1]))
+    made = from_json(Made, done.stdout.splitlines()[-1], error=CompileError)
     here = this_machine()
     return Package(
         path=task.path,

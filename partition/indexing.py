@@ -21,8 +21,7 @@ from shardline.partition.proof import chain_of
 from shardline.partition.runtime import load_shard
 from shardline.partition.threads import available_cpus
 from shardline.storage.bundle import GOLDEN_PICTURE_FILE, GOLDEN_REPLY_FILE, stage_folder
-from shardline.storage.bundle_change import changing_bundle
-from shardline.storage.bundle_folder import read_bundle
+from shardline.storage.bundle_folder import changing_bundle, open_bundle
 from shardline.tasks.entries import Entries, Kind, Metric
 from shardline.tasks.recall import least_effort
 from shardline.tasks.registry import task_code, task_reply
@@ -129,7 +128,7 @@ class _Chain:
     """A bundle's shards in this process: the portable ones, which give what the whole gives."""
 
     def __init__(self, folder: Path, device: torch.device) -> None:
-        self.bundle = read_bundle(folder)
+        self.bundle = open_bundle(folder)
         if task_code(self.bundle.task.name).open_index is None:
             raise BundleError(
                 f"{folder} is for the task {self.bundle.task.name}, which has no index: build it with --task retrieve"
@@ -172,4 +171,4 @@ class _Chain:
             index.save(draft / stage_folder(before.stages[-1].index))
             (draft / GOLDEN_PICTURE_FILE).write_bytes(golden.png)
             (draft / GOLDEN_REPLY_FILE).write_text(json.dumps(said, indent=1) + "\n")
-        return read_bundle(self._folder).digest
+        return open_bundle(self._folder).digest

@@ -24,7 +24,7 @@ from shardline.partition.device import move
 from shardline.partition.liveness import Liveness, size_at
 from shardline.partition.machine import describe_machine
 from shardline.partition.program import lifted_arguments, runnable
-from shardline.storage.typed import MismatchError, typed
+from shardline.wire.typed import typed
 
 _VERSION = 1  # of what is measured and how: raise it when an older profile would mislead
 _ROUNDS = range(3, 10)  # at least and at most
@@ -75,9 +75,8 @@ def _known(cache: Cache, name: str) -> Profile | None:
     if document is None:
         return None
     try:
-        found: Profile = typed(Profile, document)
-        return found
-    except MismatchError:
+        return typed(Profile, document, error=ValueError)
+    except ValueError:
         cache.damaged(name)
         return None
 

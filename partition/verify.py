@@ -21,7 +21,7 @@ from shardline.partition.layout import to_numpy
 from shardline.partition.program import node_values
 from shardline.partition.runtime import LoadedShard, load_program, load_shard
 from shardline.storage.bundle import WHOLE_FILE, TensorSpec, Tolerance, stage_folder
-from shardline.storage.bundle_folder import read_bundle
+from shardline.storage.bundle_folder import open_bundle
 from shardline.wire.errors import BundleError
 from shardline.wire.frame import Frame, decode, encode, is_float
 
@@ -95,7 +95,7 @@ class Chain:
         Raises:
             BundleError: naming what is missing or altered.
         """
-        self.bundle = read_bundle(folder)
+        self.bundle = open_bundle(folder)
         self.digest = self.bundle.digest
         self.whole = load_program(folder / WHOLE_FILE)
         self.shards = load_shards(folder, program)
@@ -148,7 +148,7 @@ def load_shards(folder: Path, program: str) -> list[LoadedShard]:
     Raises:
         BundleError: as `load_shard`.
     """
-    bundle = read_bundle(folder)
+    bundle = open_bundle(folder)
     return [load_shard(folder / stage_folder(stage.index), program=program) for stage in bundle.stages]
 
 

@@ -5,7 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shardline.evaluation_doors import ServedChain
-from shardline.evaluation_sources import is_bundle, is_program, open_bundle, open_chain, open_loaded, open_program
+from shardline.evaluation_sources import (
+    is_bundle,
+    is_program,
+    open_bundle_programs,
+    open_chain,
+    open_loaded,
+    open_program,
+)
 from shardline.training.evaluation.classifier.sources import ALL_CLASSES, Scorer, Seen, Source, read_prediction
 from shardline.training.evaluation.sources import Program
 from shardline.wire.errors import ModelError
@@ -36,7 +43,7 @@ class ClassDoors:
 
     def _programs(self, model: Path) -> list[Program]:
         if is_bundle(model):
-            return open_bundle(model, TASK, self.program)
+            return open_bundle_programs(model, TASK, self.program)
         if is_program(model):
             return [open_program(model, TASK)]
         if model.suffix == TRAINED and model.is_file():

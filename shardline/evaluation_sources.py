@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from shardline.predictors.picture import fit_picture
 from shardline.storage.bundle import BUNDLE_FILE, WHOLE_FILE, Bundle, PictureSpec
-from shardline.storage.bundle_folder import read_bundle
+from shardline.storage.bundle_folder import open_bundle
 from shardline.training.evaluation.sources import Fit, Pixels, Program, Run
 from shardline.wire.errors import BundleError
 from shardline.wire.limits import Limits
@@ -25,7 +25,7 @@ def is_program(path: Path) -> bool:
     return path.suffix == PROGRAM and path.is_file()
 
 
-def open_bundle(folder: Path, task: str, program: str) -> list[Program]:
+def open_bundle_programs(folder: Path, task: str, program: str) -> list[Program]:
     """A bundle's chain, as it would be served, and its whole.
 
     Raises:
@@ -90,7 +90,7 @@ def bundle_for(folder: Path, task: str) -> Bundle:
     Raises:
         BundleError: a file is missing or altered, or it is for another task.
     """
-    bundle = read_bundle(folder)
+    bundle = open_bundle(folder)
     if bundle.task.name != task:
         raise BundleError(f"{folder} is a bundle for the task {bundle.task.name!r}: name one of `{task}`")
     return bundle

@@ -80,7 +80,7 @@ def measure_hop(deadline_s: float = _DEADLINE_S) -> HopCost:
     """
     from shardline.partition.echo import ECHOES, MAX_INSTANCES, build_echo, echo_frame
     from shardline.storage.bundle import stage_folder
-    from shardline.storage.bundle_folder import read_bundle
+    from shardline.storage.bundle_folder import open_bundle
 
     with tempfile.TemporaryDirectory(prefix="shardline-hop-") as folder, ExitStack() as stack:
         bundle = Path(folder) / "echo"
@@ -92,7 +92,7 @@ def measure_hop(deadline_s: float = _DEADLINE_S) -> HopCost:
         for steps, port in zip((addresses[:1], addresses), ports[2:], strict=True):
             stack.enter_context(_running(_router(steps, port)))
         _wait([(port, "/v1/models/echo") for port in ports[:2]] + [(port, "/readyz") for port in ports[2:]], deadline_s)
-        digest = read_bundle(bundle).digest
+        digest = open_bundle(bundle).digest
         bodies = [echo_frame(bundle, digest, instances) for instances in _INSTANCES]
         return fit([len(body) for body in bodies], _second_step_ms(ports[2], ports[3], bodies))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from shardline.client.neighbours import Retrieved, read_neighbours, retrieval_parameters
 from shardline.evaluation_doors import ServedChain
-from shardline.evaluation_sources import bundle_for, is_bundle, open_bundle, open_chain
+from shardline.evaluation_sources import bundle_for, is_bundle, open_bundle_programs, open_chain
 from shardline.storage.bundle import stage_folder
 from shardline.tasks.request import Index, Request
 from shardline.tasks.retrieve import embeddings, reply
@@ -65,7 +65,7 @@ class RetrievalDoors:
         if not is_bundle(model):
             raise ModelError(f"{model} is no bundle's folder: name one")
         index = self._index(model)
-        return [self._retriever(each, index) for each in open_bundle(model, TASK, self.program)]
+        return [self._retriever(each, index) for each in open_bundle_programs(model, TASK, self.program)]
 
     def chain(self, bundle: Path) -> NeighbourSource:
         index = self._index(bundle)

@@ -9,7 +9,14 @@ from shardline.client.parts import find_plates_in
 from shardline.client.plates import Plate, read_plates
 from shardline.client.upright import upright_size
 from shardline.evaluation_doors import ServedChain
-from shardline.evaluation_sources import is_bundle, is_program, open_bundle, open_chain, open_loaded, open_program
+from shardline.evaluation_sources import (
+    is_bundle,
+    is_program,
+    open_bundle_programs,
+    open_chain,
+    open_loaded,
+    open_program,
+)
 from shardline.predictors.picture import fit_picture
 from shardline.storage.bundle import PictureSpec
 from shardline.training.evaluation.plates.sources import Reader, Seen, Source
@@ -54,7 +61,7 @@ class PlateDoors:
 
             return [open_loaded("the detector that ships", load_by_name("plates", None, self.size))]
         if is_bundle(model):
-            return open_bundle(model, TASK, self.program)
+            return open_bundle_programs(model, TASK, self.program)
         if is_program(model):
             return [open_program(model, TASK)]
         if model.suffix in (WEIGHTS, CHECKPOINT) and model.is_file():

@@ -1,19 +1,19 @@
-"""The bundle: a folder that holds all the shards of one model.
+"""bundle.json: the description of a bundle, the folder that holds all shards of one model.
 
-    bundle.json                  what is below, described; its sha256 is the bundle's digest
+    bundle.json                  describes all that is below; its sha256 is the bundle's digest
     whole.pt2                    the whole model, uncut: the reference that `verify` compares with
-    golden.png                   a picture, and in
-    golden.json                  the whole model's v1 reply to it: what `deploy` asks a cluster
+    golden.png                   a picture, and
+    golden.json                  the whole model's v1 reply to it: `deploy` compares a cluster's reply with it
     stages/0/bundle.json         the same bytes again, so that a pod which gets only this folder can trust it
     stages/0/stage.json          {"stage": 0}
     stages/0/shard.pt2           the shard
-    stages/0/golden.safetensors  one input of this stage and what it gave: warms the server up and proves it
-    stages/0/compiled/cpu/…      the shard compiled for one kind of machine, if that was asked for
+    stages/0/golden.safetensors  one input of this stage with its outputs: the server warms up with it and compares
+    stages/0/compiled/cpu/…      the shard compiled for one kind of machine, if the build was asked to
     stages/1/…
-    stages/K-1/index.faiss, …    what the last stage of a bundle for retrieval looks pictures up in
+    stages/K-1/index.faiss, …    the similarity index of the last stage, in a bundle for retrieval
 
 Trust goes one way: whoever names a bundle's digest (a manifest, a frame) fixes the bytes of bundle.json, which fixes
-the sha256 and size of every other file. `stage.json` is only a pointer: if it lies, the digests do not fit.
+the sha256 and size of every other file. `stage.json` is only a pointer: if it is wrong, the digests do not match.
 
 docs/bundle.md is the normative page.
 """
@@ -27,14 +27,13 @@ from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any
 
-from shardline.storage.store import is_inside
-from shardline.storage.typed import MismatchError, typed
 from shardline.wire.errors import BundleError
-from shardline.wire.limits import Limits
+from shardline.wire.limits import MIB, Limits
+from shardline.wire.typed import from_json, is_relative_path, typed
 
 SCHEMA_VERSION = 2
-READABLE_VERSIONS = (1, 2)  # 1 knew no compiled packages and no tolerances
-BUNDLE_JSON_BYTES = 16 * 1024**2  # of bundle.json itself: thousands of labels and files need a few MB
+READABLE_VERSIONS = (1, 2)  # version 1 has no compiled packages and no tolerances
+BUNDLE_JSON_BYTES = 16 * MIB  # limit of bundle.json itself: thousands of labels and files need a few MiB
 BUNDLE_FILE = "bundle.json"
 STAGE_FILE = "stage.json"
 SHARD_FILE = "shard.pt2"
@@ -59,7 +58,7 @@ class TensorSpec:
     `dim_order` lists the dimensions from the outermost to the innermost in memory, as `torch.Tensor.dim_order` does:
     a frame carries the tensor in that order, packed. `strides` is None where that is how the whole model has it in
     memory too; a slice or an expanded tensor leaves holes or repeats itself, and its strides are listed, in elements.
-    So the next shard sees the very strides that the whole model sees, and the same kernels add in the same order.
+    So the next shard sees the same strides as the whole model, and the same kernels add in the same order.
     """
 
     name: str
@@ -69,15 +68,15 @@ class TensorSpec:
     strides: tuple[int | str, ...] | None = None
 
     def shape_for(self, batch: int) -> tuple[int, ...]:
-        """The shape at this batch size, in the model's own order of dimensions."""
+        """The shape at a batch size, in the model's own order of dimensions."""
         return _at(self.shape, batch)
 
     def strides_for(self, batch: int) -> tuple[int, ...] | None:
-        """The listed strides at this batch size, in elements."""
+        """The listed strides at a batch size, in elements."""
         return None if self.strides is None else _at(self.strides, batch)
 
     def frame_shape_for(self, batch: int) -> tuple[int, ...]:
-        """The shape at this batch size as a frame carries it, in the order of memory."""
+        """The shape at a batch size as a frame carries it, in the order of memory."""
         shape = self.shape_for(batch)
         return tuple(shape[dim] for dim in self.dim_order)
 
@@ -95,7 +94,7 @@ def _multiple(dim: str) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PictureSpec:
-    """How a picture becomes `uint8 [3, height, width]`.
+    """Preprocessing of a picture into `uint8 [3, height, width]`.
 
     `fit` is "crop" (the shorter side to `resize` pixels, then the centre, as torchvision's presets do), "stretch" or
     "letterbox". `interpolation` is Pillow's name: "bilinear" or "bicubic".
@@ -110,7 +109,7 @@ class PictureSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What the last shard makes of its tensors: the name of a module in `tasks/` and its labels, if it has any."""
+    """The task of the last shard, by its name in tasks/registry.py, and the model's class labels, if it has any."""
 
     name: str
     labels: tuple[str, ...] = ()
@@ -118,18 +117,20 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileDigest:
+    """sha256 in hex and size of one file."""
+
     sha256: str
     size_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Package:
-    """A shard compiled by AOTInductor, and the machine that it needs: it runs nowhere else.
+    """A shard compiled by AOTInductor, and the one kind of machine that it runs on.
 
-    `path` is relative to the stage's folder. `batch` is the one that it takes, None for any. `system` and `machine` are
-    Python's `sys.platform` and `platform.machine()`, `cpu_features` are named as torch.cpu.get_capabilities() does,
-    `gpu_architecture` is "sm_90" or the like for the target cuda, else None. `threads` is how many torch must have:
-    weights are packed for that many where the batch is fixed; None for any.
+    `path` is relative to the stage's folder. `batch` is the only batch size that it takes, None for any. `system` and
+    `machine` are Python's `sys.platform` and `platform.machine()`, `cpu_features` are named as in
+    torch.cpu.get_capabilities(), `gpu_architecture` is "sm_90" or the like for the target cuda, else None. `threads` is
+    the number of torch threads that weights are packed for where the batch is fixed; None for any.
     """
 
     path: str
@@ -145,11 +146,11 @@ class Package:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tolerance:
-    """How far a chain's outputs may be from those of the whole in fp32.
+    """Allowed deviation of a chain's outputs from those of the whole model in fp32.
 
     `max_relative_error` is the largest difference over the largest value of an output, `top1_agreement` the least share
-    of pictures with the same answer: the same top class, or the same plates read. Of what a detector gives, sums are
-    compared in which the order of things does not count (tasks/registry.py).
+    of pictures with the same answer: the same top class, or the same plates read. For a detector, sums are compared in
+    which the order of detections does not count (tasks/registry.py).
     """
 
     max_relative_error: float
@@ -158,15 +159,15 @@ class Tolerance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One shard's place in the chain. `cut` names the position after it, None for the last stage."""
+    """One shard's place in the chain. `cut` names the cut after it, None for the last stage."""
 
     index: int
     cut: str | None
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    model_ms: float  # measured, one batch of `Bundle.batch`
+    model_ms: float  # measured with one batch of size `Bundle.batch`
     weight_bytes: int
-    output_bytes: int  # of one instance, what crosses to the next stage
+    output_bytes: int  # of one instance, sent to the next stage
     compiled: tuple[Package, ...] = ()
 
 
@@ -174,8 +175,8 @@ class Stage:
 class Bundle:
     """bundle.json, parsed.
 
-    `portable_tolerance` is of the portable shards; None means to the bit, which holds in fp32. `compiled_tolerance` is
-    of the compiled ones, None where there are none.
+    `portable_tolerance` is for the portable shards; None means bit-exact, which holds in fp32. `compiled_tolerance` is
+    for the compiled shards, None where there are none.
     """
 
     name: str
@@ -186,9 +187,9 @@ class Bundle:
     task: Task
     picture: PictureSpec
     limits: Limits
-    batch: int  # the largest batch that a stage runs
-    max_instances: int  # the most pictures in one request: what fits `limits.request_bytes` at every cut
-    threads: int  # torch threads when the costs were measured
+    batch: int  # largest batch that a stage runs
+    max_instances: int  # most pictures in one request: as many as fit `limits.request_bytes` at every cut
+    threads: int  # torch threads with which the costs were measured
     stages: tuple[Stage, ...]
     portable_tolerance: Tolerance | None = None
     compiled_tolerance: Tolerance | None = None
@@ -201,9 +202,9 @@ class Bundle:
         return digest_of(self.to_json())
 
     def to_json(self) -> bytes:
-        """bundle.json's bytes: sorted keys, so that equal bundles have equal digests."""
+        """Serialise to bundle.json's bytes, with sorted keys, so that equal bundles have equal digests."""
         document = asdict(self)
-        if self.schema_version == 1:  # as it was written, so that its digest stays
+        if self.schema_version == 1:  # as it was written, so that its digest does not change
             _without_since_2(document)
         return (json.dumps(document, indent=1, sort_keys=True) + "\n").encode()
 
@@ -215,27 +216,24 @@ def _without_since_2(document: dict[str, Any]) -> None:
 
 
 def parse_bundle(data: bytes) -> Bundle:
-    """bundle.json's bytes -> Bundle.
+    """Parse and check bundle.json's bytes.
 
     Raises:
         BundleError: not JSON, another schema version, fields missing, unknown or of the wrong type, values that make no
             sense (files outside the bundle, stages out of order), or bytes that `to_json` would not write.
     """
-    document = load_json(data, BUNDLE_FILE)
+    document = load_object(data, BUNDLE_FILE)
     version = document.get("schema_version")
     if type(version) is not int or version not in READABLE_VERSIONS:
         raise BundleError(
             f"{BUNDLE_FILE} has schema_version {reprlib.repr(version)}; this Shardline reads "
             f"{' and '.join(map(str, READABLE_VERSIONS))}: build the bundle again"
         )
-    try:
-        bundle: Bundle = typed(Bundle, document)
-    except MismatchError as exc:
-        raise _off_schema(str(exc)) from exc
+    bundle = typed(Bundle, document, error=_off_schema)
     problems = list(islice(_problems(bundle), 5))
     if problems:
         raise _off_schema("; ".join(problems))
-    if bundle.to_json() != data:  # else the file's digest and `Bundle.digest` would differ
+    if bundle.to_json() != data:  # otherwise the file's digest and `Bundle.digest` would differ
         raise _off_schema("its bytes are not those that its content is written with")
     return bundle
 
@@ -244,20 +242,21 @@ def _off_schema(what: str) -> BundleError:
     return BundleError(f"{BUNDLE_FILE} does not follow its schema ({what}): build the bundle again")
 
 
-def load_json(data: bytes, name: str) -> dict[str, Any]:
+def load_object(data: bytes, name: str) -> dict[str, Any]:
+    """Parse the JSON object in one of a bundle's files, called `name`.
+
+    Raises:
+        BundleError: too many bytes, not JSON, or not an object.
+    """
     if len(data) > BUNDLE_JSON_BYTES:
         raise BundleError(f"{name} has {len(data)} bytes; allowed are {BUNDLE_JSON_BYTES}: build the bundle again")
-    try:
-        document = json.loads(data)
-    except (ValueError, RecursionError) as exc:
-        raise BundleError(f"{name} is not JSON ({exc}): build the bundle again") from exc
-    if not isinstance(document, dict):
-        raise BundleError(f"{name} is not a JSON object: build the bundle again")
-    return document
+    return from_json(
+        dict, data, error=lambda found: BundleError(f"{name} is not a JSON object ({found}): build the bundle again")
+    )
 
 
 def _problems(bundle: Bundle) -> Iterator[str]:
-    """What the types let through and no bundle has."""
+    """Find values that fit their types and yet make no sense."""
     if not NAME_PATTERN.fullmatch(bundle.name):
         yield f"name is {reprlib.repr(bundle.name)}, not small letters, digits and '-'"
     if bundle.precision not in PRECISIONS:
@@ -283,7 +282,7 @@ def _problems(bundle: Bundle) -> Iterator[str]:
         for package in stage.compiled:
             yield from _package_problems(package, bundle, stage.index)
     for path, entry in bundle.files.items():
-        if not is_inside(path):
+        if not is_relative_path(path):
             yield f"files has {reprlib.repr(path)}, not a path inside the bundle"
         if not _SHA256.fullmatch(entry.sha256) or entry.size_bytes < 0:
             yield f"files[{reprlib.repr(path)}] has no sha256 and size"
@@ -323,9 +322,21 @@ def _spec_problems(spec: TensorSpec, where: str) -> Iterator[str]:
             yield f"{where} has the dimension {reprlib.repr(dim)}, not a number, 'batch' or 'N*batch'"
 
 
+def publishing_order(bundle: Bundle) -> list[list[str]]:
+    """Every file of the bundle in the order of publishing: all of one list before any of the next.
+
+    bundle.json comes last, so that a reader who finds it finds everything.
+    """
+    stages = [stage_folder(stage.index) for stage in bundle.stages]
+    files = sorted(bundle.files) + [f"{stage}/{STAGE_FILE}" for stage in stages]
+    return [files, [f"{stage}/{BUNDLE_FILE}" for stage in stages], [BUNDLE_FILE]]
+
+
 def digest_of(data: bytes) -> str:
+    """'sha256:…' of some bytes."""
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
 def stage_folder(index: int) -> str:
+    """Folder of a stage inside its bundle: 0 -> 'stages/0'."""
     return f"stages/{index}"

@@ -1,14 +1,15 @@
-"""A bundle as a folder: written in one step, read with every digest checked.
+"""A bundle as a folder: written and changed in one step, read with every digest checked.
 
 docs/bundle.md is the normative page.
 """
 
 import hashlib
 import json
+import os
 import reprlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from shardline.storage.bundle import (
     FileDigest,
     Stage,
     digest_of,
-    load_json,
+    load_object,
     parse_bundle,
     stage_folder,
 )
@@ -30,16 +31,20 @@ from shardline.wire.errors import BundleError
 
 
 def file_digest(path: Path) -> FileDigest:
+    """Digest a file without reading all of it into memory."""
     with path.open("rb") as file:
         return FileDigest(sha256=hashlib.file_digest(file, "sha256").hexdigest(), size_bytes=path.stat().st_size)
 
 
 @contextmanager
 def writing_bundle(folder: Path) -> Iterator[tuple[Path, Callable[[Bundle], Bundle]]]:
-    """Build a bundle beside `folder`, then put it there in one step: it is never seen half written.
+    """Write a bundle beside `folder`, then rename it in one step: no reader sees a part of it.
 
-    Yields an empty folder to put shards into and `seal(bundle) -> Bundle`, which digests every file there, writes
-    bundle.json and the stages' copies, and gives back the bundle with its files. What stood at `folder` is replaced.
+    What stood at `folder` is replaced.
+
+    Yields:
+        An empty folder to write shards into, and `seal(bundle) -> Bundle`, which digests every file there, writes
+        bundle.json and the stages' copies, and returns the bundle with its files.
 
     Raises:
         BundleError: `folder` is something that is not a bundle, or cannot be written.
@@ -56,8 +61,36 @@ def writing_bundle(folder: Path) -> Iterator[tuple[Path, Callable[[Bundle], Bund
         shutil.rmtree(draft, ignore_errors=True)
 
 
+@contextmanager
+def changing_bundle(folder: Path, changed: Collection[str]) -> Iterator[tuple[Path, Bundle]]:
+    """Replace some files of a bundle, which makes it another bundle with a digest of its own, in one step.
+
+    What does not change is linked, not copied, where the file system can: a large model's shards are stored once. If
+    the block fails, the old bundle stays as it was.
+
+    Args:
+        folder: the bundle's.
+        changed: paths inside the bundle that the block writes again or leaves out.
+
+    Yields:
+        A folder that holds all other files of the bundle, and the bundle before the change.
+
+    Raises:
+        BundleError: not a bundle, one that is altered, or one that another process changed meanwhile.
+    """
+    before = open_bundle(folder)
+    with writing_bundle(folder) as (draft, seal):
+        for path in before.files.keys() - set(changed):
+            (draft / path).parent.mkdir(parents=True, exist_ok=True)
+            _link(folder / path, draft / path)
+        yield draft, before
+        seal(before)
+        if open_bundle(folder).digest != before.digest:
+            raise BundleError(f"{folder} was changed by another process meanwhile: try again")
+
+
 def _draft_beside(folder: Path) -> Path:
-    """A new folder on the same file system, so that a rename puts it in place."""
+    """Make a folder on the same file system, so that a rename puts it in place."""
     try:
         if folder.exists() and not (folder / BUNDLE_FILE).is_file() and any(folder.iterdir()):
             raise BundleError(f"{folder} exists and is not a bundle: choose another --out or remove it")
@@ -94,12 +127,29 @@ def _replace(draft: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def read_bundle(folder: Path) -> Bundle:
-    """Read and check the bundle at `folder`: every file's size and sha256, and every stage's copy of bundle.json.
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def open_bundle(folder: str | Path) -> Bundle:
+    """Open the bundle in a folder and check all of it.
+
+    The size and sha256 of every file, and every stage's copy of bundle.json, are compared with bundle.json. Nothing is
+    loaded or run. The files of the bundle that is returned can be trusted as far as its `digest` can.
+
+    Args:
+        folder: the folder that holds bundle.json.
+
+    Returns:
+        The bundle: its model, task, stages with their tensors and costs, and the digest of every file.
 
     Raises:
-        BundleError: naming the first file that is missing or altered.
+        BundleError: there is no bundle, or the first file that is missing or altered.
     """
+    folder = Path(folder)
     data = _read(folder, BUNDLE_FILE)
     bundle = parse_bundle(data)
     for path, expected in bundle.files.items():
@@ -115,13 +165,14 @@ def read_bundle(folder: Path) -> Bundle:
 
 
 def read_stage(folder: Path, digest: str | None = None) -> tuple[Bundle, Stage]:
-    """Read and check one stage's folder, as a pod gets it: nothing but that stage's own files.
+    """Open one stage's folder as a pod gets it, with nothing but that stage's own files, and check all of it.
 
     Args:
+        folder: the stage's own folder.
         digest: the bundle's digest as the manifest names it; None trusts whatever bundle.json is there.
 
     Raises:
-        BundleError: naming what is missing, altered or of another bundle.
+        BundleError: what is missing, altered or of another bundle.
     """
     data = _read(folder, BUNDLE_FILE)
     if digest is not None and digest_of(data) != digest:
@@ -130,7 +181,7 @@ def read_stage(folder: Path, digest: str | None = None) -> tuple[Bundle, Stage]:
             "render and push from the same bundle"
         )
     bundle = parse_bundle(data)
-    stage = _stage_of(bundle, load_json(_read(folder, STAGE_FILE), STAGE_FILE).get("stage"))
+    stage = _stage_of(bundle, load_object(_read(folder, STAGE_FILE), STAGE_FILE).get("stage"))
     prefix = stage_folder(stage.index) + "/"
     _check_listed(bundle, prefix + SHARD_FILE)
     for path, expected in bundle.files.items():
@@ -149,7 +200,7 @@ def _stage_of(bundle: Bundle, index: object) -> Stage:
 
 
 def _check_listed(bundle: Bundle, path: str) -> None:
-    """A program that the bundle does not list would be loaded unchecked."""
+    """Refuse a program that the bundle does not list: it would be loaded unchecked."""
     if path not in bundle.files:
         raise BundleError(f"{BUNDLE_FILE} does not list {path}: build the bundle again")
 

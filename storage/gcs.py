@@ -1,8 +1,9 @@
-"""GcsStore: gs://bucket/prefix, Google Cloud Storage or what STORAGE_EMULATOR_HOST names in its place.
+"""Google Cloud Storage as a store: gs://bucket/prefix, or an emulator that STORAGE_EMULATOR_HOST names.
 
-Every object gets its MD5 before its bytes: Google refuses what arrives otherwise, and KServe's downloader, which
-passes over objects without one, checks it again. Calls are repeated for `Access.retry_s` where that can help: they
-may, since writing the same content twice changes nothing.
+Every object gets its MD5 before its bytes: Google refuses an upload that arrives otherwise, and KServe's downloader,
+which skips objects without one, checks it again. Large files are sent in chunks through google-cloud-storage's own
+resumable upload. Failed calls are repeated for `Access.retry_s`, writes too, since writing the same content twice
+changes nothing. What Google's libraries and the network raise becomes a StorageError of one line with a remedy.
 """
 
 import base64
@@ -11,38 +12,57 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 import google.auth
-from google.api_core.exceptions import ClientError, NotFound
+from google.api_core import exceptions as api
+from google.auth import exceptions as auth
 from google.cloud import storage
 from google.cloud.storage.retry import DEFAULT_RETRY
+from google.resumable_media import DataCorruption
 
-from shardline.storage.gcs_errors import as_gcs_error
-from shardline.storage.resumable import CHUNK_BYTES, TIMEOUT_S, LostSessionError, send_file
-from shardline.storage.sessions import Slot, session_slot
-from shardline.storage.store import SILENT, Access, Entry, Progress, as_storage_error, checked_name, is_inside
+from shardline.storage.store import SILENT, Access, Entry, Progress, as_storage_error, checked_name
 from shardline.wire.errors import StorageError
+from shardline.wire.limits import MIB
+from shardline.wire.typed import is_relative_path
 
+CHUNK_BYTES = 8 * MIB  # a multiple of 256 KiB, as Google requires; smaller files are sent in one request
+
+_TIMEOUT_S = 60.0  # of connecting, and between two bytes
 _URI = re.compile(r"gs://(?P<bucket>[a-z0-9][-a-z0-9_.]{1,220}[a-z0-9])(?:/(?P<prefix>[^?#*\[\]]+))?")
 _SCOPES = ["https://www.googleapis.com/auth/devstorage.read_write"]
 _CONTENT_TYPE = "application/octet-stream"
 _PARTIAL = ".partial"
-_SESSION_SURVIVES = (401, 403, 408, 429)  # what is wrong then is not the session
+
+_NO_CREDENTIALS = (
+    "no Google credentials were found: run 'gcloud auth application-default login', give --key-file or set "
+    "GOOGLE_APPLICATION_CREDENTIALS; for a public bucket give --anonymous"
+)
+_MESSAGES = {
+    401: "Google asks for credentials: give --key-file, or log in and leave out --anonymous",
+    403: (
+        "no permission: to push, the account needs the role roles/storage.objectUser on the bucket, "
+        "to read roles/storage.objectViewer"
+    ),
+    404: "there is no such bucket: make it, or look for a typing error",
+    429: "too many requests, or the project's quota is used up: wait, and run the command again",
+}
+_BROKEN_OFF = "the connection broke off: run the command again, it moves only the files that are missing"
 
 
 def open_gcs(uri: str, access: Access) -> "GcsStore":
-    """'gs://bucket/prefix' -> its store; nothing is asked yet.
+    """Open the store at 'gs://bucket/prefix'; the bucket is not contacted yet.
 
     Raises:
         StorageError: not such a URI, or no credentials.
     """
     match = _URI.fullmatch(uri.removesuffix("/"))
     prefix = match["prefix"] if match else None
-    if match is None or (prefix and not is_inside(prefix)):
+    if match is None or (prefix and not is_relative_path(prefix)):
         raise StorageError(f"{uri!r} is no URI of a bucket: write gs://bucket/prefix, without '?', '#', '*' and '..'")
-    with as_gcs_error(f"gs://{match['bucket']}"):
+    with _as_gcs_error(f"gs://{match['bucket']}"):
         return GcsStore(_client(access).bucket(match["bucket"]), prefix or "", retry_s=access.retry_s)
 
 
@@ -65,101 +85,88 @@ def _client_of_key(path: Path) -> storage.Client:
 
 
 class GcsStore:
-    """The objects below a prefix. A read or write of one object is atomic, as Google has it."""
+    """The objects below a prefix of a bucket. Reads and writes of one object are atomic, as Google guarantees."""
 
     def __init__(self, bucket: storage.Bucket, prefix: str, *, retry_s: float) -> None:
         self._bucket = bucket
         self._root = f"{prefix}/" if prefix else ""
         self._retry = DEFAULT_RETRY.with_timeout(retry_s)
-        self._endpoint = str(bucket.client.api_endpoint)
 
     def names(self, prefix: str = "") -> list[str]:
         return [entry.name for entry in self.entries(prefix)]
 
     def entries(self, prefix: str = "") -> list[Entry]:
-        with as_gcs_error(self._uri("")):
+        with _as_gcs_error(self._uri("")):
             blobs = self._bucket.list_blobs(
                 prefix=self._root + prefix,
                 fields="items(name,size,updated),nextPageToken",
-                timeout=TIMEOUT_S,
+                timeout=_TIMEOUT_S,
                 retry=self._retry,
             )
             entries = (
                 Entry(name=blob.name.removeprefix(self._root), size_bytes=blob.size, modified=blob.updated)
                 for blob in blobs
             )
-            return sorted((entry for entry in entries if is_inside(entry.name)), key=lambda entry: entry.name)
+            return sorted((entry for entry in entries if is_relative_path(entry.name)), key=lambda entry: entry.name)
 
     def holds(self, name: str, path: Path) -> bool:
         with self._object(name) as blob:
             with as_storage_error(str(path)):
                 size_bytes, md5 = path.stat().st_size, _md5(path)
             try:
-                blob.reload(timeout=TIMEOUT_S, retry=self._retry)
-            except NotFound:
+                blob.reload(timeout=_TIMEOUT_S, retry=self._retry)
+            except api.NotFound:
                 return False
             return bool(blob.size == size_bytes and blob.md5_hash == md5)
 
     def read(self, name: str) -> bytes:
         with self._object(name, is_read=True) as blob:
-            return bytes(blob.download_as_bytes(checksum="crc32c", timeout=TIMEOUT_S, retry=self._retry))
+            return bytes(blob.download_as_bytes(checksum="crc32c", timeout=_TIMEOUT_S, retry=self._retry))
 
     def write(self, name: str, data: bytes) -> None:
         with self._object(name) as blob:
             blob.md5_hash = _base64(hashlib.md5(data, usedforsecurity=False).digest())
-            blob.upload_from_string(data, _CONTENT_TYPE, timeout=TIMEOUT_S, retry=self._retry)
+            blob.upload_from_string(data, _CONTENT_TYPE, timeout=_TIMEOUT_S, retry=self._retry)
 
     def put(self, name: str, path: Path, progress: Progress = SILENT) -> None:
         checked_name(name)
         with as_storage_error(str(path)):
             size_bytes, md5 = path.stat().st_size, _md5(path)
-            small = path.read_bytes() if size_bytes <= CHUNK_BYTES else None
-        if small is not None:  # one request; a session takes three
-            self.write(name, small)
-            progress.moved(size_bytes)
-            return
-        with self._object(name) as blob, session_slot(self._endpoint, self._uri(name), md5) as slot:
+            file = path.open("rb")
+        with file, self._object(name, chunk_bytes=CHUNK_BYTES) as blob:
             blob.md5_hash = md5
-            self._send(blob, path, slot, progress)
-
-    def _send(self, blob: storage.Blob, path: Path, slot: Slot, progress: Progress) -> None:
-        """Through the session that an earlier process began, if it is still good, else through a new one."""
-        for url in (slot.url, ""):
-            slot.remember(url or self._begin(blob, path))
+            upload = partial(
+                blob.upload_from_file,
+                _CountedReader(file, progress),
+                rewind=True,
+                size=size_bytes,
+                content_type=_CONTENT_TYPE,
+                timeout=_TIMEOUT_S,
+                retry=self._retry,
+            )
             try:
-                send_file(slot.url, path, self._retry, progress)
-            except LostSessionError:
-                continue
-            except ClientError as exc:
-                if exc.code not in _SESSION_SURVIVES:
-                    slot.remember("")
-                raise
-            slot.remember("")
-            return
-        raise StorageError(f"{path} cannot be sent, Google ends its upload sessions: run the command again")
-
-    def _begin(self, blob: storage.Blob, path: Path) -> str:
-        url = blob.create_resumable_upload_session(
-            _CONTENT_TYPE, size=path.stat().st_size, timeout=TIMEOUT_S, retry=self._retry
-        )
-        return str(url)
+                upload()
+            except api.BadRequest:
+                # A chunk that broke off is sent again from its start. Google ignores the bytes that it has already;
+                # the emulator refuses them, so the file is sent again from its start.
+                upload()
 
     def save(self, name: str, path: Path, progress: Progress = SILENT) -> None:
         with self._object(name, is_read=True) as blob, _replacing(path) as file:
-            counted = _Counted(file, progress)
-            blob.download_to_file(counted, checksum="crc32c", timeout=TIMEOUT_S, retry=self._retry)
+            counted = _CountedWriter(file, progress)
+            blob.download_to_file(counted, checksum="crc32c", timeout=_TIMEOUT_S, retry=self._retry)
 
     def delete(self, name: str) -> None:
-        with self._object(name) as blob, suppress(NotFound):
-            blob.delete(timeout=TIMEOUT_S, retry=self._retry)
+        with self._object(name) as blob, suppress(api.NotFound):
+            blob.delete(timeout=_TIMEOUT_S, retry=self._retry)
 
     @contextmanager
-    def _object(self, name: str, *, is_read: bool = False) -> Iterator[storage.Blob]:
+    def _object(self, name: str, *, is_read: bool = False, chunk_bytes: int | None = None) -> Iterator[storage.Blob]:
         uri = self._uri(checked_name(name))
-        with as_gcs_error(uri):
+        with _as_gcs_error(uri):
             try:
-                yield self._bucket.blob(self._root + name)
-            except NotFound as exc:
+                yield self._bucket.blob(self._root + name, chunk_size=chunk_bytes)
+            except api.NotFound as exc:
                 if is_read:
                     raise StorageError(f"{uri} is not there: was it pushed to this place?") from exc
                 raise
@@ -168,8 +175,30 @@ class GcsStore:
         return f"gs://{self._bucket.name}/{self._root}{name}"
 
 
-class _Counted:
-    """A file to write to that tells how much was written."""
+class _CountedReader:
+    """A file to upload that reports its progress. Bytes that are read again for a retry count once."""
+
+    def __init__(self, file: BinaryIO, progress: Progress) -> None:
+        self._file, self._progress = file, progress
+        self._counted_bytes = 0
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        new_bytes = self._file.tell() - self._counted_bytes
+        if new_bytes > 0:
+            self._counted_bytes += new_bytes
+            self._progress.moved(new_bytes)
+        return data
+
+    def seek(self, position: int, whence: int = os.SEEK_SET) -> int:
+        return self._file.seek(position, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+class _CountedWriter:
+    """A file to download into that reports its progress."""
 
     def __init__(self, file: BinaryIO, progress: Progress) -> None:
         self._file, self._progress = file, progress
@@ -182,7 +211,7 @@ class _Counted:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """A new file that takes the place of `path` once all of it came."""
+    """Yield a new file that replaces `path` once all of it was written."""
     partial = path.with_name(f".{path.name}{_PARTIAL}")
     with as_storage_error(str(path)):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -204,3 +233,57 @@ def _md5(path: Path) -> str:
 
 def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode()
+
+
+@contextmanager
+def _as_gcs_error(what: str) -> Iterator[None]:
+    """Turn errors of Google's libraries, the network and the file system into a StorageError; `what` is a gs:// URI."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except (api.GoogleAPIError, auth.GoogleAuthError, DataCorruption, OSError, ValueError) as exc:
+        raise StorageError(f"{_where(exc, what)}: {_line(exc)}") from exc
+
+
+def _line(exc: BaseException) -> str:
+    match exc:
+        case api.RetryError():
+            return _line(exc.cause) if exc.cause is not None else _BROKEN_OFF
+        case api.GoogleAPICallError():
+            meaning = _MESSAGES.get(exc.code or 0, "Google Cloud Storage refused")
+            return f"{meaning} ({exc.code}{_google_message(exc)})"
+        case auth.InvalidOperation():  # raised by anonymous credentials after a 401
+            return _MESSAGES[401]
+        case auth.DefaultCredentialsError():
+            return _NO_CREDENTIALS
+        case auth.TransportError():
+            return f"{_BROKEN_OFF} ({_first_line(exc)})"
+        case auth.GoogleAuthError():
+            return f"the credentials were refused ({_first_line(exc)}): log in again or give another --key-file"
+        case DataCorruption():
+            return "the bytes received differ from the stored ones by their checksum: run the command again"
+        case OSError(filename=str(name)) if exc.strerror:
+            return f"{name} cannot be read or written: {exc.strerror}"
+        case _:
+            return f"{_BROKEN_OFF} ({_first_line(exc)})"
+
+
+def _where(exc: BaseException, what: str) -> str:
+    """Name the bucket instead of the object where the whole bucket refuses."""
+    code = getattr(getattr(exc, "cause", None) or exc, "code", None)
+    return "/".join(what.split("/")[:3]) if code in _MESSAGES else what
+
+
+def _google_message(exc: api.GoogleAPICallError) -> str:
+    """Google's own message, without the method and the URL that its libraries add."""
+    try:
+        text = exc.response.json()["error"]["message"]
+    except (AttributeError, ValueError, LookupError, TypeError):
+        text = getattr(exc.response, "text", "")
+    return f", {_first_line(text)}" if text else ""
+
+
+def _first_line(exc: object) -> str:
+    text = re.sub(r"\s+", " ", str(exc)).strip()
+    return text if len(text) <= 200 else text[:199] + "…"

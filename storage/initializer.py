@@ -1,7 +1,7 @@
-"""What a pod's storage initializer does, with KServe's own downloader: the local run fetches as the cluster does.
+"""Download a model with KServe's own storage initializer, so that a local run fetches as a pod does.
 
-It checks neither that all of a bundle is there nor what is in it (the server does, before it opens its port). It says
-much and on several loggers, so it is kept quiet, and what it raises becomes one line.
+The downloader checks neither completeness nor content; the server does, before it opens its port. The downloader logs a
+lot through several loggers, so it is silenced, and what it raises becomes one line.
 """
 
 import logging
@@ -9,23 +9,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from shardline.storage.store import download
+from shardline.storage.open import open_store
 from shardline.wire.errors import StorageError
 
 _LOGGER = "storage.initializer"
 
 
 def fetch(uri: str, folder: Path) -> None:
-    """Put what is at `uri` into `folder` as a pod gets it in /mnt/models; file:// is linked.
+    """Put all files under `uri` into `folder` as a pod gets them in /mnt/models; files of a file:// URI are linked.
 
     Raises:
-        StorageError: what the downloader could not fetch, or the downloader is not installed.
+        StorageError: nothing is at `uri`, it cannot be fetched, or the downloader is not installed.
     """
     if uri.startswith("file://"):
-        download(uri, folder)
+        _link_all(uri, folder)
         return
     try:
-        from kserve_storage import Storage  # seconds, and every cloud's libraries
+        from kserve_storage import Storage  # takes seconds to load, with every cloud's libraries
     except ImportError as exc:
         raise StorageError(
             f"{uri} is fetched with KServe's downloader, which is not installed: pip install 'shardline[local]'"
@@ -33,6 +33,15 @@ def fetch(uri: str, folder: Path) -> None:
     with _quiet(), _as_storage_error(uri):
         folder.mkdir(parents=True, exist_ok=True)
         Storage.download(uri, str(folder))
+
+
+def _link_all(uri: str, folder: Path) -> None:
+    store = open_store(uri)
+    names = store.names()
+    if not names:
+        raise StorageError(f"{uri} holds no files: was a bundle pushed there?")
+    for name in names:
+        store.save(name, folder / name)
 
 
 @contextmanager
@@ -50,6 +59,6 @@ def _quiet() -> Iterator[None]:
 def _as_storage_error(uri: str) -> Iterator[None]:
     try:
         yield
-    except Exception as exc:  # every scheme raises its own library's
+    except Exception as exc:  # every scheme raises its own library's exceptions
         reason = " ".join(str(exc).split())[:300] or type(exc).__name__
         raise StorageError(f"{uri} cannot be fetched: {reason}") from exc

@@ -1,8 +1,8 @@
-"""What was pushed below a URI, and what of it nobody needs any more.
+"""Inventory of the bundles pushed to a store, and garbage collection of those that no manifest names.
 
-A digest is garbage when no manifest names it and nothing of it changed for a while: the time lets a push that still
-runs finish, and gives its owner time to write the manifest. A digest counts as named wherever its 64 letters stand in
-the manifests' text, so an overlay, a patch or a comment keeps it as well as a storageUri does: in doubt, it stays.
+A digest is garbage if no manifest names it and none of its files changed for a while: the time lets a push that still
+runs finish, and gives its owner time to write the manifest. A digest counts as named wherever its 64 characters stand
+in the manifests' text, so an overlay, a patch or a comment keeps it as well as a storageUri does: in doubt, it stays.
 """
 
 import re
@@ -12,8 +12,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
 
-from shardline.storage.bundle import BUNDLE_FILE, digest_of, parse_bundle
-from shardline.storage.push import names_of
+from shardline.storage.bundle import BUNDLE_FILE, digest_of, parse_bundle, publishing_order
 from shardline.storage.store import Entry, Store, as_storage_error
 from shardline.wire.errors import BundleError, StorageError
 
@@ -23,7 +22,7 @@ _NAMED = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pushed:
-    """What lies under one digest. It is whole if everything is there that its bundle.json lists, with its size."""
+    """One pushed bundle. It is whole if every file is there that its bundle.json lists, with the right size."""
 
     name: str
     digest: str  # 64 hex digits
@@ -38,7 +37,7 @@ class Pushed:
 
 
 def inventory(store: Store) -> list[Pushed]:
-    """Every digest below the store's root, by name and then the newest first. Other people's files are left out.
+    """List every pushed bundle below the store's root, by name and then newest first. Other files are left out.
 
     Raises:
         StorageError: the store cannot be read.
@@ -46,7 +45,7 @@ def inventory(store: Store) -> list[Pushed]:
     found = [(match, entry) for entry in store.entries() if (match := _PLACE.fullmatch(entry.name))]
     groups = groupby(found, key=lambda pair: (pair[0]["name"], pair[0]["digest"]))
     pushed = [_pushed(store, *key, {match["file"]: entry for match, entry in pairs}) for key, pairs in groups]
-    return sorted(pushed, key=lambda each: (each.name, -each.modified.timestamp(), each.digest))
+    return sorted(pushed, key=lambda bundle: (bundle.name, -bundle.modified.timestamp(), bundle.digest))
 
 
 def _pushed(store: Store, name: str, digest: str, files: dict[str, Entry]) -> Pushed:
@@ -71,7 +70,7 @@ def _is_whole(store: Store, digest: str, files: dict[str, Entry]) -> bool:
     sizes = {file: entry.size_bytes for file, entry in bundle.files.items()}
     return digest_of(data) == f"sha256:{digest}" and all(
         file in files and files[file].size_bytes == sizes.get(file, files[file].size_bytes)
-        for batch in names_of(bundle)
+        for batch in publishing_order(bundle)
         for file in batch
     )
 
@@ -84,39 +83,42 @@ def garbage(
     newest: int = 0,
     now: datetime | None = None,
 ) -> list[Pushed]:
-    """Those of `pushed` that may go.
+    """Select the pushed bundles that may be deleted.
 
     Args:
-        named: digests that stay, whole or not.
-        older_than: what changed within this time stays.
-        newest: so many whole ones of each name stay too, the newest.
+        pushed: all that there are.
+        named: digests to keep, whole or not.
+        older_than: also keep what changed within this time.
+        newest: also keep the N newest whole bundles of each name.
+        now: the present, by default.
     """
     before = (now or datetime.now(UTC)) - older_than
-    kept = set(named) | {digest for name in {each.name for each in pushed} for digest in _newest(pushed, name, newest)}
-    return [each for each in pushed if each.digest not in kept and each.modified <= before]
+    names = {bundle.name for bundle in pushed}
+    kept = set(named) | {digest for name in names for digest in _newest(pushed, name, newest)}
+    return [bundle for bundle in pushed if bundle.digest not in kept and bundle.modified <= before]
 
 
 def _newest(pushed: Sequence[Pushed], name: str, count: int) -> list[str]:
-    whole = [each for each in pushed if each.name == name and each.is_whole]
-    whole.sort(key=lambda each: each.modified, reverse=True)
-    return [each.digest for each in whole[:count]]
+    whole = [bundle for bundle in pushed if bundle.name == name and bundle.is_whole]
+    whole.sort(key=lambda bundle: bundle.modified, reverse=True)
+    return [bundle.digest for bundle in whole[:count]]
 
 
 def delete(store: Store, pushed: Pushed) -> None:
-    """The bundle.json files go first, the root's before all: nobody sees what is left as a whole bundle.
+    """Delete a pushed bundle, its bundle.json files first and the root's before all: the rest never counts as whole.
 
     Raises:
-        StorageError: the store refused; what is left is partial, and garbage the next time.
+        StorageError: the store refused; the rest is partial, and garbage the next time.
     """
     for name in sorted(pushed.files, key=lambda name: (not name.endswith(f"/{BUNDLE_FILE}"), name.count("/"), name)):
         store.delete(name)
 
 
 def named_digests(paths: Sequence[Path]) -> set[str]:
-    """Every digest that stands in these files, and in all files below these folders.
+    """Find every digest in some files, and in all files below some folders.
 
     Raises:
-        StorageError: a path that does not exist or cannot be read, or one that names none: is it the right one?
+        StorageError: a path that does not exist, cannot be read or names no digest, as a mistyped one does.
     """
     digests = {path: _digests_in(path) for path in paths}
     for path, found in digests.items():

@@ -1,22 +1,29 @@
-"""Where bundles lie: one small Protocol over a tree of files, and which URI opens which implementation.
+"""The Store protocol, a small interface to a tree of files, with its two local implementations: folder and memory.
 
-A name is a relative POSIX path ("stages/0/shard.pt2"). Every Store passes tests/contracts/test_store.py. Nothing here
-knows what is in a file: shardline.storage.bundle checks digests after a download.
+A file's name is a relative POSIX path such as "stages/0/shard.pt2". A store knows nothing about what is in a file:
+shardline.storage.bundle_folder checks digests after a download. shardline.storage.open maps a URI to its store, and
+shardline.storage.gcs is the store for Google Cloud Storage. Every store passes tests/contracts/test_store.py.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import filecmp
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path, PurePosixPath
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Protocol
 
 from shardline.wire.errors import StorageError
+from shardline.wire.typed import is_relative_path
+
+_DRAFT = ".writing."  # prefix of the temporary folder in which a file is written before it is renamed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """What a store tells of a file without opening it."""
+    """Name, size and time of one file in a store, known without opening it."""
 
     name: str
     size_bytes: int
@@ -25,10 +32,12 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """How a store on the network is reached; what lies on this machine asks for none of it.
+    """Credentials and retries for a store on the network; local stores need none of it.
 
-    `key_file` is a service account's key and `anonymous` leaves credentials out; with neither, Application Default
-    Credentials are looked for. `retry_s` is how long a connection that is broken is tried again.
+    Attributes:
+        key_file: the key of a service account. Without it, Application Default Credentials are looked for.
+        anonymous: send no credentials, for a public bucket.
+        retry_s: for how many seconds a failed request is repeated.
     """
 
     key_file: Path | None = None
@@ -40,21 +49,21 @@ DEFAULT_ACCESS = Access()
 
 
 class Progress(Protocol):
-    """Is told how bytes move, from several threads at once."""
+    """Observer of a transfer. Its methods are called from several threads at once."""
 
     def begin(self, total_bytes: int) -> None: ...
 
     def there(self, size_bytes: int) -> None:
-        """So many more bytes need not move: they are there already, and equal."""
+        """Count bytes that are skipped, because an equal file is there already."""
         ...
 
     def moved(self, size_bytes: int) -> None:
-        """So many more bytes were sent or fetched."""
+        """Count bytes that were sent or fetched."""
         ...
 
 
 class Silent:
-    """Progress that nobody watches."""
+    """A Progress that does nothing."""
 
     def begin(self, total_bytes: int) -> None:
         pass
@@ -73,113 +82,190 @@ class Store(Protocol):
     """A tree of files under one root. Every method raises StorageError for a bad name and for whatever goes wrong."""
 
     def names(self, prefix: str = "") -> list[str]:
-        """The names that start with `prefix`, sorted; "stages/1" also gives "stages/10/…", "stages/1/" does not."""
+        """List the names that start with `prefix`, sorted; "stages/1" matches "stages/10/…" as well."""
         ...
 
     def entries(self, prefix: str = "") -> list[Entry]:
-        """`names`, with what the store knows of each file."""
+        """List the same files as `names`, each with its size and time."""
         ...
 
     def holds(self, name: str, path: Path) -> bool:
-        """Whether the file of that name is there and equal to the one at `path`."""
+        """Tell whether the store has a file of that name that equals the local file at `path`."""
         ...
 
     def read(self, name: str) -> bytes: ...
 
     def write(self, name: str, data: bytes) -> None:
-        """Create or replace in one step: nobody sees half a file."""
+        """Create or replace a file in one step: no reader sees a part of it."""
         ...
 
     def put(self, name: str, path: Path, progress: Progress = SILENT) -> None:
-        """`write` what is in the file at `path`, never all of it in memory.
-
-        A store on the network goes on where an earlier `put` of the same content broke off, even in another process.
-        """
+        """Upload the local file at `path` as `write` does, but without holding all of it in memory."""
         ...
 
     def save(self, name: str, path: Path, progress: Progress = SILENT) -> None:
-        """Put the file at `path` on this machine, in place of what is there; never all of it in memory."""
+        """Download a file to `path`, replacing what is there, without holding all of it in memory."""
         ...
 
     def delete(self, name: str) -> None:
-        """The file is gone afterwards, also if it never was there."""
+        """Delete a file; one that does not exist is no error."""
         ...
 
 
-def open_store(uri: str, access: Access = DEFAULT_ACCESS) -> Store:
-    """'file:///models/resnet50' -> the store under that URI.
-
-    Raises:
-        StorageError: a scheme that nobody reads, or what the scheme's own store says.
-    """
-    scheme, separator, _ = uri.partition("://")
-    if not separator or scheme not in _SCHEMES:
-        allowed = ", ".join(f"{known}://" for known in _SCHEMES)
-        raise StorageError(f"{uri!r} is no storage URI that Shardline reads; allowed: {allowed}")
-    return _SCHEMES[scheme](uri, access)
-
-
-def download(uri: str, folder: Path) -> None:
-    """Put every file under `uri` into `folder`, in the same tree: links for file://, copies for all else.
-
-    Raises:
-        StorageError: a URI that cannot be read or has no files under it, or a folder that cannot be written.
-    """
-    save_all(open_store(uri), folder, what=uri)
-
-
-def save_all(store: Store, folder: Path, *, what: str = "the store") -> None:
-    """`download` from a store that is open already; `what` names it in the message.
-
-    Raises:
-        StorageError: an empty store, or a folder that cannot be written.
-    """
-    names = store.names()
-    if not names:
-        raise StorageError(f"{what} holds no files: was a bundle pushed there?")
-    for name in names:
-        store.save(name, folder / checked_name(name))
-
-
 def checked_name(name: str) -> str:
-    """`name` itself, if it is a relative POSIX path that stays below the root.
+    """Return `name` itself if it is a relative POSIX path that stays below the root.
 
     Raises:
-        StorageError: any other.
+        StorageError: any other name.
     """
-    if not is_inside(name):
+    if not is_relative_path(name):
         raise StorageError(f"{name!r} is no name in a store; allowed: a relative path without '.' and '..'")
     return name
 
 
-def is_inside(name: str) -> bool:
-    """Whether `name` is a relative POSIX path in its shortest form that stays below its root: no '..', no '//'."""
-    path = PurePosixPath(name)
-    plain = path.as_posix() == name and "\\" not in name and name.isprintable()
-    return plain and name != "." and not path.is_absolute() and ".." not in path.parts
-
-
-def _open_folder(uri: str, _: Access) -> Store:
-    from shardline.storage.folder import open_folder  # it builds on this module
-
-    return open_folder(uri)
-
-
-def _open_gcs(uri: str, access: Access) -> Store:
-    from shardline.storage.gcs import open_gcs  # google.cloud takes a second to load, and pods' processes never need it
-
-    return open_gcs(uri, access)
-
-
-# the one place that knows which URI is read by what
-_SCHEMES: Mapping[str, Callable[[str, Access], Store]] = {"file": _open_folder, "gs": _open_gcs}
-
-
 @contextmanager
 def as_storage_error(what: str) -> Iterator[None]:
-    """What the file system says, in one line."""
+    """Turn errors of the file system into a StorageError of one line; `what` names the file."""
     try:
         yield
     except (OSError, ValueError) as exc:  # ValueError: a null byte in a path
         reason = getattr(exc, "strerror", None) or exc
         raise StorageError(f"{what} cannot be read or written: {reason}") from exc
+
+
+class FolderStore:
+    """A folder on this machine: file:///absolute/path. `save` makes links instead of copies, as KServe does."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def names(self, prefix: str = "") -> list[str]:
+        with as_storage_error(f"{self._root}"):
+            files = (path.relative_to(self._root) for path in self._root.rglob("*") if path.is_file())
+            names = (path.as_posix() for path in files if not path.parent.name.startswith(_DRAFT))
+            return sorted(name for name in names if name.startswith(prefix))
+
+    def entries(self, prefix: str = "") -> list[Entry]:
+        names = self.names(prefix)
+        with as_storage_error(f"{self._root}"):
+            return [_entry(name, self._root / name) for name in names]
+
+    def holds(self, name: str, path: Path) -> bool:
+        held = self._path(name)
+        with as_storage_error(f"{held} or {path}"):
+            return held.is_file() and filecmp.cmp(held, path, shallow=False)
+
+    def read(self, name: str) -> bytes:
+        path = self._path(name)
+        with as_storage_error(f"{path}"):
+            return path.read_bytes()
+
+    def write(self, name: str, data: bytes) -> None:
+        with self._writing(name) as draft:
+            draft.write_bytes(data)
+
+    def put(self, name: str, path: Path, progress: Progress = SILENT) -> None:
+        with self._writing(name) as draft:
+            shutil.copyfile(path, draft)
+            size_bytes = draft.stat().st_size
+        progress.moved(size_bytes)
+
+    @contextmanager
+    def _writing(self, name: str) -> Iterator[Path]:
+        """Yield a path to write to; the file there then replaces the one of that name in one step."""
+        path = self._path(name)
+        with as_storage_error(f"{path}"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=_DRAFT, dir=path.parent) as draft:
+                yield Path(draft, path.name)
+                Path(draft, path.name).replace(path)
+
+    def save(self, name: str, path: Path, progress: Progress = SILENT) -> None:
+        source = self._path(name)
+        with as_storage_error(f"{source}"):
+            if path.exists() and path.samefile(source):
+                return  # a folder is downloaded onto itself, and unlinking would lose the file
+            if not source.is_file():
+                raise FileNotFoundError(f"{source} is not a file")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)
+            _link(source.resolve(), path)
+            size_bytes = source.stat().st_size
+        progress.moved(size_bytes)
+
+    def delete(self, name: str) -> None:
+        path = self._path(name)
+        with as_storage_error(f"{path}"):
+            path.unlink(missing_ok=True)
+            self._remove_empty(path.parent)
+
+    def _remove_empty(self, folder: Path) -> None:
+        """Remove a folder and its parents as soon as they are empty: a bucket has no empty folders either."""
+        while folder != self._root and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+            folder = folder.parent
+
+    def _path(self, name: str) -> Path:
+        return self._root / checked_name(name)
+
+
+class MemoryStore:
+    """A store that lives as long as the process: for tests, including those of users."""
+
+    def __init__(self, files: Mapping[str, bytes] | None = None) -> None:
+        self._files: dict[str, bytes] = {}
+        self._modified: dict[str, datetime] = {}
+        for name, data in (files or {}).items():
+            self.write(name, data)
+
+    def names(self, prefix: str = "") -> list[str]:
+        return sorted(name for name in self._files if name.startswith(prefix))
+
+    def entries(self, prefix: str = "") -> list[Entry]:
+        return [
+            Entry(name=name, size_bytes=len(self._files[name]), modified=self._modified[name])
+            for name in self.names(prefix)
+        ]
+
+    def holds(self, name: str, path: Path) -> bool:
+        with as_storage_error(f"{path}"):
+            return self._files.get(checked_name(name)) == path.read_bytes()
+
+    def read(self, name: str) -> bytes:
+        try:
+            return self._files[checked_name(name)]
+        except KeyError as exc:
+            raise StorageError(f"{name} is not in the store: it holds {len(self._files)} files") from exc
+
+    def write(self, name: str, data: bytes) -> None:
+        self._files[checked_name(name)] = bytes(data)
+        self._modified[name] = datetime.now(UTC)
+
+    def put(self, name: str, path: Path, progress: Progress = SILENT) -> None:
+        with as_storage_error(f"{path}"):
+            data = path.read_bytes()
+        self.write(name, data)
+        progress.moved(len(data))
+
+    def save(self, name: str, path: Path, progress: Progress = SILENT) -> None:
+        data = self.read(name)
+        with as_storage_error(f"{path}"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)
+            path.write_bytes(data)
+        progress.moved(len(data))
+
+    def delete(self, name: str) -> None:
+        self._files.pop(checked_name(name), None)
+
+
+def _entry(name: str, path: Path) -> Entry:
+    status = path.stat()
+    return Entry(name=name, size_bytes=status.st_size, modified=datetime.fromtimestamp(status.st_mtime, UTC))
+
+
+def _link(source: Path, path: Path) -> None:
+    try:
+        path.symlink_to(source)
+    except OSError:  # a file system or a user without links
+        shutil.copyfile(source, path)

@@ -23,7 +23,7 @@ from shardline.partition.program import runnable
 from shardline.partition.runtime import load_program, load_shard
 from shardline.partition.threads import use_threads
 from shardline.storage.bundle import WHOLE_FILE, stage_folder
-from shardline.storage.bundle_folder import read_bundle
+from shardline.storage.bundle_folder import open_bundle
 
 Run = Callable[[np.ndarray], np.ndarray]  # uint8 [n, 3, height, width] -> logits [n, classes]
 
@@ -72,7 +72,7 @@ def write_probabilities(run: Run, pixels: np.ndarray, out: Path) -> None:
 def main() -> None:
     folder, program, device, *files = sys.argv[1:]
     use_threads()
-    pixels = pixels_of([Path(file) for file in files], read_bundle(Path(folder)).picture)
+    pixels = pixels_of([Path(file) for file in files], open_bundle(Path(folder)).picture)
     run = {"eager": eager, "compiled": compiled}[program](Path(folder), device)
     for line in sys.stdin:
         first, second = line.split()

@@ -13,7 +13,7 @@ from benchmarks.systems.base import PLAIN_ENV, Service
 from benchmarks.systems.ports import free_port, is_open
 from benchmarks.systems.shardline import ANSWER, START_S, graph_json, our_router
 from shardline.storage.bundle import stage_folder
-from shardline.storage.bundle_folder import read_bundle
+from shardline.storage.bundle_folder import open_bundle
 
 
 @dataclass(kw_only=True)
@@ -23,7 +23,7 @@ class JsonChain(Service):
     bundle: Path
 
     def start(self, folder: Path) -> None:
-        stages = len(read_bundle(self.bundle).stages)
+        stages = len(open_bundle(self.bundle).stages)
         ports = [free_port() for _ in range(stages)]
         for index, port in enumerate(ports):
             self.trees.append(self._stage(index, port, folder))

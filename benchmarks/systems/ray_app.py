@@ -22,7 +22,7 @@ from starlette.requests import Request
 
 from shardline.predictors.picture import to_pixels
 from shardline.storage.bundle import stage_folder
-from shardline.storage.bundle_folder import read_bundle
+from shardline.storage.bundle_folder import open_bundle
 from shardline.wire.limits import Limits
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,7 +60,7 @@ class First:
 
 
 def application(bundle: Path, cores: int, *, threads: bool) -> Any:
-    count = len(read_bundle(bundle).stages)
+    count = len(open_bundle(bundle).stages)
     # Half a CPU each, so that three fit on two cores; Ray then gives a replica one thread.
     env = {"OMP_NUM_THREADS": str(cores)} if threads else {}
     options = {"num_cpus": cores / (2 * count * len(APPLICATIONS)), "runtime_env": {"env_vars": env}}

@@ -14,13 +14,13 @@ from torchvision.models import get_model
 from shardline.partition.models import IMAGENET_MEAN, IMAGENET_STD
 from shardline.partition.runtime import load_program
 from shardline.storage.bundle import WHOLE_FILE
-from shardline.storage.bundle_folder import read_bundle
+from shardline.storage.bundle_folder import open_bundle
 
 _PREFIX = "model."  # the whole is the model behind its normalisation
 
 
 def main(bundle_folder: Path, out: Path) -> None:
-    bundle = read_bundle(bundle_folder)
+    bundle = open_bundle(bundle_folder)
     state = load_program(bundle_folder / WHOLE_FILE).state_dict
     weights = {name.removeprefix(_PREFIX): value for name, value in state.items() if name.startswith(_PREFIX)}
     model = get_model(bundle.model.partition(":")[2], weights=None).eval()

@@ -45,10 +45,10 @@ def deploy(
     """
     from shardline.releases.deploy import deploy as deploy_bundle
     from shardline.releases.deploy import make_namespace
-    from shardline.storage.bundle_folder import read_bundle
+    from shardline.storage.bundle_folder import open_bundle
     from shardline.storage.push import destination, push
 
-    described = read_bundle(bundle)
+    described = open_bundle(bundle)
     cluster, namespace = target.connect()
     options = chain(storage=destination(described, to), name=name, namespace=namespace, versioned=True)
     if create_namespace:

@@ -26,7 +26,7 @@ def emulator(
     With STORAGE_EMULATOR_HOST set to the URL, every command that takes gs:// uses it.
     """
     try:
-        from shardline.emulator import serve
+        from shardline.storage.emulator import serve
     except ImportError as exc:
         raise StorageError("the emulator is not installed: pip install 'shardline\\[local]'") from exc
 

@@ -9,7 +9,8 @@ import typer
 from shardline.console import err, out
 from shardline.options.bucket import takes_bucket_options
 from shardline.storage.inventory import Pushed, delete, garbage, inventory, named_digests
-from shardline.storage.store import Access, open_store
+from shardline.storage.open import open_store
+from shardline.storage.store import Access
 from shardline.wire.errors import StorageError
 
 UriArgument = Annotated[str, typer.Argument(metavar="URI", help="URI to which bundles were pushed: gs://bucket/prefix")]

@@ -67,10 +67,10 @@ def _pictures(bundle: Path, data: Path, split: Literal["train", "test"]) -> "tup
     from shardline.index_sources import IndexSource
     from shardline.partition.threads import use_threads
     from shardline.samples import golden_picture
-    from shardline.storage.bundle_folder import read_bundle
+    from shardline.storage.bundle_folder import open_bundle
 
     use_threads()
-    described = read_bundle(bundle)
+    described = open_bundle(bundle)
     source = IndexSource(data, split, described.picture, described.limits)
 
     return _shown(source), lambda pixels: golden_picture(pixels, described.picture)

@@ -12,7 +12,7 @@ from shardline.options.group import option
 from shardline.options.model import ModelArguments, takes_model_options
 from shardline.options.plan import PlanArguments, takes_plan_options
 from shardline.storage.bundle import BUNDLE_FILE
-from shardline.storage.bundle_folder import read_bundle
+from shardline.storage.bundle_folder import open_bundle
 
 
 def register(app: typer.Typer) -> None:
@@ -41,7 +41,7 @@ def plan(
 
     folder = Path(model["model"])
     if (folder / BUNDLE_FILE).is_file():
-        _show(bundle_dict(read_bundle(folder)), as_json=as_json)
+        _show(bundle_dict(open_bundle(folder)), as_json=as_json)
         return
     if plot is not None:
         check_plot(plot)

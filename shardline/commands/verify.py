@@ -69,11 +69,11 @@ def verify(
     from shardline.partition.verify import random_batches
     from shardline.partition.verify import verify as verify_bundle
     from shardline.samples import picture_files, task_samples
-    from shardline.storage.bundle_folder import read_bundle
+    from shardline.storage.bundle_folder import open_bundle
 
     if program not in PROGRAMS:
         raise BundleError(f"--program {program!r}: allowed are {', '.join(PROGRAMS)}")
-    described = read_bundle(bundle)
+    described = open_bundle(bundle)
     pictures: list[tuple[str, Callable[[], bytes]]]
     if images is not None:
         pictures = [(str(path), path.read_bytes) for path in picture_files(images)]

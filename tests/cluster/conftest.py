@@ -30,7 +30,7 @@ from shardline.client.forward import Forward
 from shardline.partition.verify import Chain
 from shardline.predictors.picture import pixel_batch
 from shardline.storage.bundle import Bundle
-from shardline.storage.bundle_folder import read_bundle
+from shardline.storage.bundle_folder import open_bundle
 from shardline.tasks.registry import task_reply
 from shardline.tasks.request import Request
 
@@ -146,7 +146,7 @@ def second(tmp_path_factory: pytest.TempPathFactory) -> Version:
 def _built(folder: Path, seed: int) -> Version:
     weights = ("--weights", f"random:{seed}")
     shardline("build", "torchvision:resnet50", *weights, "--stages", "3", "--out", str(folder))
-    return Version(folder, read_bundle(folder))
+    return Version(folder, open_bundle(folder))
 
 
 @pytest.fixture(scope="session")

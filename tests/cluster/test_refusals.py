@@ -12,9 +12,10 @@ from cluster.conftest import NAME, Place, Version, stage_name
 from services.processes import ROOT, wait_until
 
 from shardline.storage.bundle import Bundle
-from shardline.storage.bundle_folder import read_bundle, writing_bundle
+from shardline.storage.bundle_folder import open_bundle, writing_bundle
+from shardline.storage.open import open_store
 from shardline.storage.push import prefix_of
-from shardline.storage.store import Store, open_store
+from shardline.storage.store import Store
 
 pytestmark = pytest.mark.slow
 
@@ -90,4 +91,4 @@ def _seal_with_pickle(version: Version, folder: Path) -> Bundle:
         with zipfile.ZipFile(draft / "stages/1/shard.pt2", "a") as archive:
             archive.writestr("shard/data/weights/evil.pkl", b"\x80\x04N.")
         seal(version.bundle)
-    return read_bundle(folder)
+    return open_bundle(folder)

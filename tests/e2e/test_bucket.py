@@ -9,15 +9,14 @@ import pytest
 from e2e.conftest import shardline, up
 from services.processes import ROOT, free_port
 
-from shardline.storage.store import open_store
+from shardline.storage.open import open_store
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def pushed(small_bundle: Path, emulator: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+def pushed(small_bundle: Path, emulator: str, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return shardline("push", str(small_bundle), f"gs://models/{uuid4().hex}").stdout.strip()
 
 

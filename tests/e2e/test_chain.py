@@ -21,7 +21,7 @@ from shardline.partition.models import load_model
 from shardline.partition.threads import use_threads
 from shardline.partition.verify import Chain
 from shardline.predictors.picture import pixel_batch
-from shardline.storage.bundle_folder import read_bundle
+from shardline.storage.bundle_folder import open_bundle
 from shardline.tasks.registry import task_reply
 from shardline.tasks.request import Request
 
@@ -242,4 +242,4 @@ def test_a_half_rolled_out_chain_answers_409(
 
     assert reply.status_code == 409
     assert reply.json()["error"].startswith("small-2: the frame belongs to bundle ")
-    assert read_bundle(other_bundle).digest in reply.json()["error"]
+    assert open_bundle(other_bundle).digest in reply.json()["error"]

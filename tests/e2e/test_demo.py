@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 def test_the_demo_ends_even_where_sigint_is_ignored(tmp_path: Path) -> None:
     """As it is in whatever a script starts in the background."""
-    env = os.environ | {"PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(tmp_path / "state")}
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(ROOT / "examples" / "demo.py"), "--model", "torchvision:squeezenet1_1"]
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -32,7 +32,7 @@ def test_the_demo_ends_even_where_sigint_is_ignored(tmp_path: Path) -> None:
 
 
 def test_the_demo_reads_the_plate_that_it_drew(tmp_path: Path) -> None:
-    env = os.environ | {"PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(tmp_path / "state")}
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(ROOT / "examples" / "demo.py"), "--model", "plates", "--seed", "3"]
     done = subprocess.run(command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True, timeout=500)
 

@@ -17,7 +17,7 @@ from PIL import Image
 from shardline.models import for_task
 from shardline.partition.build import BuildOptions, build
 from shardline.partition.models import load_model
-from shardline.storage.bundle_folder import read_bundle
+from shardline.storage.bundle_folder import open_bundle
 
 pytestmark = pytest.mark.slow
 
@@ -122,7 +122,7 @@ def test_the_short_name_is_built_verified_and_has_a_golden_reply(tmp_path: Path)
     folder = tmp_path / "plates"
     shardline("build", "plates", "--weights", "random:0", "--size", "128", "--stages", "3", "--out", str(folder))
     report = json.loads(shardline("verify", str(folder), "--json").stdout)
-    bundle = read_bundle(folder)
+    bundle = open_bundle(folder)
 
     assert (report["equal"], report["max_abs_difference"], report["task"]) == (report["pictures"], 0, "plates")
     assert (bundle.model, bundle.task.name, len(bundle.task.labels)) == ("plates", "plates", 21)

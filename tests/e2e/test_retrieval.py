@@ -21,8 +21,7 @@ from services.retrieval import build_retrieval, random_pixels, write_pictures
 
 from shardline.client.neighbours import read_neighbours
 from shardline.storage.bundle import stage_folder
-from shardline.storage.bundle_change import changing_bundle
-from shardline.storage.bundle_folder import read_bundle
+from shardline.storage.bundle_folder import changing_bundle, open_bundle
 from shardline.tasks.retrieve import make_index
 
 pytestmark = pytest.mark.slow
@@ -44,12 +43,12 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (second / "even").rename(second / "alike")
     (second / "odd").rename(second / "other")
     built = shardline("index", "build", "--bundle", str(bundle), "--data", str(first.parent))
-    before = read_bundle(bundle).digest
+    before = open_bundle(bundle).digest
     added = shardline("index", "add", "--bundle", str(bundle), "--data", str(second))
     assert built.stdout.strip() == f"{bundle}: {before}"
     assert "20 pictures of 2 labels as vectors of 8 numbers: flat, cosine" in built.stderr
     assert "40 pictures of 4 labels" in added.stderr
-    assert added.stdout.strip() == f"{bundle}: {read_bundle(bundle).digest}" != built.stdout.strip()
+    assert added.stdout.strip() == f"{bundle}: {open_bundle(bundle).digest}" != built.stdout.strip()
     return bundle
 
 
@@ -153,13 +152,13 @@ def test_what_is_no_bundle_for_an_index_and_what_is_no_picture(
     }
     write_pictures(tmp_path / "empty" / "train", 1)
     shutil.rmtree(tmp_path / "empty" / "train" / "even")
-    before = read_bundle(bundle).digest
+    before = open_bundle(bundle).digest
     for said, (folder, data) in wrong.items():
         if folder == small_bundle:
             data = write_pictures(tmp_path / "some", 2)
         done = shardline("index", "build", "--bundle", str(folder), "--data", str(data), code=1)
         assert said in done.stderr, done.stderr
-    assert read_bundle(bundle).digest == before
+    assert open_bundle(bundle).digest == before
 
 
 def test_any_classifier_becomes_an_embedding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +170,7 @@ def test_any_classifier_becomes_an_embedding(tmp_path: Path, monkeypatch: pytest
     report = json.loads(shardline("verify", str(folder), "--images", str(data), "--json").stdout)
     refused = shardline("build", *model, "--embed", "--task", "plates", "--out", str(tmp_path / "x"), code=1)
 
-    assert read_bundle(folder).task.name == "retrieve"
-    assert read_bundle(folder).stages[-1].outputs[0].shape == ("batch", 8)
+    assert open_bundle(folder).task.name == "retrieve"
+    assert open_bundle(folder).stages[-1].outputs[0].shape == ("batch", 8)
     assert (report["equal"], report["pictures"], report["max_abs_difference"]) == (6, 6, 0.0)
     assert "--embed gives a model for --task retrieve, not plates" in refused.stderr

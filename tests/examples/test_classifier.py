@@ -14,7 +14,7 @@ from services.processes import ROOT
 @pytest.mark.slow
 def test_a_folder_becomes_a_served_classifier(tmp_path: Path) -> None:
     draw_shapes(tmp_path / "shapes", train=24, test=3)
-    env = os.environ | {"PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(tmp_path / "state")}
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(ROOT / "examples" / "classifier.py"), "shapes", "--stages", "2"]
     options = ["--size", "24", "--epochs", "20", "--batch", "8", "--threads", "1", "--crop", "0.6", "--mix", "0"]
     done = subprocess.run(

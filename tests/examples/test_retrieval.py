@@ -14,7 +14,7 @@ from services.tiny_digits import write_mnist
 @pytest.mark.slow
 def test_digits_are_found_by_their_neighbours(tmp_path: Path) -> None:
     write_mnist(tmp_path / "mnist")
-    env = os.environ | {"PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(tmp_path / "state")}
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [
         sys.executable,
         str(ROOT / "examples" / "retrieval_mnist.py"),

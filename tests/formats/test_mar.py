@@ -17,7 +17,7 @@ from services.processes import ROOT
 from shardline.formats.carried import carried
 from shardline.formats.mar import CONFIG_FILE, ServeOptions, config, export_torchserve, requirements
 from shardline.storage.bundle import BUNDLE_FILE, STAGE_FILE
-from shardline.storage.bundle_folder import read_bundle, writing_bundle
+from shardline.storage.bundle_folder import open_bundle, writing_bundle
 from shardline.wire.errors import FormatError
 from shardline.wire.frame import decode
 
@@ -71,7 +71,7 @@ def test_the_shards_in_turn_answer_as_the_bundle_does(
         body = base64.b64decode(answer["body"])
         frame = decode(body)
 
-        assert (frame.bundle, frame.stage) == (read_bundle(small_bundle).digest, stage + 1)
+        assert (frame.bundle, frame.stage) == (open_bundle(small_bundle).digest, stage + 1)
         assert answer["type"] == "application/octet-stream"
     [answer] = ask(exported, "small-2", tmp_path, body)
 
@@ -144,7 +144,7 @@ def test_only_what_is_needed_is_carried() -> None:
 
 
 def test_a_task_with_an_index_is_refused(small_bundle: Path, tmp_path: Path) -> None:
-    bundle = read_bundle(small_bundle)
+    bundle = open_bundle(small_bundle)
     with writing_bundle(tmp_path / "other") as (draft, seal):
         ignored = shutil.ignore_patterns(BUNDLE_FILE, STAGE_FILE)
         shutil.copytree(small_bundle, draft, dirs_exist_ok=True, ignore=ignored)

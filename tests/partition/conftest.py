@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from shardline.storage.bundle import BUNDLE_FILE, STAGE_FILE
-from shardline.storage.bundle_folder import read_bundle, writing_bundle
+from shardline.storage.bundle_folder import open_bundle, writing_bundle
 
 Reseal = Callable[..., Path]
 
@@ -23,7 +23,7 @@ def reseal(tmp_path: Path) -> Reseal:
         with writing_bundle(target) as (draft, seal):
             shutil.copytree(source, draft, dirs_exist_ok=True, ignore=shutil.ignore_patterns(BUNDLE_FILE, STAGE_FILE))
             change(draft)
-            seal(dataclasses.replace(read_bundle(source), files={}, **fields))
+            seal(dataclasses.replace(open_bundle(source), files={}, **fields))
         return target
 
     return make

@@ -26,7 +26,7 @@ from shardline.partition.golden import Golden
 from shardline.partition.runtime import load_shard
 from shardline.partition.verify import verify
 from shardline.storage.bundle import Package, Stage, TensorSpec, Tolerance, stage_folder
-from shardline.storage.bundle_folder import read_bundle
+from shardline.storage.bundle_folder import open_bundle
 from shardline.wire.errors import BundleError, CompileError
 
 Reseal = Callable[..., Path]
@@ -186,7 +186,7 @@ class TestCompiler:
 @pytest.mark.slow
 class TestBundle:
     def test_says_what_the_package_needs(self, compiled_bundle: Path) -> None:
-        bundle = read_bundle(compiled_bundle)
+        bundle = open_bundle(compiled_bundle)
         (package,) = bundle.stages[0].compiled
         here = this_machine()
 
@@ -211,7 +211,7 @@ class TestBundle:
         def doubled(folder: Path) -> None:
             shutil.copy(folder / STAGE / ANY, folder / STAGE / "compiled/cpu/batch-1.pt2")
 
-        (stage,) = read_bundle(compiled_bundle).stages
+        (stage,) = open_bundle(compiled_bundle).stages
         (package,) = stage.compiled
         one = replace(package, path="compiled/cpu/batch-1.pt2", batch=1)
         bundle = reseal(compiled_bundle, doubled, stages=(replace(stage, compiled=(package, one)),))
@@ -293,7 +293,7 @@ def needing(source: Path, **fields: Any) -> tuple[Stage, ...]:
     """The stages of a bundle, each of whose packages needs something else."""
     return tuple(
         replace(stage, compiled=tuple(replace(package, **fields) for package in stage.compiled))
-        for stage in read_bundle(source).stages
+        for stage in open_bundle(source).stages
     )
 
 

@@ -22,7 +22,7 @@ from shardline.partition.device import (
 from shardline.partition.golden import Golden
 from shardline.partition.runtime import LoadedShard, load_shard
 from shardline.storage.bundle import TensorSpec, stage_folder
-from shardline.storage.bundle_folder import read_bundle
+from shardline.storage.bundle_folder import open_bundle
 from shardline.wire.errors import ModelError
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
@@ -133,7 +133,7 @@ def test_shards_compiled_for_the_gpu(tmp_path: Path, precision: str) -> None:
     bundle = build_small(tmp_path / "compiled", cuts=("two",), precision=precision, targets=("cuda",))
     device = choose_device("cuda")
 
-    for stage in read_bundle(bundle).stages:
+    for stage in open_bundle(bundle).stages:
         folder = bundle / stage_folder(stage.index)
         assert {package.gpu_architecture for package in stage.compiled} == {gpu_architecture(device)}
         assert select(stage, device).packages

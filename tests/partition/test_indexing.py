@@ -15,7 +15,7 @@ from shardline.partition.lookup import index_of
 from shardline.partition.verify import Chain, verify
 from shardline.samples import golden_picture
 from shardline.storage.bundle import PictureSpec, stage_folder
-from shardline.storage.bundle_folder import read_bundle
+from shardline.storage.bundle_folder import open_bundle
 from shardline.tasks.request import Request
 from shardline.tasks.retrieve import ENTRIES_FILE, INDEX_FILE, make_index, open_index
 from shardline.tasks.retrieve import reply as reply_to
@@ -45,7 +45,7 @@ def opened(folder: Path) -> Path:
 def test_the_index_holds_what_the_chain_gives(bundle: Path) -> None:
     made = build_index(bundle, pictures(20), prove, metric="l2")
 
-    described = read_bundle(bundle)
+    described = open_bundle(bundle)
     index = index_of(opened(bundle), described, described.stages[-1])
     assert index is not None
     asked = random_pixels(20)[13:14]
@@ -57,11 +57,11 @@ def test_the_index_holds_what_the_chain_gives(bundle: Path) -> None:
 
 
 def test_an_index_makes_another_bundle_of_the_same_shards(bundle: Path) -> None:
-    before = read_bundle(bundle)
+    before = open_bundle(bundle)
 
     build_index(bundle, pictures(20), prove)
 
-    after = read_bundle(bundle)
+    after = open_bundle(bundle)
     new = {"stages/1/index.faiss", "stages/1/index.json", "golden.png", "golden.json"}
     assert after.digest != before.digest
     assert after.files.keys() - before.files.keys() == new
@@ -94,7 +94,7 @@ def test_more_is_added(bundle: Path) -> None:
     index = open_index(opened(bundle), WIDTH)
     [found] = reply_to(Request(outputs=Chain(bundle).run_stages(random_pixels(5, 1)[2:3])[-1], index=index))
     assert found["ids"][0] == "1/2"
-    assert (len(index.entries.ids), made.digest) == (25, read_bundle(bundle).digest)
+    assert (len(index.entries.ids), made.digest) == (25, open_bundle(bundle).digest)
     with pytest.raises(BundleError, match="5 pictures would be in the index twice, the first is '1/0'"):
         add_to_index(bundle, pictures(5, seed=1), prove)
 
@@ -115,7 +115,7 @@ def test_verify_compares_embeddings(bundle: Path) -> None:
 
 
 def test_a_bundle_without_an_index_has_nothing_to_answer_from(bare: Path) -> None:
-    described = read_bundle(bare)
+    described = open_bundle(bare)
 
     assert "golden.json" not in described.files
     assert index_of(bare / stage_folder(0), described, described.stages[0]) is None
@@ -132,7 +132,7 @@ def test_an_index_of_another_width_is_refused(bundle: Path, reseal: Callable[...
         make_index(np.eye(5), list("abcde"), [None] * 5, kind="flat", metric="l2").save(opened(draft))
 
     altered = reseal(bundle, change)
-    described = read_bundle(altered)
+    described = open_bundle(altered)
 
     with pytest.raises(BundleError, match="holds vectors of 5 numbers, and this model's embeddings have 8"):
         index_of(opened(altered), described, described.stages[1])
@@ -141,7 +141,7 @@ def test_an_index_of_another_width_is_refused(bundle: Path, reseal: Callable[...
 def test_files_that_are_not_listed_are_no_index(bundle: Path) -> None:
     make_index(np.eye(8), list("abcdefgh"), [None] * 8, kind="flat", metric="l2").save(opened(bundle))
 
-    described = read_bundle(bundle)
+    described = open_bundle(bundle)
 
     assert (opened(bundle) / INDEX_FILE).exists()
     assert (opened(bundle) / ENTRIES_FILE).exists()
@@ -155,7 +155,7 @@ def test_an_altered_index_is_an_altered_bundle(bundle: Path) -> None:
     path.write_text(path.read_text().replace("odd", "add"))
 
     with pytest.raises(BundleError, match=r"stages/1/index\.json has sha256"):
-        read_bundle(bundle)
+        open_bundle(bundle)
 
 
 def test_a_bundle_of_another_task_takes_no_index(small_bundle: Path) -> None:
@@ -171,11 +171,11 @@ def test_no_picture(bundle: Path) -> None:
 
 
 def test_what_fails_leaves_the_bundle_as_it_was(bundle: Path) -> None:
-    before = read_bundle(bundle)
+    before = open_bundle(bundle)
 
     with pytest.raises(BundleError, match="twice"):
         build_index(bundle, [*pictures(3), *pictures(3)], prove)
-    assert read_bundle(bundle) == before
+    assert open_bundle(bundle) == before
     assert [path.name for path in bundle.parent.iterdir()] == ["likeness"]
 
 

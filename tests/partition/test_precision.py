@@ -19,7 +19,7 @@ from shardline.partition.precision import in_precision
 from shardline.partition.runtime import load_shard
 from shardline.partition.verify import Chain, random_batches, verify
 from shardline.storage.bundle import Tolerance, stage_folder
-from shardline.storage.bundle_folder import read_bundle
+from shardline.storage.bundle_folder import open_bundle
 from shardline.wire.errors import FrameError, ModelError
 from shardline.wire.frame import Frame, decode, encode
 
@@ -32,7 +32,7 @@ def pictures(count: int) -> list[np.ndarray]:
 
 
 def test_every_frame_between_two_stages_is_bf16(rounded_bundle: Path, small_bundle: Path) -> None:
-    rounded, exact = read_bundle(rounded_bundle), read_bundle(small_bundle)
+    rounded, exact = open_bundle(rounded_bundle), open_bundle(small_bundle)
 
     assert rounded.precision == "bf16"
     assert {spec.dtype for stage in rounded.stages[:-1] for spec in stage.outputs} == {"BF16"}
@@ -45,7 +45,7 @@ def test_every_frame_between_two_stages_is_bf16(rounded_bundle: Path, small_bund
 
 def test_frames_carry_it_from_stage_to_stage_to_the_bit(rounded_bundle: Path) -> None:
     """As the shards run on arrays of their own, so they run on views of a body."""
-    bundle = read_bundle(rounded_bundle)
+    bundle = open_bundle(rounded_bundle)
     shards = [load_shard(rounded_bundle / stage_folder(stage.index)) for stage in bundle.stages]
     direct = travelled = {"pixels": np.concatenate(pictures(3))}
 
@@ -78,14 +78,14 @@ def test_joined_frames_and_nan(rounded_bundle: Path) -> None:
 
 
 def test_verify_compares_with_the_whole_in_fp32(rounded_bundle: Path) -> None:
-    noise = random_batches(read_bundle(rounded_bundle).stages[0].inputs[0], 2)
+    noise = random_batches(open_bundle(rounded_bundle).stages[0].inputs[0], 2)
     report = verify(rounded_bundle, pictures(3), noise)
 
     assert report.passed
     assert not report.all_equal  # rounding shows
     assert 0 < report.max_relative_error < 0.05
     assert [cut.name for cut in report.cuts] == ["output"]
-    assert report.tolerance == read_bundle(rounded_bundle).portable_tolerance
+    assert report.tolerance == open_bundle(rounded_bundle).portable_tolerance
     assert summary(report).startswith("bf16 split ~= whole: max relative error ")
 
 

@@ -25,7 +25,7 @@ from shardline.partition.tensors import check_tensors, instance_axes
 from shardline.partition.threads import available_cpus, use_threads
 from shardline.partition.verify import Chain
 from shardline.storage.bundle import GOLDEN_FILE, SHARD_FILE, TensorSpec, stage_folder
-from shardline.storage.bundle_folder import read_bundle
+from shardline.storage.bundle_folder import open_bundle
 from shardline.wire.errors import BundleError, FrameError
 
 STAGES = 3
@@ -43,7 +43,7 @@ def pixels(batch: int, seed: int = 0) -> np.ndarray:
 def test_a_shard_knows_its_place(shards: list[LoadedShard], small_bundle: Path) -> None:
     assert [shard.stage.index for shard in shards] == [0, 1, 2]
     assert [shard.is_last for shard in shards] == [False, False, True]
-    assert {shard.digest for shard in shards} == {read_bundle(small_bundle).digest}
+    assert {shard.digest for shard in shards} == {open_bundle(small_bundle).digest}
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5])
@@ -334,7 +334,7 @@ def test_shards_in_each_others_place_are_refused(small_bundle: Path, reseal: Cal
 
 
 def test_a_shard_of_another_bundle_is_refused(small_bundle: Path, other_bundle: Path) -> None:
-    mine, other = read_bundle(small_bundle).digest, read_bundle(other_bundle).digest
+    mine, other = open_bundle(small_bundle).digest, open_bundle(other_bundle).digest
     line = refused(small_bundle / stage_folder(0), other)
 
     assert mine in line

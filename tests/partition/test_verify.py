@@ -14,7 +14,7 @@ from shardline.partition.models import load_model
 from shardline.partition.runtime import load_program
 from shardline.partition.verify import Chain, random_batches, verify
 from shardline.storage.bundle import SHARD_FILE, WHOLE_FILE, stage_folder
-from shardline.storage.bundle_folder import read_bundle
+from shardline.storage.bundle_folder import open_bundle
 from shardline.wire.errors import BundleError
 
 
@@ -43,7 +43,7 @@ def nudged(file: str, weight: str) -> Callable[[Path], None]:
 
 
 def test_a_sound_bundle_is_equal_everywhere(small_bundle: Path) -> None:
-    noise = random_batches(read_bundle(small_bundle).stages[0].inputs[0], 3, batch=4)
+    noise = random_batches(open_bundle(small_bundle).stages[0].inputs[0], 3, batch=4)
     report = verify(small_bundle, batches(5), noise)
 
     assert report.all_equal
@@ -55,7 +55,7 @@ def test_a_sound_bundle_is_equal_everywhere(small_bundle: Path) -> None:
         ("two", 8, 0.0),
         ("output", 8, 0.0),
     ]
-    assert (report.bundle, report.stages) == (read_bundle(small_bundle).digest, 3)
+    assert (report.bundle, report.stages) == (open_bundle(small_bundle).digest, 3)
     assert report.threads == torch.get_num_threads()
 
 
@@ -94,7 +94,7 @@ def test_classes_are_counted(small_bundle: Path) -> None:
 
 def test_an_altered_shard_is_told_from_its_cut_on(small_bundle: Path, reseal: Callable[..., Path]) -> None:
     bundle = reseal(small_bundle, nudged(f"{stage_folder(1)}/{SHARD_FILE}", "model.two.0.weight"))
-    noise = random_batches(read_bundle(bundle).stages[0].inputs[0], 2)
+    noise = random_batches(open_bundle(bundle).stages[0].inputs[0], 2)
     report = verify(bundle, batches(4), noise)
 
     assert not report.all_equal
@@ -116,7 +116,7 @@ def test_an_altered_whole_is_told_at_every_cut(small_bundle: Path, reseal: Calla
 
 def test_a_difference_in_noise_alone_is_not_equal(small_bundle: Path, reseal: Callable[..., Path]) -> None:
     bundle = reseal(small_bundle, nudged(WHOLE_FILE, "model.stem.weight"))
-    report = verify(bundle, [], random_batches(read_bundle(bundle).stages[0].inputs[0], 1))
+    report = verify(bundle, [], random_batches(open_bundle(bundle).stages[0].inputs[0], 1))
 
     assert (report.pictures, report.equal, report.top1_agreement, report.top1_classes) == (0, 0, None, None)
     assert not report.all_equal
@@ -132,7 +132,7 @@ def test_a_model_without_classes_has_no_top1(tmp_path: Path) -> None:
 
 def test_outputs_in_containers_are_compared_each(tmp_path: Path) -> None:
     bundle = built("named_outputs", tmp_path / "named", ["conv"])
-    names = [spec.name for spec in read_bundle(bundle).stages[-1].outputs]
+    names = [spec.name for spec in open_bundle(bundle).stages[-1].outputs]
     model = load_model("services.small_models:named_outputs", size=16)
     expected = run_whole(whole_module(model), random_pixels(model, 1, seed=9))
     found = Chain(bundle).run_stages(random_pixels(model, 1, seed=9).numpy())[-1]
@@ -151,7 +151,7 @@ def test_a_bundle_that_was_tampered_with_is_not_compared(small_bundle: Path, res
 
 
 def test_noise_is_the_same_for_the_same_seed(small_bundle: Path) -> None:
-    spec = read_bundle(small_bundle).stages[0].inputs[0]
+    spec = open_bundle(small_bundle).stages[0].inputs[0]
     first, again, other = (random_batches(spec, 2, batch=3, seed=seed) for seed in (1, 1, 2))
 
     assert [array.shape for array in first] == [(3, 3, 32, 32)] * 2

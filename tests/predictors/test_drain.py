@@ -13,7 +13,7 @@ import requests
 from services.processes import free_port, server, stop, wait_until
 
 from shardline.storage.bundle import Bundle
-from shardline.storage.bundle_folder import read_bundle
+from shardline.storage.bundle_folder import open_bundle
 from shardline.wire.frame import Frame, encode
 
 pytestmark = pytest.mark.slow
@@ -23,7 +23,7 @@ Start = Callable[[float], "tuple[str, subprocess.Popen[bytes]]"]
 
 @pytest.fixture(scope="module")
 def bundle(small_bundle: Path) -> Bundle:
-    return read_bundle(small_bundle)
+    return open_bundle(small_bundle)
 
 
 @pytest.fixture

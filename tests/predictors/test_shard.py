@@ -20,7 +20,7 @@ from services.processes import ROOT, answers, free_port, server, stop, wait_unti
 from shardline.partition.verify import Chain
 from shardline.predictors.worker import now_ms
 from shardline.storage.bundle import Bundle
-from shardline.storage.bundle_folder import read_bundle
+from shardline.storage.bundle_folder import open_bundle
 from shardline.wire.frame import Frame, decode, encode
 
 pytestmark = pytest.mark.slow
@@ -37,7 +37,7 @@ class Served:
 
 @pytest.fixture(scope="module")
 def bundle(small_bundle: Path) -> Bundle:
-    return read_bundle(small_bundle)
+    return open_bundle(small_bundle)
 
 
 @pytest.fixture(scope="module")
@@ -272,7 +272,7 @@ def slow(slow_bundle: Path, tmp_path: Path) -> Iterator[Served]:
 
 def slow_frame(slow_bundle: Path) -> bytes:
     return encode(
-        Frame(tensors={"pixels": np.zeros((1, 3, 128, 128), np.uint8)}, bundle=read_bundle(slow_bundle).digest, stage=0)
+        Frame(tensors={"pixels": np.zeros((1, 3, 128, 128), np.uint8)}, bundle=open_bundle(slow_bundle).digest, stage=0)
     )
 
 

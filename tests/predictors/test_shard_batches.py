@@ -21,7 +21,7 @@ from shardline.partition.models import load_model
 from shardline.partition.verify import Chain
 from shardline.predictors.shard import parse
 from shardline.predictors.worker import now_ms
-from shardline.storage.bundle_folder import read_bundle
+from shardline.storage.bundle_folder import open_bundle
 from shardline.wire.frame import Frame, decode, encode
 
 pytestmark = pytest.mark.slow
@@ -85,7 +85,7 @@ def pictures(count: int, size: int = 32) -> list[np.ndarray]:
 
 def first_frames(bundle: Path, pixels: Sequence[np.ndarray]) -> list[Frame]:
     """Each with an id, timings and parameters of its own."""
-    digest = read_bundle(bundle).digest
+    digest = open_bundle(bundle).digest
     return [
         Frame(
             tensors={"pixels": each},

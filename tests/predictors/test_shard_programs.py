@@ -12,7 +12,7 @@ from services.processes import free_port, running, server, wait_until
 from shardline.partition.runtime import load_shard
 from shardline.partition.verify import Chain
 from shardline.storage.bundle import stage_folder
-from shardline.storage.bundle_folder import read_bundle
+from shardline.storage.bundle_folder import open_bundle
 from shardline.tasks.registry import task_reply
 from shardline.tasks.request import Request
 from shardline.wire.frame import Frame, decode, encode
@@ -38,7 +38,7 @@ def ask(port: int, name: str, body: bytes) -> requests.Response:
     ],
 )
 def test_what_runs_is_logged_and_answers(program: str, line: str, compiled_bundle: Path, tmp_path: Path) -> None:
-    bundle, folder = read_bundle(compiled_bundle), compiled_bundle / stage_folder(0)
+    bundle, folder = open_bundle(compiled_bundle), compiled_bundle / stage_folder(0)
     arguments = (f"--model_dir={folder}", f"--program={program}", "--max_batch_size=1")
     port, log = free_port(), tmp_path / "log"
     expected = load_shard(folder, program=program).run({"pixels": pixels(1)})
@@ -72,7 +72,7 @@ def test_no_compiled_program_where_one_must_be(small_bundle: Path, tmp_path: Pat
 
 def test_bfloat16_goes_from_process_to_process(rounded_bundle: Path, tmp_path: Path) -> None:
     """To the bit what the chain gives in this process."""
-    bundle = read_bundle(rounded_bundle)
+    bundle = open_bundle(rounded_bundle)
     expected = Chain(rounded_bundle).run_stages(pixels(1))
     body = encode(Frame(tensors={"pixels": pixels(1)}, bundle=bundle.digest, stage=0))
     ports = [free_port() for _ in bundle.stages]

@@ -18,7 +18,7 @@ from services.processes import ROOT, answers, free_port, server, stop
 
 from shardline.predictors.picture import fit_pictures, pixel_batch
 from shardline.storage.bundle import Bundle
-from shardline.storage.bundle_folder import read_bundle
+from shardline.storage.bundle_folder import open_bundle
 from shardline.wire.frame import Frame, decode, encode
 from shardline.wire.limits import BODY_BYTES, REQUEST_BYTES
 
@@ -40,7 +40,7 @@ class Pair:
 
 @pytest.fixture(scope="module")
 def bundle(small_bundle: Path) -> Bundle:
-    return read_bundle(small_bundle)
+    return open_bundle(small_bundle)
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +219,7 @@ def test_the_wrong_bundle_s_409_comes_through(
     small_bundle: Path, other_bundle: Path, tmp_path: Path, photographs: list[bytes]
 ) -> None:
     pairs = run_pair(
-        small_bundle, read_bundle(small_bundle), tmp_path, f"--bundle_digest={read_bundle(other_bundle).digest}"
+        small_bundle, open_bundle(small_bundle), tmp_path, f"--bundle_digest={open_bundle(other_bundle).digest}"
     )
 
     reply = next(pairs).post(photographs[0])

@@ -3,7 +3,6 @@
 import json
 import signal
 import subprocess
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -13,15 +12,14 @@ from services.bucket import shardline as start
 from services.processes import wait_until
 from services.versions import Place, Version
 
-from shardline.storage.store import open_store
+from shardline.storage.open import open_store
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def uri(emulator: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+def uri(emulator: str, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return f"gs://models/{uuid4().hex}"
 
 

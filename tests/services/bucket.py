@@ -1,4 +1,4 @@
-"""A bucket for tests: the emulator as a real process, and a wire to it that counts and can be cut."""
+"""A bucket for tests: the emulator as a real process, and a proxy to it that counts bytes and can be cut or held."""
 
 import os
 import signal
@@ -44,14 +44,18 @@ def shardline(*arguments: str, env: dict[str, str]) -> subprocess.Popen[str]:
 
 
 class Wire:
-    """Passes TCP connections on to `url` and counts what clients send. Cut, it drops every connection until mended.
+    """A TCP proxy to `url` that counts the bytes of clients. Cut, it drops every connection until it is mended.
 
-    `cut_after` and `cut_after_fetched` cut it by itself once clients sent or got so many bytes.
+    `cut_after` and `cut_after_fetched` cut it by itself once clients sent or got so many bytes. From `hold_after` sent
+    bytes on it passes nothing on, until `release`.
     """
 
-    def __init__(self, url: str, cut_after: float = inf, cut_after_fetched: float = inf) -> None:
+    def __init__(
+        self, url: str, cut_after: float = inf, cut_after_fetched: float = inf, hold_after: float = inf
+    ) -> None:
         self._target = urlsplit(url)
-        self._cut_after, self._cut_after_fetched = cut_after, cut_after_fetched
+        self._cut_after, self._cut_after_fetched, self._hold_after = cut_after, cut_after_fetched, hold_after
+        self._released = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
@@ -68,7 +72,16 @@ class Wire:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._accepting.join()
         self._listener.close()
+        self.release()
         self.cut()
+
+    @property
+    def is_held(self) -> bool:
+        return self.sent_bytes >= self._hold_after
+
+    def release(self) -> None:
+        """Pass on what was held back, and all that comes."""
+        self._released.set()
 
     def cut(self) -> None:
         with self._lock:
@@ -81,7 +94,7 @@ class Wire:
         """Whole again, counting from 0 and without a limit; it may lead elsewhere from now on."""
         with self._lock:
             self._target = urlsplit(url) if url else self._target
-            self._cut_after = self._cut_after_fetched = inf
+            self._cut_after = self._cut_after_fetched = self._hold_after = inf
             self.sent_bytes = self.fetched_bytes = 0
             self.is_cut = False
 
@@ -120,6 +133,8 @@ class Wire:
     def _count(self, size_bytes: int) -> None:
         with self._lock:
             self.sent_bytes += size_bytes
+        if self.is_held:
+            self._released.wait()
         self._cut_if_over()
 
     def _count_fetched(self, size_bytes: int) -> None:

@@ -13,7 +13,7 @@ from services.processes import ROOT
 
 from shardline.partition.verify import Chain
 from shardline.predictors.picture import pixel_batch
-from shardline.storage.bundle_folder import read_bundle
+from shardline.storage.bundle_folder import open_bundle
 from shardline.tasks.registry import task_reply
 from shardline.tasks.request import Request
 
@@ -46,8 +46,8 @@ def test_build_verify_and_render(tmp_path: Path, photos: Path) -> None:
     rendered = shardline("render", str(bundle), "--storage", "gs://bucket/models", "--out", str(tmp_path / "out"))
     report = json.loads(verified.stdout)
 
-    assert read_bundle(bundle).name == "my-net"
-    assert read_bundle(bundle).digest in built.stdout
+    assert open_bundle(bundle).name == "my-net"
+    assert open_bundle(bundle).digest in built.stdout
     assert (report["pictures"], report["equal"]) == (12, 12)
     assert (report["max_abs_difference"], report["top1_agreement"]) == (0.0, 1.0)
     assert [cut["name"] for cut in report["cuts"]] == ["one", "two", "output"]
@@ -59,7 +59,7 @@ def test_build_verify_and_render(tmp_path: Path, photos: Path) -> None:
 def test_a_bundle_holds_a_picture_and_what_the_whole_model_replies_to_it(tmp_path: Path, photos: Path) -> None:
     bundle = tmp_path / "net"
     shardline("build", *SMALL, "--stages", "2", "--out", str(bundle), "--pictures", str(photos))
-    described = read_bundle(bundle)
+    described = open_bundle(bundle)
     pixels = pixel_batch([(bundle / "golden.png").read_bytes()], described.picture, described.limits)
     with threads(described.threads):
         outputs = Chain(bundle).run_stages(pixels)[-1]
@@ -110,7 +110,7 @@ def test_labels_mean_and_std_of_one_s_own(tmp_path: Path, photos: Path) -> None:
     options = ("--labels", str(tmp_path / "labels.txt"), "--mean", "0.5,0.5,0.5", "--std", "0.25,0.25,0.25")
     shardline("build", *SMALL, *options, "--stages", "1", "--out", str(tmp_path / "net"), "--pictures", str(photos))
 
-    assert read_bundle(tmp_path / "net").task.labels[9] == "kind 9"
+    assert open_bundle(tmp_path / "net").task.labels[9] == "kind 9"
     assert shardline("verify", str(tmp_path / "net"), "--images", str(photos)).stdout.startswith("split == whole")
 
 

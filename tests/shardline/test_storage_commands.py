@@ -14,16 +14,15 @@ from e2e.conftest import shardline
 from services.bucket import emulating
 from services.processes import ROOT, free_port, stop
 
-from shardline.storage.bundle_folder import read_bundle
-from shardline.storage.store import open_store
+from shardline.storage.bundle_folder import open_bundle
+from shardline.storage.open import open_store
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def uri(emulator: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+def uri(emulator: str, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return f"gs://models/{uuid4().hex}"
 
 
@@ -35,14 +34,14 @@ def test_push_list_render_pull(small_bundle: Path, uri: str, tmp_path: Path) -> 
     pulled = shardline("pull", first.stdout.strip(), str(tmp_path / "pulled"))
 
     pushed = first.stdout.strip()
-    digest = read_bundle(small_bundle).digest
+    digest = open_bundle(small_bundle).digest
     assert pushed == f"{uri}/small/{digest.removeprefix('sha256:')}"
     assert second.stdout == first.stdout
     assert "sent 0.0 MiB" in second.stderr
     assert [line.split()[-2:] for line in listed.stdout.splitlines()[1:]] == [["whole", pushed]]
     assert f"storageUri: {pushed}/stages/2" in Path(rendered.stdout.strip()).read_text()
     assert digest in pulled.stdout
-    assert read_bundle(tmp_path / "pulled").digest == digest
+    assert open_bundle(tmp_path / "pulled").digest == digest
 
 
 def test_gc(small_bundle: Path, other_bundle: Path, single_bundle: Path, uri: str, tmp_path: Path) -> None:
@@ -72,7 +71,7 @@ def test_gc_all_but_newest(small_bundle: Path, other_bundle: Path, uri: str) -> 
         newest = shardline("push", str(bundle), uri).stdout.strip()
     shardline("gs", "gc", uri, "--all-but-newest", "1", "--older-than", "0", "--delete")
 
-    names = {read_bundle(bundle).name for bundle in (small_bundle, other_bundle)}
+    names = {open_bundle(bundle).name for bundle in (small_bundle, other_bundle)}
     listed = [line.split()[-1] for line in shardline("gs", "list", uri).stdout.splitlines()[1:]]
     assert newest in listed
     assert len(listed) == len(names)
@@ -110,7 +109,7 @@ class TestEmulator:
             monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
             shardline("pull", pushed, str(tmp_path / "pulled"))
 
-        assert read_bundle(tmp_path / "pulled").digest == read_bundle(small_bundle).digest
+        assert open_bundle(tmp_path / "pulled").digest == open_bundle(small_bundle).digest
 
     def test_a_silent_client_holds_nobody_up(self, tmp_path: Path) -> None:
         with emulating(tmp_path) as url:

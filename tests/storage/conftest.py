@@ -67,10 +67,9 @@ def write(small: Bundle) -> Callable[..., Bundle]:
 
 
 @pytest.fixture
-def bucket(emulator: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+def bucket(emulator: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """A URI of one's own in the emulator's bucket."""
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return f"gs://models/{uuid4().hex}"
 
 

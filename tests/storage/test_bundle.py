@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shardline.storage.bundle import Bundle, TensorSpec, digest_of, parse_bundle
-from shardline.storage.bundle_folder import read_bundle, read_stage, writing_bundle
+from shardline.storage.bundle_folder import open_bundle, read_stage, writing_bundle
 from shardline.wire.errors import BundleError
 
 Write = Callable[..., Bundle]
@@ -46,7 +46,7 @@ class TestWriting:
         pointers = ["stages/0/stage.json", "stages/1/stage.json"]
         assert sorted(contents(tmp_path / "out")) == sorted(FILES + copies + pointers)
         assert sorted(bundle.files) == sorted(FILES)
-        assert read_bundle(tmp_path / "out") == bundle
+        assert open_bundle(tmp_path / "out") == bundle
         assert bundle.digest == digest_of((tmp_path / "out/bundle.json").read_bytes())
 
     def test_same_content_same_digest(self, tmp_path: Path, write: Write) -> None:
@@ -59,7 +59,7 @@ class TestWriting:
 
         bundle = write(tmp_path / "out", fill="b")
 
-        assert read_bundle(tmp_path / "out") == bundle
+        assert open_bundle(tmp_path / "out") == bundle
         assert not (tmp_path / "out/left over").exists()
         assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
@@ -68,12 +68,12 @@ class TestWriting:
 
         bundle = write(tmp_path / "out")
 
-        assert read_bundle(tmp_path / "out") == bundle
+        assert open_bundle(tmp_path / "out") == bundle
 
     def test_makes_parents(self, tmp_path: Path, write: Write) -> None:
         bundle = write(tmp_path / "a/b/out")
 
-        assert read_bundle(tmp_path / "a/b/out") == bundle
+        assert open_bundle(tmp_path / "a/b/out") == bundle
 
     def test_through_a_link(self, tmp_path: Path, write: Write) -> None:
         write(tmp_path / "real")
@@ -82,7 +82,7 @@ class TestWriting:
         bundle = write(tmp_path / "link", fill="b")
 
         assert (tmp_path / "link").is_symlink()
-        assert read_bundle(tmp_path / "real") == bundle
+        assert open_bundle(tmp_path / "real") == bundle
 
     def test_crash_leaves_the_old_bundle(self, tmp_path: Path, write: Write) -> None:
         write(tmp_path / "out")
@@ -137,11 +137,11 @@ class TestReadBundle:
         alter(tmp_path / "out" / name)
 
         with pytest.raises(BundleError, match=f"^{name}.*{message}"):
-            read_bundle(tmp_path / "out")
+            open_bundle(tmp_path / "out")
 
     def test_no_bundle(self, tmp_path: Path) -> None:
         with pytest.raises(BundleError, match=r"bundle\.json cannot be read"):
-            read_bundle(tmp_path)
+            open_bundle(tmp_path)
 
     def test_a_stage_of_another_bundle(self, tmp_path: Path, write: Write) -> None:
         write(tmp_path / "out")
@@ -149,7 +149,7 @@ class TestReadBundle:
         shutil.copy(tmp_path / "other/bundle.json", tmp_path / "out/stages/1/bundle.json")
 
         with pytest.raises(BundleError, match=r"stages/1/bundle\.json differs"):
-            read_bundle(tmp_path / "out")
+            open_bundle(tmp_path / "out")
 
     @pytest.mark.parametrize("name", ["whole.pt2", "stages/0/shard.pt2"])
     def test_program_that_is_not_listed(self, tmp_path: Path, write: Write, name: str) -> None:
@@ -160,7 +160,7 @@ class TestReadBundle:
             copy.write_bytes(replace(bundle, files=files).to_json())
 
         with pytest.raises(BundleError, match=f"does not list {name}"):
-            read_bundle(tmp_path / "out")
+            open_bundle(tmp_path / "out")
 
 
 class TestReadStage:
@@ -171,7 +171,7 @@ class TestReadStage:
         return Path(shutil.copytree(tmp_path / "out/stages/1", tmp_path / "pod"))
 
     def test_alone(self, tmp_path: Path, pod: Path) -> None:
-        bundle = read_bundle(tmp_path / "out")
+        bundle = open_bundle(tmp_path / "out")
 
         assert read_stage(pod) == (bundle, bundle.stages[1])
         assert read_stage(pod, bundle.digest) == (bundle, bundle.stages[1])

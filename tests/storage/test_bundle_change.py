@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from shardline.storage.bundle import Bundle
-from shardline.storage.bundle_change import changing_bundle
-from shardline.storage.bundle_folder import read_bundle
+from shardline.storage.bundle_folder import changing_bundle, open_bundle
 from shardline.wire.errors import BundleError
 
 
@@ -18,13 +17,13 @@ def bundle_folder(write: Callable[..., Bundle], tmp_path: Path) -> Path:
 
 
 def test_files_come_and_go_and_the_rest_stays(bundle_folder: Path) -> None:
-    before = read_bundle(bundle_folder)
+    before = open_bundle(bundle_folder)
     with changing_bundle(bundle_folder, ["stages/0/golden.safetensors", "more"]) as (draft, was):
         assert was == before
         assert not (draft / "stages/0/golden.safetensors").exists()
         (draft / "more").write_bytes(b"more")
 
-    after = read_bundle(bundle_folder)
+    after = open_bundle(bundle_folder)
     kept = before.files.keys() - {"stages/0/golden.safetensors"}
 
     assert after.files.keys() == kept | {"more"}
@@ -33,18 +32,18 @@ def test_files_come_and_go_and_the_rest_stays(bundle_folder: Path) -> None:
 
 
 def test_nothing_changed_is_the_same_bundle(bundle_folder: Path) -> None:
-    before = read_bundle(bundle_folder)
+    before = open_bundle(bundle_folder)
     (bundle_folder / "unlisted").write_text("no part of it")
 
     with changing_bundle(bundle_folder, []):
         pass
 
-    assert read_bundle(bundle_folder) == before
+    assert open_bundle(bundle_folder) == before
     assert not (bundle_folder / "unlisted").exists()
 
 
 def test_a_failure_leaves_the_old_one(bundle_folder: Path) -> None:
-    before = read_bundle(bundle_folder)
+    before = open_bundle(bundle_folder)
 
     def fail() -> None:
         with changing_bundle(bundle_folder, ["whole.pt2"]) as (draft, _):
@@ -53,7 +52,7 @@ def test_a_failure_leaves_the_old_one(bundle_folder: Path) -> None:
 
     with pytest.raises(KeyError):
         fail()
-    assert read_bundle(bundle_folder) == before
+    assert open_bundle(bundle_folder) == before
     assert list(bundle_folder.parent.iterdir()) == [bundle_folder]
 
 
@@ -63,8 +62,8 @@ def test_somebody_else_s_change_is_not_lost(bundle_folder: Path) -> None:
             (draft / "a").write_text("mine")
             with changing_bundle(bundle_folder, ["b"]) as (other, _):
                 (other / "b").write_text("theirs")
-        return read_bundle(bundle_folder)
+        return open_bundle(bundle_folder)
 
-    with pytest.raises(BundleError, match="changed by somebody else meanwhile"):
+    with pytest.raises(BundleError, match="changed by another process meanwhile"):
         change()
-    assert "b" in read_bundle(bundle_folder).files
+    assert "b" in open_bundle(bundle_folder).files

@@ -1,4 +1,4 @@
-"""What the local run fetches with KServe's downloader, and what it says when it cannot."""
+"""Fetching a model as a pod does: links for file://, KServe's own downloader for all else, and their errors."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +12,44 @@ from shardline.storage.push import push
 from shardline.wire.errors import StorageError
 
 
-def test_file_is_linked(write: Callable[..., Bundle], tmp_path: Path) -> None:
-    write(tmp_path / "bundle")
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A folder whose name has what URIs must encode."""
+    folder = tmp_path / "my models#1 ü"
+    (folder / "stages/0").mkdir(parents=True)
+    (folder / "stages/0/shard.pt2").write_bytes(b"shard")
+    return folder
 
-    fetch((tmp_path / "bundle/stages/1").as_uri(), tmp_path / "models")
-    assert (tmp_path / "models/shard.pt2").is_symlink()
+
+class TestFileUri:
+    def test_links(self, source: Path, tmp_path: Path) -> None:
+        """Gigabytes are not copied."""
+        fetch(source.as_uri(), tmp_path / "out")
+
+        link = tmp_path / "out/stages/0/shard.pt2"
+        assert link.is_symlink()
+        assert link.readlink().is_absolute()
+        assert link.read_bytes() == b"shard"
+
+    def test_onto_itself(self, source: Path) -> None:
+        fetch(source.as_uri(), source)
+
+        assert not (source / "stages/0/shard.pt2").is_symlink()
+        assert (source / "stages/0/shard.pt2").read_bytes() == b"shard"
+
+    def test_through_a_link(self, source: Path, tmp_path: Path) -> None:
+        """A download of a download leads to the file itself: the one between may go."""
+        fetch(source.as_uri(), tmp_path / "a")
+        fetch((tmp_path / "a").as_uri(), tmp_path / "b")
+        (tmp_path / "a/stages/0/shard.pt2").unlink()
+
+        assert (tmp_path / "b/stages/0/shard.pt2").read_bytes() == b"shard"
+
+    def test_empty_folder(self, tmp_path: Path) -> None:
+        (tmp_path / "empty").mkdir()
+
+        with pytest.raises(StorageError, match=r"/empty holds no files"):
+            fetch((tmp_path / "empty").as_uri(), tmp_path / "out")
 
 
 @pytest.mark.slow

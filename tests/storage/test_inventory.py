@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardline.storage.bundle import BUNDLE_FILE, STAGE_FILE, Bundle
+from shardline.storage.bundle import BUNDLE_FILE, STAGE_FILE, Bundle, publishing_order
 from shardline.storage.inventory import Pushed, delete, garbage, inventory, named_digests
-from shardline.storage.memory import MemoryStore
-from shardline.storage.push import names_of, prefix_of, push_to
+from shardline.storage.push import prefix_of, push_to
+from shardline.storage.store import MemoryStore
 from shardline.wire.errors import StorageError
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -60,7 +60,7 @@ class TestInventory:
         """After every single file of a push, in its order."""
         _, bundle = pushed
         store = MemoryStore()
-        names = [name for names in names_of(bundle) for name in names]
+        names = [name for names in publishing_order(bundle) for name in names]
 
         for name in names:
             assert not any(found.is_whole for found in inventory(store))

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardline.storage.bundle import BUNDLE_FILE, NAME_PATTERN, STAGE_FILE, Bundle
-from shardline.storage.bundle_folder import read_bundle, read_stage
-from shardline.storage.memory import MemoryStore
-from shardline.storage.push import destination, names_of, prefix_of, pull, push, push_to
-from shardline.storage.store import SILENT, Progress, open_store
+from shardline.storage.bundle import BUNDLE_FILE, NAME_PATTERN, STAGE_FILE, Bundle, publishing_order
+from shardline.storage.bundle_folder import open_bundle, read_stage
+from shardline.storage.open import open_store
+from shardline.storage.push import destination, prefix_of, pull, push, push_to
+from shardline.storage.store import SILENT, MemoryStore, Progress
 from shardline.wire.errors import BundleError, StorageError
 
 Write = Callable[..., Bundle]
@@ -94,10 +94,10 @@ class TestPush:
 
         assert uri == destination(bundle, models)
         there = tmp_path / "models" / prefix_of(bundle)
-        assert read_bundle(there) == bundle
+        assert open_bundle(there) == bundle
         assert read_stage(there / "stages/1", bundle.digest)[1].index == 1
         files = {path.relative_to(there).as_posix() for path in there.rglob("*") if path.is_file()}
-        assert files == {name for names in names_of(bundle) for name in names}
+        assert files == {name for names in publishing_order(bundle) for name in names}
 
     def test_bundle_json_goes_last(self, bundle: Bundle, tmp_path: Path) -> None:
         store = WatchedStore()
@@ -130,7 +130,7 @@ class TestPush:
         (there / "whole.pt2").unlink()
 
         assert push(tmp_path / "bundle", models) == uri
-        assert read_bundle(there) == bundle
+        assert open_bundle(there) == bundle
 
     def test_two_versions_side_by_side(self, write: Write, models: str, tmp_path: Path) -> None:
         uris = []
@@ -166,7 +166,7 @@ class TestPull:
     def test_gives_the_bundle(self, uri: str, bundle: Bundle, tmp_path: Path, counted: Progress) -> None:
         assert pull(uri, tmp_path / "new/pulled", progress=counted) == bundle
 
-        assert read_bundle(tmp_path / "new/pulled") == bundle
+        assert open_bundle(tmp_path / "new/pulled") == bundle
         assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["pulled"]
         assert vars(counted)["moved_bytes"] == vars(counted)["total_bytes"] > 0
 
@@ -186,7 +186,7 @@ class TestPull:
         write(tmp_path / "pulled", "b")
 
         pull(uri, tmp_path / "pulled")
-        assert read_bundle(tmp_path / "pulled") == bundle
+        assert open_bundle(tmp_path / "pulled") == bundle
 
     def test_leaves_another_folder_alone(self, uri: str, tmp_path: Path) -> None:
         (tmp_path / "mine").mkdir()
@@ -208,10 +208,10 @@ class TestPull:
 
         with pytest.raises(BundleError, match=re.escape(name)):
             pull(uri, tmp_path / "pulled")
-        assert read_bundle(tmp_path / "pulled") != bundle
+        assert open_bundle(tmp_path / "pulled") != bundle
 
         path.write_bytes(data)
-        assert pull(uri, tmp_path / "pulled", progress=counted) == read_bundle(tmp_path / "pulled")
+        assert pull(uri, tmp_path / "pulled", progress=counted) == open_bundle(tmp_path / "pulled")
         assert vars(counted)["there_bytes"] > 0
 
     @pytest.mark.parametrize("name", ["stages/0/shard.pt2", f"stages/0/{STAGE_FILE}", f"stages/1/{BUNDLE_FILE}"])

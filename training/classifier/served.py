@@ -13,8 +13,8 @@ from typing import Any
 
 from shardline.partition.models import Model, load_model, resized
 from shardline.storage.bundle import PictureSpec
-from shardline.storage.typed import MismatchError, typed
 from shardline.wire.errors import ModelError
+from shardline.wire.typed import typed
 
 KEY = "classifier"  # of the JSON, beside how the weights came about
 OWN = "shardline.training.classifier.model:SmallResNet"
@@ -72,10 +72,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _served(path: Path, document: Mapping[str, Any]) -> Served:
-    try:
-        served: Served = typed(Served, document[KEY], KEY)
-    except MismatchError as exc:
-        raise ModelError(f"{path}: {exc}: was it changed by hand? Take the one that the training wrote") from exc
+    def error(found: str) -> ModelError:
+        return ModelError(f"{path}: {found}: was it changed by hand? Take the one that the training wrote")
+
+    served = typed(Served, document[KEY], KEY, error=error)
     if len(served.mean) != 3 or len(served.std) != 3:
         raise ModelError(f"{path}: mean and std have {len(served.mean)} and {len(served.std)} numbers, allowed are 3")
     if not served.model.startswith(_TORCHVISION) and served.model.partition("?")[0] != OWN:

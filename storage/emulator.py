@@ -37,7 +37,7 @@ def serve(folder: Path, buckets: Sequence[str], *, host: str, port: int, on_read
     logging.getLogger("gcp_storage_emulator").setLevel(logging.CRITICAL + 1)
     storage = _open(folder, buckets)
     try:
-        server = _Server((host, port), partial(_Handler, storage))
+        server = _EmulatorServer((host, port), partial(_Handler, storage))
     except (OSError, OverflowError) as exc:
         raise StorageError(f"{host}:{port} cannot be opened ({exc}): choose another --host or --port") from exc
     with server, _until_signalled():
@@ -83,7 +83,7 @@ class _Handler(RequestHandler):  # type: ignore[misc]  # likewise
     do_PUT = _in_turn("PUT")  # noqa: N815
 
 
-class _Server(ThreadingHTTPServer):
+class _EmulatorServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *_: Any) -> None:
