@@ -1,7 +1,7 @@
-"""The limits that a request meets, all in one place.
+"""Limits of requests, sizes in bytes, and defaults that clients and servers share.
 
-`request_bytes` bounds every request that goes on to a stage; `body_bytes` is what a server reads at all. Both count the
-body as it is sent, base64 and JSON included.
+`request_bytes` bounds every request that is sent to a stage; `body_bytes` is the largest body that a server reads. Both
+count the body as it is sent, base64 and JSON included.
 """
 
 from dataclasses import dataclass
@@ -13,14 +13,19 @@ REQUEST_BYTES = 6 * MIB
 BODY_BYTES = 32 * MIB
 PIXELS = 50_000_000
 
+PLATE_SCORE = 0.7  # least score of a license plate in a reply, where a request does not give a threshold
+PLATE_INPUT_SIDE = 512  # pixels: side of the square that the plate detector is trained with
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
+    """Limits of one request: its bytes, the body's bytes, and the pixels of a picture."""
+
     request_bytes: int = REQUEST_BYTES
     body_bytes: int = BODY_BYTES
     pixels: int = PIXELS
 
 
 def format_bytes(count_bytes: int) -> str:
-    """A number of bytes for a message: 6291456 -> '6.0 MiB', from 1 GiB on '1.5 GiB'."""
+    """Write a number of bytes for a message: 6291456 -> '6.0 MiB', from 1 GiB on '1.5 GiB'."""
     return f"{count_bytes / MIB:.1f} MiB" if count_bytes < GIB else f"{count_bytes / GIB:.1f} GiB"
