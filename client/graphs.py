@@ -1,27 +1,20 @@
-"""InferenceGraphs and InferenceServices: which chain is meant, and which stages it has."""
+"""Find the InferenceGraph or InferenceService of a chain, and read its stages from the graph."""
 
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
-from shardline.client.cluster import Cluster
+from shardline.client.labels import MANAGED, MODE_ANNOTATION, Document
 from shardline.wire.errors import ClusterError
 
-Document = dict[str, Any]
-
-GRAPH_LABEL = "serving.kserve.io/inferencegraph"
-SERVICE_LABEL = "serving.kserve.io/inferenceservice"
-COMPONENT_LABEL = "component"
-MANAGED_LABEL = "app.kubernetes.io/managed-by"
-MANAGED = f"{MANAGED_LABEL}=shardline"
-STAGE_LABEL = "shardline/stage"
-_MODE = "serving.kserve.io/deploymentMode"
+if TYPE_CHECKING:
+    from shardline.client.cluster import Cluster
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chain:
-    """What is asked: an InferenceGraph, or an InferenceService where one stage is all. `document` may be old."""
+    """A chain in a cluster: an InferenceGraph, or an InferenceService of one stage. `document` may be out of date."""
 
     kind: str
     name: str
@@ -39,10 +32,10 @@ class Chain:
         return f"{self.kind} {self.name} in namespace {self.namespace}"
 
 
-def find_chain(cluster: Cluster, name: str | None, namespace: str) -> Chain:
-    """The InferenceGraph of this name, else the InferenceService.
+def find_chain(cluster: "Cluster", name: str | None, namespace: str) -> Chain:
+    """Find the InferenceGraph of this name, else the InferenceService.
 
-    Without a name it is the namespace's only InferenceGraph, or where there is none, its only InferenceService that
+    Without a name it is the namespace's only InferenceGraph, or if there is none, its only InferenceService that
     Shardline manages.
 
     Raises:
@@ -51,33 +44,33 @@ def find_chain(cluster: Cluster, name: str | None, namespace: str) -> Chain:
     return _named(cluster, name, namespace) if name else _only(cluster, namespace)
 
 
-def _named(cluster: Cluster, name: str, namespace: str) -> Chain:
+def _named(cluster: "Cluster", name: str, namespace: str) -> Chain:
     for kind in ("InferenceGraph", "InferenceService"):
         document = cluster.get(kind, namespace, name)
         if document:
             return Chain(kind=kind, name=name, namespace=namespace, document=document)
-    there = [str(_chain(one)) for one in _candidates(cluster, namespace)]
+    found = [str(_chain(document)) for document in _candidates(cluster, namespace)]
     raise ClusterError(
         f"namespace {namespace} has no InferenceGraph or InferenceService {name!r}"
-        + (f"; there is {', '.join(there)}" if there else _ELSEWHERE)
+        + (f"; there is {', '.join(found)}" if found else _ELSEWHERE)
     )
 
 
 _ELSEWHERE = ": choose another --namespace or --context, or deploy a bundle first"
 
 
-def _only(cluster: Cluster, namespace: str) -> Chain:
+def _only(cluster: "Cluster", namespace: str) -> Chain:
     found = _candidates(cluster, namespace)
     if not found:
         raise ClusterError(f"namespace {namespace} has no InferenceGraph and no InferenceService to ask{_ELSEWHERE}")
     if len(found) > 1:
         kind = found[0]["kind"]
-        names = ", ".join(sorted(one["metadata"]["name"] for one in found))
+        names = ", ".join(sorted(document["metadata"]["name"] for document in found))
         raise ClusterError(f"namespace {namespace} has {len(found)} {kind}s ({names}): choose one by --name")
     return _chain(found[0])
 
 
-def _candidates(cluster: Cluster, namespace: str) -> list[Document]:
+def _candidates(cluster: "Cluster", namespace: str) -> list[Document]:
     graphs = cluster.select("InferenceGraph", namespace)
     return graphs or cluster.select("InferenceService", namespace, labels=MANAGED)
 
@@ -88,7 +81,7 @@ def _chain(document: Document) -> Chain:
 
 
 def services_of(graph: Document) -> list[str]:
-    """The InferenceServices that a graph's steps name, in the order in which they are reached, each once."""
+    """Names of the InferenceServices in a graph's steps, in the order in which requests reach them, each once."""
     nodes = graph["spec"].get("nodes") or {}
     return list(dict.fromkeys(_walk(nodes, "root", frozenset())))
 
@@ -103,14 +96,14 @@ def _walk(nodes: Document, node: str, above: frozenset[str]) -> Iterator[str]:
 
 
 def is_standard(document: Document) -> bool:
-    """Whether KServe makes Deployments and Services of its own, and no Knative service."""
-    annotated = (document["metadata"].get("annotations") or {}).get(_MODE)
+    """Tell whether KServe creates Deployments and Services itself, and no Knative service."""
+    annotated = (document["metadata"].get("annotations") or {}).get(MODE_ANNOTATION)
     mode = (document.get("status") or {}).get("deploymentMode") or annotated
     return mode not in ("Knative", "Serverless")
 
 
 def router_is_stale(graph: Document, deployment: Document) -> bool:
-    """Whether the router's Deployment still has another chain than the graph: KServe hands it over as an argument."""
+    """Tell whether the router's Deployment still has an older graph: KServe passes the graph as an argument."""
     containers = deployment["spec"]["template"]["spec"]["containers"]
     arguments = containers[0].get("args") or []
     if "--graph-json" not in arguments[:-1]:
@@ -123,7 +116,7 @@ def router_is_stale(graph: Document, deployment: Document) -> bool:
 
 
 def _targets(spec: Document) -> dict[str, list[tuple[str, str]]]:
-    """(step, target) by node. KServe adds to each service its URL, which a graph that is applied does not have."""
+    """Steps and their targets by node, without the URLs of services, which KServe adds to the router's copy."""
     return {
         name: [
             (step.get("name", ""), step.get("serviceName") or step.get("nodeName") or step.get("serviceUrl", ""))

@@ -1,43 +1,195 @@
-"""Which pictures are meant: files, folders to search, and stdin."""
+"""Picture files: finding them in folders, decoding them upright, and fitting them into a request."""
 
+import io
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from shardline.wire.errors import RequestError
+import numpy as np
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from shardline.wire.errors import FileError, PictureError
+from shardline.wire.limits import PIXELS, format_bytes
+from shardline.wire.v1 import encode_request, picture_format
+
+Size = tuple[int, int]  # width, height
+Shape = tuple[int, int, int]  # height, width, channels
 
 STDIN = Path("-")
-SUFFIXES = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+PICTURE_SUFFIXES = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+_SWAPPED_SIDES = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+_JPEG_QUALITY = 95
+_MIN_SIDE_PX = 16
+_JPEG_SIDE_PX = 65_500  # the longest side that libjpeg writes
+_DECODED_PIXELS = 1_000_000_000  # 3 GB in memory: beyond that, decoding would exhaust this machine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestBody:
+    """Body of one predict request. `resized` has the shapes before and after if the picture had to be made smaller."""
+
+    data: bytes
+    content_type: str
+    resized: tuple[Shape, Shape] | None = None
 
 
 def find_pictures(given: Sequence[Path]) -> list[Path]:
-    """Files as they are given, - for stdin, folders as the pictures in them: all below, sorted, hidden ones left out.
+    """List the pictures that arguments name: files as they are, - for stdin, folders as all pictures below them.
 
     Raises:
-        RequestError: one does not exist, or there is no picture at all.
+        FileError: a path does not exist, or there is no picture at all.
     """
     paths: list[Path] = []
     for path in given:
         if path == STDIN:
             paths.append(path)
             continue
-        if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises where a folder may not be looked into
-            raise RequestError(f"{path}: no such file or folder")
-        paths += _pictures_below(path) if path.is_dir() else [path]
+        if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises where a folder may not be searched
+            raise FileError(f"{path}: no such file or folder")
+        paths += pictures_below(path) if path.is_dir() else [path]
     if not paths:
-        raise RequestError(f"no pictures in {', '.join(map(str, given))}: looked for {' '.join(SUFFIXES)}")
+        raise FileError(f"no pictures in {', '.join(map(str, given))}: looked for {' '.join(PICTURE_SUFFIXES)}")
     return paths
 
 
-def _pictures_below(folder: Path) -> list[Path]:
+def pictures_below(folder: Path) -> list[Path]:
+    """All pictures in a folder and its subfolders by their suffixes, sorted; hidden files and folders are left out."""
     found: list[Path] = []
-    seen: set[str] = set()
-    for where, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(where)
-        if real in seen:  # a link that leads back up
+    visited: set[str] = set()
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in visited:  # a link that leads back up
             folders.clear()
             continue
-        seen.add(real)
+        visited.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(where, name) for name in files if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
+        found += [Path(parent, name) for name in files if has_picture_suffix(name) and not name.startswith(".")]
     return sorted(found)
+
+
+def has_picture_suffix(name: str) -> bool:
+    """Tell by its suffix whether a file is a picture."""
+    return name.lower().endswith(PICTURE_SUFFIXES)
+
+
+def open_upright(picture: bytes) -> Image.Image:
+    """Decode an encoded picture, apply its EXIF orientation, and make it RGB (transparency on white) or grey.
+
+    Raises:
+        PictureError: not a picture, or truncated or damaged.
+    """
+    try:
+        image = Image.open(io.BytesIO(picture), formats=_FORMATS)
+        return make_upright(image)
+    except UnidentifiedImageError as exc:
+        raise PictureError("not a JPEG, PNG, WebP, GIF, BMP or TIFF") from exc
+    except Exception as exc:  # Pillow's readers raise nearly every built-in error on damaged input
+        raise PictureError(f"truncated or damaged ({exc})") from exc
+
+
+def make_upright(image: Image.Image) -> Image.Image:
+    """Apply the EXIF orientation and make the image RGB (transparency on white) or grey, 8 bits a channel."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))  # Pillow would clip
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        image = Image.new("RGB", image.size, "white")
+        image.paste(rgba, mask=rgba)
+    return image if image.mode == "L" else image.convert("RGB")
+
+
+def upright_size(picture: bytes) -> Size | None:
+    """Width and height of what `open_upright` returns, mostly without decoding; None if the header is unreadable."""
+    try:
+        with Image.open(io.BytesIO(picture), formats=_FORMATS) as image:
+            if image.format == "TIFF":
+                image.load()  # Pillow applies the orientation of a TIFF while loading
+            swapped = image.getexif().get(ExifTags.Base.Orientation) in _SWAPPED_SIDES
+            return (image.height, image.width) if swapped else image.size
+    except Exception:  # as in open_upright
+        return None
+
+
+def fit_body(picture: bytes, parameters: Mapping[str, object], limit_bytes: int) -> RequestBody:
+    """Encode one request of at most `limit_bytes`: the bare picture, or v1 JSON if there are parameters.
+
+    Bytes that are not a picture are sent unchanged if they are few enough: the server's error is the most precise.
+
+    Raises:
+        PictureError: too large, and cannot be read or made small enough.
+    """
+    picture, resized = shrink(picture, _picture_budget(parameters, limit_bytes))
+    if parameters:
+        return RequestBody(data=encode_request([picture], parameters), content_type="application/json", resized=resized)
+    name = picture_format(picture)
+    return RequestBody(
+        data=picture, content_type=f"image/{name.lower()}" if name else "application/x-picture", resized=resized
+    )
+
+
+def _picture_budget(parameters: Mapping[str, object], limit_bytes: int) -> int:
+    """Number of bytes of `limit_bytes` that are left for the picture: base64 turns three bytes into four."""
+    if not parameters:
+        return limit_bytes
+    return max(0, (limit_bytes - len(encode_request([b""], parameters))) // 4 * 3)
+
+
+def shrink(picture: bytes, limit_bytes: int) -> tuple[bytes, tuple[Shape, Shape] | None]:
+    """Return the picture unchanged if it fits, else a smaller upright JPEG and the shapes before and after.
+
+    A picture of more pixels than servers decode (shardline.wire.limits.PIXELS) does not fit, however few its bytes.
+
+    Raises:
+        PictureError: too large, and cannot be read or made small enough.
+    """
+    pixels = math.prod(_stored_size(picture) or (0,))
+    if len(picture) <= limit_bytes and pixels <= PIXELS:
+        return picture, None
+    if pixels > _DECODED_PIXELS:
+        raise PictureError(
+            f"{pixels / 1e6:.0f} megapixels; allowed are {_DECODED_PIXELS / 1e6:.0f}: cut it into several pictures"
+        )
+    try:
+        image = open_upright(picture)
+    except PictureError as exc:
+        over = f"{format_bytes(len(picture))} is over the limit of {format_bytes(limit_bytes)}"
+        raise PictureError(f"{over} and cannot be made smaller: {exc}") from exc
+    # at least a tenth smaller, so that a picture that is reported as resized has other sides
+    scale = min(0.9, math.sqrt(PIXELS / (image.width * image.height)), _JPEG_SIDE_PX / max(image.size))
+    while max(image.size) * scale >= _MIN_SIDE_PX:
+        smaller, shape = _encode_scaled(image, scale)
+        if len(smaller) <= limit_bytes:
+            return smaller, (_shape(image), shape)
+        scale *= min(0.9, 0.98 * math.sqrt(limit_bytes / len(smaller)))
+    raise PictureError(f"cannot be made smaller than {format_bytes(limit_bytes)}: raise --limit-mib or crop it")
+
+
+def encode_jpeg(image: Image.Image, **options: object) -> bytes:
+    """Encode as JPEG with a quality that a network does not notice; `options` are Pillow's."""
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=_JPEG_QUALITY, **options)
+    return file.getvalue()
+
+
+def _encode_scaled(image: Image.Image, scale: float) -> tuple[bytes, Shape]:
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    smaller = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+    return encode_jpeg(smaller), _shape(smaller)
+
+
+def _stored_size(picture: bytes) -> Size | None:
+    """Width and height from the header, before the orientation is applied; None if the header is unreadable."""
+    try:
+        with Image.open(io.BytesIO(picture), formats=_FORMATS) as image:
+            return image.size
+    except Exception:  # as in open_upright
+        return None
+
+
+def _shape(image: Image.Image) -> Shape:
+    return image.height, image.width, len(image.getbands())

@@ -1,6 +1,6 @@
-"""License plates in a reply: what a server says of one, and the same in another picture's pixels.
+"""License plates in a reply, and their positions in the pixels of another picture.
 
-What was sent may be a smaller copy of the picture, or a part of it; what the user gets is in the picture's own pixels.
+A request may hold a smaller copy or a crop of the user's picture; the user gets positions in the picture's own pixels.
 """
 
 import math
@@ -16,9 +16,9 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom
 Point = tuple[float, float]  # x to the right, y down
 
 KINDS = ("regular", "long")
-DEFAULT_THRESHOLD = 0.7  # the server's own
+DEFAULT_THRESHOLD = 0.7  # the server's own default
 
-_DECIMALS = 2  # of a pixel: more of what was moved would only look exact
+_DECIMALS = 2  # of a pixel: more decimals of a moved position would only look exact
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,12 +28,13 @@ class Plate:
     Attributes:
         kind: "regular" (two rows) or "long" (one).
         score: from 0 to 1.
-        sub_text: the small group, such as "12A"; None where it cannot be read; `main_text`, the large one, likewise.
-        missing: the parts that cannot be read, by the server's names.
-        quad: its corners, clockwise from the text's upper left.
-        width: along the plate's own direction; `height` across it.
+        sub_text: text of the small group, such as "12A"; None if it cannot be read.
+        main_text: text of the large group; None if it cannot be read.
+        missing: the groups that cannot be read, by the server's names.
+        quad: its four corners, clockwise from the text's upper left.
+        width: length along the plate's own direction; `height` is the length across it.
         angle: degrees, clockwise.
-        said: all that the server says of it, with keys that are unknown here.
+        reported: the plate as the server reported it, with keys that are unknown here.
     """
 
     kind: str
@@ -47,39 +48,39 @@ class Plate:
     width: float
     height: float
     angle: float
-    said: Mapping[str, Any]
+    reported: Mapping[str, Any]
 
     @property
     def whole(self) -> bool:
-        """Whether everything on it was read."""
+        """Tell whether all of its text was read."""
         return bool(self.sub_text and self.main_text and not self.missing)
 
     @property
     def text(self) -> str:
-        """As a user writes it, with question marks for what cannot be read."""
+        """Text as users write it, with question marks for a group that cannot be read."""
         return f"{self.sub_text or '???'} {self.main_text or '????'}"
 
 
 def read_plates(prediction: object) -> list[Plate] | None:
-    """One picture's prediction -> its plates, in the reply's order; None if that is no reply of plates."""
+    """Read one picture's prediction as plates, in the reply's order; None if it is another task's."""
     if not isinstance(prediction, list):
         return None
-    plates = [_read(each) for each in prediction]
+    plates = [_read(item) for item in prediction]
     return None if None in plates else [plate for plate in plates if plate]
 
 
 def plates_in(predictions: Sequence[object]) -> list[Plate] | None:
-    """Of a reply about one picture: its plates; None if they are of another task."""
+    """Plates in the predictions about one picture; None if they are another task's."""
     return read_plates(predictions[0]) if len(predictions) == 1 else None
 
 
 def move(plate: Plate, view: View) -> Plate:
-    """A plate in pixels of what was sent -> in pixels of the picture that `view` is a view of."""
+    """Move a plate from the pixels of the picture that was sent to those of the picture that `view` is a view of."""
     if (view.left, view.top, view.across, view.down) == (0, 0, 1, 1):
         return plate
     radians = math.radians(plate.angle)
     along = view.across * math.cos(radians), view.down * math.sin(radians)
-    over = view.across * math.sin(radians), view.down * math.cos(radians)
+    across = view.across * math.sin(radians), view.down * math.cos(radians)
     left, top, right, bottom = _rounded(view.to_picture([plate.box[:2], plate.box[2:]]).ravel())
     moved = replace(
         plate,
@@ -87,15 +88,15 @@ def move(plate: Plate, view: View) -> Plate:
         quad=tuple(_point(corner) for corner in view.to_picture(plate.quad)),
         center=_point(view.to_picture(plate.center)),
         width=round(plate.width * math.hypot(*along), _DECIMALS),
-        height=round(plate.height * math.hypot(*over), _DECIMALS),
+        height=round(plate.height * math.hypot(*across), _DECIMALS),
         angle=round(math.degrees(math.atan2(along[1], along[0])), _DECIMALS),
     )
-    return replace(moved, said={**plate.said, **_to_say(moved)})
+    return replace(moved, reported={**plate.reported, **_positions(moved)})
 
 
-def _to_say(plate: Plate) -> dict[str, Any]:
-    """Its places as JSON has them; only what the server said itself."""
-    places = {
+def _positions(plate: Plate) -> dict[str, Any]:
+    """Positions and sizes as JSON; only those that the server reported."""
+    positions = {
         "board_center_p": list(plate.center),
         "width": plate.width,
         "height": plate.height,
@@ -103,34 +104,34 @@ def _to_say(plate: Plate) -> dict[str, Any]:
         "box": list(plate.box),
         "quad": [list(corner) for corner in plate.quad],
     }
-    return {name: value for name, value in places.items() if plate.said.get(name) is not None}
+    return {name: value for name, value in positions.items() if plate.reported.get(name) is not None}
 
 
-def _read(said: object) -> Plate | None:
-    """Strict in what makes it a plate, its type, score and box; the rest follows from the box where it is left out."""
-    if not isinstance(said, dict) or said.get("type") not in KINDS:
+def _read(reported: object) -> Plate | None:
+    """Read one plate: type, score and box are required, the rest follows from the box where it is missing."""
+    if not isinstance(reported, dict) or reported.get("type") not in KINDS:
         return None
-    box, score = _numbers(said.get("box"), 4), _number(said.get("score"))
+    box, score = _numbers(reported.get("box"), 4), _number(reported.get("score"))
     if box is None or score is None:
         return None
     left, top, right, bottom = box
-    quad = said.get("quad")
+    quad = reported.get("quad")
     corners = [_numbers(corner, 2) for corner in quad] if isinstance(quad, list) else []
     if len(corners) != 4 or None in corners:
         corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
     return Plate(
-        kind=said["type"],
+        kind=reported["type"],
         score=score,
-        sub_text=_text(said.get("sub_text")),
-        main_text=_text(said.get("main_text")),
-        missing=_names(said.get("missing")),
+        sub_text=_text(reported.get("sub_text")),
+        main_text=_text(reported.get("main_text")),
+        missing=_names(reported.get("missing")),
         box=(left, top, right, bottom),
         quad=tuple((x, y) for x, y in filter(None, corners)),
-        center=_pair(_numbers(said.get("board_center_p"), 2) or ((left + right) / 2, (top + bottom) / 2)),
-        width=_number(said.get("width")) or right - left,
-        height=_number(said.get("height")) or bottom - top,
-        angle=_number(said.get("angle")) or 0.0,
-        said=said,
+        center=_pair(_numbers(reported.get("board_center_p"), 2) or ((left + right) / 2, (top + bottom) / 2)),
+        width=_number(reported.get("width")) or right - left,
+        height=_number(reported.get("height")) or bottom - top,
+        angle=_number(reported.get("angle")) or 0.0,
+        reported=reported,
     )
 
 
@@ -142,7 +143,7 @@ def _number(value: object) -> float | None:
 def _numbers(value: object, count: int) -> tuple[float, ...] | None:
     if not isinstance(value, list) or len(value) != count:
         return None
-    numbers = tuple(number for each in value if (number := _number(each)) is not None)
+    numbers = tuple(number for item in value if (number := _number(item)) is not None)
     return numbers if len(numbers) == count else None
 
 

@@ -1,40 +1,131 @@
-"""Whether a chain in a cluster can answer, and if not, which stage cannot and why.
+"""Readiness of a chain in a cluster: whether it can answer, and if not, which stage cannot and why.
 
-An InferenceGraph's own Ready does not tell: KServe sets it once the router's Deployment has a condition `Available`,
-whatever that says, and looks at no stage. An InferenceService's leaves its transformer out. And `observedGeneration` of
-both is the Deployment's. So everything is looked at here: what the router has been started with, the roll-out of each
-Deployment, each condition, each pod. `look` asks the cluster, all else is made of documents alone.
+The condition Ready of an InferenceGraph is not enough: KServe sets it as soon as the router's Deployment has a
+condition `Available`, whatever its value, and checks no stage. That of an InferenceService leaves its transformer out.
+And the `observedGeneration` of both is the Deployment's. So this module checks everything: the graph that the router
+was started with, the rollout of each Deployment, each condition and each pod. `read_facts` reads the cluster; all other
+functions work on documents alone.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
-from shardline.client.cluster import Cluster
 from shardline.client.diagnosis import condition, is_ready, pods_problem, rollout_problem, wanted_replicas
-from shardline.client.graphs import (
+from shardline.client.graphs import is_standard, router_is_stale, services_of
+from shardline.client.labels import (
     COMPONENT_LABEL,
     GRAPH_LABEL,
     MANAGED_LABEL,
     SERVICE_LABEL,
     STAGE_LABEL,
-    is_standard,
-    router_is_stale,
-    services_of,
+    Document,
 )
-from shardline.client.refusals import one_line
-from shardline.client.states import ChainState, PartState, StageState
+from shardline.client.remedies import one_line
+from shardline.client.waiting import wait_until
 from shardline.wire.errors import ClusterDownError, ClusterError
 
-Document = dict[str, Any]
+if TYPE_CHECKING:
+    from shardline.client.cluster import Cluster
 
 _POLL_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ComponentState:
+    """State of one Deployment: the router, or a stage's transformer or predictor.
+
+    `problem` is "" if all its pods are ready.
+    """
+
+    name: str
+    ready: int
+    wanted: int
+    problem: str
+
+    @property
+    def serves(self) -> bool:
+        """Tell whether at least one pod can answer. Knative scales to 0 pods while there are no requests."""
+        return self.ready > 0 or (self.wanted == 0 and not self.problem)
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.ready}/{self.wanted}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageState:
+    """State of one InferenceService.
+
+    Attributes:
+        index: number of the stage; None: a transformer that is a step of its own.
+        problem: what is wrong with the service apart from its components.
+    """
+
+    index: int | None
+    service: str
+    components: tuple[ComponentState, ...] = ()
+    problem: str = ""
+
+    @property
+    def ready(self) -> bool:
+        return not self.problem and all(not component.problem for component in self.components)
+
+    @property
+    def serves(self) -> bool:
+        """Tell whether it can answer, perhaps not with all its replicas."""
+        return not self.problem and bool(self.components) and all(component.serves for component in self.components)
+
+    def __str__(self) -> str:
+        step = "transformer" if self.index is None else f"stage {self.index}"
+        return f"{step} {self.service}: {_summary(self.components, self.problem)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainState:
+    """State of an InferenceGraph with all its stages, or of one InferenceService, which has no router."""
+
+    name: str
+    namespace: str
+    router: ComponentState | None = None
+    problem: str = ""
+    stages: tuple[StageState, ...] = ()
+
+    @property
+    def ready(self) -> bool:
+        """Tell whether all replicas of everything are ready."""
+        router = self.router is None or not self.router.problem
+        return bool(self.stages) and not self.problem and router and all(stage.ready for stage in self.stages)
+
+    @property
+    def serves(self) -> bool:
+        """Tell whether a request can be answered: at least one replica of everything is ready."""
+        router = self.router is None or self.router.serves
+        return bool(self.stages) and not self.problem and router and all(stage.serves for stage in self.stages)
+
+    def lines(self) -> list[str]:
+        """One line for the graph, and one for each stage."""
+        graph = [f"graph {self.name}: {_summary((self.router,) if self.router else (), self.problem)}"]
+        return (graph if self.router or self.problem else []) + [str(stage) for stage in self.stages]
+
+    def waiting_for(self) -> str:
+        """The first stage that is not ready and the reason, else the graph's; "" if all is ready."""
+        stages = [str(stage) for stage in self.stages if not stage.ready]
+        graph_waits = self.problem or (self.router and self.router.problem)
+        return (stages + (self.lines()[:1] if graph_waits else []) + [""])[0]
+
+
+def _summary(components: Sequence[ComponentState], problem: str) -> str:
+    """ "ready (…)", or the problem: that of the spec itself before that of the first component that has one."""
+    counts = ", ".join(map(str, components))
+    if problem:
+        return f"{problem} ({counts})" if counts else problem
+    failing = next((component for component in components if component.problem), None)
+    return f"{failing}: {failing.problem}" if failing else f"ready ({counts})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What the cluster holds of one chain. None is what these credentials may not look at."""
+    """Documents of one chain in the cluster; None where these credentials may not read them."""
 
     graph: Document | None = None
     services: Mapping[str, Document] = field(default_factory=dict)
@@ -44,7 +135,7 @@ class Facts:
 
 
 def wait_ready(
-    cluster: Cluster,
+    cluster: "Cluster",
     name: str,
     namespace: str,
     timeout_s: float,
@@ -52,86 +143,93 @@ def wait_ready(
     *,
     enough: Callable[[ChainState], bool] = lambda state: state.ready,
 ) -> ChainState:
-    """Look again and again until the graph and all stages are ready, or what is `enough`; each look is reported.
+    """Poll the cluster until the graph and all stages are ready, or until `enough` is true of their state.
 
-    An API server that does not answer is asked again, too.
+    Each state is passed to `on_progress`. An API server that does not answer is asked again, too.
 
     Raises:
-        ClusterError: refused, or not ready in time: which stage, and why.
+        ClusterError: the API server refuses, or the chain is not ready in time; the stage and its reason are named.
     """
-    give_up_at = time.monotonic() + timeout_s
-    while True:
+    waiting_for = ""
+
+    def check() -> ChainState | None:
+        nonlocal waiting_for
         try:
             state = chain_state(cluster, name, namespace)
-            if on_progress:
-                on_progress(state)
-            if enough(state):
-                return state
-            waiting_for = state.waiting_for()
         except ClusterDownError as exc:
             waiting_for = str(exc)
-        if time.monotonic() + _POLL_S > give_up_at:
-            raise ClusterError(f"{name} in namespace {namespace} is not ready after {timeout_s:g} s: {waiting_for}")
-        time.sleep(_POLL_S)
+            return None
+        if on_progress:
+            on_progress(state)
+        waiting_for = state.waiting_for()
+        return state if enough(state) else None
+
+    try:
+        state = wait_until(check, timeout_s, interval_s=_POLL_S)
+    except TimeoutError as exc:
+        message = f"{name} in namespace {namespace} is not ready after {timeout_s:g} s: {waiting_for}"
+        raise ClusterError(message) from exc
+    assert state is not None
+    return state
 
 
-def chain_state(cluster: Cluster, name: str, namespace: str) -> ChainState:
-    """Of the InferenceGraph of that name, or if there is none, of the InferenceService."""
-    return judge(name, namespace, look(cluster, name, namespace))
+def chain_state(cluster: "Cluster", name: str, namespace: str) -> ChainState:
+    """Read the state of the InferenceGraph of that name, or if there is none, of the InferenceService."""
+    return judge(name, namespace, read_facts(cluster, name, namespace))
 
 
-def stages_of(cluster: Cluster, graph: Document) -> tuple[StageState, ...]:
-    """The stages of a graph that the cluster need not have yet."""
+def stages_of(cluster: "Cluster", graph: Document) -> tuple[StageState, ...]:
+    """States of the stages of a graph, which need not be in the cluster yet."""
     name, namespace = graph["metadata"]["name"], graph["metadata"]["namespace"]
-    return judge(name, namespace, _look(cluster, name, namespace, graph)).stages
+    return judge(name, namespace, _read_facts(cluster, name, namespace, graph)).stages
 
 
-def look(cluster: Cluster, name: str, namespace: str) -> Facts:
-    """Ask for everything that belongs to one chain."""
-    return _look(cluster, name, namespace, cluster.get("InferenceGraph", namespace, name))
+def read_facts(cluster: "Cluster", name: str, namespace: str) -> Facts:
+    """Read everything that belongs to one chain."""
+    return _read_facts(cluster, name, namespace, cluster.get("InferenceGraph", namespace, name))
 
 
-def _look(cluster: Cluster, name: str, namespace: str, graph: Document | None) -> Facts:
+def _read_facts(cluster: "Cluster", name: str, namespace: str, graph: Document | None) -> Facts:
     names = services_of(graph) if graph else [name]
-    found = {one["metadata"]["name"]: one for one in cluster.select("InferenceService", namespace)}
+    found = {document["metadata"]["name"]: document for document in cluster.select("InferenceService", namespace)}
     selectors = [f"{SERVICE_LABEL} in ({','.join(names)})"] if names else []
     selectors += [f"{GRAPH_LABEL}={name}"] if graph else []
     deployments = _all(cluster, "Deployment", namespace, selectors)
     return Facts(
         graph=graph,
-        services={one: found[one] for one in names if one in found},
-        deployments=None if deployments is None else {one["metadata"]["name"]: one for one in deployments},
+        services={service: found[service] for service in names if service in found},
+        deployments=None if deployments is None else {item["metadata"]["name"]: item for item in deployments},
         pods=_all(cluster, "Pod", namespace, selectors) or [],
         runtimes=_runtimes(cluster, namespace),
     )
 
 
-def _all(cluster: Cluster, kind: str, namespace: str, selectors: Sequence[str]) -> list[Document] | None:
-    """What any of the label selectors finds; None where it is not allowed to look."""
+def _all(cluster: "Cluster", kind: str, namespace: str, selectors: Sequence[str]) -> list[Document] | None:
+    """All objects that one of the label selectors finds; None if these credentials may not read them."""
     try:
-        return [one for labels in selectors for one in cluster.select(kind, namespace, labels=labels)]
+        return [item for labels in selectors for item in cluster.select(kind, namespace, labels=labels)]
     except ClusterDownError:
         raise
     except ClusterError:
         return None
 
 
-def _runtimes(cluster: Cluster, namespace: str) -> frozenset[str] | None:
-    """The names that an InferenceService may give as its runtime."""
+def _runtimes(cluster: "Cluster", namespace: str) -> frozenset[str] | None:
+    """Names that an InferenceService may give as its runtime."""
     found = [_all(cluster, kind, namespace, [""]) for kind in ("ServingRuntime", "ClusterServingRuntime")]
-    if any(one is None for one in found):
+    if any(runtimes is None for runtimes in found):
         return None
-    return frozenset(one["metadata"]["name"] for some in found for one in some or [])
+    return frozenset(runtime["metadata"]["name"] for runtimes in found for runtime in runtimes or [])
 
 
 def judge(name: str, namespace: str, facts: Facts) -> ChainState:
-    """What the documents say of the whole chain."""
+    """State of the whole chain, from its documents."""
     services = services_of(facts.graph) if facts.graph else [name]
     stages = tuple(stage_state(index, service, facts) for index, service in enumerate(services))
     if facts.graph is None:
         return ChainState(name=name, namespace=namespace, stages=stages)
     pods = _labelled(facts.pods, {GRAPH_LABEL: name})
-    router = _part("router", name, pods, facts, standard=is_standard(facts.graph))
+    router = _component("router", name, pods, facts, standard=is_standard(facts.graph))
     problem = _graph_problem(facts.graph, (facts.deployments or {}).get(name))
     return ChainState(name=name, namespace=namespace, router=router, problem=problem, stages=stages)
 
@@ -140,57 +238,57 @@ def _graph_problem(graph: Document, deployment: Document | None) -> str:
     if not services_of(graph):
         return "it names no InferenceService"
     if deployment and router_is_stale(graph, deployment):
-        return "the router still runs the chain of before"
+        return "the router still serves the previous graph"
     return _unmet(graph, ["Ready"])
 
 
-def stage_state(place: int, name: str, facts: Facts) -> StageState:
-    """What the documents say of one service, `place` steps behind the first."""
+def stage_state(position: int, name: str, facts: Facts) -> StageState:
+    """State of one service, from its documents; `position` counts the steps before it."""
     service = facts.services.get(name)
     if service is None:
-        return StageState(index=place, service=name, problem="there is no InferenceService of that name")
-    index = _stage_number(service, place)
+        return StageState(index=position, service=name, problem="there is no InferenceService of that name")
+    index = _stage_number(service, position)
     roles = [role for role in ("transformer", "predictor") if role in service["spec"]]
-    parts = tuple(_service_part(service, role, facts) for role in roles)
+    components = tuple(_service_component(service, role, facts) for role in roles)
     problem = _spec_problem(service, facts.runtimes)
-    if not problem and all(not part.problem for part in parts):
+    if not problem and all(not component.problem for component in components):
         problem = _unmet(service, [*(f"{role.capitalize()}Ready" for role in roles), "Ready"])
-    return StageState(index=index, service=name, parts=parts, problem=problem)
+    return StageState(index=index, service=name, components=components, problem=problem)
 
 
-def _stage_number(service: Document, place: int) -> int | None:
-    """As its label says; of a service that Shardline did not make, its place."""
+def _stage_number(service: Document, position: int) -> int | None:
+    """Number in the service's label; for a service that Shardline did not render, its position."""
     labels = service["metadata"].get("labels") or {}
     number = labels.get(STAGE_LABEL)
     if number is not None and number.isdecimal():
         return int(number)
     own_step = labels.get(MANAGED_LABEL) == "shardline" and "model" not in (service["spec"].get("predictor") or {})
-    return None if own_step else place
+    return None if own_step else position
 
 
-def _service_part(service: Document, role: str, facts: Facts) -> PartState:
+def _service_component(service: Document, role: str, facts: Facts) -> ComponentState:
     owner = service["metadata"]["name"]
     name = f"{owner}-{role}"
     pods = _labelled(facts.pods, {SERVICE_LABEL: owner, COMPONENT_LABEL: role})
-    part = _part(role, name, pods, facts, standard=is_standard(service))
+    component = _component(role, name, pods, facts, standard=is_standard(service))
     deployment = (facts.deployments or {}).get(name)
-    if deployment and not part.problem and not _arguments(service, role) <= _deployed_arguments(deployment):
-        return replace(part, problem="KServe has not yet taken over its latest change")
-    return part
+    if deployment and not component.problem and not _arguments(service, role) <= _deployed_arguments(deployment):
+        return replace(component, problem="KServe has not yet taken over its latest change")
+    return component
 
 
-def _part(role: str, name: str, pods: Sequence[Document], facts: Facts, *, standard: bool) -> PartState:
-    """From its Deployment and pods; from its pods alone where Knative names the Deployments or they may not be read."""
+def _component(role: str, name: str, pods: Sequence[Document], facts: Facts, *, standard: bool) -> ComponentState:
+    """State of one Deployment and its pods; of the pods alone if Knative names it or it may not be read."""
     if not standard or facts.deployments is None:
         ready = sum(map(is_ready, pods))
-        return PartState(name=role, ready=ready, wanted=len(pods), problem="" if ready else pods_problem(pods))
+        return ComponentState(name=role, ready=ready, wanted=len(pods), problem="" if ready else pods_problem(pods))
     deployment = facts.deployments.get(name)
     if deployment is None:
-        return PartState(name=role, ready=0, wanted=1, problem=f"KServe has not made Deployment {name}")
+        return ComponentState(name=role, ready=0, wanted=1, problem=f"KServe has not made Deployment {name}")
     problem = rollout_problem(deployment)
     available = (deployment.get("status") or {}).get("availableReplicas", 0)
-    why = (pods_problem(pods) or problem) if problem else ""
-    return PartState(name=role, ready=available, wanted=wanted_replicas(deployment), problem=why)
+    reason = (pods_problem(pods) or problem) if problem else ""
+    return ComponentState(name=role, ready=available, wanted=wanted_replicas(deployment), problem=reason)
 
 
 def _labelled(pods: Sequence[Document], labels: Mapping[str, str]) -> list[Document]:
@@ -198,10 +296,10 @@ def _labelled(pods: Sequence[Document], labels: Mapping[str, str]) -> list[Docum
 
 
 def _arguments(service: Document, role: str) -> set[str]:
-    """What the InferenceService itself says of its first container: KServe adds the runtime's arguments and its own."""
+    """Arguments in the InferenceService itself, for its first container: KServe adds the runtime's and its own."""
     component = service["spec"][role]
     container = component.get("model") or (component.get("containers") or [{}])[0]
-    return {one for one in container.get("args") or [] if "{{" not in one}  # KServe fills templates in
+    return {argument for argument in container.get("args") or [] if "{{" not in argument}  # KServe fills templates in
 
 
 def _deployed_arguments(deployment: Document) -> set[str]:
@@ -210,7 +308,7 @@ def _deployed_arguments(deployment: Document) -> set[str]:
 
 
 def _spec_problem(service: Document, runtimes: frozenset[str] | None) -> str:
-    """What no pod will ever make good."""
+    """Problem of the spec that no pod can solve."""
     runtime = ((service["spec"].get("predictor") or {}).get("model") or {}).get("runtime")
     if runtime and runtimes is not None and runtime not in runtimes:
         return f"there is no ServingRuntime {runtime!r} for it in its namespace"
@@ -224,10 +322,10 @@ def _spec_problem(service: Document, runtimes: frozenset[str] | None) -> str:
 
 
 def _unmet(document: Document, types: Sequence[str]) -> str:
-    """The first of these conditions that does not hold, in its own words."""
+    """The first of these conditions that is not True, with its reason and message; "" if all are."""
     for type_ in types:
         found = condition(document, type_)
         if found.get("status") != "True":
-            said = [one for one in (found.get("reason"), found.get("message")) if one]
-            return one_line(f"{type_} is {found.get('status', 'not yet set')}{': ' if said else ''}{': '.join(said)}")
+            texts = [text for text in (found.get("reason"), found.get("message")) if text]
+            return one_line(f"{type_} is {found.get('status', 'not yet set')}{': ' if texts else ''}{': '.join(texts)}")
     return ""

@@ -6,17 +6,18 @@
     python client/request.py car.jpg --save marked.png
     python client/request.py photo.jpg --kserve --namespace vision --name resnet50
 
-Folders are searched for pictures. A picture that is too large for one request is made smaller first; license plates are
-told in its own pixels all the same, and looked for again in parts of it where they are too small. With --kserve the
-chain is looked up in the cluster of the kubeconfig, waited for, and asked through an ingress or a port-forward. Exit
-codes: 0 all pictures were answered, 1 some failed, 2 wrong usage, 3 the server or the chain cannot be reached.
+Folders are searched for pictures. A picture that is too large for one request is sent as a smaller copy; license plates
+are reported in its own pixels all the same, and searched for again in crops of it where they are too small. With
+--kserve the chain is looked up in the cluster of the kubeconfig, waited for, and asked through an ingress or a
+port-forward. Exit codes: 0 all pictures were answered, 1 some failed, 2 wrong usage, 3 the server or the chain cannot
+be reached.
 """
 
 import sys
 from pathlib import Path
 
 if __name__ == "__main__":
-    # Python puts a script's own folder first; the packages beside that folder are what is wanted
+    # Python puts a script's own folder first; the package shardline is in the folder above
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import argparse
@@ -24,33 +25,37 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from PIL import Image
 
-from shardline.client.access import read_access
-from shardline.client.arguments import DEFAULT_TOP, DEFAULT_URL, parse, parser_of
-from shardline.client.asking import Asker, Asking, Outcome
+from shardline.client.arguments import DEFAULT_TOP, build_parser, parse
 from shardline.client.cluster import connect
-from shardline.client.draw import Progress, Waiting, draw_reply, json_error, json_line
+from shardline.client.credentials import read_credentials
+from shardline.client.draw import draw_reply, json_error, json_line, plates_summary
 from shardline.client.graphs import find_chain
-from shardline.client.mark import check_saving, mark, names, save, show
+from shardline.client.mark import check_saving, mark, output_paths, save, show
 from shardline.client.neighbours import retrieval_parameters
-from shardline.client.pictures import find_pictures
-from shardline.client.plate_boxes import summary
+from shardline.client.pictures import STDIN, find_pictures
 from shardline.client.plates import Plate, plates_in
+from shardline.client.predictor import Outcome, Predictor, RequestOptions
 from shardline.client.readiness import wait_ready
 from shardline.client.route import open_route
-from shardline.client.style import Style, printable
-from shardline.client.target import Target
-from shardline.client.together import in_order
-from shardline.wire.errors import ClusterError, PredictorDownError, RequestError, ShardlineError
+from shardline.client.target import DEFAULT_URL, Target
+from shardline.client.terminal import ProgressBar, TerminalStyle, WaitingLine, printable
+from shardline.client.waiting import in_order
+from shardline.wire.errors import ClusterError, FileError, PredictorDownError, ShardlineError, UsageError
+from shardline.wire.limits import MIB
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run with these arguments (None: the process's own) -> the exit code. Wrong options raise SystemExit(2)."""
+    """Run the command with these arguments (None: the process's own) and return the exit code.
+
+    Raises:
+        SystemExit: code 2, for options that the parser refuses.
+    """
     options = parse(make_parser(), argv)
-    Image.MAX_IMAGE_PIXELS = None  # that guards servers from strangers' pictures; these are the user's own
+    Image.MAX_IMAGE_PIXELS = None  # the limit guards servers from strangers' pictures; these are the user's own
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")
     try:
@@ -58,38 +63,38 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.save:
             check_saving(options.save, len(pictures))
         with open_target(options) as target:
-            return _ask_all(target, pictures, options)
-    except RequestError as exc:
-        _complain(str(exc))
+            return _predict_all(target, pictures, options)
+    except (UsageError, FileError) as exc:
+        _print_error(str(exc))
         return 2
     except ClusterError as exc:
-        _complain(str(exc))
+        _print_error(str(exc))
         return 3
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # whoever reads has enough, as `| head` does; what Python still flushes at its end must go somewhere
+        # the reader has enough, as `| head` does; what Python still flushes at its end must go somewhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
 
 
 @contextmanager
 def open_target(options: argparse.Namespace) -> Iterator[Target]:
-    """What is asked: the server at --url, or with --kserve a chain in a cluster, once it is ready.
+    """Open the server at --url, or with --kserve a chain in a cluster as soon as it is ready.
 
     Raises:
-        RequestError: an option's value that is of no use.
+        UsageError, FileError: an option's value that cannot be used.
         ClusterError: no such chain, or not ready in time; the stage and its reason are named.
     """
-    access = read_access(options.token, options.token_file, options.ca_file, insecure=options.insecure)
-    settings = {"timeout_s": options.timeout, "retries": options.retries, "access": access}
+    credentials = read_credentials(options.token, options.token_file, options.ca_file, insecure=options.insecure)
+    settings = {"timeout_s": options.timeout, "retries": options.retries, "credentials": credentials}
     headers = dict(options.header)
     if not options.kserve:
         yield Target(options.url or DEFAULT_URL, headers=headers, **settings)
         return
     cluster = connect(options.kubeconfig, options.context)
     chain = find_chain(cluster, options.name, options.namespace or cluster.namespace)
-    waiting = Waiting(str(chain), sys.stderr)
+    waiting = WaitingLine(str(chain), sys.stderr)
     try:
         wait_ready(cluster, chain.name, chain.namespace, options.wait, waiting.show, enough=lambda state: state.serves)
     finally:
@@ -98,77 +103,100 @@ def open_target(options: argparse.Namespace) -> Iterator[Target]:
         yield Target(route.url, headers={**route.headers, **headers}, **settings)
 
 
-def _ask_all(target: Target, paths: Sequence[Path], options: argparse.Namespace) -> int:
-    """Ask about every picture, `--jobs` at once, and report in the order of the pictures."""
-    asker = Asker(target, _asking(options))
-    unreachable = threading.Event()
-    files = names(options.save, paths) if options.save else [None] * len(paths)
+def make_parser() -> argparse.ArgumentParser:
+    """Parser of the command's options; docs/commands.md is generated from it."""
+    name = "request.py" if Path(sys.argv[0]).name == "request.py" else "shardline request"
+    return build_parser(name, __doc__ or "")
 
-    def ask(item: tuple[Path, Path | None]) -> Outcome:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _PathOutcome:
+    """Outcome of the picture in a file."""
+
+    path: Path
+    outcome: Outcome
+
+    @property
+    def error(self) -> ShardlineError | None:
+        return self.outcome.error
+
+
+def _predict_all(target: Target, paths: Sequence[Path], options: argparse.Namespace) -> int:
+    """Predict every picture, `--jobs` at a time, and report in the order of the pictures."""
+    predictor = Predictor(target, _request_options(options))
+    unreachable = threading.Event()
+    files = output_paths(options.save, paths) if options.save else [None] * len(paths)
+
+    def predict(item: tuple[Path, Path | None]) -> _PathOutcome:
         path, file = item
         if unreachable.is_set():
-            return Outcome(path=path, error=PredictorDownError(f"not sent: {target.url} does not answer"))
-        outcome = _mark(asker.ask(path), file, options)
+            error = PredictorDownError(f"not sent: {target.url} does not answer")
+            return _PathOutcome(path=path, outcome=Outcome(error=error))
+        outcome = _predict_file(predictor, path, file, show_it=options.show)
         if isinstance(outcome.error, PredictorDownError):
             unreachable.set()
-        return outcome
+        return _PathOutcome(path=path, outcome=outcome)
 
-    tally = Tally()
+    summary = _Summary()
     exit_code = 0
-    progress = Progress(len(paths), sys.stderr)
+    progress = ProgressBar(len(paths), sys.stderr)
     progress.show(0)
-    for done, outcome in enumerate(in_order(ask, list(zip(paths, files, strict=True)), options.jobs), 1):
+    for done, result in enumerate(in_order(predict, list(zip(paths, files, strict=True)), options.jobs), 1):
         progress.clear()
-        _report(outcome, options, first=done == 1)
-        tally.add(outcome)
-        if isinstance(outcome.error, PredictorDownError):
+        _report(result, options, first=done == 1)
+        summary.add(result.outcome)
+        if isinstance(result.error, PredictorDownError):
             if exit_code != 3:  # once is enough
-                _complain(str(outcome.error))
+                _print_error(str(result.error))
             exit_code = 3
-        elif outcome.error:
-            _complain(f"{outcome.path}: {outcome.error}")
+        elif result.error:
+            _print_error(f"{result.path}: {result.error}")
             exit_code = exit_code or 1
         progress.show(done)
     progress.clear()
     if len(paths) > 1 and not options.json:
-        tally.report()
+        summary.report()
     return exit_code
 
 
-def _asking(options: argparse.Namespace) -> Asking:
+def _predict_file(predictor: Predictor, path: Path, file: Path | None, *, show_it: bool) -> Outcome:
+    """Read, predict and, if wanted, mark one picture. Its bytes are not kept."""
+    try:
+        data = sys.stdin.buffer.read() if path == STDIN else path.read_bytes()
+    except OSError as exc:
+        return Outcome(error=FileError(f"cannot be read ({exc.strerror})"))
+    outcome = predictor.predict(data)
+    if outcome.reply and (file or show_it):
+        try:
+            marked = mark(data, outcome.reply)
+            if file:
+                save(marked, file)
+            if show_it:
+                show(marked)
+        except ShardlineError as exc:
+            return replace(outcome, error=exc)
+    return outcome
+
+
+def _request_options(options: argparse.Namespace) -> RequestOptions:
     """Parameters only where they are needed: without any, a picture is sent bare, a quarter smaller than as JSON."""
     parameters: Mapping[str, object] = {
         **({} if options.top == DEFAULT_TOP else {"top": options.top}),
         **retrieval_parameters(options.neighbours, options.nprobe),
         **({"timings": True} if options.timings else {}),
     }
-    return Asking(
+    return RequestOptions(
         parameters=parameters,
         threshold=options.threshold,
-        look=options.look,
+        tiling=options.tiling,
         crops=options.crops,
-        limit_bytes=int(options.limit_mb * 1024**2),
+        limit_bytes=int(options.limit_mib * MIB),
         jobs=options.jobs,
     )
 
 
-def _mark(outcome: Outcome, file: Path | None, options: argparse.Namespace) -> Outcome:
-    """Save and show what was answered, if that is asked for; the picture's bytes are not needed from then on."""
-    error = outcome.error
-    if outcome.reply and (file or options.show):
-        try:
-            marked = mark(outcome.picture, outcome.reply)
-            if file:
-                save(marked, file)
-            if options.show:
-                show(marked)
-        except ShardlineError as exc:
-            error = exc
-    return replace(outcome, error=error, picture=b"")
-
-
-class Tally:
-    """What was found in many pictures."""
+class _Summary:
+    """Number of pictures and plates in all replies."""
 
     def __init__(self) -> None:
         self._pictures = 0
@@ -181,16 +209,17 @@ class Tally:
             self._plates += plates
 
     def report(self) -> None:
-        """One line, if there was any reply of plates."""
+        """Print one line if any reply was of plates."""
         if self._pictures:
-            print(f"\n{summary(self._pictures, self._plates)}", flush=True)
+            print(f"\n{plates_summary(self._pictures, self._plates)}", flush=True)
 
 
-def _report(outcome: Outcome, options: argparse.Namespace, *, first: bool) -> None:
+def _report(result: _PathOutcome, options: argparse.Namespace, *, first: bool) -> None:
+    outcome = result.outcome
     if outcome.resized:
         before, after = outcome.resized
         print(f"Resizing from {list(before)} to {list(after)}", file=sys.stderr, flush=True)
-    name = str(outcome.path)
+    name = str(result.path)
     if options.json:
         line = (
             json_line(name, outcome.reply, timings=options.timings)
@@ -199,18 +228,12 @@ def _report(outcome: Outcome, options: argparse.Namespace, *, first: bool) -> No
         )
         print(line, flush=True)
     elif outcome.reply:
-        text = draw_reply(name, outcome.reply, Style.of(sys.stdout), timings=options.timings)
+        text = draw_reply(name, outcome.reply, TerminalStyle.of(sys.stdout), timings=options.timings)
         print(text if first else f"\n{text}", flush=True)
 
 
-def _complain(message: str) -> None:
+def _print_error(message: str) -> None:
     print(f"error: {printable(message)}", file=sys.stderr, flush=True)
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """The options; docs/commands.md is made from it."""
-    name = "request.py" if Path(sys.argv[0]).name == "request.py" else "shardline request"
-    return parser_of(name, __doc__ or "")
 
 
 if __name__ == "__main__":

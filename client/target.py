@@ -1,34 +1,46 @@
-"""Where pictures are sent, and how a reply is read.
+"""HTTP requests with pictures to one server, their retries, and its replies.
 
-A URL with a path is used as it is. A URL without one is tried as it is too, since KServe's graph router answers on any
-path; a model server says 404 or 405 to that, and then its one model is asked for and remembered.
+A URL with a path is used as it is. A URL without one is first used as it is, too, since KServe's graph router answers
+on any path; a model server answers 404 or 405, and then the path of its only model is looked up and remembered.
 """
 
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping
+import weakref
+from collections.abc import Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 import requests
-from urllib3.exceptions import ProtocolError
+from requests.adapters import HTTPAdapter
+from urllib3 import BaseHTTPResponse
+from urllib3.exceptions import InvalidHeader, MaxRetryError, ProtocolError, ReadTimeoutError, ResponseError
+from urllib3.util import Retry
 
-from shardline.client.access import Access
-from shardline.client.fit import Body
-from shardline.client.refusals import root_cause
-from shardline.wire.errors import PredictorDownError, PredictorError, RequestError
+from shardline.client.credentials import Credentials
+from shardline.client.remedies import root_cause
+from shardline.wire.errors import PredictorDownError, PredictorError, UsageError
 
-_BACKOFF_S = 0.5  # before the first retry without a Retry-After, then doubled
+if TYPE_CHECKING:
+    from shardline.client.pictures import RequestBody
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+
+_BACKOFF_S = 0.5  # before the first retry without a Retry-After header, then doubled
 _CONNECT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """A v1 reply. `timings` has milliseconds by stage, where asked for; `seconds` is the whole request's time.
+    """Reply of a server about one picture.
 
-    Where one picture took several `requests`, `timings` are their sums and `seconds` the time of them all.
+    Attributes:
+        predictions: the v1 reply's predictions, one for each picture that was sent.
+        timings: milliseconds by stage, if they were requested and the server reports them.
+        seconds: time from the first byte sent to the reply.
+        requests: number of requests that the picture took; `timings` are their sums, `seconds` the time of them all.
     """
 
     predictions: tuple[object, ...]
@@ -38,10 +50,10 @@ class Reply:
 
 
 def check_url(text: str) -> str:
-    """A URL as typed -> one that can be asked; 'localhost:8080' is taken for http.
+    """Complete a URL as users type it: 'localhost:8080' gets http:// in front.
 
     Raises:
-        RequestError: no URL.
+        UsageError: not a URL.
     """
     url = text if "://" in text else f"http://{text}"
     try:
@@ -50,12 +62,12 @@ def check_url(text: str) -> str:
     except ValueError:
         valid = False
     if not valid or not url.isprintable() or " " in url:
-        raise RequestError(f"{text!r} is not a URL; allowed is http://HOST:PORT or https://HOST/PATH")
+        raise UsageError(f"{text!r} is not a URL; allowed is http://HOST:PORT or https://HOST/PATH")
     return url
 
 
 class Target:
-    """One server. Threads may share it."""
+    """One server that pictures are sent to. Threads may share it."""
 
     def __init__(
         self,
@@ -64,20 +76,21 @@ class Target:
         timeout_s: float = 60.0,
         retries: int = 3,
         headers: Mapping[str, str] | None = None,
-        access: Access | None = None,
-    ):
+        credentials: Credentials | None = None,
+    ) -> None:
         self.url = check_url(url)
         self._server = "{0.scheme}://{0.netloc}".format(urlsplit(self.url))
         self._timeout_s = timeout_s
         self._retries = retries
         self._headers = dict(headers or {})
-        self._access = access or Access()
-        self._discovering = threading.Lock()
+        self._credentials = credentials or Credentials()
+        self._discovery = threading.Lock()
         self._discovered: str | None = None
         self._local = threading.local()
+        self._sessions: weakref.WeakSet[requests.Session] = weakref.WeakSet()
 
-    def ask(self, body: Body) -> Reply:
-        """Send one body and read the reply, in at most some `timeout_s` per try.
+    def ask(self, body: "RequestBody") -> Reply:
+        """Send one request and read the v1 reply, in about `timeout_s` per attempt at most.
 
         Raises:
             PredictorDownError: the server cannot be reached.
@@ -85,25 +98,30 @@ class Target:
         """
         started = time.monotonic()
         url = self._discovered or self.url
-        response = self._post(url, body)
+        response = self._send("POST", url, body)
         if response.status_code in (404, 405) and url == self.url and urlsplit(url).path in ("", "/"):
-            response = self._post(self._discover(response), body)
+            response = self._send("POST", self._discover(response), body)
         return _read_reply(response, time.monotonic() - started)
 
-    def pass_on(self, body: Body) -> bytes:
-        """Send one body and give back what is answered, whatever it is: a stage's answer is for the next stage.
+    def exchange(self, body: "RequestBody") -> bytes:
+        """Send one request and return the response's content unread: a stage's response is a frame for the next stage.
 
         Raises:
             PredictorDownError, PredictorError: as `ask`.
         """
-        response = self._post(self.url, body)
+        response = self._send("POST", self.url, body)
         if response.status_code != 200:
-            raise _refusal(response)
+            raise _status_error(response)
         return response.content
 
+    def close(self) -> None:
+        """Close the idle connections of all threads."""
+        for session in list(self._sessions):
+            session.close()
+
     def _discover(self, refused: requests.Response) -> str:
-        """The predict URL of the server's only model; `refused` is what it said to the bare URL."""
-        with self._discovering:
+        """Predict URL of the server's only model; `refused` is the response to the bare URL."""
+        with self._discovery:
             if self._discovered is None:
                 self._discovered = self._predict_url(quote(self._only_model(refused)))
             return self._discovered
@@ -113,7 +131,7 @@ class Target:
         document = _json(listing)
         names = document.get("models") if isinstance(document, dict) else None
         if listing.status_code != 200 or not isinstance(names, list):
-            raise _refusal(refused)
+            raise _status_error(refused)
         if len(names) != 1 or not isinstance(names[0], str):
             found = ", ".join(map(str, names)) or "none"
             raise PredictorError(
@@ -125,28 +143,7 @@ class Target:
     def _predict_url(self, model: str) -> str:
         return f"{self._server}/v1/models/{model}:predict"
 
-    def _post(self, url: str, body: Body) -> requests.Response:
-        """POST, and again while the server is away, breaks off or says 503, as long as tries and time last."""
-        give_up_at = time.monotonic() + self._timeout_s
-        for backoff_s in self._backoffs():
-            try:
-                response = self._send("POST", url, body)
-            except (PredictorDownError, PredictorError) as exc:
-                wait_s = backoff_s
-                # no reply in time means that the server is at work on it: a second request would make that worse
-                if exc.status == 504 or time.monotonic() + wait_s > give_up_at:
-                    raise
-            else:
-                wait_s = _retry_after_s(response, backoff_s)
-                if response.status_code != 503 or time.monotonic() + wait_s > give_up_at:
-                    return response
-            time.sleep(wait_s)
-        return self._send("POST", url, body)
-
-    def _backoffs(self) -> Iterator[float]:
-        return (_BACKOFF_S * 2**attempt for attempt in range(self._retries))
-
-    def _send(self, method: str, url: str, body: Body | None = None) -> requests.Response:
+    def _send(self, method: str, url: str, body: "RequestBody | None" = None) -> requests.Response:
         headers = {**({"Content-Type": body.content_type} if body else {}), **self._headers}
         try:
             # a redirect would turn POST into GET and drop the picture
@@ -157,39 +154,80 @@ class Target:
                 headers=headers,
                 timeout=(min(_CONNECT_S, self._timeout_s), self._timeout_s),
                 allow_redirects=False,
-                verify=self._access.verify,
+                verify=self._credentials.verify,
             )
         except requests.ReadTimeout as exc:
             raise PredictorError(f"no reply within {self._timeout_s:g} s: raise --timeout", status=504) from exc
         except requests.exceptions.SSLError as exc:
             raise PredictorDownError(f"{self.url}: no TLS ({root_cause(exc)}): check --ca-file") from exc
         except requests.ConnectionError as exc:
-            if exc.args and isinstance(exc.args[0], ProtocolError):
+            wrapped = exc.args[0] if exc.args else None
+            if isinstance(getattr(wrapped, "reason", wrapped), ProtocolError):
                 raise PredictorError("the server closed the connection without a reply", status=502) from exc
             raise PredictorDownError(f"{self.url} does not answer ({root_cause(exc)}): is the server running?") from exc
         except requests.RequestException as exc:
-            raise PredictorError(f"the server gave no valid HTTP ({exc})", status=502) from exc
+            raise PredictorError(f"the server's response is not valid HTTP ({exc})", status=502) from exc
 
     def _session(self) -> requests.Session:
-        """Each thread has its own: requests does not promise that a session can be shared."""
+        """This thread's session, with the retries of one more request: requests does not promise thread safety."""
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
             session = self._local.session = requests.Session()
-            self._access.prepare(session, self.url, self._headers)
-            # a proxy to the world outside does not lead back to this machine
+            self._sessions.add(session)
+            self._credentials.prepare(session, self.url, self._headers)
+            # a proxy to the outside does not lead back to this machine
             session.trust_env = urlsplit(self.url).hostname not in ("127.0.0.1", "localhost", "::1")
+        for adapter in session.adapters.values():
+            if isinstance(adapter, HTTPAdapter):
+                adapter.max_retries = _DeadlineRetry(self._retries, give_up_at=time.monotonic() + self._timeout_s)
         return session
 
 
-def _retry_after_s(response: requests.Response, otherwise_s: float) -> float:
-    """Retry-After in seconds; HTTP allows a number or a date."""
-    value = response.headers.get("Retry-After", "")
-    if value.isdecimal():
-        return float(value)
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return otherwise_s
+class _DeadlineRetry(Retry):
+    """Send a request again while the server is away, closes the connection or answers 503, until a deadline.
+
+    A request whose reply did not come in time is not sent again: the server is at work on it, and a second one would
+    make that worse.
+    """
+
+    RETRY_AFTER_STATUS_CODES = frozenset({503})
+
+    def __init__(self, total: int, *, give_up_at: float, **options: Any) -> None:
+        options.setdefault("allowed_methods", None)  # all, POST included: a prediction changes nothing
+        options.setdefault("status_forcelist", self.RETRY_AFTER_STATUS_CODES)
+        options.setdefault("raise_on_status", False)
+        super().__init__(total, **options)
+        self._give_up_at = give_up_at
+
+    def new(self, **options: Any) -> "_DeadlineRetry":
+        return super().new(give_up_at=self._give_up_at, **options)
+
+    def increment(
+        self,
+        method: str | None = None,
+        url: str | None = None,
+        response: BaseHTTPResponse | None = None,
+        error: Exception | None = None,
+        _pool: Any = None,
+        _stacktrace: Any = None,
+    ) -> "_DeadlineRetry":
+        if isinstance(error, ReadTimeoutError):
+            raise error
+        following = super().increment(method, url, response, error, _pool, _stacktrace)
+        if time.monotonic() + following._wait_s(response) > self._give_up_at:
+            raise MaxRetryError(_pool, url or "", error or ResponseError("no time left for a retry"))
+        return following
+
+    def sleep(self, response: BaseHTTPResponse | None = None) -> None:
+        time.sleep(self._wait_s(response))
+
+    def _wait_s(self, response: BaseHTTPResponse | None) -> float:
+        """Seconds that the server's Retry-After says, else an exponential backoff."""
+        try:
+            retry_after_s = None if response is None else self.get_retry_after(response)
+        except InvalidHeader:
+            retry_after_s = None
+        return _BACKOFF_S * 2 ** (len(self.history) - 1) if retry_after_s is None else retry_after_s
 
 
 def _json(response: requests.Response) -> object:
@@ -201,30 +239,30 @@ def _json(response: requests.Response) -> object:
 
 def _read_reply(response: requests.Response, seconds: float) -> Reply:
     if response.status_code != 200:
-        raise _refusal(response)
+        raise _status_error(response)
     document = _json(response)
     predictions = document.get("predictions") if isinstance(document, dict) else None
     if not isinstance(document, dict) or not isinstance(predictions, list):
-        raise PredictorError(f"200: no v1 reply with predictions: {_start_of(response)}", status=502)
+        raise PredictorError(f"200: not a v1 reply with predictions: {_start_of(response)}", status=502)
     timings = document.get("timings")
     return Reply(
         predictions=tuple(predictions), timings=timings if isinstance(timings, dict) else None, seconds=seconds
     )
 
 
-def _refusal(response: requests.Response) -> PredictorError:
+def _status_error(response: requests.Response) -> PredictorError:
     return PredictorError(f"{response.status_code}: {_error_text(response)}", status=response.status_code)
 
 
 def _error_text(response: requests.Response) -> str:
-    """What went wrong, in one line: {"error", "cause"} as KServe says it, {"detail"} as FastAPI, or the start."""
+    """The error as one line: {"error", "cause"} of KServe, {"detail"} of FastAPI, or the start of the body."""
     if response.is_redirect:
         return f"moved: give --url {response.headers['Location']}"
     document = _json(response)
     if isinstance(document, dict):
-        said = [document[key] for key in ("error", "cause", "detail") if document.get(key)]
-        if said:
-            return " ".join(": ".join(one if isinstance(one, str) else json.dumps(one) for one in said).split())
+        texts = [document[key] for key in ("error", "cause", "detail") if document.get(key)]
+        if texts:
+            return " ".join(": ".join(text if isinstance(text, str) else json.dumps(text) for text in texts).split())
     return _start_of(response)
 
 

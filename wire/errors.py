@@ -25,7 +25,8 @@
     ├── StorageError                     a storage URI that cannot be read or written
     ├── ManifestError                    a Kubernetes document that cannot be rendered or run
     └── ClusterError                     what a cluster does not have or refuses, or a chain in it that is not ready
-        └── ClusterDownError             the Kubernetes API, or what is behind it, does not answer
+        ├── ClusterDownError             the Kubernetes API, or what is behind it, does not answer
+        └── MissingObjectError           an object that does not exist in the cluster
 
 Messages are one line and give what was found, what is allowed and what to do. They reach the client, so they hold no
 secrets. Errors without a status of their own belong to the command line: it prints the message and exits with 1.
@@ -143,4 +144,8 @@ class ClusterError(ShardlineError):
 
 
 class ClusterDownError(ClusterError):
+    pass
+
+
+class MissingObjectError(ClusterError):
     pass

@@ -1,46 +1,52 @@
-"""What a server said no with, and what a library made of silence -> one line that says what to do."""
+"""Turn Kubernetes API errors and connection failures into one-line messages with a remedy."""
 
 import json
 
 _CRDS = {"serving.kserve.io": "KServe", "keda.sh": "KEDA", "gateway.networking.k8s.io": "the Gateway API"}
 
 
-def refusal(what: str, status: int, body: str | bytes, *, server: str) -> str:
-    """`what` was asked, as in "apply InferenceGraph resnet50"; `status` and `body` are the answer."""
+def api_error(action: str, status: int, body: str | bytes, *, server: str) -> str:
+    """Message for an error response of the Kubernetes API.
+
+    Args:
+        action: what was attempted, e.g. "apply InferenceGraph resnet50".
+        status: HTTP status of the response; `body` is its content.
+    """
     message = _message(body) or f"HTTP {status}"
     if "denied the request" in message or "failed calling webhook" in message:
-        return f"{what}: {message}{_webhook_hint(message)}"
+        return f"{action}: {message}{_webhook_hint(message)}"
     if status == 401:
-        return f"{what}: {server} does not take these credentials (401): log in again or choose another --context"
+        return f"{action}: {server} does not accept these credentials (401): log in again or choose another --context"
     if status == 403:
-        return f"{what}: {message} (403): ask for a role that allows it, or choose another --context or --namespace"
+        return f"{action}: {message} (403): ask for a role that allows it, or choose another --context or --namespace"
     if status == 404 and message.startswith("namespaces "):
-        return f"{what}: {message}: make it with kubectl create namespace, or choose another --namespace"
+        return f"{action}: {message}: create it with kubectl create namespace, or choose another --namespace"
     if status == 409 and "conflict" in message:
-        return f"{what}: {message}: another tool owns these fields; leave them to it, or force the apply"
-    return f"{what}: {message} ({status})"
+        return f"{action}: {message}: another tool owns these fields; leave them to it, or force the apply"
+    return f"{action}: {message} ({status})"
 
 
 def is_missing(status: int, body: str | bytes) -> bool:
-    """Whether it is the thing itself that does not exist, and not the namespace that it would be in."""
+    """Tell whether the object itself does not exist, and not its namespace."""
     return status == 404 and not _message(body).startswith("namespaces ")
 
 
-def not_installed(api_version: str, kind: str, server: str) -> str:
-    """The server does not know this kind at all."""
+def kind_not_installed(api_version: str, kind: str, server: str) -> str:
+    """Message for a kind that the API server does not know."""
     product = _CRDS.get(api_version.partition("/")[0])
     if product:
         return f"{product} is not installed in this cluster: {server} has no {kind} in {api_version}"
     return f"{server} has no {kind} in {api_version}"
 
 
-def one_line(text: str, most: int = 600) -> str:
+def one_line(text: str, max_characters: int = 600) -> str:
+    """Text with all white space collapsed, cut to a length."""
     line = " ".join(text.split())
-    return line if len(line) <= most else f"{line[: most - 1]}…"
+    return line if len(line) <= max_characters else f"{line[: max_characters - 1]}…"
 
 
 def root_cause(exc: BaseException) -> str:
-    """The operating system's few words at the bottom of what libraries wrap them in."""
+    """The operating system's message at the bottom of nested exceptions, else the exception's own."""
     inner: BaseException | None = exc
     while inner is not None:
         if isinstance(inner, OSError) and inner.strerror:
@@ -51,7 +57,7 @@ def root_cause(exc: BaseException) -> str:
 
 
 def _message(body: str | bytes) -> str:
-    """Of the Status document that the API server answers errors with, or the body's start."""
+    """Message of the Status document that the API server sends with errors, or the start of the body."""
     text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
     try:
         document = json.loads(text)

@@ -1,4 +1,4 @@
-"""As whom to ask an HTTPS server, and whom to trust to be it."""
+"""Credentials and TLS trust for requests to a server."""
 
 import ipaddress
 from collections.abc import Mapping
@@ -12,12 +12,18 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
-from shardline.wire.errors import RequestError
+from shardline.wire.errors import FileError, UsageError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
-    """`ca_file` holds the certificates that may sign the server's; `insecure` trusts anyone."""
+class Credentials:
+    """A bearer token for the server, and which certificates of the server are trusted.
+
+    Attributes:
+        token: sent as `Authorization: Bearer …`; None: no such header.
+        ca_file: PEM file with the certificate authorities to trust in place of the system's.
+        insecure: trust any certificate.
+    """
 
     token: str | None = None
     ca_file: Path | None = None
@@ -25,13 +31,13 @@ class Access:
 
     @property
     def verify(self) -> bool | str:
-        """As requests wants it for each request: a session's own would give way to an environment variable."""
+        """The `verify` argument of each request: a session's own would give way to an environment variable."""
         return not self.insecure and (str(self.ca_file) if self.ca_file else True)
 
     def prepare(self, session: requests.Session, url: str, headers: Mapping[str, str]) -> None:
-        """Give the session the token, and where the URL has only an address, the name that a certificate can be for."""
+        """Give a session the token; if the URL has an IP address and `headers` a host, check certificates for that."""
         if self.token:
-            session.auth = _Bearer(self.token)
+            session.auth = _BearerAuth(self.token)
         if self.insecure:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         host = next((value for name, value in headers.items() if name.lower() == "host"), "")
@@ -39,26 +45,29 @@ class Access:
             session.mount("https://", _NamedAdapter(host.partition(":")[0]))
 
 
-def read_access(token: str | None, token_file: Path | None, ca_file: Path | None, *, insecure: bool) -> Access:
-    """From what was typed.
+def read_credentials(
+    token: str | None, token_file: Path | None, ca_file: Path | None, *, insecure: bool
+) -> Credentials:
+    """Check the options of the command line and read the files that they name.
 
     Raises:
-        RequestError: a file that cannot be read, or what is no token.
+        UsageError: the token is not one word of printable ASCII.
+        FileError: a file cannot be read.
     """
     if token_file:
         token = _read(token_file).strip()
     if token is not None and not (token and token.isascii() and token.isprintable() and " " not in token):
-        raise RequestError(f"{token_file or '--token'}: no token: it must be one word of printable ASCII")
+        raise UsageError(f"{token_file or '--token'}: not a token: it must be one word of printable ASCII")
     if ca_file:
         _read(ca_file)
-    return Access(token=token, ca_file=ca_file, insecure=insecure)
+    return Credentials(token=token, ca_file=ca_file, insecure=insecure)
 
 
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as exc:
-        raise RequestError(f"{path}: cannot be read ({getattr(exc, 'strerror', None) or 'not text'})") from exc
+        raise FileError(f"{path}: cannot be read ({getattr(exc, 'strerror', None) or 'not text'})") from exc
 
 
 def _is_address(host: str) -> bool:
@@ -69,8 +78,8 @@ def _is_address(host: str) -> bool:
     return True
 
 
-class _Bearer(AuthBase):
-    """As a header of the session's it would give way to what a .netrc file says."""
+class _BearerAuth(AuthBase):
+    """Token of each request; a header of the session would give way to what a .netrc file holds."""
 
     def __init__(self, token: str) -> None:
         self._token = token
@@ -81,7 +90,7 @@ class _Bearer(AuthBase):
 
 
 class _NamedAdapter(HTTPAdapter):
-    """TLS with the server's name, whatever address it is reached by."""
+    """HTTPS adapter that checks the certificate for `name`, whatever address the server is reached by."""
 
     def __init__(self, name: str) -> None:
         self._name = name

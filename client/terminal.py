@@ -1,0 +1,103 @@
+"""Output to a terminal: colours and characters that it can show, a progress bar, and a waiting line."""
+
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from shardline.client.readiness import ChainState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TerminalStyle:
+    """Colours and characters that an output stream can show."""
+
+    colour: bool = False
+    blocks: bool = True  # Unicode's bars and boxes, else ASCII characters
+
+    @classmethod
+    def of(cls, stream: TextIO) -> "TerminalStyle":
+        return cls(
+            colour=stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb",
+            blocks="utf" in (stream.encoding or "").lower(),
+        )
+
+    def bold(self, text: str) -> str:
+        return self._coloured(text, "1")
+
+    def faint(self, text: str) -> str:
+        return self._coloured(text, "2")
+
+    def warning(self, text: str) -> str:
+        return self._coloured(text, "33")
+
+    def _coloured(self, text: str, code: str) -> str:
+        return f"\x1b[{code}m{text}\x1b[0m" if self.colour and text else text
+
+
+def printable(text: str) -> str:
+    """Replace control characters: file names and servers' texts may hold escape sequences."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def shorten(text: str, columns: int) -> str:
+    """Printable text of at most `columns` characters, with an ellipsis where it was cut."""
+    shown = printable(text)
+    return shown if len(shown) <= columns else shown[: columns - 1] + "…"
+
+
+class ProgressBar:
+    """A progress bar on the last line of a terminal, removed before anything else is written there."""
+
+    def __init__(self, total: int, stream: TextIO) -> None:
+        self._total = total
+        self._stream = stream
+        self._shown = total > 1 and stream.isatty()
+
+    def show(self, done: int) -> None:
+        columns = min(40, shutil.get_terminal_size().columns - 20)
+        if self._shown and columns > 0:
+            filled = columns * done // self._total
+            bar = "#" * filled + "." * (columns - filled)
+            self._write(f"\r[{bar}] {done}/{self._total}")
+
+    def clear(self) -> None:
+        if self._shown:
+            self._write("\r\x1b[K")
+
+    def _write(self, text: str) -> None:
+        self._stream.write(text)
+        self._stream.flush()
+
+
+class WaitingLine:
+    """Report what a chain still waits for: one changing line in a terminal, elsewhere a line for each change.
+
+    A chain that is ready at the first check reports nothing.
+    """
+
+    def __init__(self, chain: str, stream: TextIO) -> None:
+        self._chain = chain
+        self._stream = stream
+        self._terminal = stream.isatty()
+        self._since = time.monotonic()
+        self._last = ""
+
+    def show(self, state: "ChainState") -> None:
+        text = printable(state.waiting_for())
+        if not text or state.serves:
+            return
+        if self._terminal:
+            line = f"waiting for {self._chain} ({time.monotonic() - self._since:.0f} s): {text}"
+            self._stream.write(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}")
+        elif text != self._last:
+            self._stream.write(f"waiting for {self._chain}: {text}\n")
+        self._last = text
+        self._stream.flush()
+
+    def clear(self) -> None:
+        if self._terminal and self._last:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
