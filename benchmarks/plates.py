@@ -2,7 +2,7 @@
 
 What: the detector that ships as one stage and as three, each a chain that `shardline up` runs, asked in turn by one
 client and by eight about photographs with a plate each; a reply that reads another plate than was drawn ends it. Then a
-photograph of 4000 × 3000 is asked about by the client, once and twice (client/look.py), as it comes from a camera and
+photograph of 4000 × 3000 is asked about by the client, once and twice (client/tiling.py), as it comes from a camera and
 made larger than a request may be: milliseconds from file to plates, and which part took how many.
 
 Why: cutting must cost little where the model is small, and who sends twelve megapixels waits for more than the model.
@@ -32,11 +32,11 @@ from benchmarks.rounds import Measured, measure_rounds, start_all
 from benchmarks.running import run_benchmark
 from benchmarks.serving import say
 from benchmarks.systems.shardline import ShardlineChain
-from shardline.client.asking import Asker, Asking
-from shardline.client.fit import fit_body
-from shardline.client.look import Look
+from shardline.client.pictures import fit_body
 from shardline.client.plates import plates_in
+from shardline.client.predictor import Predictor, RequestOptions
 from shardline.client.target import Target
+from shardline.client.tiling import Tiling
 from shardline.tasks.plate_text import random_text
 from shardline.training.plates.fonts import families
 from shardline.training.plates.picture import draw_onto
@@ -84,7 +84,7 @@ def measure(folder: Path, rounds: int, *, compiled: bool) -> dict[str, object]:
         if measured.left_out:
             raise UnavailableError("; ".join(measured.left_out.values()))
         chains[1].resume()
-        large = {name: _look(chains[1], *each) for name, each in _large_photos(originals["rocket"], folder).items()}
+        large = {name: _predict(chains[1], *each) for name, each in _large_photos(originals["rocket"], folder).items()}
     finally:
         for system in ready:
             system.stop()
@@ -125,14 +125,14 @@ def _main_number(photo: Photo) -> int:
     return int(photo.text.split()[1])
 
 
-def _large_photos(original: Path, folder: Path) -> Mapping[str, tuple[Photo, Look]]:
+def _large_photos(original: Path, folder: Path) -> Mapping[str, tuple[Photo, Tiling]]:
     """What is asked about, and how: a plate that one look reads, a small one, and a file over a request's limit."""
     with Image.open(original) as opened:
         photo = opened.convert("RGB").resize(_LARGE, Image.Resampling.LANCZOS)
     grain = np.random.default_rng(_SEED).normal(0, 6, (_LARGE[1], _LARGE[0], 1))
     photo = Image.fromarray((np.asarray(photo) + grain).clip(0, 255).astype(np.uint8))
-    found: dict[str, tuple[Photo, Look]] = {}
-    looks: tuple[Look, ...] = ("once", "twice")
+    found: dict[str, tuple[Photo, Tiling]] = {}
+    looks: tuple[Tiling, ...] = ("once", "twice")
     for look in looks:
         path = folder / f"large-{look}.jpg"
         found[look] = _with_plate(photo.copy(), _LARGE_PLATES_PX[look], path, quality=85), look
@@ -143,19 +143,20 @@ def _large_photos(original: Path, folder: Path) -> Mapping[str, tuple[Photo, Loo
     return found
 
 
-def _look(chain: ShardlineChain, photo: Photo, look: Look) -> dict[str, float | int]:
+def _predict(chain: ShardlineChain, photo: Photo, tiling: Tiling) -> dict[str, float | int]:
     """Medians over the turns, by part; `other_ms` is the client, the router and the wires.
 
     Raises:
         WrongReplyError: another plate was read than was drawn.
     """
     assert chain.target is not None
-    asker = Asker(Target(chain.target.url), Asking(parameters={"timings": True}, threshold=0.7, look=look))
+    options = RequestOptions(parameters={"timings": True}, threshold=0.7, tiling=tiling)
+    predictor = Predictor(Target(chain.target.url), options)
     rows: list[dict[str, float]] = []
     requests = 0
     for _ in range(_TURNS):
         start = time.perf_counter()
-        outcome = asker.ask(photo.path)
+        outcome = predictor.predict(photo.path.read_bytes())
         total_ms = (time.perf_counter() - start) * 1000
         if outcome.reply is None:
             raise UnavailableError(f"{photo.path.name}: {outcome.error}")

@@ -58,26 +58,27 @@ class StageState:
 
     Attributes:
         index: number of the stage; None: a transformer that is a step of its own.
-        problem: what is wrong with the service apart from its components.
+        parts: its transformer and its predictor.
+        problem: what is wrong with the service apart from its parts.
     """
 
     index: int | None
     service: str
-    components: tuple[ComponentState, ...] = ()
+    parts: tuple[ComponentState, ...] = ()
     problem: str = ""
 
     @property
     def ready(self) -> bool:
-        return not self.problem and all(not component.problem for component in self.components)
+        return not self.problem and all(not component.problem for component in self.parts)
 
     @property
     def serves(self) -> bool:
         """Tell whether it can answer, perhaps not with all its replicas."""
-        return not self.problem and bool(self.components) and all(component.serves for component in self.components)
+        return not self.problem and bool(self.parts) and all(component.serves for component in self.parts)
 
     def __str__(self) -> str:
         step = "transformer" if self.index is None else f"stage {self.index}"
-        return f"{step} {self.service}: {_summary(self.components, self.problem)}"
+        return f"{step} {self.service}: {_summary(self.parts, self.problem)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,7 +254,7 @@ def stage_state(position: int, name: str, facts: Facts) -> StageState:
     problem = _spec_problem(service, facts.runtimes)
     if not problem and all(not component.problem for component in components):
         problem = _unmet(service, [*(f"{role.capitalize()}Ready" for role in roles), "Ready"])
-    return StageState(index=index, service=name, components=components, problem=problem)
+    return StageState(index=index, service=name, parts=components, problem=problem)
 
 
 def _stage_number(service: Document, position: int) -> int | None:

@@ -44,7 +44,14 @@ from shardline.client.route import open_route
 from shardline.client.target import DEFAULT_URL, Target
 from shardline.client.terminal import ProgressBar, TerminalStyle, WaitingLine, printable
 from shardline.client.waiting import in_order
-from shardline.wire.errors import ClusterError, FileError, PredictorDownError, ShardlineError, UsageError
+from shardline.wire.errors import (
+    ClusterError,
+    FileError,
+    MissingPackageError,
+    PredictorDownError,
+    ShardlineError,
+    UsageError,
+)
 from shardline.wire.limits import MIB
 
 
@@ -67,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (UsageError, FileError) as exc:
         _print_error(str(exc))
         return 2
-    except ClusterError as exc:
+    except (ClusterError, MissingPackageError) as exc:
         _print_error(str(exc))
         return 3
     except KeyboardInterrupt:

@@ -19,9 +19,10 @@ from dataclasses import replace
 
 from shardline.client.cluster import Cluster
 from shardline.client.diagnosis import is_ready, pods_problem
-from shardline.client.fit import Body
-from shardline.client.forward import Forward
-from shardline.client.graphs import GRAPH_LABEL, services_of
+from shardline.client.graphs import services_of
+from shardline.client.labels import GRAPH_LABEL
+from shardline.client.pictures import RequestBody
+from shardline.client.port_forward import PortForward
 from shardline.client.readiness import stages_of
 from shardline.client.target import Target
 from shardline.manifests.names import MANAGED_BY, PART_OF, Document
@@ -187,7 +188,7 @@ def prove_stages(cluster: Cluster, services: Sequence[str], namespace: str, gold
     for service in services:
         document = cluster.get("InferenceService", namespace, service) or {"spec": {}}
         component = "transformer" if "transformer" in document["spec"] else "predictor"
-        with Forward(cluster, namespace, f"{service}-{component}") as forward:
+        with PortForward(cluster, namespace, f"{service}-{component}") as forward:
             body = _ask(service, f"{forward.url}/v1/models/{service}:predict", body)
     return compare(_json(services[-1], body), golden.reply, golden.tolerance)
 
@@ -198,13 +199,13 @@ def prove_graph(cluster: Cluster, name: str, namespace: str, golden: GoldenReque
     Raises:
         ClusterError: it refuses, or gives another reply.
     """
-    with Forward(cluster, namespace, name) as forward:
+    with PortForward(cluster, namespace, name) as forward:
         return compare(_json(name, _ask(name, forward.url, golden.picture)), golden.reply, golden.tolerance)
 
 
 def _ask(who: str, url: str, body: bytes) -> bytes:
     try:
-        return Target(url).pass_on(Body(data=body, content_type="application/octet-stream"))
+        return Target(url).exchange(RequestBody(data=body, content_type="application/octet-stream"))
     except ShardlineError as exc:
         raise ClusterError(f"{who} does not answer the golden picture: {exc}") from exc
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from shardline.client.fit import fit_body
+from shardline.client.pictures import fit_body
 from shardline.client.target import Target
 from shardline.console import say
 from shardline.wire.errors import PredictorError

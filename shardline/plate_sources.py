@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from shardline.client.look import Look
-from shardline.client.parts import find_plates_in
+from shardline.client.pictures import upright_size
 from shardline.client.plates import Plate, read_plates
-from shardline.client.upright import upright_size
+from shardline.client.tiling import Tiling, find_plates_in
 from shardline.evaluation_doors import ServedChain
 from shardline.evaluation_sources import (
     is_bundle,
@@ -36,7 +35,7 @@ class PlateDoors:
 
     size: int | None
     program: str
-    look: Look
+    look: Tiling
 
     def served(self, url: str) -> Source:
         return self._closer(Served(url, self.size))
@@ -98,20 +97,20 @@ class Served:
             PredictorError: it does not answer, or with something else than plates.
         """
         found = self._chain.ask(picture, {"threshold": threshold}, read_plates, "plates")
-        said = [plate.said for plate in found]
+        said = [plate.reported for plate in found]
         view = fit_picture(picture, self._spec, Limits()).view
         return Seen(view=view, outputs=None, plates=said, unsure=said)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Closer:
-    """A source that looks again, at parts of a picture, as the client does (client/look.py).
+    """A source that looks again, at parts of a picture, as the client does (client/tiling.py).
 
     Boxes of classes are those of the first look.
     """
 
     source: Source
-    how: Look
+    how: Tiling
 
     @property
     def name(self) -> str:
@@ -131,5 +130,5 @@ class Closer:
         size = upright_size(picture)
         if size is None:
             raise PictureError("no picture that can be read")
-        found = [plate.said for plate in find_plates_in(picture, size, ask, look=self.how, threshold=threshold)]
+        found = [plate.reported for plate in find_plates_in(picture, size, ask, tiling=self.how, threshold=threshold)]
         return replace(looks[0], plates=found, unsure=found, passes=len(looks))

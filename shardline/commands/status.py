@@ -12,7 +12,7 @@ from shardline.options.cluster import ClusterOptions, takes_cluster_options
 from shardline.wire.errors import ClusterError
 
 if TYPE_CHECKING:
-    from shardline.client.states import ChainState
+    from shardline.client.readiness import ChainState
     from shardline.releases.history import Release
     from shardline.releases.status import ChainStatus
 

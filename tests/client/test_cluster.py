@@ -131,7 +131,7 @@ CONFLICT = 'Apply failed with 1 conflict: conflict with "kubectl": .spec.nodes'
         (
             404,
             'namespaces "vision" not found',
-            'namespaces "vision" not found: make it with kubectl create namespace, or choose another --namespace',
+            'namespaces "vision" not found: create it with kubectl create namespace, or choose another --namespace',
         ),
         (
             409,
@@ -167,7 +167,7 @@ def test_wrong_credentials(kubernetes: Any) -> None:
     api = kubernetes(token="right")
     api.kubeconfig.write_text(api.kubeconfig.read_text().replace("right", "wrong"))
 
-    with pytest.raises(ClusterError, match=r"does not take these credentials \(401\): log in again"):
+    with pytest.raises(ClusterError, match=r"does not accept these credentials \(401\): log in again"):
         connect(api.kubeconfig).get("Pod", VISION, "p")
 
 

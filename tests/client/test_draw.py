@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from shardline.client.draw import Waiting, draw_reply, json_line
-from shardline.client.plate_boxes import summary
+from shardline.client.draw import draw_reply, json_line, plates_summary
 from shardline.client.plates import read_plates
-from shardline.client.states import ChainState, PartState, StageState
-from shardline.client.style import Style, printable
 from shardline.client.target import Reply
+from shardline.client.terminal import TerminalStyle, printable
 
 
-def draw(*predictions: Any, style: Style | None = None, **options: Any) -> str:
-    return draw_reply("x.jpg", Reply(predictions=predictions, timings=None, seconds=0.05), style or Style(), **options)
+def draw(*predictions: Any, style: TerminalStyle | None = None, **options: Any) -> str:
+    return draw_reply(
+        "x.jpg", Reply(predictions=predictions, timings=None, seconds=0.05), style or TerminalStyle(), **options
+    )
 
 
 def top(*rows: tuple[str, float | None]) -> dict[str, object]:
@@ -119,7 +119,7 @@ def test_no_plate_is_one_plain_line() -> None:
 
 
 def test_each_plate_has_its_box_in_ascii_too() -> None:
-    drawn = draw([LONG, REGULAR], style=Style(blocks=False))
+    drawn = draw([LONG, REGULAR], style=TerminalStyle(blocks=False))
 
     assert drawn.isascii()
     assert drawn.count("+-------------------+\n") == 1
@@ -128,7 +128,7 @@ def test_each_plate_has_its_box_in_ascii_too() -> None:
 
 
 def test_plates_are_coloured_in_a_terminal_only() -> None:
-    style = Style(colour=True)
+    style = TerminalStyle(colour=True)
 
     assert "│  \x1b[1m1 2 A   3 4 5 6\x1b[0m  │" in draw([LONG], style=style)
     assert "\x1b[33mnot read: small group\x1b[0m" in draw([LONG | {"sub_text": None}], style=style)
@@ -146,8 +146,8 @@ def test_many_pictures_are_summed_up() -> None:
     plates = read_plates([LONG, REGULAR, LONG | {"sub_text": None}])
     assert plates is not None
 
-    assert summary(12, plates) == "12 pictures, 3 plates, 1 unread"
-    assert summary(1, plates[:1]) == "1 picture, 1 plate, 0 unread"
+    assert plates_summary(12, plates) == "12 pictures, 3 plates, 1 unread"
+    assert plates_summary(1, plates[:1]) == "1 picture, 1 plate, 0 unread"
 
 
 def test_plates_in_json_are_a_list_of_things_as_of_any_task() -> None:
@@ -159,7 +159,7 @@ def test_plates_in_json_are_a_list_of_things_as_of_any_task() -> None:
 def test_requests_are_counted_where_there_were_several() -> None:
     reply = Reply(predictions=([],), timings={"0": 3.0}, seconds=0.05, requests=4)
 
-    assert draw_reply("x", reply, Style(), timings=True).splitlines()[2:] == [
+    assert draw_reply("x", reply, TerminalStyle(), timings=True).splitlines()[2:] == [
         "  stage 0          3.0 ms",
         "  round trip      50.0 ms",
         "  requests           4",
@@ -180,8 +180,8 @@ def test_names_and_labels_cannot_command_the_terminal() -> None:
 def test_a_plain_stream_gets_no_colour_and_ascii_no_blocks() -> None:
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
 
-    assert Style.of(stream) == Style(colour=False, blocks=False)
-    assert draw(top(("cat", 0.5)), style=Style.of(stream)).isascii()
+    assert TerminalStyle.of(stream) == TerminalStyle(colour=False, blocks=False)
+    assert draw(top(("cat", 0.5)), style=TerminalStyle.of(stream)).isascii()
 
 
 def test_json_is_one_line_of_ascii() -> None:
@@ -190,44 +190,3 @@ def test_json_is_one_line_of_ascii() -> None:
     assert line.isascii()
     assert "\n" not in line
     assert line.endswith('"timings": {}, "requests": 1}')
-
-
-def waiting(problem: str) -> ChainState:
-    part = PartState(name="predictor", ready=0 if problem else 1, wanted=1, problem=problem)
-    stages = (StageState(index=0, service="one", parts=(part,)),)
-    return ChainState(name="one", namespace="vision", stages=stages)
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def show_all(stream: io.StringIO) -> str:
-    shown = Waiting("one", stream)
-    for problem in ("starting", "starting", "a\x1bb", ""):
-        shown.show(waiting(problem))
-    shown.clear()
-    return stream.getvalue()
-
-
-def test_what_is_waited_for_is_said_once_in_a_file() -> None:
-    line = "waiting for one: stage 0 one: predictor 0/1:"
-
-    assert show_all(io.StringIO()) == f"{line} starting\n{line} a\N{REPLACEMENT CHARACTER}b\n"
-
-
-def test_what_is_waited_for_takes_one_line_of_a_terminal() -> None:
-    shown = show_all(Terminal()).split("\r\x1b[K")
-
-    assert len(shown) == 5
-    assert shown[1].startswith("waiting for one (0 s): stage 0 one: predictor 0/1: start")
-    assert (shown[0], shown[-1]) == ("", "")
-    assert "\n" not in "".join(shown)
-
-
-def test_nothing_is_said_of_a_chain_that_is_ready() -> None:
-    stream = io.StringIO()
-    Waiting("one", stream).show(waiting(""))
-
-    assert stream.getvalue() == ""

@@ -229,7 +229,7 @@ def test_the_package_is_missing(kubernetes: Any, photo: Path) -> None:
     done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=60)
 
     assert done.returncode == 3
-    assert done.stderr == "error: asking a cluster needs one more package: pip install kubernetes\n"
+    assert done.stderr == "error: access to a cluster needs one more package: pip install kubernetes\n"
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_the_package_is_missing(kubernetes: Any, photo: Path) -> None:
         (["--ingress", "http://x"], "--ingress is for --kserve: give that, too"),
         (["--kserve", "--url", "http://x"], "--url and --kserve exclude each other"),
         (["--token", "a", "--token-file", "b"], "not allowed with argument"),
-        (["--token", "a b"], "--token: no token: it must be one word"),
+        (["--token", "a b"], "--token: not a token: it must be one word"),
         (["--token-file", "nowhere"], "nowhere: cannot be read (No such file or directory)"),
         (["--ca-file", "nowhere"], "nowhere: cannot be read (No such file or directory)"),
         (["--kserve", "--wait", "-1"], "-1 is not 0 or more"),

@@ -97,7 +97,7 @@ def test_what_fits_stays_to_the_letter() -> None:
 def test_all_places_move_together() -> None:
     moved = move(plate(more="kept"), View(width=1000, height=900, left=100, top=10, across=2, down=2))
 
-    assert dict(moved.said) == {
+    assert dict(moved.reported) == {
         **SAID,
         "board_center_p": [200, 70],
         "width": 80,
@@ -106,13 +106,13 @@ def test_all_places_move_together() -> None:
         "quad": [[160, 50], [240, 50], [240, 90], [160, 90]],
         "more": "kept",
     }
-    assert read_plates([json.loads(json.dumps(moved.said))]) == [moved]
+    assert read_plates([json.loads(json.dumps(moved.reported))]) == [moved]
 
 
 def test_what_was_not_said_is_not_made_up() -> None:
     (read,) = read_plates([{"type": "long", "score": 1, "box": [0, 10, 100, 30], "quad": None}]) or []
 
-    assert dict(move(read, View(width=1000, height=900, left=1)).said) == {
+    assert dict(move(read, View(width=1000, height=900, left=1)).reported) == {
         **{"type": "long", "score": 1, "box": [1, 10, 101, 30], "quad": None}
     }
 

@@ -7,8 +7,7 @@ import pytest
 from services import kserve_documents as kserve
 from services.kserve_documents import away, chain, find, set_condition
 
-from shardline.client.readiness import Facts, judge
-from shardline.client.states import ChainState
+from shardline.client.readiness import ChainState, Facts, judge
 
 Document = dict[str, Any]
 
@@ -197,10 +196,11 @@ PREDICTOR = f"{STAGE}predictor 0/1: "
         (evicted, f"{PREDICTOR}Evicted: The node was low on resource: memory."),
         (
             no_pod_allowed,
-            f'{PREDICTOR}no pod may be made: pods "resnet50-s1-predictor-7d9f-" is forbidden: exceeded quota: compute',
+            f'{PREDICTOR}no pod can be created: pods "resnet50-s1-predictor-7d9f-" is forbidden: exceeded quota: '
+            "compute",
         ),
         (rolling_out, f"{STAGE}predictor 1/1: its latest change is not yet rolled out"),
-        (half_rolled_out, f"{STAGE}predictor 1/1: 1 pods of before still run"),
+        (half_rolled_out, f"{STAGE}predictor 1/1: 1 pod of the previous revision is still running"),
         (scaled_to_nothing, f"{STAGE}predictor 1/0: it is scaled to 0 replicas"),
         (no_deployment, f"{PREDICTOR}KServe has not made Deployment resnet50-s1-predictor"),
         (not_taken_over, f"{STAGE}predictor 1/1: KServe has not yet taken over its latest change"),
@@ -266,7 +266,7 @@ def test_the_router_still_runs_the_chain_of_before() -> None:
 
     state = state_of(documents)
     assert not state.ready
-    assert state.waiting_for() == "graph resnet50: the router still runs the chain of before (router 1/1)"
+    assert state.waiting_for() == "graph resnet50: the router still serves the previous graph (router 1/1)"
 
 
 def test_a_graph_that_its_controller_has_not_seen() -> None:

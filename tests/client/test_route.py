@@ -9,7 +9,7 @@ from services import kserve_documents as kserve
 from shardline.client.cluster import Cluster, connect
 from shardline.client.graphs import find_chain
 from shardline.client.route import open_route
-from shardline.wire.errors import RequestError
+from shardline.wire.errors import UsageError
 
 VISION = kserve.NAMESPACE
 
@@ -61,7 +61,7 @@ def test_an_ingress_that_is_no_url(kubernetes: Any) -> None:
     cluster = connect(api.kubeconfig)
 
     with (
-        pytest.raises(RequestError, match="is not a URL"),
+        pytest.raises(UsageError, match="is not a URL"),
         open_route(cluster, find_chain(cluster, None, VISION), "x y"),
     ):
         pass

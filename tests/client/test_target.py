@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from shardline.client.fit import Body
+from shardline.client.pictures import RequestBody
 from shardline.client.target import Target, check_url
-from shardline.wire.errors import PredictorDownError, PredictorError, RequestError
+from shardline.wire.errors import PredictorDownError, PredictorError, UsageError
 
-BODY = Body(data=b"\xff\xd8\xff...", content_type="image/jpeg")
+BODY = RequestBody(data=b"\xff\xd8\xff...", content_type="image/jpeg")
 MODEL = "POST /v1/models/resnet50:predict"
 
 
@@ -113,10 +113,10 @@ def test_a_server_that_is_away() -> None:
         ({"status": 500, "json": ["odd"]}, '500: ["odd"]'),
         ({"status": 500, "json": {"error": None}}, '500: {"error": null}'),
         ({"status": 301, "headers": {"Location": "https://there/"}}, "301: moved: give --url https://there/"),
-        ({"text": "hello"}, "200: no v1 reply with predictions: hello"),
-        ({"json": [1]}, "200: no v1 reply with predictions: [1]"),
-        ({"json": {"predictions": {}}}, '200: no v1 reply with predictions: {"predictions": {}}'),
-        ({"text": "[" * 100_000}, "200: no v1 reply with predictions: " + "[" * 200),
+        ({"text": "hello"}, "200: not a v1 reply with predictions: hello"),
+        ({"json": [1]}, "200: not a v1 reply with predictions: [1]"),
+        ({"json": {"predictions": {}}}, '200: not a v1 reply with predictions: {"predictions": {}}'),
+        ({"text": "[" * 100_000}, "200: not a v1 reply with predictions: " + "[" * 200),
     ],
 )
 def test_what_is_said_of_replies_that_are_no_predictions(serve: Any, reply: dict[str, Any], message: str) -> None:
@@ -137,5 +137,5 @@ def test_urls() -> None:
     assert check_url("localhost:8080/x") == "http://localhost:8080/x"
     assert check_url("https://[::1]:8443") == "https://[::1]:8443"
     for text in ("", "http://", "http://a:b", "http://a:0", "http://[::1", "http://a b/", "file:///etc/passwd"):
-        with pytest.raises(RequestError, match="is not a URL"):
+        with pytest.raises(UsageError, match="is not a URL"):
             check_url(text)

@@ -25,8 +25,9 @@ import torch
 from e2e.conftest import shardline
 from services.processes import ROOT, running, wait_until
 
-from shardline.client.cluster import Cluster, Document, connect
-from shardline.client.forward import Forward
+from shardline.client.cluster import Cluster, connect
+from shardline.client.labels import Document
+from shardline.client.port_forward import PortForward
 from shardline.partition.verify import Chain
 from shardline.predictors.picture import pixel_batch
 from shardline.storage.bundle import Bundle
@@ -179,7 +180,7 @@ def url(place: Place, deployed: str) -> Iterator[str]:  # noqa: ARG001  the chai
         requests.get(address, timeout=3)
         yield address
     except requests.RequestException:
-        with Forward(place.cluster, place.namespace, NAME) as forward:
+        with PortForward(place.cluster, place.namespace, NAME) as forward:
             yield forward.url
 
 

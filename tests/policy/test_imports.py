@@ -32,7 +32,12 @@ HOMES = {
     "google": ["storage/gcs.py"],
     "httptools": ["predictors/protocol.py"],
     "jinja2": ["training/evaluation"],
-    "kubernetes": ["client/cluster.py", "client/podport.py", "manifests/quantities.py", "manifests/rules/models.py"],
+    "kubernetes": [
+        "client/cluster.py",
+        "client/port_forward.py",
+        "manifests/quantities.py",
+        "manifests/rules/models.py",
+    ],
     "jsonschema": ["manifests/rules/crds.py"],
     "kserve": ["predictors", "manifests/rules/models.py", "benchmarks"],
     "kserve_storage": ["storage/initializer.py"],
@@ -60,7 +65,7 @@ HOMES = {
     "uvicorn": ["predictors"],
     "uvloop": ["predictors/server.py", "manifests/router.py"],
     "urllib3": ["client"],
-    "websocket": ["client/podport.py"],
+    "websocket": ["client/port_forward.py"],
     "yaml": ["manifests"],
     "yarl": ["manifests"],
 }

@@ -13,7 +13,7 @@ from services import kserve_documents as kserve
 from services.processes import free_port, wait_until
 
 from shardline.client.cluster import connect
-from shardline.client.forward import Forward, target_port
+from shardline.client.port_forward import PortForward, target_port
 from shardline.wire.errors import ClusterError
 
 NAME = "resnet50"
@@ -32,8 +32,8 @@ def behind(*urls: str) -> list[dict[str, Any]]:
     return [kserve.kubernetes_service(NAME), *pods]
 
 
-def forward_to(api: Any) -> Forward:
-    return Forward(connect(api.kubeconfig), kserve.NAMESPACE, NAME)
+def forward_to(api: Any) -> PortForward:
+    return PortForward(connect(api.kubeconfig), kserve.NAMESPACE, NAME)
 
 
 def test_large_bodies_come_through_whole(kubernetes: Any, serve: Any) -> None:

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shardline.client.fit import fit_body, shrink
+from shardline.client.pictures import fit_body, shrink
 from shardline.wire.errors import PictureError
+from shardline.wire.limits import MIB
 from shardline.wire.v1 import parse_request
-
-MEGABYTE = 1024**2
 
 
 def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
@@ -32,7 +31,7 @@ def opened(data: bytes) -> Image.Image:
 
 
 def test_what_fits_is_sent_untouched(photo: Path) -> None:
-    body = fit_body(photo.read_bytes(), {}, 6 * MEGABYTE)
+    body = fit_body(photo.read_bytes(), {}, 6 * MIB)
 
     assert (body.data, body.content_type, body.resized) == (photo.read_bytes(), "image/jpeg", None)
 
@@ -87,7 +86,7 @@ def test_transparency_becomes_white_and_sixteen_bits_stay_grey() -> None:
 
 
 def test_more_pixels_than_servers_decode_do_not_fit_either() -> None:
-    data, resized = shrink(encode(Image.new("1", (8000, 8000)), "PNG"), 6 * MEGABYTE)
+    data, resized = shrink(encode(Image.new("1", (8000, 8000)), "PNG"), 6 * MIB)
 
     assert resized is not None
     assert resized[0][:2] == (8000, 8000)
@@ -107,7 +106,7 @@ def test_what_is_no_picture_is_left_to_the_server_unless_too_large() -> None:
 
 @pytest.mark.parametrize("limit_bytes", [0, 1, 300])
 def test_a_limit_that_no_picture_meets_is_said(limit_bytes: int) -> None:
-    with pytest.raises(PictureError, match="raise --limit-mb"):
+    with pytest.raises(PictureError, match="raise --limit-mib"):
         shrink(encode(noise(100, 100), "PNG"), limit_bytes)
 
 
@@ -129,5 +128,5 @@ def test_the_script_says_what_it_resized(client: Any, serve: Any, tmp_path: Path
     assert json.loads(result.out)["image"] == str(path)
     (request,) = server.requests()
     sent = opened(request.body)
-    assert len(request.body) <= 6 * MEGABYTE
+    assert len(request.body) <= 6 * MIB
     assert result.err == f"Resizing from [1300, 1700, 3] to [{sent.height}, {sent.width}, 3]\n"

@@ -9,6 +9,8 @@ import pytest
 from PIL import Image, ImageDraw
 from services.processes import wait_until
 
+from shardline.wire.limits import MIB
+
 EXIF_TURNED_RIGHT = 6
 
 Box = tuple[int, int, int, int]
@@ -56,12 +58,12 @@ def test_a_photograph_over_6_mb_comes_back_in_its_own_pixels(
     """Also one that lies on its side, which EXIF says."""
     box = (2000, 1000, 2900, 1600)
     path = saved(with_plates(photograph, cyan=box), tmp_path / "large.jpg", turned=True)
-    result = client(path, "--url", reader.url, "--json", "--look", "once")
+    result = client(path, "--url", reader.url, "--json", "--tiling", "once")
 
     (plate,) = predictions(result)
     (request,) = reader.requests()
-    assert path.stat().st_size > 6 * 1024**2
-    assert request["bytes"] <= 6 * 1024**2
+    assert path.stat().st_size > 6 * MIB
+    assert request["bytes"] <= 6 * MIB
     assert result.err == f"Resizing from [3000, 4000, 3] to [{request['size'][1]}, {request['size'][0]}, 3]\n"
     assert off_by(plate, box) < 8  # a pixel of the network is 8 of the photograph
 
@@ -93,7 +95,7 @@ def test_once_is_one_request_and_other_pictures_take_no_more(
 ) -> None:
     large = saved(with_plates(photograph.resize((2000, 1500)), magenta=(500, 1000, 575, 1018)), tmp_path / "large.jpg")
     small = saved(with_plates(photograph.resize((500, 400)), cyan=(10, 10, 110, 60)), tmp_path / "small.png")
-    result = client(large, "--url", reader.url, "--look", "once", "--threshold", 0.15)
+    result = client(large, "--url", reader.url, "--tiling", "once", "--threshold", 0.15)
     unread = client(small, small, "--url", reader.url, "--jobs", 1)
 
     assert "│  ? ? ?   ? ? ? ?  │  long  19.00%" in result.out
@@ -107,8 +109,8 @@ def test_tiles_find_what_the_first_look_does_not(
 ) -> None:
     box = (2200, 1000, 2240, 1010)
     path = saved(with_plates(photograph.crop((0, 0, 3000, 1200)), magenta=box), tmp_path / "large.jpg")
-    first = client(path, "--url", reader.url, "--look", "twice")
-    second = client(path, "--url", reader.url, "--look", "tiles", "--json")
+    first = client(path, "--url", reader.url, "--tiling", "twice")
+    second = client(path, "--url", reader.url, "--tiling", "tiles", "--json")
 
     assert first.out == f"{path}\n  no plate\n"
     (plate,) = predictions(second)
@@ -128,17 +130,17 @@ def test_a_chain_of_another_task_is_asked_once_as_ever(client: Any, serve: Any, 
 
 def test_a_second_look_at_another_task_is_refused(client: Any, serve: Any, photo: Path, answer: Any) -> None:
     server = serve({"POST /": [answer]})
-    result = client(photo, "--url", server.url, "--look", "twice")
+    result = client(photo, "--url", server.url, "--tiling", "twice")
 
     assert result.code == 1
-    assert "the reply is not of license plates: leave out --look and --threshold" in result.err
+    assert "the reply is not of license plates: leave out --tiling and --threshold" in result.err
 
 
 def test_a_crop_that_fails_fails_the_picture(client: Any, serve: Any, photo: Path) -> None:
     suspect = {"type": "long", "score": 0.3, "box": [10, 10, 40, 18]}
     replies = [{"json": {"predictions": [[suspect]]}}, {"status": 400, "json": {"error": "no"}}]
     server = serve({"POST /": replies})
-    result = client(photo, "--url", server.url, "--look", "twice", "--json")
+    result = client(photo, "--url", server.url, "--tiling", "twice", "--json")
 
     assert result.code == 1
     assert json.loads(result.out) == {"image": str(photo), "error": "400: no"}
@@ -169,10 +171,10 @@ def test_pictures_are_saved_with_their_plates(
     ("arguments", "message"),
     [
         (["a.png", "a.png", "--save", "b.png"], "error: --save b.png: 2 pictures need a folder: give one\n"),
-        (["a.png", "--save", "b.txt"], "error: --save b.txt: .txt says no format; allowed are .png"),
-        (["a.png", "--save", "a.png/b"], "error: --save a.png/b: no folder can be made there (Not a directory)"),
+        (["a.png", "--save", "b.txt"], "error: --save b.txt: .txt names no picture format; allowed are .png"),
+        (["a.png", "--save", "a.png/b"], "error: --save a.png/b: no folder can be created there (Not a directory)"),
         (["a.png", "--threshold", "1.5"], "argument --threshold: 1.5 is not over 0 and at most 1"),
-        (["a.png", "--look", "thrice"], "argument --look: invalid choice: 'thrice'"),
+        (["a.png", "--tiling", "thrice"], "argument --tiling: invalid choice: 'thrice'"),
     ],
 )
 def test_wrong_usage_is_said_before_anything_is_asked(

@@ -1,4 +1,4 @@
-"""Which parts of a picture are looked at again, and what is made of all answers.
+"""Which crops of a picture are looked at again, and what is made of all answers.
 
 The seer of these tests knows every plate of a picture, sees those that are 8 pixels wide in 512, and reads those of 72.
 """
@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from shardline.client.look import INPUT_SIDE, Part, Sighting, find_plates, merge, plan_crops, tiles
 from shardline.client.plates import Plate, move, read_plates
+from shardline.client.tiling import INPUT_SIDE, Crop, Detection, Tiling, find_plates, merge, plan_crops, tiles
 from shardline.wire.view import View
 
 Size = tuple[int, int]
@@ -38,21 +38,21 @@ def plate(x: float, y: float, width: float, *, score: float = 0.9, text: str = "
 class Seer:
     size: Size
     spots: Sequence[Spot]
-    asked: list[tuple[Part, float]] = field(default_factory=list)
+    asked: list[tuple[Crop, float]] = field(default_factory=list)
 
-    def __call__(self, parts: Sequence[Part], score: float) -> list[list[Plate]]:
-        self.asked += [(part, score) for part in parts]
+    def __call__(self, crops: Sequence[Crop], score: float) -> list[list[Plate]]:
+        self.asked += [(crop, score) for crop in crops]
         return [
-            [seen for spot in self.spots if (seen := self.see(part, spot)) and seen.score >= score] for part in parts
+            [seen for spot in self.spots if (seen := self.see(crop, spot)) and seen.score >= score] for crop in crops
         ]
 
-    def see(self, part: Part, spot: Spot) -> Plate | None:
+    def see(self, crop: Crop, spot: Spot) -> Plate | None:
         x, y, width, angle = spot
-        there = move(plate(x, y, width, angle=angle), View(width=9, height=9, left=-part.left, top=-part.top))
-        box, wide = there.box, width * part.scale
-        if wide < 8 or box[2] < 0 or box[3] < 0 or box[0] > part.width or box[1] > part.height:
+        there = move(plate(x, y, width, angle=angle), View(width=9, height=9, left=-crop.left, top=-crop.top))
+        box, wide = there.box, width * crop.scale
+        if wide < 8 or box[2] < 0 or box[3] < 0 or box[0] > crop.width or box[1] > crop.height:
             return None
-        whole = wide >= 72 and box[0] >= 0 and box[1] >= 0 and box[2] <= part.width and box[3] <= part.height
+        whole = wide >= 72 and box[0] >= 0 and box[1] >= 0 and box[2] <= crop.width and box[3] <= crop.height
         score = 0.95 if whole else min(0.5, wide / 100)
         return plate(*there.center, width, score=score, text="3456" if whole else "", angle=angle)
 
@@ -74,11 +74,11 @@ def test_what_is_read_well_costs_one_request() -> None:
     assert len(seer.asked) == 1
 
 
-@pytest.mark.parametrize(("size", "look"), [((4000, 3000), "once"), ((512, 400), "twice"), ((512, 400), "tiles")])
-def test_one_look_where_it_is_told_or_shows_all(size: Size, look: str) -> None:
+@pytest.mark.parametrize(("size", "tiling"), [((4000, 3000), "once"), ((512, 400), "twice"), ((512, 400), "tiles")])
+def test_one_look_where_it_is_told_or_shows_all(size: Size, tiling: Tiling) -> None:
     seer = Seer(size, [(200, 200, 20, 0)])
 
-    assert find_plates(size, seer, look=look, threshold=0.3) == []  # type: ignore[arg-type]
+    assert find_plates(size, seer, tiling=tiling, threshold=0.3) == []
     assert [score for _, score in seer.asked] == [0.3]
 
 
@@ -93,19 +93,19 @@ def test_what_no_look_can_read_keeps_its_box_if_it_scores_enough() -> None:
 def test_the_second_look_has_the_last_word_on_what_was_not_read() -> None:
     """The first look was sure of a board that the second one does not see."""
 
-    def ask(parts: Sequence[Part], _: float) -> list[list[Plate]]:
-        return [[plate(2000, 1500, 150, score=0.9, text="")] if part.width == 4000 else [] for part in parts]
+    def ask(crops: Sequence[Crop], _: float) -> list[list[Plate]]:
+        return [[plate(2000, 1500, 150, score=0.9, text="")] if crop.width == 4000 else [] for crop in crops]
 
     assert find_plates((4000, 3000), ask, threshold=THRESHOLD) == []
     assert len(find_plates((4000, 3000), ask, threshold=THRESHOLD, crops=0)) == 1
 
 
 def test_what_is_said_at_a_low_threshold_only_is_told_as_the_server_would() -> None:
-    """It sees a board for sure, and guesses at what is written on it: no part of the picture would show it larger."""
+    """It sees a board for sure, and guesses at what is written on it: no crop of the picture would show it larger."""
 
-    def ask(parts: Sequence[Part], score: float) -> list[list[Plate]]:
+    def ask(crops: Sequence[Crop], score: float) -> list[list[Plate]]:
         sure = plate(1000, 700, 1200, score=0.9, text="")
-        return [[plate(1000, 700, 1200, score=0.4) if score < 0.4 else sure] for _ in parts]
+        return [[plate(1000, 700, 1200, score=0.4) if score < 0.4 else sure] for _ in crops]
 
     (found,) = find_plates((2000, 1500), ask, threshold=THRESHOLD)
     assert (found.whole, found.score) == (False, 0.9)
@@ -120,21 +120,21 @@ def test_what_is_known_is_not_asked_again() -> None:
 
 
 def test_what_the_first_look_read_stays() -> None:
-    def ask(parts: Sequence[Part], _: float) -> list[list[Plate]]:
-        return [[plate(2000, 1500, 600)] if part.width == 4000 else [] for part in parts]
+    def ask(crops: Sequence[Crop], _: float) -> list[list[Plate]]:
+        return [[plate(2000, 1500, 600)] if crop.width == 4000 else [] for crop in crops]
 
     assert len(find_plates((4000, 3000), ask, threshold=THRESHOLD)) == 1
 
 
 def test_the_best_scores_are_looked_at_first_and_no_more_than_allowed() -> None:
     size = 4000, 3000
-    sightings = [
-        Sighting(plate=plate(200 + 380 * index, 200 + 270 * index, 100, score=index / 20, text=""), scale=0.128)
+    detections = [
+        Detection(plate=plate(200 + 380 * index, 200 + 270 * index, 100, score=index / 20, text=""), scale=0.128)
         for index in range(10)
     ]
-    parts = plan_crops(size, sightings, THRESHOLD, 3)
+    crops = plan_crops(size, detections, THRESHOLD, 3)
 
-    assert [part.left + part.width // 2 for part in parts] == [200 + 380 * index for index in (9, 8, 7)]
+    assert [crop.left + crop.width // 2 for crop in crops] == [200 + 380 * index for index in (9, 8, 7)]
 
 
 def test_neighbours_share_a_look() -> None:
@@ -146,7 +146,7 @@ def test_neighbours_share_a_look() -> None:
 
 def test_plates_that_hang_askew_one_above_the_other_are_two() -> None:
     """Their boxes overlap, they do not."""
-    both = [Sighting(plate=plate(100 + 10 * row, 100 + 30 * row, 100, angle=20), scale=1) for row in (0, 1)]
+    both = [Detection(plate=plate(100 + 10 * row, 100 + 30 * row, 100, angle=20), scale=1) for row in (0, 1)]
 
     assert len(merge(both, THRESHOLD)) == 2
 
@@ -155,7 +155,7 @@ def test_tiles_find_what_is_too_small_to_be_suspected() -> None:
     seer = Seer((8000, 6000), [(3333, 4444, 100, 0)])
 
     assert find_plates(seer.size, seer, threshold=THRESHOLD) == []
-    (found,) = find_plates(seer.size, seer, look="tiles", threshold=THRESHOLD)
+    (found,) = find_plates(seer.size, seer, tiling="tiles", threshold=THRESHOLD)
     assert found.whole
 
 
@@ -166,16 +166,16 @@ SIZES = st.tuples(st.integers(1, 9000), st.integers(1, 9000))
 @example(size=(256, 1025), x=0, y=0).via("as narrow as tiles overlap")
 def test_tiles_cover_the_picture(size: Size, x: float, y: float) -> None:
     """Everything up to a quarter of the overlap lies whole in one of them."""
-    parts = tiles(size)
+    crops = tiles(size)
     left, top = x * max(0, size[0] - 250), y * max(0, size[1] - 250)
     right, bottom = min(size[0], left + 250), min(size[1], top + 250)
 
-    assert all(part.left >= 0 and part.top >= 0 for part in parts)
-    assert all(part.box[2] <= size[0] and part.box[3] <= size[1] for part in parts)
-    assert not parts or any(
-        part.box[0] <= left and part.box[1] <= top and right <= part.box[2] and bottom <= part.box[3] for part in parts
+    assert all(crop.left >= 0 and crop.top >= 0 for crop in crops)
+    assert all(crop.box[2] <= size[0] and crop.box[3] <= size[1] for crop in crops)
+    assert not crops or any(
+        crop.box[0] <= left and crop.box[1] <= top and right <= crop.box[2] and bottom <= crop.box[3] for crop in crops
     )
-    assert bool(parts) == (max(size) > 2 * INPUT_SIDE)
+    assert bool(crops) == (max(size) > 2 * INPUT_SIDE)
 
 
 @given(
@@ -185,23 +185,23 @@ def test_tiles_cover_the_picture(size: Size, x: float, y: float) -> None:
     ),
     most=st.integers(0, 8),
 )
-def test_crops_lie_in_the_picture(size: Size, spots: list[tuple[float, float, float, float]], most: int) -> None:
+def test_cropslie_in_the_picture(size: Size, spots: list[tuple[float, float, float, float]], most: int) -> None:
     first = INPUT_SIDE / max(size)
-    sightings = [
-        Sighting(plate=plate(x * size[0], y * size[1], width * size[0], score=score, text=""), scale=first)
+    detections = [
+        Detection(plate=plate(x * size[0], y * size[1], width * size[0], score=score, text=""), scale=first)
         for x, y, width, score in spots
     ]
-    parts = plan_crops(size, sightings, THRESHOLD, most)
+    crops = plan_crops(size, detections, THRESHOLD, most)
 
-    assert len(parts) <= most
-    for part in parts:
-        assert part.left >= 0
-        assert part.top >= 0
-        assert part.box[2] <= size[0]
-        assert part.box[3] <= size[1]
-        assert part.width > 0
-        assert part.height > 0
-        assert part.scale > first
+    assert len(crops) <= most
+    for crop in crops:
+        assert crop.left >= 0
+        assert crop.top >= 0
+        assert crop.box[2] <= size[0]
+        assert crop.box[3] <= size[1]
+        assert crop.width > 0
+        assert crop.height > 0
+        assert crop.scale > first
 
 
 PLATES = st.builds(
@@ -209,24 +209,24 @@ PLATES = st.builds(
     st.floats(0, 500), st.floats(0, 500), st.floats(5, 300),
     score=st.floats(0, 1), text=st.sampled_from(["3456", ""]), angle=st.floats(-30, 30),
 )  # fmt: skip
-SIGHTINGS = st.lists(st.builds(Sighting, plate=PLATES, scale=st.floats(0.1, 2)), max_size=12)
+SIGHTINGS = st.lists(st.builds(Detection, plate=PLATES, scale=st.floats(0.1, 2)), max_size=12)
 
 
-@given(sightings=SIGHTINGS)
-def test_merging_twice_is_merging_once(sightings: list[Sighting]) -> None:
-    merged = merge(sightings, THRESHOLD)
+@given(detections=SIGHTINGS)
+def test_merging_twice_is_merging_once(detections: list[Detection]) -> None:
+    merged = merge(detections, THRESHOLD)
 
     assert merge(merged, THRESHOLD) == merged
-    assert all(each in sightings for each in merged)
-    assert bool(merged) == bool(sightings)
+    assert all(each in detections for each in merged)
+    assert bool(merged) == bool(detections)
 
 
-@given(sightings=SIGHTINGS)
-def test_a_reading_over_the_threshold_never_gives_way_to_what_is_not_read(sightings: list[Sighting]) -> None:
-    def good(sighting: Sighting) -> bool:
-        return sighting.plate.whole and sighting.plate.score >= THRESHOLD
+@given(detections=SIGHTINGS)
+def test_a_reading_over_the_threshold_never_gives_way_to_what_is_not_read(detections: list[Detection]) -> None:
+    def good(detection: Detection) -> bool:
+        return detection.plate.whole and detection.plate.score >= THRESHOLD
 
-    assert any(map(good, merge(sightings, THRESHOLD))) == any(map(good, sightings))
+    assert any(map(good, merge(detections, THRESHOLD))) == any(map(good, detections))
 
 
 @settings(max_examples=30)
