@@ -1,10 +1,10 @@
-"""Write conformance.md: run the suite of tests/kserve/ against both routers, and list each case with what came of it.
+"""Write conformance.md: run the suite of tests/kserve/ against both routers, and list each case with its result.
 
     SHARDLINE_KSERVE_ROUTER=/path/to/router python docs/conformance.py
 
-The cases are the suite's own: a test that asks for the fixture `router` is one, its docstring says what is asserted,
-and a last line "KServe: …" which of KServe's tests it repeats. tests/policy/test_conformance.py holds the page equal to
-them; what came of them only a run can say.
+A case is a test of the suite that takes the fixture `router`. Its docstring says what is asserted, and a last line
+"KServe: …" names the test of KServe that it repeats. tests/policy/test_conformance.py compares the page with the suite;
+only a run can update the results.
 """
 
 import ast
@@ -33,9 +33,9 @@ _ROW = re.compile(r"\| `(?P<name>test_\w+)` .* \| (?P<local>[^|]*) \| (?P<kserve
 _HEAD = """\
 # Conformance
 
-`shardline up` runs a graph with a router of its own where KServe's binary is not at hand
-([why](adr/0009-a-stand-in-for-the-router.md)). It must do what the cluster does: no worse, and no better. One suite
-asks both, as processes, over HTTP. `docs/conformance.py` ran it and wrote this page:
+`shardline up` runs a graph with a router of its own where KServe's binary is not available
+([ADR 9](adr/0009-a-stand-in-for-the-router.md)). This local router must behave exactly like the one in a cluster. One
+suite tests both as processes, over HTTP. `docs/conformance.py` ran it and wrote this page:
 
 ```sh
 SHARDLINE_KSERVE_ROUTER=/path/to/router python docs/conformance.py
@@ -44,17 +44,18 @@ SHARDLINE_KSERVE_ROUTER=/path/to/router python docs/conformance.py
 KServe's router is `cmd/router` of {version}; it listens on port 8080, which must be free. Without the variable its half
 of the suite is skipped. {figures}
 
-A number in brackets: so many inputs of one case. Where KServe has a test for the case, it is named: of the router in
-`cmd/router/main_test.go`, of graphs in `test/e2e/graph/test_inference_graph.py`. Its two tests of raw mode look at
-Kubernetes objects and send nothing through a router: they have no case here.
+A number in brackets is the number of inputs of one case. Where KServe has a test for the case, it is named: tests of
+the router are in `cmd/router/main_test.go`, tests of graphs in `test/e2e/graph/test_inference_graph.py`. KServe's two
+tests of raw mode check Kubernetes objects and send no request through a router, so they have no case here.
 """
 
 _REFUSED = """
-## What the local router refuses
+## Graphs that the local router refuses
 
-Every kind of node is run. A `condition` is a path in [GJSON](https://github.com/tidwall/gjson), of which names,
-numbers of lists, `#(name op value)` and a leading `[@this]` are read. Other paths are refused when the router starts,
-and so is what KServe's router would only stumble over at the first request. Each is one line and exit code 1:
+The local router runs every kind of node. A `condition` is a path in [GJSON](https://github.com/tidwall/gjson); names,
+indexes of lists, `#(name op value)` and a leading `[@this]` are supported. Other paths are refused when the router
+starts, and so are graphs on which KServe's router would fail at the first request. Each ends with one line and exit
+code 1:
 
 | graph | line |
 |---|---|
@@ -92,7 +93,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What the page says of one case, for each router."""
+    """The result of one case, for each router."""
 
     local: str
     kserve: str
@@ -102,7 +103,7 @@ def groups() -> Iterator[Group]:
     for path in sorted((ROOT / SUITE).glob("test_*.py")):
         module = ast.parse(path.read_text(encoding="utf-8"))
         title = " ".join((ast.get_docstring(module) or "").partition("\n\n")[0].split())
-        cases = [_case(each) for each in module.body if isinstance(each, ast.FunctionDef) and _is_case(each)]
+        cases = [_case(test) for test in module.body if isinstance(test, ast.FunctionDef) and _is_case(test)]
         yield Group(file=path.relative_to(ROOT), title=title, cases=cases)
 
 
@@ -114,13 +115,13 @@ def _is_case(function: ast.FunctionDef) -> bool:
 def _case(function: ast.FunctionDef) -> Case:
     text = ast.get_docstring(function)
     if text is None:
-        raise SystemExit(f"{function.name} says nothing of itself: give it a docstring")
+        raise SystemExit(f"{function.name} has no docstring: write one")
     asserts, _, source = text.partition("KServe: ")
     return Case(name=function.name, asserts=" ".join(asserts.split()), source=source.strip())
 
 
 class Recorder:
-    """A plugin of pytest's that counts what came of each case, router by router."""
+    """pytest plugin that counts the results of each case and router."""
 
     def __init__(self) -> None:
         self.counts: Counter[tuple[str, str, str]] = Counter()  # name, router, outcome
@@ -159,7 +160,7 @@ def _section(group: Group, outcomes: Mapping[str, Outcome]) -> str:
 
 
 def _row(case: Case, outcome: Outcome) -> str:
-    source = ", ".join(f"`{each}`" for each in case.source.split(", ") if each)
+    source = ", ".join(f"`{test}`" for test in case.source.split(", ") if test)
     return f"| `{case.name}` | {source} | {case.asserts} | {outcome.local} | {outcome.kserve} |\n"
 
 
@@ -172,7 +173,7 @@ def _refusal(nodes: Mapping[str, Any]) -> str:
 
 
 def outcomes_on(text: str) -> dict[str, Outcome]:
-    """What a page says came of each case."""
+    """The results of each case, parsed from a page."""
     rows = (_ROW.fullmatch(line) for line in text.splitlines())
     return {row["name"]: Outcome(local=row["local"], kserve=row["kserve"]) for row in rows if row}
 
@@ -183,7 +184,7 @@ def figures_on(text: str) -> str:
 
 def main() -> int:
     if not os.environ.get("SHARDLINE_KSERVE_ROUTER"):
-        raise SystemExit("SHARDLINE_KSERVE_ROUTER must name KServe's router: half of the page is what it does")
+        raise SystemExit("SHARDLINE_KSERVE_ROUTER must name KServe's router: half of the page is its results")
     os.chdir(ROOT)
     recorder = Recorder()
     code = pytest.main([str(SUITE), "-q", *sys.argv[1:]], plugins=[recorder])
