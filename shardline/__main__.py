@@ -27,12 +27,12 @@ _PANELS = {
         "plan": "plan",
         "verify": "verify",
         "index": "index",
-        "import": "importing",
-        "export": "export",
+        "import": "formats",
+        "export": "formats",
     },
-    "Serve it": {"render": "render", "lint": "lint", "up": "up", "request": "request"},
-    "On a cluster": {"deploy": "deploy", "status": "status", "rollback": "rollback", "undeploy": "undeploy"},
-    "In a bucket": {"push": "push", "pull": "pull", "gs": "gs", "emulator": "emulator"},
+    "Serve it": {"render": "serve", "lint": "serve", "up": "serve", "request": "serve"},
+    "On a cluster": {"deploy": "cluster", "status": "cluster", "rollback": "cluster", "undeploy": "cluster"},
+    "In a bucket": {"push": "bucket", "pull": "bucket", "gs": "bucket", "emulator": "bucket"},
     "Train and measure": {"train": "train", "evaluate": "evaluate", "plates": "plates", "samples": "samples"},
 }
 

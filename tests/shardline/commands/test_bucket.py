@@ -60,7 +60,7 @@ def test_gc(small_bundle: Path, other_bundle: Path, single_bundle: Path, uri: st
 
     assert "0 bundles" in young.stderr
     assert {line.split()[-1] for line in shown.stdout.splitlines()[1:]} == {unnamed, half}
-    assert "would be deleted" in shown.stderr
+    assert "--delete deletes them" in shown.stderr
     assert [line.split()[-1] for line in shardline("gs", "list", uri).stdout.splitlines()[1:]] == [named]
     shardline("pull", named, str(tmp_path / "pulled"))
     assert "holds no files" in shardline("pull", unnamed, str(tmp_path / "gone"), code=1).stderr
@@ -80,7 +80,7 @@ def test_gc_all_but_newest(small_bundle: Path, other_bundle: Path, uri: str) -> 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("gs", "gc", "URI", "--delete"), "nothing says what must stay"),
+        (("gs", "gc", "URI", "--delete"), "--delete would delete every bundle"),
         (("gs", "gc", "URI", "--delete", "--manifests", "Makefile"), "Makefile names no bundle's digest"),
         (("gs", "gc", "URI", "--delete", "--manifests", "none"), "none cannot be read"),
         (("gs", "list", "gs://none/a"), "there is no such bucket"),

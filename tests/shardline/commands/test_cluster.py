@@ -86,7 +86,7 @@ def test_a_deploy_that_fails_is_one_line_and_status_tells_why(
     assert failed.stderr.splitlines()[-1].startswith("error: revision 2 of chain: after 1 s, still waiting for the")
     assert ended in failed.stderr.splitlines()[-1]
     assert shown.splitlines()[0] == "chain in namespace vision: ready"
-    assert "chain revision 2, begun and not answering: not ready" in shown
+    assert "chain revision 2, rollout not finished: not ready" in shown
     assert ended in shown
     [chain] = found
     assert (chain["name"], chain["namespace"], chain["ready"]) == ("chain", "vision", False)
@@ -103,7 +103,7 @@ def test_status_of_one_that_was_switched_to_and_not_finished(typed: Any, make_ve
     shown = typed(place, "status", code=1).stdout
 
     assert shown.splitlines()[0] == "chain in namespace vision: ready"
-    assert "revision 1 was not deployed to the end: shardline deploy again, or rollback" in shown
+    assert "the rollout of revision 1 was not finished: run shardline deploy again, or shardline rollback" in shown
 
 
 def test_ctrl_c_while_it_waits(uri: str, make_place: Any, first: Version) -> None:

@@ -1,0 +1,153 @@
+"""The commands `import` and `export`: bundles from and for other servers."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+import shardline
+from shardline.console import out, say
+from shardline.options.model import MeanOption, PicturesOption, StdOption, parse_channels
+from shardline.options.plan import plan_arguments
+
+_BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of the bundle")]
+_OutOption = Annotated[Path, typer.Option("--out", help="Folder to write; it must not exist yet")]
+
+
+def register(app: typer.Typer) -> None:
+    imports = typer.Typer(help="Make a bundle from another server's archive.", no_args_is_help=True)
+    imports.command(
+        "torchserve", epilog="Example: shardline import torchserve resnet-18.mar --out bundles/r18 --trust"
+    )(import_torchserve)
+    app.add_typer(imports, name="import")
+    exports = typer.Typer(help="Write a bundle's shards for another server.", no_args_is_help=True)
+    exports.command("torchscript", epilog="Example: shardline export torchscript bundles/r50 --out r50-torchscript")(
+        export_torchscript
+    )
+    exports.command("torchserve", epilog="Example: shardline export torchserve bundles/r50 --out r50-torchserve")(
+        export_torchserve
+    )
+    exports.command("triton", epilog="Example: shardline export triton bundles/r50 --out r50-triton --platform onnx")(
+        export_triton
+    )
+    app.add_typer(exports, name="export")
+
+
+def import_torchserve(
+    archive: Annotated[
+        Path, typer.Argument(metavar="ARCHIVE", help="Model archive (.mar), as torch-model-archiver writes it")
+    ],
+    out_folder: Annotated[Path, typer.Option("--out", help="Folder of the bundle")],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Eager model to load the archive's weights into, as `build` takes it; no code of the archive is run "
+            "(default: the archive's own)"
+        ),
+    ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Run the archive's code: its model file, or its TorchScript")
+    ] = False,
+    handler: Annotated[
+        str | None,
+        typer.Option(help="Handler whose preprocessing applies, if the archive has one of its own: image_classifier"),
+    ] = None,
+    size: Annotated[int, typer.Option(min=1, help="Height and width that the handler crops to, in pixels")] = 224,
+    resize: Annotated[
+        int, typer.Option(min=1, help="Length to which the handler first resizes the shorter side, in pixels")
+    ] = 256,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    stages: Annotated[
+        int, typer.Option(min=1, help="Number of stages; a chain of one replaces TorchServe as it is")
+    ] = 1,
+    pictures: PicturesOption = None,
+    name: Annotated[str | None, typer.Option(help="Name of the bundle (default: the folder's name)")] = None,
+) -> None:
+    """Make a bundle from a TorchServe archive of an image classifier, eager or TorchScript."""
+    from shardline.api import Program
+    from shardline.commands.build import bundle_name
+    from shardline.formats.torchserve_archive import read_archive
+    from shardline.formats.torchserve_import import CLASSIFIER_PICTURE, Taking, take_over
+    from shardline.samples import calibration_pixels, picture_files, sample_pictures
+    from shardline.tables import bundle_table
+
+    chosen = bundle_name(name or out_folder.name)
+    taking = Taking(
+        model=model,
+        trust=trust,
+        handler=handler,
+        picture=replace(CLASSIFIER_PICTURE, height=size, width=size, resize=resize),
+    )
+    if mean is not None:
+        taking = replace(taking, mean=parse_channels("--mean", mean))
+    if std is not None:
+        taking = replace(taking, std=parse_channels("--std", std))
+    say(f"reading {archive}")
+    taken = take_over(read_archive(archive), taking)
+    samples = sample_pictures() if pictures is None else [path.read_bytes() for path in picture_files(pictures)]
+    program = Program(model=taken, pictures=calibration_pixels(samples, taken.picture))
+    bundle = shardline.build(program, out_folder, name=chosen, report=say, **plan_arguments(stages=stages))
+    out.print(bundle_table(bundle))
+    out.print(f"{out_folder}: {bundle.name} {bundle.digest}")
+
+
+def export_torchscript(bundle: _BundleArgument, out_folder: _OutOption) -> None:
+    """Write shards and whole model as TorchScript, scripted and traced, each equal to the bundle's to the bit."""
+    from shardline.formats.torchscript import export_torchscript as write_torchscript
+
+    for script in write_torchscript(bundle, out_folder, say):
+        out.print(f"{out_folder / script.path}" if script.path else f"no {script.form} {script.part}: {script.reason}")
+
+
+def export_torchserve(
+    bundle: _BundleArgument,
+    out_folder: _OutOption,
+    workers: Annotated[int, typer.Option(min=1, help="Number of processes per model: minWorkers and maxWorkers")] = 1,
+    batch: Annotated[int, typer.Option(min=1, help="Maximum number of requests in a batch: batchSize")] = 1,
+    delay_ms: Annotated[
+        int, typer.Option(min=0, help="Milliseconds that a request waits for its batch to fill: maxBatchDelay")
+    ] = 10,
+    timeout_s: Annotated[
+        int, typer.Option(min=1, help="Seconds after which a worker counts as stuck: responseTimeout")
+    ] = 120,
+    port: Annotated[
+        int, typer.Option(min=1024, max=65533, help="Port of predictions; management and metrics get the next two")
+    ] = 8080,
+) -> None:
+    """Write a .mar for each shard and for the whole model, config.properties, and a README with the commands."""
+    from shardline.formats.mar import STORE, ServeOptions
+    from shardline.formats.mar import export_torchserve as write_torchserve
+
+    options = ServeOptions(workers=workers, batch=batch, delay_ms=delay_ms, timeout_s=timeout_s, port=port)
+    for name in write_torchserve(bundle, out_folder, options, say):
+        out.print(f"{out_folder / STORE / name}.mar")
+
+
+def export_triton(
+    bundle: _BundleArgument,
+    out_folder: _OutOption,
+    platform: Annotated[
+        Literal["torchscript", "onnx"],
+        typer.Option(
+            help="Format: torchscript for Triton's PyTorch backend, or onnx where torch.onnx converts the shard"
+        ),
+    ] = "torchscript",
+    batch: Annotated[int, typer.Option(min=1, help="Maximum number of instances in a batch: max_batch_size")] = 8,
+    delay_us: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Microseconds that a request waits for its batch to fill: max_queue_delay_microseconds"
+        ),
+    ] = 1000,
+    instances: Annotated[int, typer.Option(min=1, help="Number of copies of each model that run in parallel")] = 1,
+) -> None:
+    """Write a Triton model repository: a model with config.pbtxt for each shard, and an ensemble that chains them."""
+    from shardline.formats.triton import TritonOptions
+    from shardline.formats.triton import export_triton as write_triton
+
+    options = TritonOptions(platform=platform, batch=batch, delay_us=delay_us, instances=instances)
+    for model in write_triton(bundle, out_folder, options, say):
+        why = f"; no ONNX: {model.reason}" if model.reason else ""
+        out.print(f"{out_folder / model.name}: {model.platform}, off by {model.relative_error:.1e} at most{why}")
