@@ -1,5 +1,6 @@
 # make demo      draw a license plate onto a photograph, serve the detector in three shards here, read it, prove it
 # make test      all that CI checks: lint, types, tests
+# make test-all  these and the heavy tests: every torchvision model that is proved exact, longer trainings
 # make e2e       the tests on a cluster with KServe: whatever KUBECONFIG points to
 # make images    the container images of shard, transformer and client (TOOL=buildah|podman|docker, WHEELS=folder)
 # make wheels    the packages of the images, into the folder WHEELS (wheels): images are then built without internet
@@ -19,16 +20,19 @@ BIN := $(VENV)/bin
 # threads that spin while they wait take the CPU from the other processes of a chain
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test check e2e bench bench-growth peers images wheels pins manifests install lint format clean
+.PHONY: demo test test-all check e2e bench bench-growth peers images wheels pins manifests install lint format clean
 
 demo: install
 	$(BIN)/python examples/demo.py
 
 test: install lint
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not heavy"
+
+test-all: install lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: install lint
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not heavy"
 
 # in a namespace of their own; the images must be there, and STORAGE_EMULATOR_HOST or SHARDLINE_E2E_BUCKET say where to push
 e2e: install
