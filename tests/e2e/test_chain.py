@@ -158,10 +158,10 @@ def test_the_command_finds_the_path_by_itself(chain: Up, tmp_path: Path, photogr
     assert "predictions" in json.loads(result.stdout)
 
 
-@pytest.fixture
-def own_chain(small_bundle: Path, tmp_path: Path) -> Iterator[Up]:
-    """A chain whose processes a test may kill."""
-    with up(small_bundle, tmp_path) as started:
+@pytest.fixture(scope="module")
+def own_chain(small_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """A chain whose processes tests may kill; the last of them ends it."""
+    with up(small_bundle, tmp_path_factory.mktemp("own")) as started:
         yield started
 
 
@@ -197,11 +197,10 @@ def test_killed_stages_give_errors_that_name_them_and_come_back(own_chain: Up, p
     assert "small-1" in own_chain.log.read_text()
 
 
-def test_ctrl_c_leaves_no_process(small_bundle: Path, tmp_path: Path) -> None:
-    with up(small_bundle, tmp_path) as chain:
-        children = chain.children()
-        chain.process.send_signal(2)
-        chain.process.wait(30)
+def test_ctrl_c_leaves_no_process(own_chain: Up) -> None:
+    children = own_chain.children()
+    own_chain.process.send_signal(2)
+    own_chain.process.wait(30)
 
     assert len(children) == 5
     assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in children)
