@@ -37,7 +37,7 @@ from shardline.client.plates import plates_in
 from shardline.client.predictor import Predictor, RequestOptions
 from shardline.client.target import Target
 from shardline.client.tiling import Tiling
-from shardline.tasks.plate_text import random_text
+from shardline.tasks.plates.text import random_text
 from shardline.training.plates.fonts import families
 from shardline.training.plates.picture import draw_onto
 from shardline.training.plates.scene import Scene

@@ -26,7 +26,7 @@ import numpy as np
 from PIL import Image
 
 from shardline.storage.bundle_folder import open_bundle
-from shardline.tasks.plate_text import random_text
+from shardline.tasks.plates.text import random_text
 from shardline.training.plates.fonts import families
 from shardline.training.plates.picture import draw_onto
 from shardline.training.plates.scene import Scene

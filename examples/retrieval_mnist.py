@@ -22,7 +22,7 @@ from demo import free_port, run, started  # the other example, in this folder
 
 from shardline.client.neighbours import Retrieved, read_neighbours
 from shardline.storage.bundle import stage_folder
-from shardline.tasks.retrieve import open_index
+from shardline.tasks.faiss_index import open_index
 from shardline.training.embedding.model import WIDTH
 from shardline.training.evaluation.classifier.evaluate import evaluate
 from shardline.training.evaluation.classifier.neighbours import Recall, read_votes

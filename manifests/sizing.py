@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from shardline.manifests.quantities import format_cpu
 from shardline.storage.bundle import Bundle, Stage, stage_folder
-from shardline.tasks.retrieve import ENTRIES_FILE, INDEX_FILE
+from shardline.tasks.index import ENTRIES_FILE, INDEX_FILE
 from shardline.wire.limits import MIB
 
 if TYPE_CHECKING:

@@ -22,11 +22,11 @@ from shardline.partition.runtime import load_shard
 from shardline.partition.threads import available_cpus
 from shardline.storage.bundle import GOLDEN_PICTURE_FILE, GOLDEN_REPLY_FILE, stage_folder
 from shardline.storage.bundle_folder import changing_bundle, open_bundle
-from shardline.tasks.entries import Entries, Kind, Metric
-from shardline.tasks.recall import least_effort
+from shardline.tasks.faiss_index import FaissIndex, make_index, open_index
+from shardline.tasks.index import Entries, IndexKind, Metric, least_effort
 from shardline.tasks.registry import task_code, task_reply
 from shardline.tasks.request import Request
-from shardline.tasks.retrieve import FaissIndex, embeddings, make_index, open_index
+from shardline.tasks.retrieve import embeddings
 from shardline.wire.errors import BundleError
 
 FLAT_UP_TO = 20_000  # vectors: to look at all of them takes a millisecond or two
@@ -74,7 +74,7 @@ def build_index(
     pictures: Iterable[Pictures],
     prove: Prove,
     *,
-    kind: Kind | None = None,
+    kind: IndexKind | None = None,
     metric: Metric = "cosine",
     device: torch.device = CPU,
 ) -> Made:
@@ -111,10 +111,10 @@ def add_to_index(folder: Path, pictures: Iterable[Pictures], prove: Prove, *, de
     return Made(digest=chain.write(larger, prove(embedded.first)), entries=larger.entries)
 
 
-def _indexed(embedded: _Embedded, kind: Kind | None, metric: Metric) -> tuple[FaissIndex, float | None]:
+def _indexed(embedded: _Embedded, kind: IndexKind | None, metric: Metric) -> tuple[FaissIndex, float | None]:
     """The index, and what its usual search finds of what there is."""
     count = len(embedded.ids)
-    chosen: Kind = kind or ("flat" if count <= FLAT_UP_TO else "hnsw" if count <= HNSW_UP_TO else "ivf")
+    chosen: IndexKind = kind or ("flat" if count <= FLAT_UP_TO else "hnsw" if count <= HNSW_UP_TO else "ivf")
     vectors, ids, labels = embedded.vectors, embedded.ids, embedded.labels
     index = make_index(vectors, ids, labels, kind=chosen, metric=metric, threads=available_cpus())
     if chosen == "flat":

@@ -3,9 +3,8 @@
 from pathlib import Path
 
 from shardline.storage.bundle import Bundle, Stage, stage_folder
+from shardline.tasks.index import ENTRIES_FILE, INDEX_FILE, Index
 from shardline.tasks.registry import task_code
-from shardline.tasks.request import Index
-from shardline.tasks.retrieve import ENTRIES_FILE, INDEX_FILE
 from shardline.wire.errors import BundleError
 
 _FLOATS = frozenset({"F16", "F32", "F64"})

@@ -28,8 +28,9 @@ from shardline.predictors.metrics import BATCH_SIZE, DEVICE_MEMORY_BYTES, QUEUE_
 from shardline.predictors.model import FRAME_TYPE, Answer, BytesModel
 from shardline.predictors.server import arguments, run_main, serve
 from shardline.predictors.worker import Worker, check_deadline
+from shardline.tasks.index import Index
 from shardline.tasks.registry import task_reply
-from shardline.tasks.request import Index, Request
+from shardline.tasks.request import Request
 from shardline.wire.errors import ForeignFrameError, FrameError
 from shardline.wire.frame import Frame, decode, encode_parts, is_frame
 

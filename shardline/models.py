@@ -7,7 +7,7 @@ from pathlib import Path
 
 from shardline.partition.models import Model, load_model
 from shardline.storage.bundle import PictureSpec
-from shardline.tasks.plate_text import CLASSES
+from shardline.tasks.plates.text import CLASSES
 from shardline.tasks.registry import task_code
 from shardline.training.classifier.served import load_trained
 from shardline.wire.errors import ModelError

@@ -11,7 +11,8 @@ from shardline.client.neighbours import Retrieved, read_neighbours, retrieval_pa
 from shardline.evaluation_doors import ServedChain
 from shardline.evaluation_sources import bundle_for, is_bundle, open_bundle_programs, open_chain
 from shardline.storage.bundle import stage_folder
-from shardline.tasks.request import Index, Request
+from shardline.tasks.index import Index
+from shardline.tasks.request import Request
 from shardline.tasks.retrieve import embeddings, reply
 from shardline.training.evaluation.classifier.neighbours import NeighbourSource, Recall, read_votes
 from shardline.training.evaluation.classifier.sources import Seen
@@ -112,7 +113,7 @@ class Retriever:
         assert retrieved is not None
         [nearest] = self.index.search_all(embeddings(outputs), self.question.k)
         ids = self.index.entries.ids
-        self.found.add([each.name for each in retrieved.neighbours], [ids[place] for place in nearest.places])
+        self.found.add([each.name for each in retrieved.neighbours], [ids[position] for position in nearest.positions])
         return self.question.read(retrieved, outputs)
 
     def recall(self) -> Share:

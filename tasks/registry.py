@@ -1,29 +1,32 @@
-"""Which task's name in a bundle stands for which functions."""
+"""Registry of tasks: the task's name in a bundle -> its functions.
+
+A task's module is loaded when a bundle first asks for it.
+"""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-from shardline.tasks import classify, plates, retrieve
-from shardline.tasks.plate_text import CLASSES
-from shardline.tasks.request import Index, Outputs, Prediction, Request
+from shardline.tasks.index import Index
+from shardline.tasks.request import Outputs, Prediction, Request
 from shardline.wire.errors import BundleError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskCode:
-    """What a task makes of the last shard's tensors.
+    """Functions of one task.
 
     Attributes:
-        reply: the v1 predictions, one an instance.
-        answers: what a user would call the answer of each instance, to count where two models agree; None where the
-            outputs are none of this task's.
-        comparable: the outputs as values that move little where the model's own move little, so that rounding can be
-            told from a mistake: a list that is sorted by score is not such a value, for two neighbours may change
-            places.
-        labels: the only ones that its models have, in their order; None where they are the model's own.
-        open_index: the last stage's folder and the width of its embeddings -> the index there; None where the task
-            answers without one.
+        reply: builds the v1 predictions, one for each instance.
+        answers: gives each instance's answer as a user would name it, to count where two models agree; None if the
+            outputs are not this task's.
+        comparable: turns the outputs into values that change little where the model's own outputs change little, so
+            that rounding can be told from a mistake. A list that is sorted by score is not such a value, since two
+            neighbours may change places.
+        labels: the only class labels that its models have, in their order; None where each model has its own.
+        open_index: opens the index in the last stage's folder, given the width of the embeddings; None where the task
+            needs none.
     """
 
     reply: Callable[[Request], Sequence[Prediction]]
@@ -33,34 +36,53 @@ class TaskCode:
     open_index: Callable[[Path, int], Index] | None = None
 
 
-TASKS: Mapping[str, TaskCode] = {
-    "classify": TaskCode(reply=classify.reply, answers=classify.answers, comparable=classify.comparable),
-    "plates": TaskCode(reply=plates.reply, answers=plates.answers, comparable=plates.comparable, labels=CLASSES),
-    "retrieve": TaskCode(
-        reply=retrieve.reply,
-        answers=retrieve.answers,
-        comparable=retrieve.comparable,
-        labels=(),  # those of a reply are the index's
-        open_index=retrieve.open_index,
-    ),
-}
-
-
 def task_code(name: str) -> TaskCode:
-    """
+    """Functions of the task with this name.
+
     Raises:
         BundleError: a task that this Shardline does not have.
     """
     try:
-        return TASKS[name]
+        load = TASKS[name]
     except KeyError as exc:
         raise BundleError(f"the bundle's task is {name!r}; allowed: {', '.join(TASKS)}: build it again") from exc
+    return load()
 
 
 def task_reply(name: str) -> Callable[[Request], Sequence[Prediction]]:
-    """The function that turns the last shard's tensors into v1 predictions.
+    """The function that builds v1 predictions from the last shard's outputs.
 
     Raises:
         BundleError: as `task_code`.
     """
     return task_code(name).reply
+
+
+@cache
+def _classify() -> TaskCode:
+    from shardline.tasks import classify
+
+    return TaskCode(reply=classify.reply, answers=classify.answers, comparable=classify.comparable)
+
+
+@cache
+def _plates() -> TaskCode:
+    from shardline.tasks.plates import detections, task, text
+
+    return TaskCode(reply=task.reply, answers=task.answers, comparable=detections.comparable, labels=text.CLASSES)
+
+
+@cache
+def _retrieve() -> TaskCode:
+    from shardline.tasks import faiss_index, retrieve
+
+    return TaskCode(
+        reply=retrieve.reply,
+        answers=retrieve.answers,
+        comparable=retrieve.comparable,
+        labels=(),  # the labels in a reply are the index's
+        open_index=faiss_index.open_index,
+    )
+
+
+TASKS: Mapping[str, Callable[[], TaskCode]] = {"classify": _classify, "plates": _plates, "retrieve": _retrieve}

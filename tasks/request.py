@@ -1,56 +1,30 @@
-"""What the last shard knows when it answers."""
+"""Input of a task: the model's outputs and everything needed to build the predictions."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from shardline.tasks.entries import Entries
+from shardline.tasks.index import Index
+from shardline.wire.errors import RequestError
+from shardline.wire.v1 import CHAIN_PARAMETERS
 from shardline.wire.view import View
 
-Outputs = Mapping[str, NDArray[Any]]
-Prediction = Any  # plain JSON, one an instance
-
-
-class Found(NamedTuple):
-    """The nearest of one vector, the nearest first."""
-
-    distances: NDArray[np.float64]  # [k] or fewer
-    places: NDArray[np.int64]  # [k], in the index's entries
-
-
-class Index(Protocol):
-    """What finds the nearest vectors. tasks/retrieve.py has the one that a bundle holds."""
-
-    @property
-    def entries(self) -> Entries: ...
-
-    @property
-    def most_effort(self) -> int:
-        """The largest effort that means anything; 0 where there is nothing to choose."""
-        ...
-
-    def search(self, vectors: NDArray[Any], k: int, effort: int | None = None) -> list[Found]:
-        """[n, width] -> the k nearest of each, or all where there are fewer."""
-        ...
-
-    def search_all(self, vectors: NDArray[Any], k: int) -> list[Found]:
-        """As `search`, with every vector looked at."""
-        ...
+Outputs = Mapping[str, NDArray[Any]]  # name -> [batch, …], in the model's order
+Prediction = Any  # plain JSON, one for each instance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One request's outputs and all that a task may need to make predictions of them.
+    """Outputs of the last shard for one request, and what a task may need to build predictions.
 
     Attributes:
-        outputs: name -> array, in the model's order; an instance is a place along the first dimension.
-        labels: the names of the model's classes, as the bundle has them; none if it has none.
+        outputs: name -> array [batch, …], in the model's order; the first dimension counts instances.
+        labels: names of the model's classes, as the bundle has them; empty if it has none.
         parameters: what the request asks of the task.
-        views: one an instance; none where whoever made the frame told nothing of the pictures.
-        index: the bundle's; None where it has none.
+        views: one for each instance; empty where the frame has none.
+        index: the bundle's similarity index; None where it has none.
     """
 
     outputs: Outputs
@@ -58,3 +32,15 @@ class Request:
     parameters: Mapping[str, object] = field(default_factory=dict)
     views: tuple[View, ...] = ()
     index: Index | None = None
+
+
+def check_names(parameters: Mapping[str, object], known: Collection[str]) -> None:
+    """Check the names of a request's parameters.
+
+    Raises:
+        RequestError: a parameter that neither the task nor the chain knows.
+    """
+    unknown = sorted(parameters.keys() - set(known))
+    if unknown:
+        allowed = ", ".join(sorted(CHAIN_PARAMETERS.union(known)))
+        raise RequestError(f"unknown parameters {', '.join(unknown)}; allowed: {allowed}")

@@ -84,7 +84,7 @@ def _shown(source: "IndexSource") -> "Iterator[Pictures]":
 
 
 def _tell(bundle: Path, made: "Made") -> None:
-    from shardline.tasks.retrieve import EFFORTS
+    from shardline.tasks.index import EFFORTS
 
     entries = made.entries
     searched = "" if entries.kind == "flat" else f", {EFFORTS[entries.kind]} {entries.effort}"

@@ -53,7 +53,7 @@ def draw(
     workers: Annotated[int, typer.Option(min=1, help="processes that draw; the pictures are the same")] = 1,
 ) -> None:
     """Draw plates onto photographs: pictures, and in annotations.json exact boxes of plates, groups and characters."""
-    from shardline.tasks.plate_text import KINDS, parse_text
+    from shardline.tasks.plates.text import KINDS, parse_text
     from shardline.training.plates.coco import FORMATS, write_dataset
     from shardline.training.plates.scene import Scene
 

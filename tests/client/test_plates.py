@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardline.client.plates import DEFAULT_THRESHOLD, Plate, move, read_plates
-from shardline.tasks import plate_reading
+from shardline.wire.limits import PLATE_SCORE
 from shardline.wire.view import View
 
 SAID = {
@@ -52,7 +52,7 @@ def test_a_plate_of_which_a_part_is_missing_is_not_whole(changes: dict[str, Any]
 
 
 def test_the_default_threshold_is_the_servers() -> None:
-    assert DEFAULT_THRESHOLD == plate_reading.THRESHOLD
+    assert DEFAULT_THRESHOLD == PLATE_SCORE
 
 
 def test_the_box_alone_is_enough() -> None:

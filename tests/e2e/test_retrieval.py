@@ -22,7 +22,7 @@ from services.retrieval import build_retrieval, random_pixels, write_pictures
 from shardline.client.neighbours import read_neighbours
 from shardline.storage.bundle import stage_folder
 from shardline.storage.bundle_folder import changing_bundle, open_bundle
-from shardline.tasks.retrieve import make_index
+from shardline.tasks.faiss_index import make_index
 
 pytestmark = pytest.mark.slow
 

@@ -26,7 +26,7 @@ HOMES = {
     "PIL": ["client", "predictors", "training", "shardline", "benchmarks", "examples"],
     "aiohttp": ["manifests", "predictors/transformer.py", "benchmarks"],
     "demo": ["examples"],  # the script beside another
-    "faiss": ["tasks/retrieve.py"],
+    "faiss": ["tasks/faiss_index.py"],
     "fastapi": ["predictors"],
     "gcp_storage_emulator": ["storage/emulator.py"],
     "google": ["storage/gcs.py"],

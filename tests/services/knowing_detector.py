@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shardline.tasks.plate_text import CLASSES
-from shardline.tasks.plates import read_plates
+from shardline.tasks.plates.task import read_plates
+from shardline.tasks.plates.text import CLASSES
 from shardline.training.evaluation.plates.readings import Prediction
 from shardline.training.evaluation.plates.sample import Sample, Thing, TruePlate
 from shardline.training.evaluation.plates.sources import Seen

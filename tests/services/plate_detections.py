@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from shardline.tasks.plate_text import CLASSES, Kind, PlateText, board_class, group_class
+from shardline.tasks.plates.text import CLASSES, Kind, PlateText, board_class, group_class
 from shardline.wire.view import View
 
 NAMES = (

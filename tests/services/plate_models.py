@@ -4,7 +4,7 @@ import torch
 from services.plate_detections import NAMES, PlanePlate, outputs
 from torch import nn
 
-from shardline.tasks.plate_text import parse_text
+from shardline.tasks.plates.text import parse_text
 
 PLATE = PlanePlate(kind="long", text=parse_text("12A 3456"), centre=(2.25, 0.5), width=4.5)
 

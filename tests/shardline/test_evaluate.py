@@ -18,7 +18,7 @@ from services.processes import ROOT, running, wait_until
 from shardline.models import for_task
 from shardline.partition.build import BuildOptions, build
 from shardline.partition.models import load_model
-from shardline.tasks.plate_text import CLASSES
+from shardline.tasks.plates.text import CLASSES
 from shardline.training.detector.model import PlateDetector
 
 pytestmark = pytest.mark.slow

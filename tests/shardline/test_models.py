@@ -15,7 +15,7 @@ from shardline.partition.models import load_model
 from shardline.partition.program import runnable
 from shardline.plate_samples import drawn_pictures
 from shardline.storage.bundle import PictureSpec
-from shardline.tasks.plate_text import CLASSES
+from shardline.tasks.plates.text import CLASSES
 from shardline.wire.errors import BundleError, ModelError
 
 

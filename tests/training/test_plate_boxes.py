@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageChops
 
-from shardline.tasks.plate_text import KINDS, Kind, parse_text, random_text
+from shardline.tasks.plates.text import KINDS, Kind, parse_text, random_text
 from shardline.training.plates.face import Face, draw_face
 from shardline.training.plates.fonts import families
 from shardline.training.plates.marks import Box, Mark, find

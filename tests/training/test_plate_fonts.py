@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from services.processes import ROOT
 
-from shardline.tasks.plate_text import DIGITS, USES
+from shardline.tasks.plates.text import DIGITS, USES
 from shardline.training.plates.fonts import FAMILIES, families, licence, random_font
 from shardline.training.plates.glyphs import glyph
 from shardline.wire.errors import ModelError

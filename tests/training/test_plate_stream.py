@@ -10,7 +10,7 @@ import pytest
 from services.processes import ROOT
 
 from shardline.samples import sample_files
-from shardline.tasks.plate_text import parse_text
+from shardline.tasks.plates.text import parse_text
 from shardline.training.plates.backgrounds import Backgrounds, split
 from shardline.training.plates.fonts import families
 from shardline.training.plates.picture import Picture

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from shardline.samples import sample_files
-from shardline.tasks.plate_text import is_text
+from shardline.tasks.plates.text import is_text
 from shardline.training.plates.backgrounds import Backgrounds
 from shardline.training.plates.fonts import families
 from shardline.training.plates.picture import draw_picture

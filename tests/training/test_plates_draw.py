@@ -8,7 +8,7 @@ import pytest
 from e2e.conftest import shardline
 from PIL import Image
 
-from shardline.tasks.plate_text import CLASSES
+from shardline.tasks.plates.text import CLASSES
 
 
 @pytest.fixture(scope="module")

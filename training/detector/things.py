@@ -2,7 +2,7 @@
 
 from enum import IntEnum
 
-from shardline.tasks.plate_text import CLASSES
+from shardline.tasks.plates.text import CLASSES
 
 BOARDS, GROUPS, CHARACTERS = CLASSES[:2], CLASSES[2:6], CLASSES[6:]
 KINDS = (BOARDS, GROUPS, CHARACTERS)

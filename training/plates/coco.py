@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from shardline.tasks.plate_text import CLASSES
+from shardline.tasks.plates.text import CLASSES
 from shardline.training.plates.marks import Mark, Plate, area, clip
 from shardline.training.plates.picture import Picture
 from shardline.wire.errors import ModelError

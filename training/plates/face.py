@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from shardline.tasks.plate_text import Group, Kind, PlateText
+from shardline.tasks.plates.text import Group, Kind, PlateText
 from shardline.training.plates.glyphs import INK
 from shardline.training.plates.layout import Area, Placed, arrange, place_row
 from shardline.training.plates.style import Style, luma

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from shardline.tasks.plate_text import DIGITS, Group, Kind, PlateText
+from shardline.tasks.plates.text import DIGITS, Group, Kind, PlateText
 from shardline.training.plates.glyphs import Glyph, glyph
 from shardline.training.plates.style import Align, Style
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from shardline.tasks.plate_text import Group, Kind, PlateText, board_class, group_class
+from shardline.tasks.plates.text import Group, Kind, PlateText, board_class, group_class
 from shardline.training.plates.face import Face
 from shardline.training.plates.warp import Matrix, Outline, Points, bounds, project, rectangle
 

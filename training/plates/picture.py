@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from shardline.tasks.plate_text import KINDS, PlateText, random_text
+from shardline.tasks.plates.text import KINDS, PlateText, random_text
 from shardline.training.plates.backgrounds import Backgrounds
 from shardline.training.plates.camera import Exposure, expose, random_exposure
 from shardline.training.plates.cover import cover

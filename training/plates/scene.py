@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from shardline.tasks.plate_text import KINDS, Kind, PlateText
+from shardline.tasks.plates.text import KINDS, Kind, PlateText
 from shardline.wire.errors import ModelError
 
 

@@ -9,7 +9,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from shardline.tasks.plate_text import Kind
+from shardline.tasks.plates.text import Kind
 from shardline.training.plates.fonts import Font, random_font
 
 Colour = tuple[int, int, int]

@@ -4,7 +4,7 @@ import string
 
 import numpy as np
 
-from shardline.tasks.plate_text import is_text
+from shardline.tasks.plates.text import is_text
 
 # without I, O, S, Z, G and Q, which might be taken for digits, and without the letters of plates
 _UNLIKE = "FHJKLMNPRTUVWXY"

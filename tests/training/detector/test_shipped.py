@@ -18,7 +18,7 @@ from shardline.partition.precision import in_precision
 from shardline.partition.program import runnable
 from shardline.predictors.picture import fit_picture
 from shardline.samples import sample_files
-from shardline.tasks.plates import read_plates
+from shardline.tasks.plates.task import read_plates
 from shardline.training.detector.model import OUTPUTS
 from shardline.training.evaluation.plates.readings import Asked, Outcome, judge
 from shardline.training.evaluation.plates.sample import Sample, drawn_sample

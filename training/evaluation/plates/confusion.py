@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from shardline.tasks.plate_text import CLASSES
+from shardline.tasks.plates.text import CLASSES
 from shardline.training.evaluation.plates.detections import Detections, match, overlaps
 from shardline.training.evaluation.plates.sample import Thing
 

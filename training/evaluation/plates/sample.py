@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-from shardline.tasks.plate_text import CLASSES, KINDS, Kind
+from shardline.tasks.plates.text import CLASSES, KINDS, Kind
 from shardline.training.evaluation.worst import Points
 from shardline.training.plates.coco import ANNOTATIONS
 from shardline.training.plates.marks import Box, area, clip

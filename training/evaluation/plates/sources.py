@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from shardline.tasks.plates import read_plates
+from shardline.tasks.plates.task import read_plates
 from shardline.training.evaluation.difference import Outputs
 from shardline.training.evaluation.plates.readings import Prediction
 from shardline.training.evaluation.sources import Program

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shardline.tasks.votes import vote
+from shardline.tasks.retrieve import vote
 from shardline.training.evaluation.classifier.evaluate import evaluate
 from shardline.training.evaluation.classifier.neighbours import NOTHING, Recall, RetrievalReport, read_votes
 from shardline.training.evaluation.classifier.sample import Sample

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from services.knowing_detector import Knowing, Scored, all_plates, reply, sure
 
-from shardline.tasks.plate_text import CLASSES
+from shardline.tasks.plates.text import CLASSES
 from shardline.training.evaluation.plates.evaluate import Side, evaluate
 from shardline.training.evaluation.plates.readings import Prediction
 from shardline.training.evaluation.plates.sample import Drawn, Plain, Sample, Stored

@@ -12,7 +12,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from services.knowing_detector import thing
 
-from shardline.tasks.plate_text import CLASSES
+from shardline.tasks.plates.text import CLASSES
 from shardline.training.evaluation.plates.detections import Detections
 from shardline.training.evaluation.plates.precision import ClassFigures, Precision
 from shardline.training.evaluation.plates.sample import Thing

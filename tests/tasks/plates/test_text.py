@@ -1,12 +1,12 @@
-"""What may be written on a plate."""
+"""Texts of plates: which are parsed, and which are refused."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardline.tasks.plate_text import CLASSES, parse_text, random_text
-from shardline.wire.errors import ModelError
+from shardline.tasks.plates.text import CLASSES, parse_text, random_text
+from shardline.wire.errors import UsageError
 
 
 def test_classes_are_the_issue_s() -> None:
@@ -31,5 +31,5 @@ def test_a_text_has_a_small_and_a_main_group() -> None:
     "text", ["", "12F 3456", "1A 3456", "12A 345", "12A 34567", "A12 3456", "12A-3456", "١٢A 3456"]
 )
 def test_what_is_no_plate_is_refused(text: str) -> None:
-    with pytest.raises(ModelError, match="two digits, a letter from A to E and four digits"):
+    with pytest.raises(UsageError, match="two digits, a letter from A to E and four digits"):
         parse_text(text)

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from services.plate_detections import NAMES, SIDE, SQUARE, PlanePlate, Thing, outputs, texts, turn
 
-from shardline.tasks.plate_text import KINDS, Kind, parse_text, random_text
-from shardline.tasks.plates import answers, comparable, read_plates, reply
+from shardline.tasks.plates.detections import comparable
+from shardline.tasks.plates.task import answers, read_plates, reply
+from shardline.tasks.plates.text import KINDS, Kind, parse_text, random_text
 from shardline.tasks.registry import task_code, task_reply
 from shardline.tasks.request import Request
 from shardline.wire.errors import BundleError, FrameError, RequestError, ShardlineError

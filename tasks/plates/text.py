@@ -1,7 +1,7 @@
-"""What is written on a plate, and the detector's classes.
+"""Grammar of the text on a license plate, and the classes of the plate detector.
 
-Region: two digits; use: one letter A to E; serial: four digits. `12A` is the small group and `3456` the main one; a
-long plate has both in one row, a regular plate has the small group above the main one.
+A text is two digits (region), a letter A to E (use) and four digits (serial): `12A 3456`. `12A` is the small group and
+`3456` the main group. A long plate has both groups in one row; a regular plate has the small group above the main one.
 """
 
 import re
@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from shardline.wire.errors import ModelError
+from shardline.wire.errors import UsageError
 
 Kind = Literal["regular", "long"]
 Group = Literal["s", "m"]
@@ -25,19 +25,24 @@ _TEXT = re.compile(rf"(?P<region>\d{{2}})\s*(?P<use>[{USES}])\s*(?P<serial>\d{{4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlateText:
+    """The text of one plate, in its three parts."""
+
     region: str  # two digits
     use: str  # one letter of USES
     serial: str  # four digits
 
     @property
     def small(self) -> str:
+        """Text of the small group, '12A'."""
         return self.region + self.use
 
     @property
     def main(self) -> str:
+        """Text of the main group, '3456'."""
         return self.serial
 
     def group(self, name: Group) -> str:
+        """Text of one group."""
         return self.small if name == "s" else self.main
 
     def __str__(self) -> str:
@@ -45,32 +50,36 @@ class PlateText:
 
 
 def parse_text(text: str) -> PlateText:
-    """'12A 3456', also in small letters and without the space.
+    """Parse '12A 3456', also in small letters and without the space.
 
     Raises:
-        ModelError: anything else.
+        UsageError: any other text.
     """
     found = _TEXT.fullmatch(text.strip())
     if found is None:
-        raise ModelError(f"{text!r} is on no plate: write two digits, a letter from A to E and four digits: 12A 3456")
+        raise UsageError(
+            f"{text!r} is not the text of a plate: write two digits, a letter from A to E and four digits: 12A 3456"
+        )
     return PlateText(region=found["region"], use=found["use"].upper(), serial=found["serial"])
 
 
 def is_text(text: str) -> bool:
-    """Whether a plate may bear it, in capitals or small letters."""
+    """Tell whether a plate may bear a text, in capital or small letters."""
     return _TEXT.fullmatch(text.strip()) is not None
 
 
 def random_text(random: np.random.Generator) -> PlateText:
-    """Every text is as likely as every other."""
-    digits = [DIGITS[each] for each in random.integers(0, 10, 6)]
+    """Draw a text at random; all texts are equally likely."""
+    digits = [DIGITS[digit] for digit in random.integers(0, 10, 6)]
     use = USES[random.integers(0, len(USES))]
     return PlateText(region="".join(digits[:2]), use=use, serial="".join(digits[2:]))
 
 
 def board_class(kind: Kind) -> str:
+    """Class name of a board: 'r_board' or 'l_board'."""
     return f"{kind[0]}_board"
 
 
 def group_class(kind: Kind, group: Group) -> str:
+    """Class name of a group of characters, such as 'r_s_n': regular, small."""
     return f"{kind[0]}_{group}_n"

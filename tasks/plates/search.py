@@ -1,0 +1,234 @@
+"""Search for the likeliest text on a plate, among those that the grammar of plates allows.
+
+Each group of characters is a row of positions: two digits and a letter, or four digits. A character can stand at a
+position with the score of its best class that is allowed there, or be left out, because it is none or belongs to no
+plate; a position can stay empty, because nothing was found there. Dynamic programming weighs all ways to place the
+characters, in their order along the row, at the positions by the product of these chances, and does so for all ways to
+split a plate's characters into its two groups.
+
+A detector may also read the whole plate at once and give the chance of every character at each position. It errs in
+other ways than the detection of single characters, so the chances of both are multiplied; where no character was
+detected, the whole-plate reading alone can fill the position.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shardline.tasks.plates.text import DIGITS, USES, Group, Kind
+
+Floats = NDArray[np.float64]
+
+POSITIONS: dict[Group, str] = {"s": "001", "m": "0000"}  # 0 a digit, 1 a letter
+EMPTY = math.log(0.02)  # log chance that nothing is found at a position of a readable plate
+
+_ALL_POSITIONS = "".join(POSITIONS.values())
+_COLUMNS: dict[Group, slice] = {"s": slice(0, 3), "m": slice(3, None)}  # of the group's positions
+# bool [7 positions, 15 classes]: which character may stand where
+_ALLOWED = np.array([[(place == "0") == (name in DIGITS) for name in DIGITS + USES] for place in _ALL_POSITIONS])
+_CONFIDENCE = 0.95  # a character that is left out is none with the chance 1 - this * its score
+_OUT_OF_ROW = 0.6  # character heights that it may lie above or below the middle of its row
+_OTHER_SIZE = 1.7  # a character that is higher than its row, or lower, by this factor is not part of the row
+_DETECTION_DOUBT, _TEXT_DOUBT = 0.1, 0.05  # how often each of the two readings is wrong, whatever it says
+_LEAST_ALONE = 0.1  # chance from which the whole-plate reading fills a position where no character was detected
+
+_Split = tuple[list[int], list[int]]  # indexes of the characters of the small and of the main group
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Characters:
+    """n detected characters on one plate, in their order along its direction.
+
+    Attributes:
+        scores: float64 [n, 15]: of each class, 0-9 and a-e.
+        at: float64 [n, 2]: along and across the plate, in pixels.
+        heights: float64 [n]: of the upright boxes.
+        leaning: float64 [n]: log odds, above 0 where a group's box claims the character for the small group, below 0
+            for the main group.
+    """
+
+    scores: Floats
+    at: Floats
+    heights: Floats
+    leaning: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupReading:
+    """One group as read: its characters, None where none was found, and the score of each that was."""
+
+    characters: tuple[str | None, ...]
+    scores: tuple[float, ...]
+
+    @property
+    def text(self) -> str | None:
+        """Text of the group; None unless all of it was found."""
+        return None if None in self.characters else "".join(filter(None, self.characters))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """The likeliest text of a plate. `evidence` is a log chance: the higher, the likelier."""
+
+    small: GroupReading
+    main: GroupReading
+    evidence: float
+
+    @property
+    def is_whole(self) -> bool:
+        return self.small.text is not None and self.main.text is not None
+
+    @property
+    def log_score(self) -> float:
+        """Logarithm of the product of the scores at all positions, where empty ones count `EMPTY`."""
+        groups = self.small, self.main
+        empty = sum(group.characters.count(None) for group in groups)
+        return empty * EMPTY + sum(math.log(max(score, 1e-9)) for group in groups for score in group.scores)
+
+
+def read_text(characters: Characters, kind: Kind, whole: Floats | None = None) -> Reading:
+    """Find the likeliest text of a plate of one kind.
+
+    Args:
+        characters: that were detected on it.
+        kind: regular or long.
+        whole: the whole-plate reading, float64 [7, 16]: at each position the chances of 0-9, of a-e, and that nothing
+            can be read there. None if the detector gives none.
+    """
+    chances = _Chances(characters, whole)
+    small, main = max(_splits(characters, kind), key=chances.of_split)
+    return Reading(
+        small=chances.best_group("s", small),
+        main=chances.best_group("m", main),
+        evidence=chances.of_none + chances.of_split((small, main)),
+    )
+
+
+def _splits(characters: Characters, kind: Kind) -> Iterator[_Split]:
+    """All ways to split the characters into the small and the main group, each in its order along the row.
+
+    A long plate is split along its row, a regular plate across: its small group is the upper row.
+    """
+    order = np.argsort(characters.at[:, 0 if kind == "long" else 1], kind="stable").tolist()
+    for at in range(len(order) + 1):
+        yield sorted(order[:at]), sorted(order[at:])
+
+
+class _Chances:
+    """Log chances of every placement of the characters.
+
+    `of_none` is the log chance that all characters are left out and all positions empty. A character's gain at a
+    position is counted from there, so that only the gains of the placed characters have to be added up.
+    """
+
+    def __init__(self, characters: Characters, whole: Floats | None) -> None:
+        best = np.minimum(characters.scores.max(axis=1, initial=0.0), 1.0)  # [n]
+        left_out = np.log1p(-_CONFIDENCE * best)  # [n]
+        self._chances, self._alone = _combined(characters.scores, whole)  # [n, 7, 15], [7, 15]
+        empty = np.maximum(np.log(np.maximum(self._alone.max(axis=1), 1e-9)), EMPTY)  # [7]
+        gains = np.log(np.maximum(self._chances.max(axis=2), 1e-6)) - left_out[:, None] - empty  # [n, 7]
+        leans = {"s": np.minimum(characters.leaning, 0.0), "m": np.minimum(-characters.leaning, 0.0)}
+        self.of_none = float(left_out.sum() + empty.sum())
+        self._gains: dict[Group, list[list[float]]] = {  # [character][position in the group]
+            group: (gains[:, _COLUMNS[group]] + leans[group][:, None]).tolist() for group in POSITIONS
+        }
+        self._weights: list[float] = np.square(best).tolist()  # for the median height and level of a row
+        self._levels: list[float] = characters.at[:, 1].tolist()
+        self._heights: list[float] = characters.heights.tolist()
+
+    def of_split(self, split: _Split) -> float:
+        """Gain of the best placement of both groups of a split."""
+        return sum(self._place(group, row)[-1][-1] for group, row in zip(POSITIONS, split, strict=True))
+
+    def _place(self, group: Group, row: Sequence[int]) -> list[list[float]]:
+        """Table [i][j]: the highest gain of the first i characters of a row at the group's first j positions."""
+        gains, straight = self._gains[group], self._straight(row)
+        table = [[0.0] * (len(POSITIONS[group]) + 1)]
+        for index in row:
+            before = table[-1]
+            after = before
+            if index in straight:
+                most, after = 0.0, [0.0]
+                for left, above, gain in zip(before, before[1:], gains[index], strict=False):
+                    most = max(most, above, left + gain)
+                    after.append(most)
+            table.append(after)
+        return table
+
+    def best_group(self, group: Group, row: Sequence[int]) -> GroupReading:
+        """Trace the best placement of a row back through its table."""
+        table, columns = self._place(group, row), range(len(_ALL_POSITIONS))[_COLUMNS[group]]
+        found: list[tuple[str, float] | None] = []
+        i, j = len(row), len(columns)
+        while j:
+            if i and table[i][j] == table[i - 1][j]:
+                i -= 1
+            elif table[i][j] == table[i][j - 1]:
+                j -= 1
+                alone = _likeliest(self._alone[columns[j]])
+                found.append(alone if alone[1] >= _LEAST_ALONE else None)
+            else:
+                i, j = i - 1, j - 1
+                found.append(_likeliest(self._chances[row[i], columns[j]]))
+        found.reverse()
+        return GroupReading(
+            characters=tuple(placed and placed[0] for placed in found),
+            scores=tuple(placed[1] for placed in found if placed),
+        )
+
+    def _straight(self, row: Sequence[int]) -> set[int]:
+        """Characters as high as most of the row and in line with it: a bolt above the row is no zero."""
+        if len(row) < 2:
+            return set(row)
+        height = self._median(row, self._heights)
+        level = self._median(row, self._levels)
+        return {
+            index
+            for index in row
+            if height / _OTHER_SIZE <= self._heights[index] <= height * _OTHER_SIZE
+            and abs(self._levels[index] - level) <= _OUT_OF_ROW * height
+        }
+
+    def _median(self, row: Sequence[int], values: Sequence[float]) -> float:
+        """Median of some characters' values, weighted by the squares of their scores."""
+        ordered = sorted(row, key=values.__getitem__)
+        left = sum(self._weights[index] for index in row) / 2
+        for index in ordered:
+            left -= self._weights[index]
+            if left <= 0:
+                break
+        return values[index]
+
+
+def _combined(scores: Floats, whole: Floats | None) -> tuple[Floats, Floats]:
+    """Combine detected characters [n, 15] with the whole-plate reading [7, 16] into chances at each position.
+
+    Each of the two is wrong now and then, so both are mixed with a uniform distribution; then they are multiplied and
+    normalised.
+
+    Returns:
+        Chances of each allowed class, [n, 7, 15] where a detected character is placed, [7, 15] where none is.
+    """
+    if whole is None:
+        return scores[:, None] * _ALLOWED, np.zeros(_ALLOWED.shape)
+    absent = np.concatenate((scores, np.zeros((1, scores.shape[1]))))  # [n + 1, 15]; the last is no character at all
+    found = np.concatenate((absent, np.clip(1 - absent.sum(axis=1, keepdims=True), 0, 1)), axis=1)  # [n + 1, 16]
+    both = _with_doubt(found, _DETECTION_DOUBT)[:, None] * _with_doubt(whole, _TEXT_DOUBT)  # [n + 1, 7, 16]
+    both /= both.sum(axis=2, keepdims=True)
+    chances = both[:, :, :-1] * _ALLOWED
+    return chances[:-1], chances[-1]
+
+
+def _with_doubt(chances: Floats, doubt: float) -> Floats:
+    """Mix chances [..., classes] with a uniform distribution of weight `doubt`."""
+    mixed: Floats = (1 - doubt) * chances + doubt / chances.shape[-1]
+    return mixed
+
+
+def _likeliest(chances: Floats) -> tuple[str, float]:
+    """The likeliest character of chances [15], as it is written, and its chance."""
+    at = int(chances.argmax())
+    return (DIGITS + USES)[at], min(float(chances[at]), 1.0)
