@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 
 def run_demo(folder: Path, *options: str) -> str:
-    """Run the demo in `folder`, with SIGINT ignored as in whatever a script starts in the background; what it printed."""
+    """Run the demo in `folder`, with SIGINT ignored as in a script's background jobs, and return its output."""
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(ROOT / "examples" / "demo.py"), *options]
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
