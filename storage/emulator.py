@@ -1,9 +1,8 @@
-"""A bucket on this machine: Google Cloud Storage's API over HTTP, for a demo, tests and a cluster without internet.
+"""Emulator of Google Cloud Storage's HTTP API on this machine, for a demo, tests and a cluster without internet access.
 
-gcp-storage-emulator answers one request after the other on one thread, so that a client which connects and says
-nothing would hold up all others. Here each connection has a thread, and only whole requests wait for each other.
-
-There is no access control: whoever reaches the port reads and writes.
+gcp-storage-emulator handles all requests on one thread, so a client that connects and sends nothing would block all
+others. Here each connection has a thread, and only whole requests wait for each other. There is no access control:
+whoever reaches the port reads and writes.
 """
 
 import logging
@@ -23,13 +22,18 @@ from gcp_storage_emulator.storage import Storage
 
 from shardline.wire.errors import StorageError
 
-IDLE_S = 60.0  # a connection that says nothing for so long is closed
+IDLE_S = 60.0  # a connection on which nothing arrives for this time is closed
 
 
 def serve(folder: Path, buckets: Sequence[str], *, host: str, port: int, on_ready: Callable[[str], object]) -> None:
-    """Serve `buckets`, kept in `folder`, until Ctrl-C or SIGTERM; `on_ready` gets the URL. Port 0 takes a free one.
+    """Serve buckets until Ctrl-C or SIGTERM; call it in the main thread, which alone receives signals.
 
-    To be called in the main thread, which alone gets signals.
+    Args:
+        folder: the objects are kept here.
+        buckets: names of the buckets to make, if they do not exist.
+        host: address to listen on.
+        port: port to listen on; 0 takes a free one.
+        on_ready: is called with the URL.
 
     Raises:
         StorageError: the port cannot be opened, or the folder cannot be read or written.
@@ -43,7 +47,7 @@ def serve(folder: Path, buckets: Sequence[str], *, host: str, port: int, on_read
     with server, _until_signalled():
         on_ready(f"http://{host}:{server.server_port}")
         server.serve_forever()
-    with _Handler.turn:  # a request that is being written ends first: half a file would not be read again
+    with _Handler.turn:  # a request that is being written ends first: half a file could not be read again
         return
 
 
@@ -53,14 +57,17 @@ def _open(folder: Path, buckets: Sequence[str]) -> Any:
         for bucket in buckets:
             create_bucket(bucket, storage)
     except (OSError, ValueError) as exc:
-        raise StorageError(f"{folder} is no folder of an emulator's ({exc}): choose another --folder") from exc
+        raise StorageError(f"{folder} is not a folder of the emulator ({exc}): choose another --folder") from exc
     return storage
 
 
 class _Storage(Storage):  # type: ignore[misc]  # the emulator ships no types
     def create_file(self, bucket: str, name: str, content: bytes, described: dict[str, Any], *rest: Any) -> None:
-        """Without a link, clients download where they list. With one they would go to the host and port that the object
-        was once written through, which may not be there any more, or not for them."""
+        """Store an object without its media link, so that clients download where they list.
+
+        The link would name the host and port through which the object was written, which may be gone, or unreachable
+        for this client.
+        """
         described.pop("mediaLink", None)
         super().create_file(bucket, name, content, described, *rest)
 
@@ -73,9 +80,9 @@ def _in_turn(method: str) -> Callable[[Any], None]:
     return handle
 
 
-class _Handler(RequestHandler):  # type: ignore[misc]  # likewise
+class _Handler(RequestHandler):  # type: ignore[misc]  # the emulator ships no types
     timeout = IDLE_S
-    turn = threading.Lock()  # the storage is not made for threads
+    turn = threading.Lock()  # the emulator's storage is not thread-safe
     do_DELETE = _in_turn("DELETE")  # noqa: N815 - the names that http.server calls
     do_GET = _in_turn("GET")  # noqa: N815
     do_PATCH = _in_turn("PATCH")  # noqa: N815
@@ -87,7 +94,7 @@ class _EmulatorServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *_: Any) -> None:
-        """Clients that go away are no news; what else goes wrong is told."""
+        """Report errors on stderr, except clients that disconnect."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             print(f"emulator: {sys.exception()!r}", file=sys.stderr)
 

@@ -1,18 +1,15 @@
 """push, pull, gs and emulator as they are typed, on a bucket of a real emulator's process."""
 
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
-import requests
 from e2e.conftest import shardline
 from services.bucket import emulating
-from services.processes import ROOT, free_port, stop
+from services.processes import ROOT, stop
 
 from shardline.storage.bundle_folder import open_bundle
 from shardline.storage.open import open_store
@@ -111,12 +108,6 @@ class TestEmulator:
 
         assert open_bundle(tmp_path / "pulled").digest == open_bundle(small_bundle).digest
 
-    def test_a_silent_client_holds_nobody_up(self, tmp_path: Path) -> None:
-        with emulating(tmp_path) as url:
-            parts = urlsplit(url)
-            with socket.create_connection((parts.hostname or "", parts.port or 0)):
-                assert requests.get(f"{url}/storage/v1/b", timeout=10).status_code == 200
-
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_stops_when_told(self, tmp_path: Path, number: signal.Signals) -> None:
         command = [sys.executable, "-m", "shardline", "emulator", "--folder", str(tmp_path), "--port", "0"]
@@ -126,20 +117,6 @@ class TestEmulator:
             assert process.stdout.readline().startswith("http://127.0.0.1:")
             assert stop(process, number) == 0  # type: ignore[arg-type]
             assert "Traceback" not in process.stderr.read()
-
-    def test_taken_port(self, tmp_path: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            port = str(listener.getsockname()[1])
-            failed = shardline("emulator", "--port", port, "--folder", str(tmp_path), code=1)
-
-        assert f"127.0.0.1:{port} cannot be opened" in failed.stderr
-
-    def test_foreign_folder(self, tmp_path: Path) -> None:
-        (tmp_path / ".cloudstorage").mkdir()
-        (tmp_path / ".cloudstorage/.meta").write_text("{")
-        failed = shardline("emulator", "--port", str(free_port()), "--folder", str(tmp_path), code=1)
-
-        assert "is no folder of an emulator's" in failed.stderr
 
 
 def test_what_needs_no_bucket_loads_no_google() -> None:
