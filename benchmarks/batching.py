@@ -36,7 +36,7 @@ from shardline.partition.golden import Golden
 from shardline.partition.models import load_model
 from shardline.partition.runtime import LoadedShard, load_shard
 from shardline.partition.threads import use_threads
-from shardline.predictors.batching import Batcher, Request
+from shardline.predictors.batching import Batcher, QueuedRequest
 from shardline.predictors.shard import ShardPredictor
 from shardline.predictors.worker import Worker, call_each
 from shardline.storage.bundle import stage_folder
@@ -77,10 +77,10 @@ def line_us(count: int) -> float:
     start = time.perf_counter()
     for _ in range(count // BATCH):
         for _ in range(BATCH):
-            batcher.add(Request(item=None))
-        batcher.late(0)
+            batcher.add(QueuedRequest(item=None))
+        batcher.remove_late(0)
         batch = batcher.take()
-        batcher.settle(batch, [None] * len(batch))
+        batcher.complete(batch, [None] * len(batch))
     return _us(time.perf_counter() - start, count // BATCH * BATCH)
 
 

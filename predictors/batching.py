@@ -1,11 +1,11 @@
-"""Waiting requests -> one batch -> their owners.
+"""Dynamic batching: requests queue in order of arrival and are taken in batches of at most `max_batch` instances.
 
-Requests stand in line in the order in which they came. A batch takes them from the front for as long as they fit, and
-nobody overtakes: a request that does not fit ends the batch and begins the next one. So a large one is never passed by
-small ones for ever. One that is larger than any batch goes in shares as large as a batch, and after each stands at the
-end of the line again: it holds small ones up by one batch at a time, and is parted as if it had come alone.
+A batch takes requests from the front for as long as they fit, and no request overtakes another: one that does not fit
+ends the batch and begins the next one. So small requests never pass a large one for ever. A request that is larger than
+any batch is computed in slices as large as a batch, and after each slice it goes to the end of the queue again: it
+delays small ones by one batch at a time, and is sliced as if it had come alone.
 
-Nothing here knows a thread, a clock or a tensor: times are handed in, and the worker does what is decided here.
+This module knows no thread, no clock and no tensor: times are passed in, and the worker carries its decisions out.
 """
 
 from collections import deque
@@ -18,15 +18,16 @@ Result = TypeVar("Result")
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Request(Generic[Item, Result]):
-    """Who waits for an answer, and what has come of it so far.
+class QueuedRequest(Generic[Item, Result]):
+    """A request that waits for its results.
 
     Attributes:
-        size: instances; a batch has a limit of them.
+        size: number of instances, which a batch limits.
         deadline_ms: Unix time in milliseconds after which nothing more of it is started.
-        arrived_s: on the clock that `Batcher.wait_s` is asked with.
-        results: of its shares, in order; one if it was not parted.
-        error: what a share of it raised, if one did.
+        arrived_s: time of arrival, on the clock that `Batcher.wait_s` gets its time from.
+        results: results of its slices, in order; one if it was not sliced.
+        error: the exception of a slice, if one failed.
+        taken: number of instances that batches have taken.
     """
 
     item: Item
@@ -39,15 +40,15 @@ class Request(Generic[Item, Result]):
 
     @property
     def left(self) -> int:
-        """Instances that no batch has taken yet."""
+        """Number of instances that no batch has taken yet."""
         return self.size - self.taken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Share(Generic[Item, Result]):
+class RequestSlice(Generic[Item, Result]):
     """The instances `start` to `stop` of a request, in one batch."""
 
-    request: Request[Item, Result]
+    request: QueuedRequest[Item, Result]
     start: int
     stop: int
 
@@ -57,78 +58,80 @@ class Share(Generic[Item, Result]):
 
 
 class Batcher(Generic[Item, Result]):
-    """The line, and what is taken from it: at most `max_batch` instances at a time.
+    """Queue of requests, from which batches of at most `max_batch` instances are taken.
 
-    A batch is due when it is full, or the first in line has waited `max_delay_s`.
+    A batch is due when it is full, or when the first request has waited `max_delay_s`.
     """
 
     def __init__(self, max_batch: int = 1, max_delay_s: float = 0.0) -> None:
         self._max_batch = max_batch
         self._max_delay_s = max_delay_s
-        self._line: deque[Request[Item, Result]] = deque()
+        self._queue: deque[QueuedRequest[Item, Result]] = deque()
 
     def __len__(self) -> int:
-        return len(self._line)
+        return len(self._queue)
 
-    def add(self, request: Request[Item, Result]) -> None:
-        self._line.append(request)
+    def add(self, request: QueuedRequest[Item, Result]) -> None:
+        """Append a request to the queue."""
+        self._queue.append(request)
 
-    def discard(self, request: Request[Item, Result]) -> None:
-        """Its owner has gone, or has an answer: what is left of it is not taken."""
+    def discard(self, request: QueuedRequest[Item, Result]) -> None:
+        """Remove a request whose client has gone or has its results: no more of it is taken."""
         request.taken = request.size
-        if request in self._line:
-            self._line.remove(request)
+        if request in self._queue:
+            self._queue.remove(request)
 
-    def late(self, now_ms: int) -> list[Request[Item, Result]]:
-        """Those whose deadline has passed; they wait no longer."""
-        late = [each for each in self._line if each.deadline_ms is not None and each.deadline_ms < now_ms]
+    def remove_late(self, now_ms: int) -> list[QueuedRequest[Item, Result]]:
+        """Remove and return the requests whose deadline has passed."""
+        late = [request for request in self._queue if request.deadline_ms is not None and request.deadline_ms < now_ms]
         for request in late:
             self.discard(request)
         return late
 
     def wait_s(self, now_s: float) -> float:
-        """Seconds until a batch is due, 0 if one is. To be asked while somebody waits."""
-        if sum(request.left for request in self._line) >= self._max_batch:
+        """Seconds until a batch is due, 0 if one is. The queue must not be empty."""
+        if sum(request.left for request in self._queue) >= self._max_batch:
             return 0.0
-        return max(0.0, self._line[0].arrived_s + self._max_delay_s - now_s)
+        return max(0.0, self._queue[0].arrived_s + self._max_delay_s - now_s)
 
-    def take(self) -> list[Share[Item, Result]]:
-        """The next batch, in the order of the line."""
-        batch: list[Share[Item, Result]] = []
+    def take(self) -> list[RequestSlice[Item, Result]]:
+        """Take the next batch, in the order of the queue."""
+        batch: list[RequestSlice[Item, Result]] = []
         room = self._max_batch
-        while self._line and (size := min(self._line[0].left, self._max_batch)) <= room:
-            request = self._line.popleft()
-            batch.append(Share(request=request, start=request.taken, stop=request.taken + size))
+        while self._queue and (size := min(self._queue[0].left, self._max_batch)) <= room:
+            request = self._queue.popleft()
+            batch.append(RequestSlice(request=request, start=request.taken, stop=request.taken + size))
             request.taken += size
             room -= size
         return batch
 
-    def settle(
-        self, batch: Sequence[Share[Item, Result]], outcomes: Sequence[Result | Exception]
-    ) -> list[Request[Item, Result]]:
-        """Give each share's outcome to its owner, and back those that are answered now.
+    def complete(
+        self, batch: Sequence[RequestSlice[Item, Result]], results: Sequence[Result | Exception]
+    ) -> list[QueuedRequest[Item, Result]]:
+        """Store each slice's result in its request, and return the requests that are complete or failed.
 
-        The others, with instances left, stand in line again.
+        Requests with instances left go to the end of the queue.
         """
-        answered = []
-        for share, outcome in zip(batch, outcomes, strict=True):
-            request = share.request
-            if isinstance(outcome, Exception):
-                request.error = outcome
+        completed = []
+        for part, result in zip(batch, results, strict=True):
+            request = part.request
+            if isinstance(result, Exception):
+                request.error = result
             else:
-                request.results.append(outcome)
+                request.results.append(result)
             if request.left and request.error is None:
-                self._line.append(request)
+                self._queue.append(request)
             else:
-                answered.append(request)
-        return answered
+                completed.append(request)
+        return completed
 
 
-def outcomes(
-    compute: Callable[[Sequence[Share[Item, Result]]], Sequence[Result]], batch: Sequence[Share[Item, Result]]
+def compute_results(
+    compute: Callable[[Sequence[RequestSlice[Item, Result]]], Sequence[Result]],
+    batch: Sequence[RequestSlice[Item, Result]],
 ) -> Sequence[Result | Exception]:
-    """What `compute` gives for each share of a batch. If it raises, each is tried alone: only the guilty one fails."""
+    """Compute a batch: a result for each slice. If that raises, compute each alone, so that only the cause fails."""
     try:
         return compute(batch)
-    except Exception as exc:  # the owner's to answer, whatever it is
-        return [exc] if len(batch) == 1 else [result for share in batch for result in outcomes(compute, [share])]
+    except Exception as exc:  # reported to the request's owner, whatever it is
+        return [exc] if len(batch) == 1 else [result for part in batch for result in compute_results(compute, [part])]

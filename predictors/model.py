@@ -1,31 +1,33 @@
-"""What a server of ours serves: a KServe model that takes a body's bytes and gives an Answer."""
+"""Base class of the models that Shardline's servers serve: a body's bytes in, an Answer or an error reply out."""
 
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kserve import Model
+from starlette.responses import Response
 
-from shardline.predictors.replies import JSON_TYPE
 from shardline.wire.errors import PredictorError, RequestError, ShardlineError
 
 FRAME_TYPE = "application/x-shardline-frame"
+JSON_TYPE = "application/json"
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A reply's body, in parts that follow each other (at least one), and its Content-Type."""
+    """Body and Content-Type of a response. The parts, at least one, are sent one after the other."""
 
     parts: tuple[bytes | memoryview, ...]
     content_type: str = JSON_TYPE
 
 
 class BytesModel(Model):  # type: ignore[misc]  # kserve ships no types
-    """A KServe model that takes bytes and gives an `Answer`. A subclass writes `answer`.
+    """A KServe model that takes bytes and returns an `Answer`. A subclass implements `answer`.
 
-    `label` is what its errors begin with: the model's name, or what tells it from another server of that name.
+    `label` begins its error messages: the model's name, or a text that tells it from another server of that name.
     """
 
     def __init__(self, name: str, label: str | None = None) -> None:
@@ -33,22 +35,23 @@ class BytesModel(Model):  # type: ignore[misc]  # kserve ships no types
         self.label = label or name
 
     async def close(self) -> None:
-        """Called once, when the last request is answered and the server goes."""
+        """Release resources; called once, after the last request is answered."""
 
     async def answer(self, body: bytes | memoryview, headers: Mapping[str, str]) -> Answer:
-        """
+        """Compute the response to one request.
+
         Args:
-            headers: the request's, names in lower case.
+            headers: the request's headers, names in lower case.
 
         Raises:
-            ShardlineError: answered with its status and message.
+            ShardlineError: sent with its status and message.
         """
         raise NotImplementedError
 
     async def predict(
         self, payload: object, headers: dict[str, str] | None = None, response_headers: dict[str, str] | None = None
     ) -> bytes:
-        """KServe's own way to `answer`."""
+        """Call `answer` the way KServe calls models."""
         if not isinstance(payload, bytes):
             raise RequestError(f"{self.name}: only the v1 protocol is served: POST to /v1/models/{self.name}:predict")
         answer = await self.answer_or_error(payload, headers or {})
@@ -60,18 +63,31 @@ class BytesModel(Model):  # type: ignore[misc]  # kserve ships no types
         return result
 
     async def answer_or_error(self, body: bytes | memoryview, headers: Mapping[str, str]) -> Answer:
-        """`answer`, with this server's name in front of whatever went wrong.
+        """Call `answer` and put this server's label in front of any error's message.
 
         Raises:
-            ShardlineError: and nothing else.
+            ShardlineError: and no other exception.
         """
         try:
             return await self.answer(body, headers)
         except PredictorError:
-            raise  # names its own server already
+            raise  # its message names its own server
         except ShardlineError as exc:
             exc.args = (f"{self.label}: {exc}",)
             raise
         except Exception as exc:
             logger.exception("%s failed", self.label)
             raise ShardlineError(f"{self.label}: internal error ({type(exc).__name__}); its log says more") from exc
+
+
+def error_reply(error: ShardlineError) -> Response:
+    """Response for an error: its status, `{"error": "..."}`, and Retry-After if it has one."""
+    headers = {} if error.retry_after_s is None else {"retry-after": str(error.retry_after_s)}
+    return Response(json.dumps({"error": str(error)}, ensure_ascii=False), error.status, headers, JSON_TYPE)
+
+
+def logged_reply(error: ShardlineError) -> Response:
+    """Log an error in one line and return `error_reply`."""
+    level = logging.WARNING if error.status < 500 else logging.ERROR
+    logger.log(level, "%d: %s", error.status, error)
+    return error_reply(error)

@@ -1,10 +1,10 @@
-"""Any picture -> `uint8 [3, height, width]`, exactly as torchvision's presets would make it, and safely.
+"""Decode pictures safely and fit them to the network's input, uint8 [3, height, width], exactly as torchvision does.
 
-Order: know the format by its first bytes, read the header, refuse what is too large, decode, make it RGB (transparency
-on white), turn it as EXIF says, then fit it. Only six decoders can be reached, called by name: `Image.open` would try
-every plugin that is installed and judge the size by a limit that belongs to the whole process.
+Steps: recognise the format by the first bytes, read the header, refuse a picture that is too large, decode it, make it
+RGB (transparency on white), apply its EXIF orientation, and fit it. Only six decoders can be reached, called by name:
+`Image.open` would try every installed plugin and check the size against a limit of the whole process.
 
-Nothing that Pillow raises leaves this module: whatever a picture does to its decoder is the picture's fault.
+No exception of Pillow leaves this module: any error of a decoder is reported as the picture's error.
 """
 
 import io
@@ -41,7 +41,7 @@ _DECODERS: dict[str, Callable[[io.BytesIO], ImageFile]] = {
     "TIFF": TiffImageFile,
 }
 _INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-_TURNS = {
+_TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -50,18 +50,19 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_SIDEWAYS = (5, 6, 7, 8)
-_LETTERBOX_GREY = (114, 114, 114)  # what the YOLO family is trained with
+_SWAPPED_SIDES = (5, 6, 7, 8)
+_LETTERBOX_GREY = (114, 114, 114)  # the padding that the YOLO family is trained with
 
-# A JPEG can be decoded at 1/2, 1/4 or 1/8, which takes a fraction of the time. Seen on photographs: with four times the
-# target left to resize from, no value moves by more than 1 of 255 and a 12-megapixel picture takes 50 ms in place of
-# 120; with twice, values move by up to 14. At four times, pictures under some 1,850 pixels a side stay exact.
+# A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size, which takes a fraction of the time. Measured on photographs: if
+# at least four times the target is left to resize from, no value changes by more than 1 of 255, and a 12-megapixel
+# picture takes 50 ms instead of 120; with twice the target, values change by up to 14. At four times, pictures under
+# about 1,850 pixels a side stay exact.
 _DRAFT_MARGIN = 4
 
-# A progressive JPEG has some 10 scans. Each one more costs a pass over all the pixels and may be a few bytes long, so
-# that a small file could keep a core busy for an hour.
-_MOST_SCANS = 100
-_JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # not the stuffing and restarts inside of a scan
+# A progressive JPEG has about 10 scans. Each scan costs a pass over all pixels and may be only a few bytes long, so a
+# small file could keep a core busy for an hour.
+_SCANS_LIMIT = 100
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # without the stuffing and restart markers inside a scan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,18 +73,18 @@ class _Decoded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fitted:
-    """A picture as the network takes it: `pixels` is uint8 [3, height, width], RGB, contiguous."""
+    """A picture fitted to the network's input: `pixels` is uint8 [3, height, width], RGB, contiguous."""
 
     pixels: Pixels
     view: View
 
 
 def fit_picture(picture: bytes, spec: PictureSpec, limits: Limits) -> Fitted:
-    """One encoded picture -> pixels of spec.height x spec.width, and where in the picture they lie.
+    """Decode one picture and fit it to uint8 [3, spec.height, spec.width]; the view tells where in it the pixels lie.
 
-    Fit "crop" equals torchvision's Resize(spec.resize) and CenterCrop on the PIL image, to the bit, but for JPEGs large
-    enough to be decoded at reduced scale (at most 1 of 255 off) and for strips whose resized form would itself be over
-    `limits.pixels`.
+    Fit "crop" equals torchvision's Resize(spec.resize) and CenterCrop on the PIL image, to the bit, except for JPEGs
+    large enough to be decoded at reduced scale (at most 1 of 255 off) and for strips whose resized form would itself be
+    over `limits.pixels`.
 
     Raises:
         PictureError: not a picture, over `limits.pixels`, truncated or damaged, or of a kind with no defined white.
@@ -99,12 +100,12 @@ def fit_picture(picture: bytes, spec: PictureSpec, limits: Limits) -> Fitted:
 
 
 def to_pixels(picture: bytes, spec: PictureSpec, limits: Limits) -> Pixels:
-    """The pixels of `fit_picture` alone."""
+    """Pixels of `fit_picture`: uint8 [3, spec.height, spec.width]."""
     return fit_picture(picture, spec, limits).pixels
 
 
 def open_picture(picture: bytes, spec: PictureSpec, limits: Limits) -> Image.Image:
-    """One encoded picture -> RGB, upright, before it is fitted; a large JPEG at a scale that leaves enough for `spec`.
+    """Decode one picture as upright RGB without fitting it; a large JPEG at a scale that leaves enough for `spec`.
 
     Raises:
         PictureError, BundleError: as `fit_picture`.
@@ -113,7 +114,7 @@ def open_picture(picture: bytes, spec: PictureSpec, limits: Limits) -> Image.Ima
 
 
 def fit_pictures(pictures: Sequence[bytes], spec: PictureSpec, limits: Limits) -> tuple[Pixels, tuple[View, ...]]:
-    """Encoded pictures -> uint8 [n, 3, spec.height, spec.width], and the view of each.
+    """Decode and fit several pictures: uint8 [batch, 3, spec.height, spec.width], and the view of each.
 
     Raises:
         PictureError: as `fit_picture`, naming the instance's index.
@@ -131,7 +132,7 @@ def fit_pictures(pictures: Sequence[bytes], spec: PictureSpec, limits: Limits) -
 
 
 def pixel_batch(pictures: Sequence[bytes], spec: PictureSpec, limits: Limits) -> Pixels:
-    """The pixels of `fit_pictures` alone."""
+    """Pixels of `fit_pictures`: uint8 [batch, 3, spec.height, spec.width]."""
     return fit_pictures(pictures, spec, limits)[0]
 
 
@@ -154,17 +155,19 @@ def _first_bytes(picture: bytes) -> str:
 
 
 def _check_cost(size: Size, picture: bytes, limits: Limits) -> None:
-    """What decoding would cost, from the header and the markers alone."""
+    """Check the cost of decoding from the header and the markers alone."""
     pixels = size[0] * size[1]
     if pixels > limits.pixels:
         raise PictureError(
             f"the picture has {size[0]} x {size[1]} = {pixels / 1e6:.1f} megapixels; "
             f"allowed are {limits.pixels / 1e6:.1f}: send a smaller one"
         )
-    if picture.startswith(b"\xff\xd8") and picture.count(b"\xff\xda") > _MOST_SCANS:
-        scans = _count_scans(picture)  # exactly, since a film behind the picture may hold those two bytes by chance
-        if scans > _MOST_SCANS:
-            raise PictureError(f"the JPEG has {scans} scans; allowed are {_MOST_SCANS}: save it again as a usual JPEG")
+    if picture.startswith(b"\xff\xd8") and picture.count(b"\xff\xda") > _SCANS_LIMIT:
+        scans = _count_scans(
+            picture
+        )  # counted exactly, since a film behind the picture may contain those two bytes by chance
+        if scans > _SCANS_LIMIT:
+            raise PictureError(f"the JPEG has {scans} scans; allowed are {_SCANS_LIMIT}: save it again as a usual JPEG")
 
 
 def _count_scans(jpeg: bytes) -> int:
@@ -176,29 +179,29 @@ def _count_scans(jpeg: bytes) -> int:
 
 
 def _load(image: ImageFile, spec: PictureSpec) -> _Decoded:
-    """Decode, make RGB, turn upright; the header has been read and found acceptable."""
+    """Decode, make RGB and upright; the header has been read and checked."""
     stored = image.size
     if isinstance(image, JpegImageFile):
         turn = _orientation(image)
         width, height = _upright(_target_size(_upright(stored, turn), spec), turn)
         image.draft(None, (width * _DRAFT_MARGIN, height * _DRAFT_MARGIN))
     image.load()
-    turn = _orientation(image)  # only now: TIFF turns itself while loading, PNG may have its EXIF behind the pixels
+    turn = _orientation(image)  # read again: loading rotates a TIFF, and a PNG may have its EXIF behind the pixels
     rgb = _rgb(image)
-    return _Decoded(image=rgb.transpose(_TURNS[turn]) if turn in _TURNS else rgb, size=_upright(stored, turn))
+    return _Decoded(image=rgb.transpose(_TRANSPOSES[turn]) if turn in _TRANSPOSES else rgb, size=_upright(stored, turn))
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF's orientation, 1 to 8; anything else, and EXIF that cannot be read, counts as upright."""
+    """EXIF orientation, 1 to 8; other values, and EXIF that cannot be read, count as upright."""
     try:
         value = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # a picture is no worse for broken EXIF, and its reader raises as freely as the decoders
+    except Exception:  # broken EXIF does not spoil a picture, and its reader raises as many errors as the decoders
         return 1
-    return value if value in _TURNS else 1
+    return value if value in _TRANSPOSES else 1
 
 
 def _upright(size: Size, orientation: int) -> Size:
-    return (size[1], size[0]) if orientation in _SIDEWAYS else size
+    return (size[1], size[0]) if orientation in _SWAPPED_SIDES else size
 
 
 def _rgb(image: Image.Image) -> Image.Image:
@@ -208,7 +211,7 @@ def _rgb(image: Image.Image) -> Image.Image:
         )
     if image.mode.startswith("I;16"):
         image = _eight_bits(image)
-    # convert() copies even where nothing changes: 200 MB of a picture of 50 megapixels
+    # convert() copies even if nothing changes: 200 MB for a picture of 50 megapixels
     if not image.has_transparency_data:
         return image if image.mode == "RGB" else image.convert("RGB")
     rgba = image if image.mode == "RGBA" else image.convert("RGBA")
@@ -218,7 +221,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """9 to 16 bits of grey -> the 8 uppermost, as Pillow itself does for 16-bit colour (for grey it clips)."""
+    """Keep the upper 8 of 9 to 16 bits of grey, as Pillow does for 16-bit colour; for grey it would clip."""
     tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
     bits = int(tags.get(BITSPERSAMPLE, (16,))[0])
     grey = (np.asarray(image) >> (bits - 8)).astype(np.uint8)
@@ -227,11 +230,11 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def _target_size(size: Size, spec: PictureSpec) -> Size:
-    """What an upright picture of this size is resized to, before it is cropped or padded."""
+    """Size that an upright picture is resized to, before it is cropped or padded."""
     width, height = size
     match spec.fit:
         case "crop":
-            # torchvision's own arithmetic, truncation and order of operations included
+            # torchvision's own arithmetic, with its truncation and order of operations
             side = spec.resize or max(spec.width, spec.height)
             return (side, int(side * height / width)) if width <= height else (int(side * width / height), side)
         case "stretch":
@@ -250,7 +253,7 @@ def _resize(image: Image.Image, target: Size, spec: PictureSpec, limits: Limits)
     method = _INTERPOLATIONS[spec.interpolation]
     if target[0] * target[1] <= limits.pixels:
         return image.resize(target, method)
-    # A strip of 20000 x 1 would become 4.6 million x 232, of which the crop keeps 224: make only what it keeps.
+    # A strip of 20000 x 1 would become 4.6 million x 232, of which the crop keeps 224: resize only that part.
     left, top, right, bottom = _centre_box(target, (min(target[0], spec.width), min(target[1], spec.height)))
     across, down = image.width / target[0], image.height / target[1]
     return image.resize(
@@ -259,7 +262,7 @@ def _resize(image: Image.Image, target: Size, spec: PictureSpec, limits: Limits)
 
 
 def _corner(resized: Size, spec: PictureSpec) -> tuple[int, int]:
-    """Where `_place` lays the corner of a picture of this size, made in full or only in the part that is kept."""
+    """Position of the upper left corner of a resized picture in the input, made in full or only in the part kept."""
     if spec.fit == "letterbox":
         return (spec.width - resized[0]) // 2, (spec.height - resized[1]) // 2
     left, top, _, _ = _centre_box(resized, (spec.width, spec.height))
@@ -267,6 +270,7 @@ def _corner(resized: Size, spec: PictureSpec) -> tuple[int, int]:
 
 
 def _place(image: Image.Image, spec: PictureSpec) -> Image.Image:
+    """Crop or pad a resized picture to the input size."""
     wanted = spec.width, spec.height
     if spec.fit == "letterbox":
         canvas = Image.new("RGB", wanted, _LETTERBOX_GREY)
@@ -276,7 +280,7 @@ def _place(image: Image.Image, spec: PictureSpec) -> Image.Image:
 
 
 def _centre_box(size: Size, wanted: Size) -> tuple[int, int, int, int]:
-    """torchvision's CenterCrop; a box that reaches beyond the picture is filled with black, as its padding is."""
+    """Box of torchvision's CenterCrop; where it reaches beyond the picture, the crop is padded with black."""
     left, top = (
         -((want - have) // 2) if want > have else round((have - want) / 2)
         for have, want in zip(size, wanted, strict=True)

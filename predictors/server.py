@@ -1,16 +1,17 @@
-"""What every Shardline server adds to KServe's ModelServer.
+"""KServe's ModelServer as Shardline's servers need it: raw bodies, JSON errors, limits, draining and a fast path.
 
 KServe decodes a body by its Content-Type, and its router labels every body `application/json` and drops headers. So
-here a body reaches the model as the bytes that were sent, whatever they are called, and the model knows them by their
-first bytes. Bodies over the hard limit are refused without being kept. Every exception becomes a JSON reply: one that
-KServe does not map makes uvicorn close the connection, and the router's next request on it fails. Nobody unloads the
-model: KServe's server lets whoever reaches its port do so. And the request that counts takes a short way:
+here a body reaches the model as the bytes that were sent, and the model recognises them by their first bytes. Bodies
+over the hard limit are refused without being buffered. Every exception becomes a JSON reply: one that KServe does not
+map makes uvicorn close the connection, and the router's next request on it fails. Requests cannot load or unload the
+model, which KServe's server allows to everyone who reaches its port. And predict requests bypass KServe's routes:
 
-    socket ─▶ shardline.predictors.protocol ─▶ shardline.predictors.endpoint ─▶ the model        uvloop, one event loop
-                                        └▶ KServe's routes: everything else
+    socket ─▶ BodyProtocol ─▶ PredictEndpoint (endpoint.py) ─▶ the model        uvloop, one event loop
+                                           └▶ KServe's routes: everything else
 """
 
 import asyncio
+import ctypes
 import logging
 import os
 import sys
@@ -30,22 +31,24 @@ from kserve.model_server import parser as kserve_parser
 from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.rest.server import RESTServer
 
-from shardline.predictors.drain import CloseConnections, Drain
-from shardline.predictors.endpoint import PredictEndpoint
-from shardline.predictors.limit import BodyLimit
-from shardline.predictors.memory import keep_freed_memory
-from shardline.predictors.model import BytesModel
-from shardline.predictors.protocol import BodyProtocol
-from shardline.predictors.replies import logged_reply
+from shardline.predictors.endpoint import BodyProtocol, PredictEndpoint
+from shardline.predictors.middleware import BodyLimit, CloseConnections, Drain
+from shardline.predictors.model import BytesModel, logged_reply
 from shardline.wire.errors import ForbiddenError, ShardlineError
-from shardline.wire.limits import BODY_BYTES
+from shardline.wire.limits import BODY_BYTES, MIB
 
 _KEEP_ALIVE_SECONDS = 120  # longer than the 90 s that KServe's router keeps idle connections
 _PER_REQUEST_LOGS = ("uvicorn.access", "kserve.trace")
 
+# memory settings of glibc (malloc.h); other C libraries have no mallopt, or know none of these and report failure
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+_KEPT_BLOCK_BYTES = 32 * MIB  # glibc's maximum
+_KEPT_HEAP_BYTES = 256 * MIB
+_ARENAS = 2
+
 
 class BytesDataPlane(DataPlane):  # type: ignore[misc]  # kserve ships no types
-    """Hands v1 bodies on as they came."""
+    """KServe's data plane, which passes v1 bodies on as they were sent."""
 
     def decode(self, body: Any, headers: Any, *args: Any, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
         if isinstance(body, bytes) and not args and not kwargs:
@@ -55,11 +58,11 @@ class BytesDataPlane(DataPlane):  # type: ignore[misc]  # kserve ships no types
 
 
 class _OneModelServer(ModelServer):  # type: ignore[misc]  # kserve ships no types
-    """KServe's server for one model, with the short way in front of its routes, on uvloop.
+    """KServe's server for one model, with the fast path in front of its routes, on uvloop.
 
-    KServe takes the event loop from asyncio's default, whatever its --event-loop says, and leaves uvicorn's settings no
-    door: so `start` is written anew, for one worker and no gRPC, which would load and unload models, too, and answers
-    nothing that ours are asked.
+    KServe takes asyncio's default event loop, whatever its --event-loop says, and does not give access to uvicorn's
+    settings. So `start` is reimplemented, for one worker and without gRPC, which would allow to load and unload models,
+    too, and serves no protocol that our models speak.
     """
 
     def __init__(self, model: BytesModel, drain: Drain, arguments: Namespace) -> None:
@@ -87,7 +90,7 @@ class _OneModelServer(ModelServer):  # type: ignore[misc]  # kserve ships no typ
         config = self._rest_server.config  # uvicorn's; read when the server starts
         config.app = self._endpoint
         config.http = partial(BodyProtocol, limit_bytes=self._limit_bytes)
-        config.proxy_headers = False  # nobody asks whose request it is
+        config.proxy_headers = False  # the client's address is not used
         for name in _PER_REQUEST_LOGS:
             logging.getLogger(name).disabled = True
         self.register_signal_handler()
@@ -101,31 +104,44 @@ async def _reply_to_error(_: Request, error: Exception) -> Response:
 
 
 def arguments(description: str) -> ArgumentParser:
-    """A parser with KServe's own arguments and those that every Shardline server takes."""
+    """Parser with KServe's own arguments and those of every Shardline server."""
     parser = ArgumentParser(description=description, parents=[kserve_parser])
-    parser.add_argument("--bundle_digest", help="sha256:… of bundle.json; frames of other bundles are refused")
-    parser.add_argument("--max_queue", type=int, default=32, help="requests that may wait; more are answered 503")
-    parser.add_argument("--max_body_bytes", type=int, default=BODY_BYTES, help="bodies over it are answered 413")
+    parser.add_argument("--bundle_digest", help="digest of the bundle (sha256:…); frames of other bundles are refused")
     parser.add_argument(
-        "--drain_seconds", type=float, default=0, help="after SIGTERM, keep answering so long but end every connection"
+        "--max_queue",
+        type=int,
+        default=32,
+        help="number of requests that may wait; more get a 503 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max_body_bytes",
+        type=int,
+        default=BODY_BYTES,
+        help="largest body in bytes; a larger one gets a 413 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--drain_seconds",
+        type=float,
+        default=0,
+        help="seconds to keep answering after SIGTERM, with Connection: close (default: %(default)g)",
     )
     return parser
 
 
 def serve(model: BytesModel, arguments: Namespace) -> None:
-    """Serve one loaded model until SIGTERM: then drain, finish the running requests and refuse new connections."""
+    """Serve one loaded model until SIGTERM; then drain, finish the running requests and refuse new connections."""
     drain = Drain(arguments.drain_seconds)
     warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")  # KServe's own use of FastAPI
     app.add_exception_handler(ShardlineError, _reply_to_error)
-    _close_repository(app, model.label)
+    _forbid_repository(app, model.label)
     app.add_middleware(BodyLimit, label=model.label, limit_bytes=arguments.max_body_bytes)
     app.add_middleware(CloseConnections, drain=drain)
     app.router.lifespan_context = lambda _: _closing(model, drain)
     _OneModelServer(model, drain, arguments).start([model])
 
 
-def _close_repository(app: FastAPI, label: str) -> None:
-    """Stand before KServe's load and unload, which ask nobody who they are: the first route that matches answers."""
+def _forbid_repository(app: FastAPI, label: str) -> None:
+    """Put a refusal in front of KServe's load and unload routes, which need no credentials: the first match answers."""
 
     async def refuse() -> NoReturn:
         raise ForbiddenError(f"{label}: no request loads or unloads a model: to change it apply another manifest")
@@ -141,10 +157,10 @@ async def _closing(model: BytesModel, drain: Drain) -> AsyncIterator[None]:
 
 
 def run_main(main: Callable[[], None]) -> NoReturn:
-    """Run a server's main; a user's mistake ends the process with one line and exit code 1, before any port opens.
+    """Run a server's main; an error of the user ends the process with one line and exit code 1, before any port opens.
 
-    The process ends without tearing the interpreter down: with torch loaded that takes seconds of CPU, which a pod that
-    is told to stop does not have.
+    The process ends without the interpreter's clean-up: with torch loaded that takes seconds of CPU time, which a pod
+    that has to stop does not have.
     """
     code = 0
     keep_freed_memory()
@@ -157,3 +173,19 @@ def run_main(main: Callable[[], None]) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def keep_freed_memory() -> None:
+    """Set glibc's allocator to keep freed memory, before any thread is started; other C libraries are left alone.
+
+    By default glibc gives every block over 128 KiB pages of its own and returns them at once, and trims the heap
+    whenever its end is free: each frame then faults in some 800 new pages, which costs more than the work on them. With
+    higher thresholds freed blocks stay in the process and are used again, so that its memory is that of its busiest
+    moment. Few arenas keep that moment small: each has freed blocks of its own, and threads take turns at them.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return
+    mallopt(_M_MMAP_THRESHOLD, _KEPT_BLOCK_BYTES)
+    mallopt(_M_TRIM_THRESHOLD, _KEPT_HEAP_BYTES)
+    mallopt(_M_ARENA_MAX, _ARENAS)

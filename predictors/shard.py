@@ -1,7 +1,8 @@
 """Serve one shard: `python -m shardline.predictors.shard --model_name NAME --model_dir /mnt/models`.
 
-A frame comes in, the shard runs, a frame for the next stage goes out; the last stage answers v1 JSON. Frames that wait
-while the shard is busy run together next, where `--max_batch_size` allows it and the shard can tell them apart.
+A request is a frame; the shard runs it and answers a frame for the next stage, or v1 JSON if it is the last stage.
+Frames that wait while the shard is busy run as one batch next, if `--max_batch_size` allows it and the shard's batches
+can be split again.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from prometheus_client import Gauge, Histogram
 
 from shardline.partition.compiled import PROGRAMS
 from shardline.partition.device import DEVICES, bound_memory, choose_device, is_device, memory_bytes
@@ -23,8 +25,7 @@ from shardline.partition.golden import Golden
 from shardline.partition.lookup import index_of
 from shardline.partition.runtime import LoadedShard, load_shard
 from shardline.partition.threads import use_threads
-from shardline.predictors.batching import Share
-from shardline.predictors.metrics import BATCH_SIZE, DEVICE_MEMORY_BYTES, QUEUE_SECONDS
+from shardline.predictors.batching import RequestSlice
 from shardline.predictors.model import FRAME_TYPE, Answer, BytesModel
 from shardline.predictors.server import arguments, run_main, serve
 from shardline.predictors.worker import Worker, check_deadline
@@ -36,20 +37,34 @@ from shardline.wire.frame import Frame, decode, encode_parts, is_frame
 
 TIMINGS_PARAMETER = "timings"
 
+# metrics beside KServe's own request histograms, at /metrics of KServe's server
+_LABELS = ["model_name"]
+BATCH_SIZE = Histogram(
+    "shardline_batch_size", "instances that ran as one batch", _LABELS, buckets=[2**power for power in range(9)]
+)
+QUEUE_SECONDS = Histogram(
+    "shardline_queue_seconds",
+    "seconds from a frame's arrival to the start of its batch",
+    _LABELS,
+    buckets=[0.0001, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60],
+)
+DEVICE_MEMORY_BYTES = Gauge("shardline_device_memory_bytes", "largest GPU memory that torch has held so far", _LABELS)
+
 Tensors = Mapping[str, np.ndarray]
+"""Arrays by tensor name, each with the dtype and shape that the bundle names, the batch in front: [batch, …]."""
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("shardline.predictors.shard")  # the module's own name is __main__ in a pod
 
 
-class Run(NamedTuple):
-    """What one batch gave for one request, and how long the batch took."""
+class BatchRun(NamedTuple):
+    """Outputs of one request (or slice) in a batch, and how long the batch took in milliseconds."""
 
     outputs: Tensors
     taken_ms: float
 
 
 class ShardPredictor(BytesModel):
-    """One stage of the chain."""
+    """KServe model of one stage of the chain."""
 
     def __init__(
         self,
@@ -76,10 +91,10 @@ class ShardPredictor(BytesModel):
         self._shard: LoadedShard
         self._index: Index | None
         self._parts: bool
-        self._worker: Worker[Tensors, Run]
+        self._worker: Worker[Tensors, BatchRun]
 
     def load(self) -> bool:
-        """Check, load and warm up the shard, and open the index that it answers from; ready only after that.
+        """Check, load and warm up the shard, and open its index if it has one; the model is ready only after that.
 
         Raises:
             BundleError: see `load_shard` and `index_of`.
@@ -109,9 +124,7 @@ class ShardPredictor(BytesModel):
     def _joins(self) -> bool:
         joins = self._shard.can_join(Golden.load(self._folder))
         if not joins:
-            logger.warning(
-                "stage %d runs one request at a time: its instances cannot be parted", self._shard.stage.index
-            )
+            logger.warning("stage %d runs one request at a time: its batches cannot be split", self._shard.stage.index)
         return joins
 
     async def answer(self, body: bytes | memoryview, headers: Mapping[str, str]) -> Answer:  # noqa: ARG002  # a frame carries all
@@ -128,7 +141,7 @@ class ShardPredictor(BytesModel):
         runs = await self._worker.run(frame.tensors, size, frame.deadline_ms)
         if not self._shard.is_last and len(runs) == 1:
             return self._finish(frame, runs)  # copies nothing
-        # in a thread of its own: the next batch runs already
+        # in another thread, since the next batch runs already
         return await asyncio.to_thread(self._finish, frame, runs)
 
     def _check_owner(self, frame: Frame) -> None:
@@ -143,22 +156,22 @@ class ShardPredictor(BytesModel):
                 "check the order of the graph's steps"
             )
 
-    def _compute(self, batch: Sequence[Share[Tensors, Run]]) -> list[Run]:
-        """One batch, in the worker's thread."""
+    def _compute(self, batch: Sequence[RequestSlice[Tensors, BatchRun]]) -> list[BatchRun]:
+        """Run one batch, in the worker's thread."""
         start_s = time.monotonic()
-        frames = [self._tensors(share) for share in batch]
+        frames = [self._tensors(part) for part in batch]
         outputs = self._shard.run_joined(frames)
         taken_ms = (time.monotonic() - start_s) * 1000
         BATCH_SIZE.labels(self.name).observe(sum(self._shard.instances(frame) for frame in frames))
-        for share in batch:
-            if share.start == 0:
-                QUEUE_SECONDS.labels(self.name).observe(start_s - share.request.arrived_s)
-        return [Run(each, taken_ms) for each in outputs]
+        for part in batch:
+            if part.start == 0:
+                QUEUE_SECONDS.labels(self.name).observe(start_s - part.request.arrived_s)
+        return [BatchRun(tensors, taken_ms) for tensors in outputs]
 
-    def _tensors(self, share: Share[Tensors, Run]) -> Tensors:
-        return self._shard.part(share.item, share.start, share.stop) if self._parts else share.item
+    def _tensors(self, part: RequestSlice[Tensors, BatchRun]) -> Tensors:
+        return self._shard.part(part.item, part.start, part.stop) if self._parts else part.item
 
-    def _finish(self, frame: Frame, runs: Sequence[Run]) -> Answer:
+    def _finish(self, frame: Frame, runs: Sequence[BatchRun]) -> Answer:
         outputs = self._shard.unpart([run.outputs for run in runs])
         timings = {**frame.timings, str(frame.stage): round(sum(run.taken_ms for run in runs), 3)}
         if self._shard.is_last:
@@ -181,21 +194,31 @@ class ShardPredictor(BytesModel):
 
 def parse() -> Namespace:
     parser = arguments("Serve one shard of a bundle with KServe.")
-    parser.add_argument("--model_dir", type=Path, required=True, help="the stage's folder, as downloaded")
-    parser.add_argument("--max_batch_size", type=int, default=1, help="the most instances that are run at once")
+    parser.add_argument(
+        "--model_dir", type=Path, required=True, help="folder of the stage, as the storage initializer downloaded it"
+    )
+    parser.add_argument(
+        "--max_batch_size", type=int, default=1, help="largest number of instances in one batch (default: %(default)s)"
+    )
     parser.add_argument(
         "--max_batch_delay_ms",
         type=float,
         default=0,
-        help="how long an idle shard waits for more; 0: only what waits anyway is taken together",
+        help="milliseconds that an idle shard waits for more requests; 0: only waiting requests are batched "
+        "(default: %(default)g)",
     )
-    parser.add_argument("--device", default="auto", help=f"{DEVICES}; auto: the GPU where there is one")
-    parser.add_argument("--device_memory_bytes", type=int, help="the most GPU memory that the shard may take")
+    parser.add_argument(
+        "--device",
+        default="auto",
+        help=f"device that computes: {DEVICES}; auto takes the GPU if there is one (default: auto)",
+    )
+    parser.add_argument("--device_memory_bytes", type=int, help="limit of the GPU memory in bytes (default: none)")
     parser.add_argument(
         "--program",
         choices=PROGRAMS,
         default="auto",
-        help="auto: the compiled shard where this is the machine that it needs, else the portable one",
+        help="program that runs; auto takes the compiled one if it is for this machine, else the portable one "
+        "(default: auto)",
     )
     parsed = parser.parse_args()
     if parsed.max_batch_size < 1 or parsed.max_queue < 0 or not 0 <= parsed.max_batch_delay_ms < math.inf:
@@ -205,18 +228,18 @@ def parse() -> Namespace:
     return parsed
 
 
-def _show_what_runs() -> None:
-    """Loading says in one line what was taken, and why; KServe's settings show its own loggers only."""
+def _log_to_stderr() -> None:
+    """Show Shardline's log, which reports the program that is loaded and why: KServe shows only its own loggers."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s: %(message)s"))
-    for name in ("partition", "predictors"):
-        logging.getLogger(name).setLevel(logging.INFO)
-        logging.getLogger(name).addHandler(handler)
+    shardline = logging.getLogger("shardline")
+    shardline.setLevel(logging.INFO)
+    shardline.addHandler(handler)
 
 
 def main() -> None:
     arguments = parse()
-    _show_what_runs()
+    _log_to_stderr()
     model = ShardPredictor(
         arguments.model_name,
         arguments.model_dir,

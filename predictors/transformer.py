@@ -1,8 +1,9 @@
 """Serve the transformer: `python -m shardline.predictors.transformer --model_name NAME --predictor_host HOST …`.
 
-Pictures come in, in any form that v1 knows; uint8 pixels go on to stage 0 as a frame. As a component of stage 0's
-InferenceService it asks the predictor and gives its answer back untouched; as the graph's first step (`--step`) the
-frame is its answer, and the router carries it on. No torch in this process: its image stays small.
+A request has pictures in any form that v1 knows; the transformer turns them into a frame of uint8 pixels for stage 0.
+As a component of stage 0's InferenceService it sends the frame to the predictor and returns its response unchanged; as
+the graph's first step (`--step`) it answers the frame itself, and the router passes it on. This process loads no torch,
+so that its image stays small.
 """
 
 import json
@@ -14,9 +15,8 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from shardline.predictors.model import FRAME_TYPE, Answer, BytesModel
+from shardline.predictors.model import FRAME_TYPE, JSON_TYPE, Answer, BytesModel
 from shardline.predictors.picture import fit_pictures
-from shardline.predictors.replies import JSON_TYPE
 from shardline.predictors.server import arguments, run_main, serve
 from shardline.predictors.worker import Worker, call_each, check_deadline, now_ms
 from shardline.storage.bundle import PictureSpec
@@ -34,7 +34,7 @@ Parts = tuple[bytes | memoryview, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransformerConfig:
-    """What the transformer knows of the bundle. `pixels_name` is stage 0's input."""
+    """Settings of the transformer, from the bundle and its manifest. `pixels_name` is stage 0's input."""
 
     bundle: str
     picture: PictureSpec
@@ -46,7 +46,7 @@ class TransformerConfig:
 
 
 class ImageTransformer(BytesModel):
-    """Pictures -> a frame for stage 0 -> its answer; without a predictor's URL the frame is the answer."""
+    """KServe model that turns pictures into a frame; without a predictor's URL the frame is the answer."""
 
     def __init__(self, name: str, predictor_url: str | None, config: TransformerConfig) -> None:
         super().__init__(name, label=f"transformer of {name}" if predictor_url else f"transformer {name}")
@@ -70,7 +70,7 @@ class ImageTransformer(BytesModel):
     def _frame(self, body: bytes, request_id: str, traceparent: str, deadline_ms: int) -> Parts:
         start = time.perf_counter()
         if is_frame(body):
-            raise RequestError("the transformer takes pictures or v1 JSON, not frames: send those to a stage")
+            raise RequestError("the transformer takes pictures or v1 JSON, not frames: send frames to a stage")
         request = parse_request(body)
         check_instances(len(request.pictures), self._config.max_instances)
         pixels, views = fit_pictures(request.pictures, self._config.picture, self._config.limits)
@@ -106,7 +106,7 @@ class ImageTransformer(BytesModel):
         return Answer((body,), response.headers.get("content-type", JSON_TYPE))
 
     def _client(self) -> aiohttp.ClientSession:
-        """One session for all requests, made on the server's own event loop."""
+        """HTTP session of all requests, created on the server's own event loop."""
         if self._session is None:
             connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_SECONDS)
             self._session = aiohttp.ClientSession(connector=connector, auto_decompress=False)
@@ -118,7 +118,7 @@ class ImageTransformer(BytesModel):
 
 
 def _predictor_error(status: int, retry_after: str | None, body: bytes) -> ShardlineError:
-    """The predictor's own error, with its status and text."""
+    """Error of the predictor, with its own status and text."""
     try:
         text = str(json.loads(body)["error"])
     except (ValueError, KeyError, TypeError):
@@ -128,15 +128,55 @@ def _predictor_error(status: int, retry_after: str | None, body: bytes) -> Shard
 
 def parse() -> Namespace:
     parser = arguments("Serve the transformer that turns pictures into frames for stage 0.")
-    parser.add_argument("--input_size", required=True, help="HEIGHTxWIDTH in pixels that the model takes, e.g. 224x224")
-    parser.add_argument("--fit", choices=["crop", "stretch", "letterbox"], default="crop")
-    parser.add_argument("--resize", type=int, help="shorter side in pixels before the centre is cropped")
-    parser.add_argument("--interpolation", choices=["bilinear", "bicubic"], default="bilinear")
-    parser.add_argument("--max_instances", type=int, default=1, help="pictures in one request; more are answered 413")
-    parser.add_argument("--max_request_bytes", type=int, default=REQUEST_BYTES, help="most bytes that go on to a stage")
-    parser.add_argument("--max_pixels", type=int, default=PIXELS, help="larger pictures are refused before decoding")
-    parser.add_argument("--request_timeout_ms", type=int, default=60_000, help="the deadline of each request")
-    parser.add_argument("--step", action="store_true", help="answer the frame: a graph's router takes it to stage 0")
+    parser.add_argument(
+        "--input_size", required=True, help="input size of the model in pixels, HEIGHTxWIDTH, e.g. 224x224"
+    )
+    parser.add_argument(
+        "--fit",
+        choices=["crop", "stretch", "letterbox"],
+        default="crop",
+        help="method that fits a picture to the input size (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--resize",
+        type=int,
+        help="shorter side in pixels before the centre is cropped (default: the longer input side)",
+    )
+    parser.add_argument(
+        "--interpolation",
+        choices=["bilinear", "bicubic"],
+        default="bilinear",
+        help="interpolation of resizing (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max_instances",
+        type=int,
+        default=1,
+        help="largest number of pictures in a request; more get a 413 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max_request_bytes",
+        type=int,
+        default=REQUEST_BYTES,
+        help="largest request to a stage in bytes (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max_pixels",
+        type=int,
+        default=PIXELS,
+        help="largest picture in pixels; a larger one is refused before decoding (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--request_timeout_ms",
+        type=int,
+        default=60_000,
+        help="deadline of each request in milliseconds (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--step",
+        action="store_true",
+        help="answer the frame itself, as the first step of a graph whose router passes it to stage 0",
+    )
     parsed = parser.parse_args()
     if bool(parsed.predictor_host) == parsed.step:
         parser.error(

@@ -30,7 +30,7 @@ HOMES = {
     "fastapi": ["predictors"],
     "gcp_storage_emulator": ["storage/emulator.py"],
     "google": ["storage/gcs.py"],
-    "httptools": ["predictors/protocol.py"],
+    "httptools": ["predictors/endpoint.py"],
     "jinja2": ["training/evaluation"],
     "kubernetes": [
         "client/cluster.py",
@@ -46,7 +46,7 @@ HOMES = {
     "model_archiver": ["formats/mar.py"],
     "onnxruntime": ["formats/onnx_file.py"],
     "onnxscript": ["formats/onnx_file.py"],
-    "prometheus_client": ["predictors/metrics.py"],
+    "prometheus_client": ["predictors/shard.py"],
     "psutil": ["benchmarks"],
     "pycocotools": ["training/evaluation"],
     "ray": ["benchmarks"],

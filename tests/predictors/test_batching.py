@@ -11,17 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from shardline.predictors.batching import Batcher, Request, Share, outcomes
+from shardline.predictors.batching import Batcher, QueuedRequest, RequestSlice, compute_results
 
 Numbers = list[int]
-Asked = Request[Numbers, Numbers]
+Asked = QueuedRequest[Numbers, Numbers]
 
 
 class GuiltyError(Exception):
     pass
 
 
-def squares(batch: Sequence[Share[Numbers, Numbers]]) -> list[Numbers]:
+def squares(batch: Sequence[RequestSlice[Numbers, Numbers]]) -> list[Numbers]:
     """Fails as a whole for one bad instance, as a model's call does."""
     numbers = [share.item[share.start : share.stop] for share in batch]
     if any(number < 0 for part in numbers for number in part):
@@ -30,10 +30,10 @@ def squares(batch: Sequence[Share[Numbers, Numbers]]) -> list[Numbers]:
 
 
 def asked(*numbers: int, deadline_ms: int | None = None, arrived_s: float = 0.0) -> Asked:
-    return Request(item=list(numbers), size=len(numbers), deadline_ms=deadline_ms, arrived_s=arrived_s)
+    return QueuedRequest(item=list(numbers), size=len(numbers), deadline_ms=deadline_ms, arrived_s=arrived_s)
 
 
-def sizes(batch: Sequence[Share[Numbers, Numbers]]) -> list[int]:
+def sizes(batch: Sequence[RequestSlice[Numbers, Numbers]]) -> list[int]:
     return [share.stop - share.start for share in batch]
 
 
@@ -43,7 +43,7 @@ def run_all(batcher: Batcher[Numbers, Numbers]) -> tuple[list[list[int]], list[A
     while len(batcher):
         batch = batcher.take()
         taken.append(sizes(batch))
-        answered += batcher.settle(batch, outcomes(squares, batch))
+        answered += batcher.complete(batch, compute_results(squares, batch))
     return taken, answered
 
 
@@ -76,7 +76,7 @@ class Line(RuleBasedStateMachine):
         super().__init__()
         self.max_batch = max_batch
         self.batcher: Batcher[Numbers, Numbers] = Batcher(max_batch)
-        self.running: list[list[Share[Numbers, Numbers]]] = []
+        self.running: list[list[RequestSlice[Numbers, Numbers]]] = []
         self.seen = Seen()
         self.now_ms = 0
         self.next = 1
@@ -106,7 +106,7 @@ class Line(RuleBasedStateMachine):
     @precondition(lambda self: len(self.running) < self.THREADS and len(self.batcher))
     @rule()
     def take(self) -> None:
-        late = self.batcher.late(self.now_ms)
+        late = self.batcher.remove_late(self.now_ms)
         assert all(each.deadline_ms is not None and each.deadline_ms < self.now_ms for each in late)
         self.seen.late += late
         if not len(self.batcher):
@@ -121,7 +121,7 @@ class Line(RuleBasedStateMachine):
     @rule(which=st.integers(0, THREADS - 1))
     def end(self, which: int) -> None:
         batch = self.running.pop(which % len(self.running))
-        answered = self.batcher.settle(batch, outcomes(squares, batch))
+        answered = self.batcher.complete(batch, compute_results(squares, batch))
         self.seen.answered += [each for each in answered if each not in self.seen.gone]
 
     def open(self) -> list[Asked]:
@@ -215,7 +215,7 @@ def test_a_large_request_is_not_starved_by_small_ones_that_keep_coming(count: in
             batcher.add(asked(1))
         shares, waited = (shares + 1, 1) if batch[0].request is large else (shares, waited + 1)
         assert waited <= count // 4 + 3
-        batcher.settle(batch, outcomes(squares, batch))
+        batcher.complete(batch, compute_results(squares, batch))
 
     assert shares == 3
 

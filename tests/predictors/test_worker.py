@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from shardline.predictors.batching import Share
+from shardline.predictors.batching import RequestSlice
 from shardline.predictors.worker import Worker, call_each, check_deadline, now_ms
 from shardline.wire.errors import DeadlineError, QueueFullError
 
@@ -126,7 +126,7 @@ class Batches:
         self.gate = gate
         self.seen: list[list[int]] = []
 
-    def __call__(self, batch: Sequence[Share[list[int], int]]) -> list[int]:
+    def __call__(self, batch: Sequence[RequestSlice[list[int], int]]) -> list[int]:
         self.seen.append([each for share in batch for each in share.item[share.start : share.stop]])
         assert self.gate.wait(60)
         if 0 in self.seen[-1]:
