@@ -8,7 +8,6 @@ from typing import Any, Unpack
 import numpy as np
 
 from shardline.hops import hop_cost
-from shardline.models import load_by_name
 from shardline.options.plan import PlanArguments
 from shardline.partition.build import BuildOptions
 from shardline.partition.build import build as build_bundle
@@ -18,8 +17,9 @@ from shardline.partition.embedding import without_head
 from shardline.partition.models import Model
 from shardline.partition.planning import Planned, PlanOptions, make_plan
 from shardline.partition.segments import Objective
-from shardline.samples import calibration_pixels, golden_picture, picture_files, task_samples
 from shardline.storage.bundle import Bundle
+from shardline.training.models import load_by_name
+from shardline.training.samples import calibration_pixels, golden_picture, picture_files, task_samples
 
 Report = Callable[[str], None]
 

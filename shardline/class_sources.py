@@ -47,7 +47,7 @@ class ClassDoors:
         if is_program(model):
             return [open_program(model, TASK)]
         if model.suffix == TRAINED and model.is_file():
-            from shardline.models import load_by_name
+            from shardline.training.models import load_by_name
 
             return [open_loaded(model.name, load_by_name(str(model), None, None, TASK))]
         raise ModelError(f"{model} is no bundle's folder, exported program (.pt2) or training's JSON: name one")

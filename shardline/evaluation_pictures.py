@@ -24,10 +24,10 @@ def open_pictures(data: str, count: int | None) -> "Iterator[Samples]":
     Raises:
         ModelError: as shardline.training.evaluation.classifier.sample.read_pictures.
     """
-    from shardline.training.classifier.digits import NAME, write_digits
     from shardline.training.evaluation.classifier.sample import read_pictures
+    from shardline.training.folder import DIGITS, write_digits
 
-    if data != NAME:
+    if data != DIGITS:
         yield read_pictures(Path(data), count)
         return
     with TemporaryDirectory() as folder:

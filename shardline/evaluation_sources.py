@@ -61,8 +61,8 @@ def open_program(path: Path, task: str) -> Program:
     """
     if is_bundle(path.parent):
         return _open_whole(path.parent, task)
-    from shardline.models import for_task
     from shardline.partition.models import load_model
+    from shardline.training.models import for_task
 
     return open_loaded(path.name, for_task(load_model(str(path)), task))
 

@@ -56,7 +56,7 @@ class PlateDoors:
 
     def _programs(self, model: Path | None) -> list[Program]:
         if model is None:
-            from shardline.models import load_by_name
+            from shardline.training.models import load_by_name
 
             return [open_loaded("the detector that ships", load_by_name("plates", None, self.size))]
         if is_bundle(model):
@@ -73,8 +73,8 @@ class PlateDoors:
 
 def _open_weights(path: Path, size: int) -> Program:
     """Weights, which a checkpoint of a training holds too: the averaged ones."""
-    from shardline.models import load_by_name
     from shardline.training.evaluation.plates.checkpoint import from_checkpoint
+    from shardline.training.models import load_by_name
 
     if path.suffix == CHECKPOINT:
         model = replace(load_by_name("plates", "random:0", size), module=from_checkpoint(path))

@@ -15,7 +15,7 @@ from services.bucket import emulating
 
 from shardline.partition.build import BuildOptions, build
 from shardline.partition.models import load_model
-from shardline.samples import calibration_pixels, sample_pictures
+from shardline.training.samples import calibration_pixels, sample_pictures
 
 # Tests run two at a time, and their models are tiny: more threads would only wait for each other.
 torch.set_num_threads(1)

@@ -1,12 +1,13 @@
-"""Where a training stands, in one file: written at once or not at all, read without running what is in it.
+"""Checkpoints: the state of a training in one file, written whole or not at all, and read without running its content.
 
-step          batches done; what the next one holds follows from its number, so this is the data's position too
-model         the weights as they are trained, and normalisation's running statistics
-average       the averaged ones, which are what a training is for
-optimisers    AdamW's moments and Muon's; the schedule is a function of `step` alone
-random        torch's generators: the CPU's, and each GPU's
-best, since   the best score yet, and how many scores came after it
-seconds       spent on all this
+step          number of batches done; the next batch follows from its number, so this is the position in the data, too
+model         the weights as they are trained, and the running statistics of normalisation
+average       the averaged weights (EMA), which are the result of a training
+optimisers    the moments of AdamW and Muon; the schedule is a function of `step` alone
+random        torch's random generators: the CPU's and each GPU's
+best, since   the best score so far, and the number of evaluations after it
+seconds       time spent on all this
+recipe        the options that decide the weights
 """
 
 import io
@@ -17,7 +18,7 @@ from typing import Any
 import torch
 
 from shardline.training.weights import write_whole
-from shardline.wire.errors import ModelError
+from shardline.wire.errors import TrainingError, UsageError
 
 LAST, BEST = "last.pt", "best.pt"
 _FORMAT = 2
@@ -25,6 +26,8 @@ _FORMAT = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
+    """State of a training; see the module's docstring."""
+
     step: int
     model: dict[str, Any]
     average: dict[str, Any]
@@ -37,43 +40,43 @@ class Checkpoint:
 
 
 def random_states() -> dict[str, Any]:
-    """torch's generators as they stand."""
+    """The states of torch's random generators."""
     return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []}
 
 
 def set_random_states(states: dict[str, Any]) -> None:
-    """Put torch's generators back; those of GPUs where there are as many as there were."""
+    """Restore torch's random generators; those of GPUs only where there are as many as before."""
     torch.set_rng_state(states["cpu"])
     if len(states["cuda"]) == (torch.cuda.device_count() if torch.cuda.is_available() else 0) > 0:
         torch.cuda.set_rng_state_all(states["cuda"])
 
 
-def save(path: Path, checkpoint: Checkpoint) -> None:
-    """Write the file whole: a process that is killed meanwhile leaves the one that was there.
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write the file whole: a process that is killed meanwhile leaves the file that was there.
 
     Raises:
-        ModelError: it cannot be written.
+        FileError: it cannot be written.
     """
-    content = {"format": _FORMAT, **{each.name: getattr(checkpoint, each.name) for each in fields(checkpoint)}}
+    content = {"format": _FORMAT, **{field.name: getattr(checkpoint, field.name) for field in fields(checkpoint)}}
     with io.BytesIO() as buffer:
         torch.save(content, buffer)
         write_whole(path, buffer.getvalue())
 
 
-def load(path: Path) -> Checkpoint:
-    """
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint.
+
     Raises:
-        ModelError: there is no such file, or it is none of ours.
+        UsageError: there is no such file.
+        TrainingError: it is damaged, no checkpoint, or of another version.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as exc:
-        raise ModelError(
-            f"there is no {path} to go on from: leave --resume out, or name the training's folder"
-        ) from exc
+        raise UsageError(f"there is no {path} to resume: leave --resume out, or name the training's folder") from exc
     except Exception as exc:  # torch raises pickle.UnpicklingError, RuntimeError and others for what it refuses
-        raise ModelError(f"{path} is damaged, or no checkpoint: remove the folder and train anew") from exc
-    names = {each.name for each in fields(Checkpoint)}
+        raise TrainingError(f"{path} is damaged, or no checkpoint: remove the folder and train again") from exc
+    names = {field.name for field in fields(Checkpoint)}
     if not isinstance(content, dict) or content.pop("format", None) != _FORMAT or content.keys() != names:
-        raise ModelError(f"{path} is no checkpoint of this version: train anew, in another folder")
+        raise TrainingError(f"{path} is no checkpoint of this version: train again, in another folder")
     return Checkpoint(**content)

@@ -1,6 +1,6 @@
-"""Labelled pictures in a folder: SPLIT/CLASS/picture, as torchvision.datasets.ImageFolder and most others lay them out.
+"""Labelled pictures in folders SPLIT/CLASS/picture, as torchvision's ImageFolder has them; and digits to try with.
 
-Without torch: the processes that draw batches, and a command's first line, start fast.
+Without torch: the worker processes that draw batches, and a command's first line, start fast.
 """
 
 import hashlib
@@ -11,17 +11,22 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-from shardline.wire.errors import ModelError
+from shardline.wire.errors import DatasetError, FileError, MissingPackageError, UsageError
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 TRAIN, TEST = "train", "test"
+DIGITS = "digits"  # the name of scikit-learn's digits in place of a folder
+
 _VALIDATION = ("val", "valid", "validation")
+_TEST_EVERY = 5  # every fifth digit is for testing
+_DIGIT_WHITE = 16  # the largest value in scikit-learn's digits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Labelled:
-    """Pictures and what each shows: `classes[i]` is the place of picture i's label among `labels`."""
+class LabelledSplit:
+    """Pictures and their labels: `classes[i]` is the index of picture i's label in `labels`."""
 
     labels: tuple[str, ...]
     files: tuple[Path, ...]
@@ -29,44 +34,44 @@ class Labelled:
 
     @property
     def counts(self) -> list[int]:
-        """Pictures of each label."""
+        """The number of pictures of each label."""
         found = Counter(self.classes)
-        return [found[each] for each in range(len(self.labels))]
+        return [found[label] for label in range(len(self.labels))]
 
-    def only(self, places: Sequence[int]) -> "Labelled":
-        """Some of them, with all the labels."""
-        files, classes = tuple(self.files[at] for at in places), tuple(self.classes[at] for at in places)
-        return Labelled(labels=self.labels, files=files, classes=classes)
+    def subset(self, indexes: Sequence[int]) -> "LabelledSplit":
+        """The pictures at these indexes, with all the labels."""
+        files, classes = tuple(self.files[index] for index in indexes), tuple(self.classes[index] for index in indexes)
+        return LabelledSplit(labels=self.labels, files=files, classes=classes)
 
     def digest(self) -> str:
-        """sha256 of which pictures these are: of labels, files' names and sizes."""
-        lines = [f"{self.labels[which]}/{file.name} {file.stat().st_size}"
-                 for file, which in zip(self.files, self.classes, strict=True)]  # fmt: skip
+        """sha256 over labels, file names and sizes: tells whether these are the same pictures."""
+        lines = [f"{self.labels[label]}/{file.name} {file.stat().st_size}"
+                 for file, label in zip(self.files, self.classes, strict=True)]  # fmt: skip
         return hashlib.sha256("\n".join((*self.labels, *lines)).encode()).hexdigest()
 
 
-def read_split(folder: Path, split: str, labels: Sequence[str] = ()) -> Labelled:
-    """The pictures of FOLDER/SPLIT/CLASS, sorted by class and path.
+def read_split(folder: Path, split: str, labels: Sequence[str] = ()) -> LabelledSplit:
+    """List the pictures of FOLDER/SPLIT/CLASS, sorted by class and path.
 
     Args:
-        labels: what a model's classes are called, in its order; without, the folders are, by name.
+        labels: a model's labels in its order; without any, the names of the folders, sorted.
 
     Raises:
-        ModelError: no such folder, a class that is no label, or one without pictures.
+        DatasetError: no such folder, a class that is no label, or one without pictures.
     """
     place = folder / split
     if not place.is_dir():
-        raise ModelError(f"{folder} has no folder {split}: pictures are expected as {place}/CLASS/*.jpg")
-    found = sorted(each.name for each in place.iterdir() if each.is_dir() and not each.name.startswith("."))
+        raise DatasetError(f"{folder} has no folder {split}: pictures are expected as {place}/CLASS/*.jpg")
+    found = sorted(path.name for path in place.iterdir() if path.is_dir() and not path.name.startswith("."))
     names = tuple(labels) or tuple(found)
     unknown = sorted(set(found) - set(names))
     if unknown or not found:
-        raise ModelError(
+        raise DatasetError(
             f"{place} holds {'the unknown ' + ', '.join(unknown) if unknown else 'no class'}; "
             f"allowed are {', '.join(names) or 'one folder a class'}"
         )
     files = {name: _pictures(place / name) for name in found}
-    return Labelled(
+    return LabelledSplit(
         labels=names,
         files=tuple(file for name in found for file in files[name]),
         classes=tuple(names.index(name) for name in found for _ in files[name]),
@@ -74,41 +79,73 @@ def read_split(folder: Path, split: str, labels: Sequence[str] = ()) -> Labelled
 
 
 def has_split(folder: Path, split: str) -> bool:
+    """Whether there is a folder FOLDER/SPLIT."""
     return (folder / split).is_dir()
 
 
 @lru_cache(maxsize=4)
-def learnt_and_held_out(folder: Path, share: float, seed: int) -> tuple[Labelled, Labelled]:
-    """The pictures to learn from, and those that scores are taken from: FOLDER/val where there is one (or valid, or
-    validation), else a share of each class in FOLDER/train, the same ones for the same seed.
+def training_and_validation(folder: Path, share: float, seed: int) -> tuple[LabelledSplit, LabelledSplit]:
+    """The pictures to train with and those to validate with.
+
+    Validation pictures are FOLDER/val where there is one (or valid, or validation), else a random share of each class
+    in FOLDER/train, the same ones for the same seed.
 
     Raises:
-        ModelError: as `read_split`, fewer than two classes, or a share that leaves nothing of one side.
+        DatasetError: as `read_split`, or fewer than two classes.
+        UsageError: the share leaves no validation picture.
     """
     train = read_split(folder, TRAIN)
     if len(train.labels) < 2:
-        raise ModelError(f"{folder / TRAIN} holds one class, {train.labels[0]}: a classifier needs two or more")
+        raise DatasetError(f"{folder / TRAIN} holds one class, {train.labels[0]}: a classifier needs two or more")
     given = next((name for name in _VALIDATION if has_split(folder, name)), None)
     if given is not None:
         return train, read_split(folder, given, train.labels)
-    held = _some_of_each(train, share, seed)
+    held = _random_share_of_each(train, share, seed)
     if not held:
-        raise ModelError(
+        raise UsageError(
             f"--held-out {share:g} of the pictures of each class in {folder / TRAIN} is none: there are "
-            f"{max(train.counts)} at most; give more, or put pictures to score with into {folder / _VALIDATION[0]}"
+            f"{max(train.counts)} at most; give more, or put validation pictures into {folder / _VALIDATION[0]}"
         )
     rest = sorted(set(range(len(train.files))) - held)
-    return train.only(rest), train.only(sorted(held))
+    return train.subset(rest), train.subset(sorted(held))
 
 
-def _some_of_each(pictures: Labelled, share: float, seed: int) -> set[int]:
-    """Places of a share of each class; of each class at least one picture is left."""
+def write_digits(folder: Path) -> Path:
+    """Write scikit-learn's 1,797 digits of 8 × 8 pixels as PNG files, every fifth of them under test; return `folder`.
+
+    They are the test part of UCI's "Optical Recognition of Handwritten Digits". Files that are there are written again,
+    with the same content.
+
+    Raises:
+        MissingPackageError: scikit-learn is not installed.
+        FileError: the folder cannot be written.
+    """
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as exc:
+        raise MissingPackageError(
+            f"{DIGITS} ship in scikit-learn: pip install 'shardline[train]', or name a folder"
+        ) from exc
+    digits = load_digits()
+    pixels = np.round(digits.images * (255 / _DIGIT_WHITE)).astype(np.uint8)  # [1797, 8, 8]
+    try:
+        for number, (picture, digit) in enumerate(zip(pixels, digits.target, strict=True)):
+            place = folder / (TRAIN if number % _TEST_EVERY else TEST) / str(digit)
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(picture).save(place / f"{number:04}.png")
+    except OSError as exc:
+        raise FileError(f"{folder} cannot be written: {exc}") from exc
+    return folder
+
+
+def _random_share_of_each(pictures: LabelledSplit, share: float, seed: int) -> set[int]:
+    """The indexes of a random share of each class; at least one picture of each class is left."""
     random = np.random.default_rng((seed, len(pictures.files)))
     classes = np.array(pictures.classes)
     held: set[int] = set()
-    for each in range(len(pictures.labels)):
-        places = random.permutation(np.flatnonzero(classes == each))
-        held.update(places[: min(round(share * len(places)), len(places) - 1)].tolist())
+    for label in range(len(pictures.labels)):
+        indexes = random.permutation(np.flatnonzero(classes == label))
+        held.update(indexes[: min(round(share * len(indexes)), len(indexes) - 1)].tolist())
     return held
 
 
@@ -116,5 +153,5 @@ def _pictures(folder: Path) -> list[Path]:
     """Every picture below `folder`, sorted by path."""
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file())
     if not found:
-        raise ModelError(f"{folder} holds no picture ({', '.join(sorted(PICTURE_SUFFIXES))})")
+        raise DatasetError(f"{folder} holds no picture ({', '.join(sorted(PICTURE_SUFFIXES))})")
     return found

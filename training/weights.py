@@ -1,10 +1,11 @@
-"""What a training leaves behind: weights of two bytes a number, and beside them how they came about."""
+"""Weights files: the result of a training in fp16, the JSON that records how it came about, and the ones that ship."""
 
 import hashlib
 import json
 import os
 import tempfile
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,34 +13,37 @@ import torch
 from safetensors.torch import save as to_bytes
 from torch import nn
 
-from shardline.wire.errors import ModelError
+from shardline.wire.errors import FileError, ModelError, TrainingError
+
+_DETECTOR = "shardline.training.detector"  # the package that holds the weights that ship
 
 
-def write_weights(folder: Path, name: str, model: nn.Module, facts: Mapping[str, Any]) -> Path:
-    """Write NAME.safetensors in fp16 (whole numbers as they are) and NAME.json; -> the first.
+def write_weights(folder: Path, name: str, model: nn.Module, record: Mapping[str, Any]) -> Path:
+    """Write NAME.safetensors in fp16 (integers as they are) and NAME.json with `record`, and return the first path.
 
     Raises:
-        ModelError: a weight that fp16 cannot hold, or files that cannot be written.
+        TrainingError: fp16 cannot hold a weight.
+        FileError: a file cannot be written.
     """
-    state = {key: _halved(key, value) for key, value in model.state_dict().items()}
+    state = {key: _to_fp16(key, value) for key, value in model.state_dict().items()}
     content = to_bytes(state, {"format": "pt"})
-    said = {
+    document = {
         "weights": f"{name}.safetensors",
         "sha256": hashlib.sha256(content).hexdigest(),
         "bytes": len(content),
-        "parameters": sum(each.numel() for each in model.parameters()),
-        **facts,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        **record,
     }
     write_whole(folder / f"{name}.safetensors", content)
-    write_whole(folder / f"{name}.json", (json.dumps(said, indent=2, ensure_ascii=False) + "\n").encode())
+    write_whole(folder / f"{name}.json", (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
     return folder / f"{name}.safetensors"
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file at once or not at all.
+    """Write a file whole or not at all.
 
     Raises:
-        ModelError: it cannot be written.
+        FileError: it cannot be written.
     """
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
@@ -53,15 +57,33 @@ def write_whole(path: Path, content: bytes) -> None:
                 Path(file.name).unlink(missing_ok=True)
                 raise
     except OSError as exc:
-        raise ModelError(f"{path} cannot be written: {exc}") from exc
+        raise FileError(f"{path} cannot be written: {exc}") from exc
 
 
-def _halved(name: str, value: torch.Tensor) -> torch.Tensor:
+def shipped_plates() -> Path:
+    """The weights of the license plate detector that ship with Shardline.
+
+    Raises:
+        ModelError: this installation has none.
+    """
+    spec = find_spec(_DETECTOR)
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    path = Path(spec.submodule_search_locations[0]) / "plates.safetensors"
+    if not path.is_file():
+        raise ModelError(
+            f"the trained weights of plates are not in this installation ({path.name} beside the detector): give "
+            "--weights FILE.safetensors, or random:0, with which no plate is found"
+        )
+    return path
+
+
+def _to_fp16(name: str, value: torch.Tensor) -> torch.Tensor:
     if not value.is_floating_point():
         return value.cpu().contiguous()
     half = value.detach().cpu().to(torch.float16).contiguous()
     if not half.isfinite().all():
-        raise ModelError(
-            f"{name} holds {value.abs().max():g}, and two bytes hold 65504 at most: train anew with a lower --rate"
+        raise TrainingError(
+            f"{name} holds {value.abs().max():g}, and fp16 holds 65504 at most: train again with a lower --rate"
         )
     return half

@@ -104,17 +104,19 @@ def plates(
 def _drawn(
     count: int, seed: int, fonts: Literal["train", "held-out", "all"], background: Path | None, size: int | None
 ) -> "Samples":
-    from shardline.samples import picture_files, sample_files
     from shardline.training.evaluation.plates.sample import Drawn
     from shardline.training.plates.backgrounds import Backgrounds
     from shardline.training.plates.fonts import families
+    from shardline.training.plates.picture import PlateStream
     from shardline.training.plates.scene import Scene
-    from shardline.training.plates.stream import Plates
+    from shardline.training.samples import picture_files, sample_files
 
     files = sample_files() if background is None else picture_files(background)
     scene = Scene() if size is None else Scene(size=(size, size))
     photographs = Backgrounds(files=tuple(files))
-    return Drawn(plates=Plates(seed=seed, scene=scene, fonts=families(fonts), backgrounds=photographs), count=count)
+    return Drawn(
+        plates=PlateStream(seed=seed, scene=scene, fonts=families(fonts), backgrounds=photographs), count=count
+    )
 
 
 def _stored(folder: Path) -> "Samples":
@@ -124,7 +126,7 @@ def _stored(folder: Path) -> "Samples":
 
 
 def _plain(folder: Path) -> "Samples":
-    from shardline.samples import picture_files
     from shardline.training.evaluation.plates.sample import Plain
+    from shardline.training.samples import picture_files
 
     return Plain(files=tuple(picture_files(folder)))

@@ -70,8 +70,8 @@ def import_torchserve(
     from shardline.commands.build import bundle_name
     from shardline.formats.torchserve_archive import read_archive
     from shardline.formats.torchserve_import import CLASSIFIER_PICTURE, Taking, take_over
-    from shardline.samples import calibration_pixels, picture_files, sample_pictures
     from shardline.tables import bundle_table
+    from shardline.training.samples import calibration_pixels, picture_files, sample_pictures
 
     chosen = bundle_name(name or out_folder.name)
     taking = Taking(

@@ -6,14 +6,14 @@ from typing import Annotated
 import typer
 
 from shardline.console import out
-from shardline.samples import sample_files
+from shardline.training.samples import sample_files
 
 
 def register(app: typer.Typer) -> None:
     app.command(epilog="Example: shardline samples photos")(samples)
 
 
-def samples(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="where to put them")]) -> None:
+def samples(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to copy them into")]) -> None:
     """Copy the photographs that ship in scikit-image into FOLDER."""
     folder.mkdir(parents=True, exist_ok=True)
     for path in sample_files():

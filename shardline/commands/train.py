@@ -1,37 +1,22 @@
-"""`shardline train`: learn weights, here; stopped or killed, a training goes on."""
+"""`shardline train`: train the license plate detector, a classifier or an embedding; stop and resume at any time."""
 
+import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from shardline.commands.train_classifier import classifier
-from shardline.commands.train_embedding import embedding
-from shardline.console import out, say
-from shardline.training_run import (
-    OutOption,
-    PatienceOption,
-    ResumeOption,
-    SaveEveryOption,
-    TensorboardOption,
-    ThreadsOption,
-    TrainOnOption,
-    Using,
-    WorkersOption,
-    facts_of,
-    recipe_of,
-    run_course,
-)
-from shardline.wire.errors import ModelError
+from shardline.console import err, out, say
+from shardline.options.train import TrainingArguments, takes_training_options
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from shardline.training.detector.course import DetectorCourse, Recipe
-    from shardline.training.detector.text_course import TextCourse
-
-
-Part = Literal["texts"]
+PicturesOption = Annotated[int, typer.Option(min=8, help="Number of pictures to train with, in all")]
+PatienceOption = Annotated[
+    int, typer.Option(min=0, help="Early stopping: evaluations without improvement before training stops (0: never)")
+]
+SeedOption = Annotated[int, typer.Option(min=0, help="Seed of the first weights and of all random numbers")]
+RateOption = Annotated[
+    float, typer.Option(min=0, help="Highest learning rate of AdamW; Muon's, for convolutions, is 25 times as high")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -44,44 +29,41 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="train")
 
 
+@takes_training_options
 def plates(
     context: typer.Context,
-    out_folder: OutOption,
-    resume: ResumeOption = False,
-    pictures: Annotated[int, typer.Option(min=8, help="to learn from, in all")] = 40_000,
+    pictures: PicturesOption = 40_000,
     weights: Annotated[
         str | None,
         typer.Option(
-            help="to begin with: FILE.safetensors that a training wrote, or plates, what ships; default: none"
+            help="Weights to begin with: FILE.safetensors of a training, or plates for those that ship (default: "
+            "random)"
         ),
     ] = None,
     only: Annotated[
-        Part | None, typer.Option(help="texts: train the reader of whole plates alone; the rest stays as in --weights")
+        Literal["texts"] | None,
+        typer.Option(help="texts: train only the reader of whole plates, and keep the rest as it is in --weights"),
     ] = None,
     side: Annotated[
-        int, typer.Option(help="of them in pixels: the half of what will be served, for plates of nearly this width")
+        int, typer.Option(help="Side length of the training images in pixels; half of the serving resolution is best")
     ] = 256,
-    seed: Annotated[int, typer.Option(min=0, help="of the first weights and of the pictures")] = 0,
+    seed: SeedOption = 0,
     background: Annotated[
-        Path | None, typer.Option(help="folder of photographs to draw onto; default: scikit-image's own")
+        Path | None,
+        typer.Option(help="Folder of photographs to draw plates onto (default: the photographs in scikit-image)"),
     ] = None,
-    rate: Annotated[
-        float, typer.Option(min=0, help="highest learning rate; the convolutions take 25 times as much")
-    ] = 4e-3,
+    rate: RateOption = 4e-3,
     patience: PatienceOption = 0,
-    device: TrainOnOption = None,
-    threads: ThreadsOption = None,
-    workers: WorkersOption = None,
-    save_every: SaveEveryOption = 5,
-    tensorboard: TensorboardOption = False,
+    *,
+    training: TrainingArguments,
 ) -> None:
-    """Train the detector of license plates, from nothing or from --weights on.
+    """Train the license plate detector, from random weights or from --weights.
 
-    It writes weights in fp16 as safetensors, and a JSON that says how they were made. Ctrl-C saves first. With --resume
-    the options that decide the weights are those that the training began with, and the weights become those of a
-    training that was never stopped: to the bit on one CPU with as many threads.
+    It writes weights in fp16 as safetensors, and a JSON that records how they came about. Ctrl-C saves a checkpoint
+    first. With --resume, the options that decide the weights are those that the training began with, and the weights
+    become those of a training that was never stopped: bit for bit on one CPU with the same number of threads.
     """
-    asked = {
+    given = {
         "pictures": pictures,
         "weights": weights,
         "only": only,
@@ -91,40 +73,152 @@ def plates(
         "rate": rate,
         "patience": patience,
     }
-    using = Using(device=device, threads=threads, workers=workers, save_every_min=save_every, tensorboard=tensorboard)
-    recipe = recipe_of(context, out_folder, asked, resume=resume)
-    out.print(str(_train_plates(out_folder, recipe, using, resume=resume)))
+    recipe = training.recipe(context, given)
+    from shardline.training.detector.train import train_plates
+
+    out.print(str(training.run("plates", train_plates, recipe)))
 
 
-def _train_plates(folder: Path, recipe: dict[str, Any], using: Using, *, resume: bool) -> Path:
-    from shardline.samples import picture_files, sample_files
-    from shardline.training.detector.course import Recipe
-    from shardline.training.fit import Settings
-    from shardline.training.weights import write_weights
+@takes_training_options
+def classifier(
+    context: typer.Context,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Folder with train/CLASS/*.jpg and test/CLASS/*.jpg, or digits for scikit-learn's digits"),
+    ] = None,
+    model: Annotated[
+        str,
+        typer.Option(
+            help="Network: small (a residual network for small pictures) or torchvision's NAME[?argument=value]"
+        ),
+    ] = "small",
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="Weights to begin with: DEFAULT or another of torchvision's names, which are downloaded, or a "
+            ".safetensors or .pt file; the last layer is random (default: random)"
+        ),
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            min=16, help="Side length of the pictures in pixels (default: 96, for digits 32, else the model's)"
+        ),
+    ] = None,
+    fit: Annotated[
+        Literal["crop", "stretch"] | None,
+        typer.Option(
+            help="How a picture becomes a square: crop keeps its middle, stretch all of it (default: stretch, with "
+            "torchvision's networks crop)"
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Number of passes over the pictures (default: 130, for digits 30)")
+    ] = None,
+    batch: Annotated[int, typer.Option(min=2, help="Pictures in a batch")] = 32,
+    crop: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Augmentation: smallest share of a picture that a random crop keeps (default: "
+                     "0.3, for digits 0.7)"),
+    ] = None,
+    flip: Annotated[
+        bool | None,
+        typer.Option("--flip/--no-flip", help="Augmentation: mirror every other picture (default: yes, for digits no)"),
+    ] = None,
+    turn: Annotated[
+        float | None,
+        typer.Option(min=0, max=180, help="Augmentation: largest rotation in degrees (default: 15, for digits 10)"),
+    ] = None,
+    jitter: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Augmentation: largest change of colours, as a share (default: 0.5, for digits "
+                     "0.3)"),
+    ] = None,
+    mix: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Augmentation: share of batches with CutMix, which pastes a box of one picture "
+                     "into another (default: 0.75, for digits 0.5)"),
+    ] = None,
+    smoothing: Annotated[float, typer.Option(min=0, max=0.9, help="Label smoothing")] = 0.1,
+    balance: Annotated[
+        float, typer.Option(min=0, max=1, help="Class weights: 1 gives each class the same weight, 0 each picture")
+    ] = 1.0,
+    held_out: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Share of train/ that is used for validation where there is no val/")
+    ] = 0.1,
+    seed: SeedOption = 0,
+    rate: Annotated[
+        float | None,
+        typer.Option(min=0, help="Highest learning rate (default: 4e-3, and 10 times as much for convolutions (Muon); "
+                     "with --weights 3e-4 for all)"),
+    ] = None,
+    patience: PatienceOption = 0,
+    *,
+    training: TrainingArguments,
+) -> None:  # fmt: skip
+    """Train a classifier of pictures: weights in fp16 as safetensors, and a JSON that `shardline build` takes.
 
-    files = sample_files() if recipe["background"] is None else picture_files(Path(recipe["background"]))
-    asked = Recipe(**{name: recipe[name] for name in ("seed", "pictures", "side")})
-    settings = Settings(rate=recipe["rate"], patience=recipe["patience"])
-    course = _course(asked, files, recipe, resume=resume)
-    outcome, run = run_course("plates", course, settings, folder, recipe, using, resume=resume)
-    facts = facts_of("plates", recipe, outcome, run) | {"pictures": course.pictures(outcome.step)}
-    say("making the weights")
-    detector, more = course.finished(outcome.model)
-    return write_weights(folder, "plates", detector, facts | more)
+    Ctrl-C saves a checkpoint first. With --resume, the options that decide the weights are those that the training
+    began with, and the weights become those of a training that was never stopped: bit for bit on one CPU with the same
+    number of threads.
+    """
+    given = {
+        "data": data,
+        "model": model,
+        "weights": weights,
+        "size": size,
+        "fit": fit,
+        "epochs": epochs,
+        "batch": batch,
+        "crop": crop,
+        "flip": flip,
+        "turn": turn,
+        "jitter": jitter,
+        "mix": mix,
+        "smoothing": smoothing,
+        "balance": balance,
+        "held_out": held_out,
+        "seed": seed,
+        "rate": rate,
+        "patience": patience,
+    }
+    recipe = training.recipe(context, given)
+    say("loading torch")
+    from shardline.training.classifier.train import train_classifier
+
+    described = training.run("classifier", train_classifier, recipe)
+    out.print(str(described))
+    bundle = shlex.quote(f"bundles/{training.folder.name}")
+    err.print(f"to serve it: shardline build {shlex.quote(str(described))} --stages 3 --out {bundle}")
 
 
-def _course(
-    asked: "Recipe", files: "Sequence[Path]", recipe: dict[str, Any], *, resume: bool
-) -> "DetectorCourse | TextCourse":
-    from shardline.models import shipped_plates
-    from shardline.partition.models import read_state
-    from shardline.training.detector.course import DetectorCourse
-    from shardline.training.detector.text_course import TextCourse
+@takes_training_options
+def embedding(
+    context: typer.Context,
+    data: Annotated[Path, typer.Option(help="Folder with MNIST's four idx-ubyte.gz files")],
+    pictures: Annotated[int, typer.Option(min=2, help="Number of pictures to train with, in all")] = 240_000,
+    batch: Annotated[int, typer.Option(min=2, help="Pictures in a batch, which are told apart from each other")] = 256,
+    seed: SeedOption = 0,
+    rate: RateOption = 4e-3,
+    patience: PatienceOption = 0,
+    *,
+    training: TrainingArguments,
+) -> None:
+    """Train an embedding of digits with a contrastive loss: weights in fp16 that `shardline build embedding` takes.
 
-    named, only = recipe["weights"], recipe["only"]
-    if only and named is None:
-        raise ModelError(f"--only {only} needs --weights: a detector whose other parts stay, e.g. --weights plates")
-    if named is None or (resume and not only):
-        return DetectorCourse(asked, files)
-    weights = read_state(shipped_plates() if named == "plates" else Path(named))
-    return TextCourse(asked, files, weights) if only else DetectorCourse(asked, files, weights)
+    Ctrl-C saves a checkpoint first; --resume continues to the same weights.
+    """
+    given = {
+        "data": str(data),
+        "pictures": pictures,
+        "batch": batch,
+        "seed": seed,
+        "rate": rate,
+        "patience": patience,
+    }
+    recipe = training.recipe(context, given)
+    from shardline.training.embedding.train import train_embedding
+
+    weights = shlex.quote(str(training.run("embedding", train_embedding, recipe)))
+    out.print(weights)
+    err.print(f"to serve it: shardline build embedding --weights {weights} --out bundles/digits")

@@ -68,8 +68,8 @@ def verify(
     from shardline.partition.threads import use_threads
     from shardline.partition.verify import random_batches
     from shardline.partition.verify import verify as verify_bundle
-    from shardline.samples import picture_files, task_samples
     from shardline.storage.bundle_folder import open_bundle
+    from shardline.training.samples import picture_files, task_samples
 
     if program not in PROGRAMS:
         raise BundleError(f"--program {program!r}: allowed are {', '.join(PROGRAMS)}")

@@ -14,10 +14,10 @@ import requests
 from e2e.conftest import Up, shardline, up
 from PIL import Image
 
-from shardline.models import for_task
 from shardline.partition.build import BuildOptions, build
 from shardline.partition.models import load_model
 from shardline.storage.bundle_folder import open_bundle
+from shardline.training.models import for_task
 
 pytestmark = pytest.mark.slow
 

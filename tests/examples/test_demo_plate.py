@@ -11,7 +11,7 @@ from PIL import Image
 from services.processes import ROOT
 from services.scripted import ScriptedServer
 
-from shardline.samples import sample_files
+from shardline.training.samples import sample_files
 
 SEED = 3
 

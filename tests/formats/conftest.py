@@ -9,7 +9,7 @@ from services.handed_over import bundle_of
 
 from shardline.partition.build import BuildOptions, build
 from shardline.partition.models import load_model
-from shardline.samples import calibration_pixels, sample_pictures
+from shardline.training.samples import calibration_pixels, sample_pictures
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,8 @@ from torchvision.models import VisionTransformer
 from shardline.partition.calibrate import calibrate
 from shardline.partition.capture import run_whole, whole_module
 from shardline.partition.models import Model, load_model
-from shardline.samples import calibration_pixels, sample_pictures
 from shardline.storage.bundle import PictureSpec
+from shardline.training.samples import calibration_pixels, sample_pictures
 from shardline.wire.errors import ModelError
 
 

@@ -13,13 +13,13 @@ from shardline.partition.build import GoldenPicture
 from shardline.partition.indexing import Pictures, add_to_index, build_index
 from shardline.partition.lookup import index_of
 from shardline.partition.verify import Chain, verify
-from shardline.samples import golden_picture
 from shardline.storage.bundle import PictureSpec, stage_folder
 from shardline.storage.bundle_folder import open_bundle
 from shardline.tasks.faiss_index import make_index, open_index
 from shardline.tasks.index import ENTRIES_FILE, INDEX_FILE
 from shardline.tasks.request import Request
 from shardline.tasks.retrieve import reply as reply_to
+from shardline.training.samples import golden_picture
 from shardline.wire.errors import BundleError
 
 PICTURE = PictureSpec(height=SIDE, width=SIDE, fit="stretch")

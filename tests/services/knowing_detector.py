@@ -11,7 +11,7 @@ from shardline.tasks.plates.text import CLASSES
 from shardline.training.evaluation.plates.readings import Prediction
 from shardline.training.evaluation.plates.sample import Sample, Thing, TruePlate
 from shardline.training.evaluation.plates.sources import Seen
-from shardline.training.plates.marks import Box
+from shardline.training.plates.geometry import Box
 from shardline.wire.view import View
 
 NAMES = (

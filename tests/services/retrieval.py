@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from shardline.models import for_task
 from shardline.partition.build import BuildOptions, build
 from shardline.partition.embedding import without_head
 from shardline.partition.indexing import Pictures
 from shardline.partition.models import load_model
+from shardline.training.models import for_task
 
 SIDE = 32
 WIDTH = 8  # of services.small_models:residual without its head

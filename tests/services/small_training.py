@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from shardline.training.fit import Run, Settings, fit
-from shardline.training.stop import Stopped
+from shardline.training.fit import TrainingRun, TrainingStopped, fit
+from shardline.training.optim import TrainingSettings
 
 STEPS, BATCH = 400, 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Course:
-    """A shardline.training.fit.Course."""
+class SmallTask:
+    """A shardline.training.fit.TrainingTask."""
 
     steps: int = STEPS
 
@@ -55,10 +55,10 @@ class Course:
 def main(folder: Path, *, resume: bool) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(5)  # dropout draws by lot: its state must be in the checkpoint
-    run = Run(folder=folder, device=torch.device("cpu"), workers=1, save_every_s=0)
+    run = TrainingRun(folder=folder, device=torch.device("cpu"), workers=1, save_every_s=0)
     try:
-        outcome = fit(Course(), Settings(warm_up=10, score_every=100), run, resume=resume)
-    except Stopped as stopped:
+        outcome = fit(SmallTask(), TrainingSettings(warm_up=10, score_every=100), run, resume=resume)
+    except TrainingStopped as stopped:
         sys.exit(128 + stopped.number)
     torch.save(outcome.model.state_dict(), folder / "weights.pt")
 

@@ -15,11 +15,11 @@ from services.chromium import open_page
 from services.plate_reader import TEXTS
 from services.processes import ROOT, running, wait_until
 
-from shardline.models import for_task
 from shardline.partition.build import BuildOptions, build
 from shardline.partition.models import load_model
 from shardline.tasks.plates.text import CLASSES
 from shardline.training.detector.model import PlateDetector
+from shardline.training.models import for_task
 
 pytestmark = pytest.mark.slow
 

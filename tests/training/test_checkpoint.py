@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from shardline.training.checkpoint import Checkpoint, load, random_states, save, set_random_states
+from shardline.training.checkpoint import Checkpoint, load_checkpoint, random_states, save_checkpoint, set_random_states
 from shardline.training.weights import write_weights
-from shardline.wire.errors import ModelError
+from shardline.wire.errors import FileError, TrainingError
 
 
 def checkpoint(step: int = 7) -> Checkpoint:
@@ -27,8 +27,8 @@ def checkpoint(step: int = 7) -> Checkpoint:
 
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
-    save(tmp_path / "last.pt", checkpoint())
-    found = load(tmp_path / "last.pt")
+    save_checkpoint(tmp_path / "last.pt", checkpoint())
+    found = load_checkpoint(tmp_path / "last.pt")
 
     assert torch.equal(found.model["weight"], checkpoint().model["weight"])
     assert (found.step, found.best, found.since, found.recipe) == (7, 0.5, 2, checkpoint().recipe)
@@ -36,10 +36,10 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
 
 
 def test_random_numbers_go_on(tmp_path: Path) -> None:
-    save(tmp_path / "last.pt", checkpoint())
+    save_checkpoint(tmp_path / "last.pt", checkpoint())
     expected = torch.rand(3)
     torch.rand(100)
-    set_random_states(load(tmp_path / "last.pt").random)
+    set_random_states(load_checkpoint(tmp_path / "last.pt").random)
 
     assert torch.equal(torch.rand(3), expected)
 
@@ -54,37 +54,37 @@ def test_a_file_with_code_in_it_is_refused_and_not_run(tmp_path: Path, monkeypat
     torch.save({"format": 1, "model": Harmful()}, tmp_path / "torch.pt")
     (tmp_path / "plain.pt").write_bytes(pickle.dumps(Harmful()))
     for name in ("torch.pt", "plain.pt"):
-        with pytest.raises(ModelError, match="damaged, or no checkpoint"):
-            load(tmp_path / name)
+        with pytest.raises(TrainingError, match="damaged, or no checkpoint"):
+            load_checkpoint(tmp_path / name)
 
     assert not (tmp_path / "harmed").exists()
 
 
 def test_of_another_version_is_said(tmp_path: Path) -> None:
     torch.save({"format": 2}, tmp_path / "last.pt")
-    with pytest.raises(ModelError, match="no checkpoint of this version"):
-        load(tmp_path / "last.pt")
+    with pytest.raises(TrainingError, match="no checkpoint of this version"):
+        load_checkpoint(tmp_path / "last.pt")
 
 
 def test_every_cut_file_is_damaged(tmp_path: Path) -> None:
-    save(tmp_path / "last.pt", checkpoint())
+    save_checkpoint(tmp_path / "last.pt", checkpoint())
     content = (tmp_path / "last.pt").read_bytes()
     for length in range(0, len(content), len(content) // 7):
         (tmp_path / "cut.pt").write_bytes(content[:length])
-        with pytest.raises(ModelError, match="damaged"):
-            load(tmp_path / "cut.pt")
+        with pytest.raises(TrainingError, match="damaged"):
+            load_checkpoint(tmp_path / "cut.pt")
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="cannot be written"):
-        save(tmp_path / "none" / "last.pt", checkpoint())
+    with pytest.raises(FileError, match="cannot be written"):
+        save_checkpoint(tmp_path / "none" / "last.pt", checkpoint())
 
 
 def test_weights_too_large_for_two_bytes_are_refused(tmp_path: Path) -> None:
     model = torch.nn.Linear(2, 2)
     with torch.no_grad():
         model.weight[0, 0] = 1e6
-    with pytest.raises(ModelError, match=r"weight holds 1e\+06, and two bytes hold 65504"):
+    with pytest.raises(TrainingError, match=r"weight holds 1e\+06, and fp16 holds 65504"):
         write_weights(tmp_path, "plates", model, {})
 
     assert list(tmp_path.iterdir()) == []

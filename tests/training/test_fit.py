@@ -14,25 +14,30 @@ import psutil
 import pytest
 import torch
 from services.processes import running, stop, wait_until
-from services.small_training import STEPS, Course
+from services.small_training import STEPS, SmallTask
 from torch import Tensor, nn
 
-from shardline.training.checkpoint import BEST, LAST, load
-from shardline.training.fit import Run, Settings, fit, rate_at
-from shardline.wire.errors import ModelError
+from shardline.training.checkpoint import BEST, LAST, load_checkpoint
+from shardline.training.fit import TrainingRun, fit
+from shardline.training.optim import TrainingSettings, learning_rate
+from shardline.wire.errors import TrainingError, UsageError
 
 CPU = torch.device("cpu")
-SHORT = Course(steps=12)
-SETTINGS = Settings(warm_up=3, score_every=4)
+SHORT = SmallTask(steps=12)
+SETTINGS = TrainingSettings(warm_up=3, score_every=4)
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A fit.Watch that keeps what it is told."""
+    """A TrainingCallback that keeps what it is called with."""
 
     steps: list[int] = field(default_factory=list)
     rates: list[float] = field(default_factory=list)
     scores: list[tuple[int, float]] = field(default_factory=list)
+    totals: list[int] = field(default_factory=list)
+
+    def started(self, pictures: int) -> None:
+        self.totals.append(pictures)
 
     def stepped(self, step: int, pictures: int, losses: Mapping[str, float], rate: float) -> None:  # noqa: ARG002
         self.steps.append(step)
@@ -42,8 +47,8 @@ class Seen:
         self.scores.append((step, scores["score"]))
 
 
-def here(folder: Path, **more: Any) -> Run:
-    return Run(folder=folder, device=CPU, workers=0, **more)
+def here(folder: Path, **more: Any) -> TrainingRun:
+    return TrainingRun(folder=folder, device=CPU, workers=0, **more)
 
 
 def command(folder: Path, *more: str) -> list[str]:
@@ -51,7 +56,7 @@ def command(folder: Path, *more: str) -> list[str]:
 
 
 def step_of(folder: Path) -> int:
-    return load(folder / LAST).step if (folder / LAST).exists() else -1
+    return load_checkpoint(folder / LAST).step if (folder / LAST).exists() else -1
 
 
 @pytest.fixture(scope="module")
@@ -109,20 +114,21 @@ def test_the_clock_and_scores_change_nothing(tmp_path: Path) -> None:
 
 def test_it_learns_and_tells_of_it(tmp_path: Path) -> None:
     seen = Seen()
-    course = Course(steps=60)
+    course = SmallTask(steps=60)
 
-    outcome = fit(course, replace(SETTINGS, score_every=20), here(tmp_path, watches=[seen]), resume=False)
+    outcome = fit(course, replace(SETTINGS, score_every=20), here(tmp_path, callbacks=[seen]), resume=False)
 
     assert outcome.scores["score"] > 0.9
     assert [step for step, _ in seen.scores] == [20, 40, 60]
     assert seen.steps[-1] == outcome.step == 60
     assert seen.rates[0] > seen.rates[-1]
-    assert load(tmp_path / BEST).best == max(score for _, score in seen.scores)
+    assert seen.totals == [course.pictures(60)]
+    assert load_checkpoint(tmp_path / BEST).best == max(score for _, score in seen.scores)
     assert not list(tmp_path.glob(".*"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Worsening(Course):
+class Worsening(SmallTask):
     """Its first score is its best."""
 
     def scores(self, model: nn.Module, device: torch.device) -> dict[str, float]:  # noqa: ARG002
@@ -133,8 +139,8 @@ def test_patience_ends_it_with_the_best_weights(tmp_path: Path) -> None:
     outcome = fit(Worsening(steps=40), replace(SETTINGS, patience=2), here(tmp_path), resume=False)
 
     assert outcome.step == 12
-    assert load(tmp_path / BEST).step == 4
-    assert_same(outcome.model.state_dict(), load(tmp_path / BEST).average)
+    assert load_checkpoint(tmp_path / BEST).step == 4
+    assert_same(outcome.model.state_dict(), load_checkpoint(tmp_path / BEST).average)
 
 
 def test_a_finished_training_resumed_is_what_it_was(tmp_path: Path) -> None:
@@ -146,8 +152,8 @@ def test_a_finished_training_resumed_is_what_it_was(tmp_path: Path) -> None:
 
 
 def test_the_rate_rises_and_falls() -> None:
-    settings = Settings(rate=1.0, warm_up=10)
-    rates = np.array([rate_at(settings, step, 100) for step in range(100)])
+    settings = TrainingSettings(rate=1.0, warm_up=10)
+    rates = np.array([learning_rate(settings, step, 100) for step in range(100)])
 
     assert rates[9] == rates.max() == 1.0
     assert (np.diff(rates[:10]) > 0).all()
@@ -156,7 +162,7 @@ def test_the_rate_rises_and_falls() -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Broken(Course):
+class Broken(SmallTask):
     def losses(
         self,
         model: nn.Module,
@@ -167,16 +173,16 @@ class Broken(Course):
 
 
 def test_a_loss_that_is_no_number_is_said(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"step 10: the loss or its gradient is no number.*lower --rate"):
+    with pytest.raises(TrainingError, match=r"step 10: the loss or its gradient is not a finite number.*lower --rate"):
         fit(Broken(steps=40), SETTINGS, here(tmp_path), resume=False)
 
 
 def test_what_cannot_be_resumed_is_one_clear_line(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="leave --resume out"):
+    with pytest.raises(UsageError, match="leave --resume out"):
         fit(SHORT, SETTINGS, here(tmp_path), resume=True)
-    fit(Course(steps=1), SETTINGS, here(tmp_path), resume=False)
-    with pytest.raises(ModelError, match="holds a training already: go on with it by --resume"):
+    fit(SmallTask(steps=1), SETTINGS, here(tmp_path), resume=False)
+    with pytest.raises(UsageError, match="holds a training already: continue it with --resume"):
         fit(SHORT, SETTINGS, here(tmp_path), resume=False)
     (tmp_path / LAST).write_bytes(b"not a checkpoint")
-    with pytest.raises(ModelError, match="damaged, or no checkpoint"):
+    with pytest.raises(TrainingError, match="damaged, or no checkpoint"):
         fit(SHORT, SETTINGS, here(tmp_path), resume=True)

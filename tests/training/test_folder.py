@@ -1,12 +1,14 @@
-"""Which pictures a training learns from, and which it is scored with."""
+"""Labelled pictures in folders: training, validation and test splits, and scikit-learn's digits."""
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from services.drawn_shapes import CLASSES, draw_shapes
 
-from shardline.training.folder import TEST, TRAIN, learnt_and_held_out, read_split
-from shardline.wire.errors import ModelError
+from shardline.training.folder import TEST, TRAIN, read_split, training_and_validation, write_digits
+from shardline.wire.errors import DatasetError, UsageError
 
 
 @pytest.fixture(scope="module")
@@ -32,19 +34,19 @@ def test_a_model_s_own_order_of_labels_is_kept(shapes: Path) -> None:
 
 
 def test_a_share_of_each_class_is_held_out_and_never_learnt_from(shapes: Path) -> None:
-    learnt, held = learnt_and_held_out(shapes, 0.2, 5)
+    learnt, held = training_and_validation(shapes, 0.2, 5)
 
     assert learnt.counts == [8, 8, 8]
     assert held.counts == [2, 2, 2]
     assert set(learnt.files) | set(held.files) == set(read_split(shapes, TRAIN).files)
-    assert learnt_and_held_out(shapes, 0.2, 6)[1].files != held.files
+    assert training_and_validation(shapes, 0.2, 6)[1].files != held.files
 
 
 def test_a_folder_for_validation_is_used_in_place_of_a_share(tmp_path: Path) -> None:
     folder = draw_shapes(tmp_path / "data", train=3, test=2)
     (folder / TEST).rename(folder / "val")
 
-    learnt, held = learnt_and_held_out(folder, 0.5, 0)
+    learnt, held = training_and_validation(folder, 0.5, 0)
 
     assert len(learnt.files) == 9
     assert {file.parents[1].name for file in held.files} == {"val"}
@@ -72,15 +74,29 @@ def test_what_is_missing_is_said(remove: str, said: str, tmp_path: Path) -> None
     for number, each in enumerate(list(folder.glob(remove))):
         each.rename(tmp_path / str(number))
 
-    with pytest.raises(ModelError, match=said):
-        learnt_and_held_out(folder, 0.5, 0)
+    with pytest.raises(DatasetError, match=said):
+        training_and_validation(folder, 0.5, 0)
 
 
 def test_an_unknown_class_is_refused(shapes: Path) -> None:
-    with pytest.raises(ModelError, match="test holds the unknown bars; allowed are disc, checks"):
+    with pytest.raises(DatasetError, match="test holds the unknown bars; allowed are disc, checks"):
         read_split(shapes, TEST, ("disc", "checks"))
 
 
 def test_a_share_of_nothing_is_refused(shapes: Path) -> None:
-    with pytest.raises(ModelError, match=r"--held-out 0.01 of the pictures of each class .* there are 10 at most"):
-        learnt_and_held_out(shapes, 0.01, 0)
+    with pytest.raises(UsageError, match=r"--held-out 0.01 of the pictures of each class .* there are 10 at most"):
+        training_and_validation(shapes, 0.01, 0)
+
+
+def test_all_digits_are_there_and_none_twice(tmp_path: Path) -> None:
+    write_digits(tmp_path)
+    train, test = read_split(tmp_path, TRAIN), read_split(tmp_path, TEST)
+
+    assert train.labels == test.labels == tuple("0123456789")
+    assert (len(train.files), len(test.files)) == (1437, 360)
+    assert min(test.counts) >= 25
+    assert not {each.name for each in train.files} & {each.name for each in test.files}
+    with Image.open(test.files[0]) as picture:
+        pixels = np.asarray(picture)
+    assert pixels.shape == (8, 8)
+    assert 200 <= pixels.max() <= 255

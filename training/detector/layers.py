@@ -1,10 +1,20 @@
-"""What the detector and its reader are made of: convolutions of 3 × 3, and two of them with what goes past."""
+"""Convolution layers of the detector, and folding their batch normalisation into the weights."""
 
+import copy
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from shardline.wire.errors import ModelError
+
+_Network = TypeVar("_Network", bound=nn.Module)
 
 
-class Unit(nn.Sequential):
+class ConvUnit(nn.Sequential):
     """A convolution of 3 × 3, normalised over the batch while it is trained, and a ReLU if not `last`."""
 
     def __init__(self, before: int, after: int, stride: int = 1, *, normed: bool, last: bool = False) -> None:
@@ -14,13 +24,13 @@ class Unit(nn.Sequential):
         super().__init__(*layers)
 
 
-class Block(nn.Module):
+class ResidualBlock(nn.Module):
     """Two convolutions and what goes past them (He et al., 2015)."""
 
     def __init__(self, width: int, *, normed: bool) -> None:
         super().__init__()
-        self.one = Unit(width, width, normed=normed)
-        self.two = Unit(width, width, normed=normed, last=True)
+        self.one = ConvUnit(width, width, normed=normed)
+        self.two = ConvUnit(width, width, normed=normed, last=True)
         if isinstance(self.two[-1], nn.BatchNorm2d):
             nn.init.zeros_(self.two[-1].weight)  # each block begins as what goes past it (Goyal et al., 2017)
 
@@ -28,6 +38,81 @@ class Block(nn.Module):
         return functional.relu(values + self.two(self.one(values)))
 
 
-def layer(before: int, after: int, depth: int, *, normed: bool) -> nn.Sequential:
+def residual_layer(before: int, after: int, depth: int, *, normed: bool) -> nn.Sequential:
     """Half as fine, then `depth` blocks."""
-    return nn.Sequential(Unit(before, after, 2, normed=normed), *(Block(after, normed=normed) for _ in range(depth)))
+    return nn.Sequential(
+        ConvUnit(before, after, 2, normed=normed), *(ResidualBlock(after, normed=normed) for _ in range(depth))
+    )
+
+
+@torch.no_grad()
+def fold_normalisation(trained: nn.Module, plain: _Network) -> _Network:
+    """`plain`, the same network without normalisation, as `trained` is, in evaluation mode.
+
+    Its outputs differ by rounding alone.
+    """
+    normed = copy.deepcopy(trained).eval()
+    units = {name: module for name, module in normed.named_modules() if isinstance(module, ConvUnit)}
+    plain.load_state_dict(_beside(normed.state_dict(), units), strict=False)
+    for name, module in plain.named_modules():
+        if isinstance(module, ConvUnit):
+            conv, norm = units[name][0], units[name][1]
+            assert isinstance(conv, nn.Conv2d)
+            assert isinstance(norm, nn.BatchNorm2d)
+            module[0].load_state_dict(fuse_conv_bn_eval(conv, norm).state_dict())
+    return plain.eval()
+
+
+@torch.no_grad()
+def load_folded(model: nn.Module, weights: Mapping[str, Tensor], plain: nn.Module, show: Callable[[], object]) -> None:
+    """Give `model` (normed) the weights of a folded one; of what `show` shows it, it then says what that one says.
+
+    Normalisation takes from each channel the mean and spread that it has there, and gives it back. What the weights
+    lack stays as it is: a block that is new adds nothing at first.
+
+    Args:
+        plain: the same network without normalisation: which tensors there may be.
+        show: runs all of `model`.
+
+    Raises:
+        ModelError: the weights are of another model.
+    """
+    state = plain.state_dict()
+    known = [name for name in weights if name in state and state[name].shape == weights[name].shape]
+    if len(known) < len(weights) or 2 * len(known) < len(state):
+        raise ModelError(
+            f"--weights: {len(known)} of {len(weights)} tensors fit the detector's {len(state)}: allowed are those "
+            "that `shardline train plates` wrote"
+        )
+    units = {name: module for name, module in model.named_modules() if isinstance(module, ConvUnit)}
+    model.load_state_dict(_beside(weights, units), strict=False)
+    hooks = []
+    for name, module in units.items():
+        if f"{name}.0.weight" in weights:
+            conv, norm = module[0], module[1]
+            assert isinstance(conv, nn.Conv2d)
+            assert isinstance(norm, nn.BatchNorm2d)
+            conv.weight.copy_(weights[f"{name}.0.weight"])
+            norm.bias.copy_(weights[f"{name}.0.bias"])
+            hooks.append(norm.register_forward_pre_hook(_measured))
+    model.eval()
+    show()
+    for hook in hooks:
+        hook.remove()
+
+
+def _beside(state: Mapping[str, Tensor], units: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """What of a state belongs to no unit."""
+    return {name: value for name, value in state.items() if name.rpartition(".")[0].rpartition(".")[0] not in units}
+
+
+def _measured(norm: nn.Module, inputs: tuple[Tensor]) -> None:
+    """Normalise by what comes in, and undo it: what goes out is what came in, with the bias that `norm` has."""
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    variance, mean = torch.var_mean(inputs[0], (0, 2, 3), correction=0)
+    norm.running_mean.copy_(mean)
+    norm.running_var.copy_(variance)
+    norm.weight.copy_((variance + norm.eps).sqrt())
+    norm.bias.add_(mean)

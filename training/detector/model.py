@@ -29,10 +29,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from shardline.partition.models import IMAGENET_MEAN, IMAGENET_STD
-from shardline.training.detector.layers import Unit, layer
-from shardline.training.detector.reader import Reader
-from shardline.training.detector.text_reader import TextReader
-from shardline.training.detector.things import BOARDS, CHARACTERS, GROUPS
+from shardline.training.detector.layers import ConvUnit, residual_layer
+from shardline.training.detector.objects import BOARDS, CHARACTERS, GROUPS
+from shardline.training.detector.readers import CharacterReader, TextReader
 
 OUTPUTS = (
     "board_boxes",  # [batch, 16, 4]: left, top, right, bottom in pixels of the input, not cut to it
@@ -62,7 +61,7 @@ _SAME = 0.6  # two boxes of a kind whose IoU is more are of one thing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Maps:
+class HeadMaps:
     """What the heads say of one kind at every place, before it is decoded."""
 
     heat: Tensor  # [batch, 1, height, width]: logits; a peak is a thing's centre
@@ -72,14 +71,14 @@ class Maps:
     stride: int  # pixels from place to place
 
 
-class Head(nn.Module):
-    """Maps of one kind, twice as fine as the features that they are made of."""
+class DetectionHead(nn.Module):
+    """HeadMaps of one kind, twice as fine as the features that they are made of."""
 
     def __init__(self, before: int, classes: int, stride: int, *, turns: bool, normed: bool) -> None:
         super().__init__()
         self.stride = stride
         self.sizes = [1, classes, 4] + [2] * turns
-        self.features = Unit(before, _HEAD, normed=normed)
+        self.features = ConvUnit(before, _HEAD, normed=normed)
         self.places = nn.Conv2d(_HEAD, 4 * sum(self.sizes), 1)
         nn.init.normal_(self.places.weight, std=0.01)
         first = torch.zeros(sum(self.sizes))
@@ -88,10 +87,10 @@ class Head(nn.Module):
         first[classes + 3 : classes + 5] = 1.0
         self.places.bias = nn.Parameter(first.repeat_interleave(4))
 
-    def forward(self, values: Tensor) -> Maps:
+    def forward(self, values: Tensor) -> HeadMaps:
         fine = functional.pixel_shuffle(self.places(self.features(values)), 2)
         heat, classes, shape, *turn = torch.split(fine, self.sizes, dim=1)
-        return Maps(
+        return HeadMaps(
             heat=heat,
             classes=classes if classes.shape[1] else None,
             shape=shape,
@@ -100,7 +99,7 @@ class Head(nn.Module):
         )
 
 
-class Pyramid(nn.Module):
+class FeaturePyramid(nn.Module):
     """Features at strides 4 and 8 that know what those at 8, 16 and 32 say (Lin et al., 2016)."""
 
     def __init__(self, *, normed: bool) -> None:
@@ -108,7 +107,7 @@ class Pyramid(nn.Module):
         pairs = list(zip(_WIDTHS, _PYRAMID, strict=True))
         self.across = nn.ModuleList(nn.Conv2d(width, after, 1) for width, after in pairs)
         self.down = nn.Conv2d(_PYRAMID[1], _PYRAMID[0], 1)  # before it is enlarged: a quarter of the work
-        self.join = nn.ModuleList(Unit(after, after, normed=normed) for after in _PYRAMID[:3])
+        self.join = nn.ModuleList(ConvUnit(after, after, normed=normed) for after in _PYRAMID[:3])
 
     def forward(self, at: list[Tensor]) -> tuple[Tensor, Tensor]:
         far = self.across[3](at[3])
@@ -133,20 +132,20 @@ class PlateDetector(nn.Module):
         self.normed = normed
         for name, values in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
-        self.stem = Unit(3, _STEM, 2, normed=normed)
+        self.stem = ConvUnit(3, _STEM, 2, normed=normed)
         befores = (_STEM, *_WIDTHS[:-1])
         self.layers = nn.ModuleList(
-            layer(before, width, depth, normed=normed)
+            residual_layer(before, width, depth, normed=normed)
             for before, width, depth in zip(befores, _WIDTHS, _DEPTHS, strict=True)
         )
-        self.pyramid = Pyramid(normed=normed)
-        self.boards = Head(_PYRAMID[1], len(BOARDS), STRIDES[0], turns=True, normed=normed)
-        self.groups = Head(_PYRAMID[1], len(GROUPS), STRIDES[1], turns=False, normed=normed)
-        self.characters = Head(_PYRAMID[0], 0, STRIDES[2], turns=False, normed=normed)
-        self.reader = Reader(len(CHARACTERS), normed=normed)
+        self.pyramid = FeaturePyramid(normed=normed)
+        self.boards = DetectionHead(_PYRAMID[1], len(BOARDS), STRIDES[0], turns=True, normed=normed)
+        self.groups = DetectionHead(_PYRAMID[1], len(GROUPS), STRIDES[1], turns=False, normed=normed)
+        self.characters = DetectionHead(_PYRAMID[0], 0, STRIDES[2], turns=False, normed=normed)
+        self.reader = CharacterReader(len(CHARACTERS), normed=normed)
         self.text_reader = TextReader(len(CHARACTERS), normed=normed)
 
-    def maps(self, pictures: Tensor) -> tuple[Maps, Maps, Maps]:
+    def maps(self, pictures: Tensor) -> tuple[HeadMaps, HeadMaps, HeadMaps]:
         """Of boards, groups and characters at one level, not decoded: what the loss compares."""
         values = self.stem(pictures)
         levels = []
@@ -156,7 +155,9 @@ class PlateDetector(nn.Module):
         finest, near = self.pyramid(levels)
         return self.boards(near), self.groups(near), self.characters(finest)
 
-    def heads(self, pictures: Tensor, characters: Tensor, plates: Tensor) -> tuple[tuple[Maps, ...], Tensor, Tensor]:
+    def heads(
+        self, pictures: Tensor, characters: Tensor, plates: Tensor
+    ) -> tuple[tuple[HeadMaps, ...], Tensor, Tensor]:
         """`maps`, and what the two readers say of cut-outs: all that is trained."""
         return self.maps(pictures), self.reader.said(characters), self.text_reader.said(plates)
 
@@ -164,7 +165,7 @@ class PlateDetector(nn.Module):
         """Normalised pictures -> uint8, as they were."""
         return ((pictures.float() * self.std.float() + self.mean.float()) * 255).round().clamp(0, 255).to(torch.uint8)
 
-    def levels(self, pictures: Tensor) -> list[tuple[Maps, ...]]:
+    def levels(self, pictures: Tensor) -> list[tuple[HeadMaps, ...]]:
         """Of each kind: the maps of the picture, of a half of it, and of a quarter.
 
         Raises:
@@ -193,7 +194,7 @@ class PlateDetector(nn.Module):
         )
 
 
-def decode(levels: Sequence[Maps], most: int, sizes: tuple[float, float] = (0.0, math.inf)) -> tuple[Tensor, ...]:
+def decode(levels: Sequence[HeadMaps], most: int, sizes: tuple[float, float] = (0.0, math.inf)) -> tuple[Tensor, ...]:
     """The `most` highest peaks -> boxes [batch, most, 4], scores [batch, most, classes] and, if any, turns.
 
     A class's score is the peak's times the class's share; without classes there is one. In fp32 whatever the network's
@@ -215,7 +216,7 @@ def decode(levels: Sequence[Maps], most: int, sizes: tuple[float, float] = (0.0,
     return boxes, kept.sigmoid().unsqueeze(2) * shares, *turns
 
 
-def _things(maps: Maps, most: int, shrunk: int, least_px: float, most_px: float) -> tuple[Tensor, ...]:
+def _things(maps: HeadMaps, most: int, shrunk: int, least_px: float, most_px: float) -> tuple[Tensor, ...]:
     """The highest peaks of one level -> logits [batch, most], boxes, shares of classes and, if any, turns.
 
     A box of another size has the logit of no peak.

@@ -1,6 +1,6 @@
-"""A small network that gives like pictures like vectors: for grey or coloured pictures of 28 pixels a side.
+"""A small embedding network for grey or coloured pictures of 28 pixels a side: similar pictures, near vectors.
 
-Trained on MNIST by `shardline train embedding`. `shardline build embedding --weights …` serves it.
+`shardline train embedding` trains it on MNIST; `shardline build embedding --weights FILE` serves it.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ MEAN = STD = (0.5, 0.5, 0.5)
 
 
 class EmbeddingNet(nn.Module):
-    """float32 [batch, 3, 28, 28] -> [batch, WIDTH], of any length: only directions are learned."""
+    """float32 [batch, 3, 28, 28] -> float32 [batch, WIDTH], of any length: only the direction carries meaning."""
 
     def __init__(self, width: int = WIDTH, channels: Sequence[int] = CHANNELS) -> None:
         super().__init__()
@@ -25,6 +25,7 @@ class EmbeddingNet(nn.Module):
         self.embed = nn.Linear(four * (SIDE // 4) ** 2, width)
 
     def forward(self, pictures: Tensor) -> Tensor:
+        """float32 [batch, 3, 28, 28] -> float32 [batch, WIDTH]."""
         vectors: Tensor = self.embed(self.blocks(pictures).flatten(1))
         return vectors
 

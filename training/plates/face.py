@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from shardline.tasks.plates.text import Group, Kind, PlateText
-from shardline.training.plates.glyphs import INK
-from shardline.training.plates.layout import Area, Placed, arrange, place_row
-from shardline.training.plates.style import Style, luma
-from shardline.training.plates.wear import light, thin_paint, wear
+from shardline.training.plates.degradation import light, thin_paint, wear
+from shardline.training.plates.fonts import INK
+from shardline.training.plates.style import Area, PlacedGlyph, PlateStyle, arrange, luma, place_row
 
 Points = NDArray[np.float64]  # [n, 2], x and y in pixels; a pixel's centre is at .5
 
@@ -26,19 +25,19 @@ _BOLT_RADIUS = 0.035
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Character:
+class DrawnCharacter:
     char: str
     group: Group
     outline: Points
-    placed: Placed
+    placed: PlacedGlyph
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Face:
+class PlateFace:
     image: Image.Image  # RGBA, the plate with a margin around it
     board: Area  # the plate in it
     outline: Points  # the plate's, round corners included
-    characters: tuple[Character, ...]
+    characters: tuple[DrawnCharacter, ...]
     aspect: float
     contrast: float  # between ink and ground, of the faintest character, 0 to 255 in luma; 255 without characters
 
@@ -54,21 +53,23 @@ class _Frame:
 
 
 def draw_face(
-    random: np.random.Generator, text: PlateText, kind: Kind, style: Style, height_px: float, level: float
-) -> Face:
+    random: np.random.Generator, text: PlateText, kind: Kind, style: PlateStyle, height_px: float, level: float
+) -> PlateFace:
     """A plate `height_px` high; `level` of wear and light, 0 to 1."""
     frame = _frame(style, height_px)
     placed = arrange(text, kind, style, frame.room, frame.unit_px)
     return _draw(random, placed, kind, style, frame, level)
 
 
-def draw_sign(random: np.random.Generator, rows: Sequence[str], style: Style, height_px: float, level: float) -> Face:
+def draw_sign(
+    random: np.random.Generator, rows: Sequence[str], style: PlateStyle, height_px: float, level: float
+) -> PlateFace:
     """What is no plate: a board with one row of writing on it, or two, or nothing."""
     frame = _frame(style, height_px)
     return _draw(random, _written(rows, style, frame), "regular", style, frame, level)
 
 
-def _written(rows: Sequence[str], style: Style, frame: _Frame) -> list[Placed]:
+def _written(rows: Sequence[str], style: PlateStyle, frame: _Frame) -> list[PlacedGlyph]:
     written = [row for row in rows if row]
     if len(written) == 2:
         as_on_a_plate = PlateText(region=written[0], use="", serial=written[1])
@@ -77,7 +78,7 @@ def _written(rows: Sequence[str], style: Style, frame: _Frame) -> list[Placed]:
     return [each for row in written for each in place_row([("m", row, 1.0)], style, frame.room, height_px, "centre")]
 
 
-def _frame(style: Style, height_px: float) -> _Frame:
+def _frame(style: PlateStyle, height_px: float) -> _Frame:
     unit = max(8, round(height_px))
     width, margin = round(unit * style.aspect), round(unit * _MARGIN) + 2
     edge = (style.border and style.inset + style.border) + style.margin
@@ -97,8 +98,8 @@ def _frame(style: Style, height_px: float) -> _Frame:
 
 
 def _draw(
-    random: np.random.Generator, placed: list[Placed], kind: Kind, style: Style, frame: _Frame, level: float
-) -> Face:
+    random: np.random.Generator, placed: list[PlacedGlyph], kind: Kind, style: PlateStyle, frame: _Frame, level: float
+) -> PlateFace:
     image = _board(style, frame)
     paint, characters = _paint(placed, frame.size)
     if kind == "long" and placed:
@@ -112,7 +113,7 @@ def _draw(
     image = light(random, wear(random, image, level), level)
     contrast = _contrast(image, paint, placed)
     image.putalpha(_alpha(style, frame))
-    return Face(
+    return PlateFace(
         image=image,
         board=frame.board,
         outline=_rounded(frame.board, style.radius * frame.unit_px),
@@ -122,7 +123,7 @@ def _draw(
     )
 
 
-def _board(style: Style, frame: _Frame) -> Image.Image:
+def _board(style: PlateStyle, frame: _Frame) -> Image.Image:
     """The plate without its characters, mode RGB; beyond its edge lies the holder's colour, or its own."""
     unit = frame.unit_px
     image = Image.new("RGB", frame.size, (28, 28, 30) if style.holder else style.ground)
@@ -137,7 +138,7 @@ def _board(style: Style, frame: _Frame) -> Image.Image:
     return image
 
 
-def _strip(draw: ImageDraw.ImageDraw, style: Style, frame: _Frame) -> None:
+def _strip(draw: ImageDraw.ImageDraw, style: PlateStyle, frame: _Frame) -> None:
     """The band, with a ring in its upper half as a sign of some country."""
     assert style.strip is not None
     board, width = frame.board, max(1.0, style.strip.width * frame.unit_px)
@@ -148,14 +149,14 @@ def _strip(draw: ImageDraw.ImageDraw, style: Style, frame: _Frame) -> None:
     draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=pale, width=max(1, int(radius / 3)))
 
 
-def _paint(placed: list[Placed], size: tuple[int, int]) -> tuple[Image.Image, list[Character]]:
+def _paint(placed: list[PlacedGlyph], size: tuple[int, int]) -> tuple[Image.Image, list[DrawnCharacter]]:
     """The mask of all characters, mode L, and each one's outline."""
     paint, characters = Image.new("L", size), []
     for each in placed:
         mask = each.glyph.mask.resize((each.width, each.height), Image.Resampling.BILINEAR, reducing_gap=2.0)
         paint.paste(255, (each.left, each.top), mask)
         outline = _edge(np.asarray(mask)) + np.array((each.left, each.top))
-        characters.append(Character(char=each.char, group=each.group, outline=outline, placed=each))
+        characters.append(DrawnCharacter(char=each.char, group=each.group, outline=outline, placed=each))
     return paint, characters
 
 
@@ -183,7 +184,7 @@ def _rounded(board: Area, radius: float) -> Points:
     return np.concatenate(corners)
 
 
-def _separator(draw: ImageDraw.ImageDraw, style: Style, placed: list[Placed]) -> None:
+def _separator(draw: ImageDraw.ImageDraw, style: PlateStyle, placed: list[PlacedGlyph]) -> None:
     """A sign in the gap between the groups of a long plate, where there is room."""
     left = max(each.left + each.width for each in placed if each.group == "s")
     right = min(each.left for each in placed if each.group == "m")
@@ -198,7 +199,7 @@ def _separator(draw: ImageDraw.ImageDraw, style: Style, placed: list[Placed]) ->
         draw.rectangle((x - 1.3 * radius, y - radius / 4, x + 1.3 * radius, y + radius / 4), fill=255)
 
 
-def _emboss(image: Image.Image, paint: Image.Image, style: Style, unit_px: float) -> None:
+def _emboss(image: Image.Image, paint: Image.Image, style: PlateStyle, unit_px: float) -> None:
     """Stamped characters: light on one edge, dark on the other."""
     depth = max(1, round(0.012 * style.emboss * unit_px))
     soft = paint.filter(ImageFilter.BoxBlur(depth / 2))
@@ -208,7 +209,7 @@ def _emboss(image: Image.Image, paint: Image.Image, style: Style, unit_px: float
         image.paste((grey, grey, grey), mask=edge)
 
 
-def _bolts(image: Image.Image, style: Style, frame: _Frame) -> None:
+def _bolts(image: Image.Image, style: PlateStyle, frame: _Frame) -> None:
     """Two at the sides or four in the corners, as near to the edge as they go."""
     draw, board, radius = ImageDraw.Draw(image), frame.board, _BOLT_RADIUS * frame.unit_px
     inset = 1.6 * radius
@@ -219,7 +220,7 @@ def _bolts(image: Image.Image, style: Style, frame: _Frame) -> None:
             draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=(150, 150, 150), outline=(60, 60, 60))
 
 
-def _contrast(image: Image.Image, paint: Image.Image, placed: list[Placed]) -> float:
+def _contrast(image: Image.Image, paint: Image.Image, placed: list[PlacedGlyph]) -> float:
     """The smallest difference between what is painted and what is not, in and around each character's rectangle."""
     grey, ink = np.asarray(image.convert("L")), np.asarray(paint) >= INK
     differences = [255.0]
@@ -233,7 +234,7 @@ def _contrast(image: Image.Image, paint: Image.Image, placed: list[Placed]) -> f
     return min(differences)
 
 
-def _alpha(style: Style, frame: _Frame) -> Image.Image:
+def _alpha(style: PlateStyle, frame: _Frame) -> Image.Image:
     """What of the face covers the picture behind it: the plate, its holder, and no more."""
     alpha = Image.new("L", frame.size)
     grown = -style.holder * frame.unit_px

@@ -1,39 +1,24 @@
-"""A picture with plates: a photograph, boards that are none, plates, what covers them, and the camera.
+"""Pictures of license plates, drawn at random onto photographs."""
 
-Everything is drawn by lot from the generator that is passed in, so that a seed gives one picture.
-"""
-
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from shardline.tasks.plates.text import KINDS, PlateText, random_text
+from shardline.training.plates.annotations import DrawnPicture, DrawnPlate, annotate, with_visibility
 from shardline.training.plates.backgrounds import Backgrounds
-from shardline.training.plates.camera import Exposure, expose, random_exposure
-from shardline.training.plates.cover import cover
-from shardline.training.plates.face import Face, draw_face, draw_sign
-from shardline.training.plates.marks import Box, Plate, find, hide
-from shardline.training.plates.scene import Scene
-from shardline.training.plates.spots import Spot, find_spot
+from shardline.training.plates.degradation import expose, occlude, random_exposure
+from shardline.training.plates.face import PlateFace, draw_face, draw_sign
+from shardline.training.plates.geometry import Box, Matrix, Outline, move, oversampling, paste_warped, scale
+from shardline.training.plates.scene import BoardPosition, Scene, any_writing, find_position, unlike_plates
 from shardline.training.plates.style import random_style
-from shardline.training.plates.warp import Matrix, Outline, move, oversampling, paste_warped, scale
-from shardline.training.plates.writing import any_writing, unlike_plates
 from shardline.wire.errors import ModelError
 
 _SIGN_SHARE = 0.6  # of a plate's width: signs must leave room for plates
 _LEAST_CONTRAST = 45  # of each character, in luma, before the camera takes some; less only where fine strokes have less
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
-    pixels: NDArray[np.uint8]  # [height, width, 3], RGB
-    plates: tuple[Plate, ...]
-    signs: tuple[Outline, ...]  # boards that are no plates
-    background: str  # its file's name
-    exposure: Exposure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +34,7 @@ class _Canvas:
 
 def draw_picture(
     random: np.random.Generator, scene: Scene, fonts: tuple[str, ...], backgrounds: Backgrounds
-) -> Picture:
+) -> DrawnPicture:
     """One picture and what is in it.
 
     Raises:
@@ -64,7 +49,7 @@ def draw_picture(
     if any(random.random() < scene.covered for _ in plates):
         plates = _cover(canvas, plates, backgrounds)
     exposure = random_exposure(random, scene.camera, _finest_px(plates))
-    return Picture(
+    return DrawnPicture(
         pixels=expose(random, image, exposure, scene.camera),
         plates=tuple(plates),
         signs=tuple(signs),
@@ -80,7 +65,7 @@ def draw_onto(
     scene: Scene,
     fonts: tuple[str, ...],
     width_px: float,
-) -> Plate:
+) -> DrawnPlate:
     """Draw one plate with this text, `width_px` wide, somewhere into a photograph (RGB); nothing else changes in it.
 
     Of the scene it takes kinds, rotation, tilt and wear.
@@ -98,18 +83,18 @@ def draw_onto(
     return plate
 
 
-def _draw_some_plate(canvas: _Canvas, width_px: float) -> Plate | None:
+def _draw_some_plate(canvas: _Canvas, width_px: float) -> DrawnPlate | None:
     """A plate, half as wide where there is no room for it; None where there is none for that one either."""
     text = canvas.scene.text or random_text(canvas.random)
     smaller_px = max(width_px / 2, canvas.scene.least_width_px)
     return _draw_plate(canvas, text, width_px) or _draw_plate(canvas, text, smaller_px)
 
 
-def _draw_plate(canvas: _Canvas, text: PlateText, width_px: float) -> Plate | None:
+def _draw_plate(canvas: _Canvas, text: PlateText, width_px: float) -> DrawnPlate | None:
     random, scene = canvas.random, canvas.scene
     kind = scene.kinds[random.integers(0, len(scene.kinds))]
     style = random_style(random, kind, canvas.fonts)
-    spot = find_spot(random, scene, canvas.taken, style.aspect, width_px)
+    spot = find_position(random, scene, canvas.taken, style.aspect, width_px)
     if spot is None:
         return None
     gain = _gain(canvas, spot.outline)
@@ -119,16 +104,16 @@ def _draw_plate(canvas: _Canvas, text: PlateText, width_px: float) -> Plate | No
             break
     gain = max(gain, min(1.0, _LEAST_CONTRAST / max(face.contrast, 1.0)))
     matrix = _put(canvas, face, spot, gain)
-    plate = Plate(
+    plate = DrawnPlate(
         kind=kind,
         text=text,
         font=style.font.family,
         outline=spot.outline,
         level=float(level),
         contrast=face.contrast * gain,
-        marks=find(face, matrix, text, kind),
+        annotations=annotate(face, matrix, text, kind),
     )
-    return hide(plate, scene.size, None)
+    return with_visibility(plate, scene.size, None)
 
 
 def _draw_signs(canvas: _Canvas) -> list[Outline]:
@@ -136,7 +121,7 @@ def _draw_signs(canvas: _Canvas) -> list[Outline]:
     outlines = []
     for _ in range(random.integers(1, 1 + scene.most_signs)):
         style = random_style(random, KINDS[random.integers(0, len(KINDS))], canvas.fonts)
-        spot = find_spot(random, scene, canvas.taken, style.aspect, _SIGN_SHARE * _random_width(canvas))
+        spot = find_position(random, scene, canvas.taken, style.aspect, _SIGN_SHARE * _random_width(canvas))
         if spot:
             # nothing more is drawn by lot where there is no such writing: a seed gives the pictures that it gave
             rows = (
@@ -154,7 +139,7 @@ def _random_width(canvas: _Canvas) -> float:
     return float(np.exp(canvas.random.uniform(np.log(canvas.scene.least_width_px), np.log(most))))
 
 
-def _put(canvas: _Canvas, face: Face, spot: Spot, gain: float) -> Matrix:
+def _put(canvas: _Canvas, face: PlateFace, spot: BoardPosition, gain: float) -> Matrix:
     """Draw a face into the picture, its brightness times `gain`; its matrix."""
     board = face.board
     unit = board.height
@@ -183,15 +168,47 @@ def _times(face: Image.Image, gain: float) -> Image.Image:
     return face.point(np.concatenate((lit, lit, lit, grey)).tolist())
 
 
-def _cover(canvas: _Canvas, plates: Sequence[Plate], backgrounds: Backgrounds) -> list[Plate]:
+def _cover(canvas: _Canvas, plates: Sequence[DrawnPlate], backgrounds: Backgrounds) -> list[DrawnPlate]:
     """Something before one of the plates, which may reach over to its neighbours."""
     plate = plates[int(canvas.random.integers(0, len(plates)))]
     other, _ = backgrounds.part(canvas.random, canvas.scene.size)
-    hidden = cover(canvas.random, canvas.image, other, plate.outline.corners)
-    return [hide(each, canvas.scene.size, hidden) for each in plates]
+    hidden = occlude(canvas.random, canvas.image, other, plate.outline.corners)
+    return [with_visibility(each, canvas.scene.size, hidden) for each in plates]
 
 
-def _finest_px(plates: Sequence[Plate]) -> float:
+def _finest_px(plates: Sequence[DrawnPlate]) -> float:
     """The height of the smallest character; what is usual where there is none."""
-    heights = [mark.box[3] - mark.box[1] for plate in plates for mark in plate.marks if len(mark.label) == 1]
+    heights = [
+        annotation.box[3] - annotation.box[1]
+        for plate in plates
+        for annotation in plate.annotations
+        if len(annotation.label) == 1
+    ]
     return min(heights, default=16.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlateStream:
+    """All the pictures of one seed. It can be pickled: it holds no picture, and each process reads what it needs.
+
+    A picture follows from the seed, its number, the scene, the fonts and the backgrounds' files alone: to the byte on
+    one machine with the same versions of numpy, Pillow and the fonts.
+    """
+
+    seed: int
+    scene: Scene
+    fonts: tuple[str, ...]  # families, of fonts.families
+    backgrounds: Backgrounds
+
+    def draw(self, index: int) -> DrawnPicture:
+        """DrawnPicture `index`, 0 or above.
+
+        Raises:
+            ModelError: a font or a photograph cannot be read.
+        """
+        random = np.random.Generator(np.random.PCG64(np.random.SeedSequence((self.seed, index))))
+        return draw_picture(random, self.scene, self.fonts, self.backgrounds)
+
+    def stream(self, start: int = 0, step: int = 1) -> Iterator[DrawnPicture]:
+        """Pictures start, start + step, … without end: worker w of n draws `stream(w, n)`."""
+        return (self.draw(index) for index in itertools.count(start, step))

@@ -1,9 +1,38 @@
-"""What pictures are to be like: the ranges and shares within which each is drawn by lot."""
+"""Scenes: the ranges that pictures are drawn within, free positions for boards, and the writing on other boards."""
 
+import string
 from dataclasses import dataclass
 
-from shardline.tasks.plates.text import KINDS, Kind, PlateText
+import numpy as np
+
+from shardline.tasks.plates.text import KINDS, Kind, PlateText, is_text
+from shardline.training.plates.geometry import (
+    Box,
+    Matrix,
+    Outline,
+    Pose,
+    bounds,
+    move,
+    oversampling,
+    project,
+    rectangle,
+    stand,
+)
 from shardline.wire.errors import ModelError
+
+_TRIES = 12  # to find room
+
+# without I, O, S, Z, G and Q, which might be taken for digits, and without the letters of plates
+_UNLIKE = "FHJKLMNPRTUVWXY"
+_MEANT = {"0": string.digits, "A": string.ascii_uppercase, "a": string.ascii_lowercase}
+_SHAPES = tuple(
+    """
+    00 000 0000 00000 000000 0000000 00000000 0-00 00-00 00/00/00 00-00-0000 00.00.0000 000-0000 00000-000000
+    AA000000 AAA0000 AA-000-AA AA00AAA 000AAA 0000AA A0000 00A000 0A0000 00AA0000 A00-0000 AA0000AA 000-AA-00
+    """.split()  # noqa: SIM905  # six lines as a list
+)
+_NUMBERS, _TWO_ROWS = 0.45, 0.4  # shares of rows that have one of the shapes, the others are words; of boards
+_LONGEST_WORD = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,3 +78,83 @@ class Scene:
             raise ModelError(f"{self.plates[0]} to {self.plates[1]} plates: the first must not be above the second")
         if not (0 <= self.rotation_deg <= 180 and 0 <= self.tilt_deg <= 70):
             raise ModelError("rotation may be 0 to 180 degrees and tilt 0 to 70, beyond which nothing can be read")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoardPosition:
+    """Where a board stands: from plate units (see warp.stand) to the picture."""
+
+    aspect: float
+    matrix: Matrix
+    outline: Outline
+
+    @property
+    def face_height_px(self) -> float:
+        """Such that no part of the face is drawn smaller than it is seen, times the oversampling."""
+        return oversampling(self.outline.width_px) * max(self.outline.width_px / self.aspect, self.outline.height_px)
+
+
+def find_position(
+    random: np.random.Generator, scene: Scene, taken: list[Box], aspect: float, width_px: float
+) -> BoardPosition | None:
+    """A place where a board of this width meets none of the boxes that are `taken`, to which its own is added.
+
+    None where there is no such place, or the board is too large for the picture.
+    """
+    width, height = scene.size
+    matrix = stand(_random_pose(random, scene), aspect, width_px)
+    corners = project(matrix, rectangle(-aspect / 2, -0.5, aspect / 2, 0.5))
+    left, top, right, bottom = bounds(corners)
+    room = np.array([(-left, -top), (width - right, height - bottom)])
+    if random.random() < scene.cut_off:
+        room += np.array([(-1,), (1,)]) * 0.3 * (right - left, bottom - top)
+    if (room[0] > room[1]).any():
+        return None
+    for _ in range(_TRIES):
+        x, y = random.uniform(room[0], room[1])
+        box = left + x, top + y, right + x, bottom + y
+        if not any(_overlap(box, other) for other in taken):
+            taken.append(box)
+            return BoardPosition(
+                aspect=aspect, matrix=move(x, y) @ matrix, outline=Outline(corners=corners + np.array((x, y)))
+            )
+    return None
+
+
+def _random_pose(random: np.random.Generator, scene: Scene) -> Pose:
+    """Most plates hang nearly straight; the rest are turned evenly up to the most that is allowed."""
+    even = random.uniform(-1, 1, 3)
+    mild = np.clip(random.normal(0, 0.3, 3), -1, 1)
+    angle, yaw, pitch = np.where(random.random(3) < 0.5, even, mild)
+    return Pose(
+        angle_deg=float(angle * scene.rotation_deg),
+        yaw_deg=float(yaw * scene.tilt_deg),
+        pitch_deg=float(pitch * scene.tilt_deg * 0.75),
+        distance=float(random.uniform(1.5, 8)),
+    )
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def unlike_plates(random: np.random.Generator) -> str:
+    """Up to seven letters that look like nothing on a plate."""
+    return "".join(_UNLIKE[each] for each in random.integers(0, len(_UNLIKE), random.integers(0, 8)))
+
+
+def any_writing(random: np.random.Generator) -> tuple[str, ...]:
+    """One row or two, of any letters and digits; never a plate's text."""
+    while True:
+        rows = tuple(_row(random) for _ in range(2 if random.random() < _TWO_ROWS else 1))
+        if not is_text("".join(rows)):
+            return rows
+
+
+def _row(random: np.random.Generator) -> str:
+    if random.random() < _NUMBERS:
+        shape = _SHAPES[random.integers(0, len(_SHAPES))]
+    else:
+        first, rest = ("Aa", "AA", "aa")[random.integers(0, 3)]
+        shape = first + rest * int(random.integers(1, _LONGEST_WORD))
+    return "".join(_MEANT[each][random.integers(0, len(_MEANT[each]))] if each in _MEANT else each for each in shape)

@@ -17,7 +17,7 @@ from shardline.partition.liveness import Liveness, analyse
 from shardline.partition.models import Model, load_model
 from shardline.partition.precision import in_precision
 from shardline.partition.program import runnable
-from shardline.training.detector.model import Maps, PlateDetector, decode
+from shardline.training.detector.model import HeadMaps, PlateDetector, decode
 
 SHAPES = [(16, 4), (16, 2), (16, 2), (32, 4), (32, 4), (128, 4), (128, 15), (16, 7, 16)]
 
@@ -93,7 +93,7 @@ def test_other_sizes_are_refused_in_words() -> None:
         PlateDetector().eval()(torch.zeros(1, 3, 100, 128))
 
 
-def maps_with(peaks: dict[tuple[int, int, int], float], classes: int = 2, side: int = 12) -> Maps:
+def maps_with(peaks: dict[tuple[int, int, int], float], classes: int = 2, side: int = 12) -> HeadMaps:
     """Heat of -9 but for `peaks`: (class, y, x) -> logit. Boxes 4 × 2 places with the centre amid its place."""
     heat, told = torch.full((1, 1, side, side), -9.0), torch.zeros(1, classes, side, side)
     for (label, y, x), logit in peaks.items():
@@ -101,7 +101,7 @@ def maps_with(peaks: dict[tuple[int, int, int], float], classes: int = 2, side: 
         told[0, label, y, x] = math.log(3)
     shape = torch.tensor([0.5, 0.5, math.log(4), math.log(2)]).view(1, 4, 1, 1).expand(1, 4, side, side)
     turn = torch.tensor([3.0, 4.0]).view(1, 2, 1, 1).expand(1, 2, side, side)
-    return Maps(heat=heat, classes=told, shape=shape, turn=turn, stride=4)
+    return HeadMaps(heat=heat, classes=told, shape=shape, turn=turn, stride=4)
 
 
 def test_what_has_no_classes_has_one_score() -> None:
@@ -160,7 +160,7 @@ def test_peaks_two_places_apart_are_two() -> None:
     assert int((scores[0].sum(1) > 0.5).sum()) == 6
 
 
-def on_two_levels(fine_logit: float, coarse_logit: float) -> list[Maps]:
+def on_two_levels(fine_logit: float, coarse_logit: float) -> list[HeadMaps]:
     """One thing of 16 × 8 pixels at (28, 28), as class 0 on the first level and as class 1 on the second."""
     fine, coarse = maps_with({(0, 6, 6): fine_logit}), maps_with({(1, 3, 3): coarse_logit})
     half = torch.tensor([0, 0, math.log(2), math.log(2)]).view(1, 4, 1, 1)

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch.utils._pytree import tree_leaves
 
-from shardline.models import load_by_name
 from shardline.partition.capture import capture, run_whole, whole_module
 from shardline.partition.cut import cut
 from shardline.partition.layout import to_numpy, to_torch
@@ -17,15 +16,16 @@ from shardline.partition.models import Model
 from shardline.partition.precision import in_precision
 from shardline.partition.program import runnable
 from shardline.predictors.picture import fit_picture
-from shardline.samples import sample_files
 from shardline.tasks.plates.task import read_plates
 from shardline.training.detector.model import OUTPUTS
 from shardline.training.evaluation.plates.readings import Asked, Outcome, judge
 from shardline.training.evaluation.plates.sample import Sample, drawn_sample
+from shardline.training.models import load_by_name
 from shardline.training.plates.backgrounds import Backgrounds
 from shardline.training.plates.fonts import families
+from shardline.training.plates.picture import PlateStream
 from shardline.training.plates.scene import Scene
-from shardline.training.plates.stream import Plates
+from shardline.training.samples import sample_files
 from shardline.wire.limits import Limits
 
 COUNT = 24
@@ -46,7 +46,7 @@ def liveness(model: Model) -> Liveness:
 @pytest.fixture(scope="module")
 def samples() -> list[Sample]:
     photographs = Backgrounds(files=tuple(sample_files()))
-    plates = Plates(seed=2026, scene=Scene(least_width_px=96), fonts=families("held-out"), backgrounds=photographs)
+    plates = PlateStream(seed=2026, scene=Scene(least_width_px=96), fonts=families("held-out"), backgrounds=photographs)
     return [drawn_sample(str(index), plates.draw(index)) for index in range(COUNT)]
 
 

@@ -8,7 +8,7 @@ import pytest
 from services.tiny_digits import digits, write_idx, write_mnist
 
 from shardline.training.embedding.mnist import as_pixels, is_mnist, read_digits
-from shardline.wire.errors import ModelError
+from shardline.wire.errors import DatasetError
 
 
 def test_both_parts_in_their_order(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_files_that_do_not_belong_together(tmp_path: Path) -> None:
     write_mnist(tmp_path, train=20, test=7)
     write_idx(tmp_path / "t10k-labels-idx1-ubyte.gz", np.zeros(6, np.uint8))
 
-    with pytest.raises(ModelError, match="7 pictures and 6 labels of the part test"):
+    with pytest.raises(DatasetError, match="7 pictures and 6 labels in the split test"):
         read_digits(tmp_path, "test")
 
 
@@ -42,8 +42,8 @@ BROKEN = {
     "labels in place of pictures": (gzip.compress(b"\0\0\x08\x01" + bytes(60)), "begins with 00000801"),
     "of floats": (gzip.compress(b"\0\0\x0d\x03" + bytes(60)), "begins with 00000d03"),
     "head cut off": (gzip.compress(b"\0\0\x08\x03\0\0"), "begins with"),
-    "too short": (gzip.compress(b"\0\0\x08\x03" + b"\0\0\0\x02" * 3 + bytes(7)), r"shape \[2, 2, 2\], and holds 7"),
-    "of a shape without end": (gzip.compress(b"\0\0\x08\x03" + b"\xff" * 12 + bytes(7)), "and holds 7 values"),
+    "too short": (gzip.compress(b"\0\0\x08\x03" + b"\0\0\0\x02" * 3 + bytes(7)), r"shape \[2, 2, 2\], but holds 7"),
+    "of a shape without end": (gzip.compress(b"\0\0\x08\x03" + b"\xff" * 12 + bytes(7)), "but holds 7 values"),
 }
 
 
@@ -56,5 +56,5 @@ def test_a_file_that_is_none_of_mnist_s(case: str, tmp_path: Path) -> None:
     if content is not None:
         path.write_bytes(content)
 
-    with pytest.raises(ModelError, match=message):
+    with pytest.raises(DatasetError, match=message):
         read_digits(tmp_path, "test")

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from shardline.training.embedding.mnist import Part, digit_name, is_mnist, read_digits
+from shardline.training.embedding.mnist import Split, digit_name, is_mnist, read_digits
 from shardline.training.folder import TEST, has_split, read_split
 from shardline.wire.errors import ModelError
 
-_PART: Part = "test"
+_PART: Split = "test"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +92,7 @@ def read_pictures(folder: Path, count: int | None = None) -> Samples:
         raise ModelError(f"{folder} is no folder: name one with test/CLASS/*.jpg or CLASS/*.jpg")
     place = folder / TEST if has_split(folder, TEST) else folder
     found = read_split(place.parent, place.name)
-    some = found.only(_spread(len(found.files), count))
+    some = found.subset(_spread(len(found.files), count))
     labels, classes = _shown(found.labels, some.classes)
     return Pictures(folder=place, labels=labels, files=some.files, classes=classes)
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from shardline.partition.program import one_line
-from shardline.training.checkpoint import load
-from shardline.training.detector.fold import fold
+from shardline.training.checkpoint import load_checkpoint
+from shardline.training.detector.layers import fold_normalisation
 from shardline.training.detector.model import PlateDetector
 from shardline.wire.errors import ModelError
 
@@ -17,7 +17,7 @@ def from_checkpoint(path: Path) -> PlateDetector:
     """
     trained = PlateDetector(normed=True)
     try:
-        trained.load_state_dict(load(path).average)
+        trained.load_state_dict(load_checkpoint(path).average)
     except RuntimeError as exc:
         raise ModelError(f"{path} is a checkpoint of another model: {one_line(exc)}") from exc
-    return fold(trained, PlateDetector())
+    return fold_normalisation(trained, PlateDetector())

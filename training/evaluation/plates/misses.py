@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from shardline.training.evaluation.plates.readings import Asked, Judged, Outcome, Prediction, text_of
 from shardline.training.evaluation.plates.sample import Sample
 from shardline.training.evaluation.worst import Points, Worst
-from shardline.training.plates.marks import Box
+from shardline.training.plates.geometry import Box
 
 _ROOM = 1.6  # what is shown is so much wider than the plate
 _TILE_PX = (480, 320)  # of what is kept

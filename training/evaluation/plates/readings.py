@@ -11,7 +11,7 @@ import numpy as np
 from shardline.training.evaluation.plates.detections import match, overlaps
 from shardline.training.evaluation.plates.sample import Sample, TruePlate
 from shardline.training.evaluation.share import Share, share
-from shardline.training.plates.marks import Box, clip
+from shardline.training.plates.geometry import Box, clip
 
 LEAST_OVERLAP = 0.5  # IoU of a plate that is said to be somewhere with the one that is there
 

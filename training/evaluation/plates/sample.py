@@ -15,11 +15,10 @@ from PIL import Image
 
 from shardline.tasks.plates.text import CLASSES, KINDS, Kind
 from shardline.training.evaluation.worst import Points
-from shardline.training.plates.coco import ANNOTATIONS
-from shardline.training.plates.marks import Box, area, clip
-from shardline.training.plates.marks import Plate as DrawnPlate
-from shardline.training.plates.picture import Picture
-from shardline.training.plates.stream import Plates
+from shardline.training.plates.annotations import DrawnPicture, DrawnPlate
+from shardline.training.plates.dataset import ANNOTATIONS
+from shardline.training.plates.geometry import Box, area, clip
+from shardline.training.plates.picture import PlateStream
 from shardline.wire.errors import ModelError
 
 
@@ -69,7 +68,7 @@ class Drawn:
         ModelError: a font or a photograph cannot be read.
     """
 
-    plates: Plates
+    plates: PlateStream
     count: int
 
     def __len__(self) -> int:
@@ -79,7 +78,7 @@ class Drawn:
         return (drawn_sample(str(index), self.plates.draw(index)) for index in range(self.count))
 
 
-def drawn_sample(name: str, picture: Picture) -> Sample:
+def drawn_sample(name: str, picture: DrawnPicture) -> Sample:
     """A picture as it was drawn -> what is asked about it. PNG loses nothing."""
     height, width, _ = picture.pixels.shape
     with io.BytesIO() as buffer:
@@ -88,7 +87,7 @@ def drawn_sample(name: str, picture: Picture) -> Sample:
     things = (
         Thing(label=CLASSES.index(mark.label), box=clip(mark.box, (width, height)), crowd=not mark.recognisable)
         for plate in picture.plates
-        for mark in plate.marks
+        for mark in plate.annotations
     )
     plates = (_drawn_plate(plate, (width, height)) for plate in picture.plates)
     return Sample(
@@ -103,7 +102,7 @@ def drawn_sample(name: str, picture: Picture) -> Sample:
 
 
 def _drawn_plate(plate: DrawnPlate, size: tuple[int, int]) -> TruePlate:
-    board = plate.marks[0]
+    board = plate.annotations[0]
     return TruePlate(
         kind=plate.kind,
         text=str(plate.text),

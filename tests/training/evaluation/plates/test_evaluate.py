@@ -12,8 +12,8 @@ from shardline.tasks.plates.text import CLASSES
 from shardline.training.evaluation.plates.evaluate import Side, evaluate
 from shardline.training.evaluation.plates.readings import Prediction
 from shardline.training.evaluation.plates.sample import Drawn, Plain, Sample, Stored
-from shardline.training.plates.coco import write_dataset
-from shardline.training.plates.stream import Plates
+from shardline.training.plates.dataset import write_dataset
+from shardline.training.plates.picture import PlateStream
 from shardline.wire.errors import ModelError
 
 
@@ -105,7 +105,7 @@ def test_a_served_chain_has_no_boxes(drawn: list[Sample]) -> None:
     assert found.readings.all.share == 1
 
 
-def test_stored_pictures_give_what_drawn_ones_do(plates: Plates, drawn: list[Sample], tmp_path: Path) -> None:
+def test_stored_pictures_give_what_drawn_ones_do(plates: PlateStream, drawn: list[Sample], tmp_path: Path) -> None:
     write_dataset(tmp_path / "set", ((number, plates.draw(number)) for number in range(len(drawn))), {})
     stored = Stored(tmp_path / "set")
     samples = list(stored)
@@ -125,7 +125,7 @@ def test_stored_pictures_give_what_drawn_ones_do(plates: Plates, drawn: list[Sam
     assert evaluate(stored, [Knowing(samples)], 0.7)[0].sides[0].readings.all.share == 1
 
 
-def test_drawing_does_not_depend_on_how_many(plates: Plates, drawn: list[Sample]) -> None:
+def test_drawing_does_not_depend_on_how_many(plates: PlateStream, drawn: list[Sample]) -> None:
     assert list(Drawn(plates=plates, count=2)) == drawn[:2]
 
 

@@ -1,0 +1,115 @@
+"""A detector says the same without its normalisation, and learns what it is shown."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from shardline.training.detector.layers import fold_normalisation, load_folded
+from shardline.training.detector.model import HeadMaps, PlateDetector
+from shardline.training.detector.objects import Column
+from shardline.training.detector.readers import CHARACTER_SIDE, PLATE_SIZE
+from shardline.training.detector.samples import DetectorSample
+from shardline.training.detector.scores import DetectorScores, object_boxes
+from shardline.training.detector.task import DetectorRecipe, DetectorTrainingTask, normalise
+from shardline.training.samples import sample_files
+from shardline.wire.errors import ModelError
+
+CPU = torch.device("cpu")
+
+
+def said(model: PlateDetector, pictures: torch.Tensor) -> torch.Tensor:
+    """All that the heads and the reader say, one after the other."""
+    with torch.no_grad():
+        maps, *read = show(model, pictures)
+    values = [value for each in maps for value in (each.heat, each.classes, each.shape) if value is not None]
+    return torch.cat([value.flatten() for value in (*values, *read)])
+
+
+def show(model: PlateDetector, pictures: torch.Tensor) -> tuple[tuple[HeadMaps, ...], torch.Tensor, torch.Tensor]:
+    """The pictures, and any parts of them, of the sizes that the readers take."""
+    return model.heads(pictures, parts(pictures, (CHARACTER_SIDE, CHARACTER_SIDE)), parts(pictures, PLATE_SIZE))
+
+
+def parts(pictures: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    wide = pictures.repeat(1, 1, 1, 2)
+    return wide.unfold(2, size[0], size[0]).unfold(3, size[1], size[1]).permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
+
+
+def any_model() -> PlateDetector:
+    """Normalised by statistics that are not 0 and 1."""
+    torch.manual_seed(0)
+    model = PlateDetector(normed=True).train()
+    with torch.no_grad():
+        for _ in range(3):
+            pictures = torch.randn(4, 3, 64, 64) * 2 + 1
+            show(model, pictures)
+        for each in model.modules():
+            if isinstance(each, torch.nn.BatchNorm2d):
+                each.weight.uniform_(0.5, 1.5)
+                each.bias.normal_(std=0.2)
+        model.text_reader.usual.normal_()
+        model.text_reader.leaning.normal_()
+    return model.eval()
+
+
+def test_folding_changes_nothing_but_rounding() -> None:
+    model, pictures = any_model(), torch.randn(2, 3, 64, 64)
+
+    assert torch.allclose(said(model, pictures), said(fold_normalisation(model, PlateDetector()), pictures), atol=1e-4)
+    assert said(model, pictures).std() > 1e-3
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_training_begins_with_what_weights_say(training: bool) -> None:
+    folded, pictures = fold_normalisation(any_model(), PlateDetector()), torch.randn(4, 3, 128, 128)
+    model = PlateDetector(normed=True)
+    load_folded(model, folded.state_dict(), PlateDetector(), lambda: show(model, pictures))
+
+    assert torch.allclose(said(model.train(training), pictures), said(folded, pictures), atol=1e-3)
+
+
+def test_what_the_weights_lack_adds_nothing_at_first() -> None:
+    folded, pictures = fold_normalisation(any_model(), PlateDetector()), torch.randn(4, 3, 128, 128)
+    weights = {name: each for name, each in folded.state_dict().items() if not name.startswith("layers.3.2.")}
+    with torch.no_grad():
+        for each in folded.layers[3][2].two[0].parameters():
+            each.zero_()
+    model = PlateDetector(normed=True)
+    load_folded(model, weights, PlateDetector(), lambda: show(model, pictures))
+
+    assert torch.allclose(said(model.eval(), pictures), said(folded, pictures), atol=1e-3)
+
+
+@pytest.mark.parametrize("change", [{"other.weight": torch.zeros(3)}, {"stem.0.weight": torch.zeros(8, 3, 3, 3)}])
+def test_weights_of_another_model_are_refused(change: dict[str, torch.Tensor]) -> None:
+    weights = PlateDetector().state_dict() | change
+
+    with pytest.raises(ModelError, match="allowed are those that `shardline train plates` wrote"):
+        load_folded(PlateDetector(normed=True), weights, PlateDetector(), list)
+
+
+def looked_at_exactly(sample: DetectorSample) -> DetectorSample:
+    """The reader is shown the characters in their own boxes: shaken once, it would know those boxes alone by heart."""
+    told = sample.things[(sample.things[:, Column.KIND] == 2) & (sample.things[:, Column.KNOWN] > 0)]
+    return replace(sample, looks=np.concatenate((object_boxes(told), told[:, [Column.CLASS]]), axis=1))
+
+
+@pytest.mark.slow
+def test_it_learns_a_few_pictures_by_heart() -> None:
+    course = DetectorTrainingTask(DetectorRecipe(pictures=80, side=128), sample_files())
+    samples = [looked_at_exactly(sample) for sample in course.draw(0)[:2]]
+    model = course.model().train()
+    optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    for _ in range(60):
+        optimiser.zero_grad()
+        torch.autograd.backward(torch.stack(list(course.losses(model, samples, CPU).values())).sum())
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+        optimiser.step()
+    measure = DetectorScores()
+    with torch.no_grad():
+        outputs = fold_normalisation(model, PlateDetector())(normalise([each.pixels for each in samples], CPU))
+    measure.add([each.numpy() for each in outputs], samples)
+
+    assert measure.scores() == {"score": 1.0, "found": 1.0, "false": 0.0}

@@ -1,0 +1,62 @@
+"""What the readers are shown: boxes near the true ones with what is written there, and what is no plate."""
+
+import numpy as np
+import pytest
+
+from shardline.training.detector.augmentation import AugmentedBackgrounds
+from shardline.training.detector.objects import IGNORED, NOTHING, TEXTS, Column
+from shardline.training.detector.samples import DetectorSample, DetectorSamples
+from shardline.training.detector.scores import object_boxes
+from shardline.training.plates.fonts import families
+from shardline.training.samples import sample_files
+from shardline.wire.boxes import iou
+
+
+@pytest.fixture(scope="module")
+def samples() -> list[DetectorSample]:
+    pictures = DetectorSamples(
+        seed=5, side=192, fonts=families("train"), backgrounds=AugmentedBackgrounds(files=tuple(sample_files()))
+    )
+    return [pictures.draw(index) for index in range(30)]
+
+
+def boards_of(sample: DetectorSample) -> np.ndarray:
+    return sample.things[sample.things[:, Column.KIND] == 0]
+
+
+def test_each_plate_is_looked_at_from_nearby_and_says_what_is_written_on_it(samples: list[DetectorSample]) -> None:
+    overlaps, read = [], 0
+    for sample in samples:
+        known = boards_of(sample)[boards_of(sample)[:, Column.KNOWN] > 0]
+        if not len(known):
+            continue
+        near = iou(object_boxes(known), sample.plates[:, :4])
+        looks = sample.plates[near.argmax(1)]
+        overlaps += near.max(1).tolist()
+        for board, look in zip(known, looks, strict=True):
+            plate = sample.things[sample.things[:, Column.PLATE] == board[Column.PLATE]]
+            characters = plate[plate[:, Column.KIND] == 2]
+            told = characters[:, Column.KNOWN] > 0
+            assert np.array_equal(look[TEXTS:][told], characters[told][:, Column.CLASS])
+            assert set(look[TEXTS:][~told].tolist()) <= {NOTHING, IGNORED}
+            assert np.dot(look[4:TEXTS], board[[Column.COSINE, Column.SINE]]) > 0.98
+            read += bool(told.all())
+    assert read > 20
+    assert 0.75 < np.mean(overlaps) < 0.95, "as far off as a detector's boxes are"
+
+
+def test_what_is_hidden_is_nothing(samples: list[DetectorSample]) -> None:
+    texts = np.concatenate([each.plates[:, TEXTS:] for each in samples])
+    partly = (texts == NOTHING).any(1) & ((texts >= 0) & (texts < NOTHING)).any(1)
+
+    assert partly.any()
+    assert (texts == IGNORED).any()
+
+
+def test_elsewhere_there_is_nothing(samples: list[DetectorSample]) -> None:
+    empty = 0
+    for sample in samples:
+        nowhere = sample.plates[(sample.plates[:, TEXTS:] == NOTHING).all(1)]
+        away = nowhere[iou(nowhere[:, :4], object_boxes(boards_of(sample))).max(1, initial=0) < 0.1]
+        empty += len(away)
+    assert empty > 10

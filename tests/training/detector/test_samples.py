@@ -1,0 +1,117 @@
+"""What the detector learns from: the same pictures each time, and none that are held out."""
+
+import pickle
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from shardline.training.detector.augmentation import AugmentedBackgrounds
+from shardline.training.detector.objects import KINDS, Column
+from shardline.training.detector.samples import BATCH, DetectorSamples
+from shardline.training.detector.task import DetectorRecipe, DetectorTrainingTask
+from shardline.training.plates.fonts import families
+from shardline.training.samples import sample_files
+from shardline.wire.errors import ModelError
+
+
+@pytest.fixture(scope="module")
+def pictures() -> DetectorSamples:
+    return DetectorSamples(
+        seed=3, side=128, fonts=families("train"), backgrounds=AugmentedBackgrounds(files=tuple(sample_files()))
+    )
+
+
+def test_a_picture_follows_from_its_number_in_any_process(pictures: DetectorSamples) -> None:
+    again = pickle.loads(pickle.dumps(pictures))
+    last = pictures.draw(9)
+    for index in range(4):
+        one, other = pictures.draw(index), again.draw(index)
+
+        assert one.pixels.shape == (128, 128, 3)
+        assert one.pixels.dtype == np.uint8
+        assert np.array_equal(one.pixels, other.pixels)
+        assert np.array_equal(one.things, other.things)
+        assert np.array_equal(one.looks, other.looks)
+        assert not np.array_equal(one.pixels, last.pixels)
+
+
+def test_things_are_as_the_plates_are(pictures: DetectorSamples) -> None:
+    seen = np.concatenate([pictures.draw(index).things for index in range(20)])
+    known = seen[seen[:, Column.KNOWN] == 1]
+
+    for kind, classes in enumerate(KINDS):
+        of_kind = known[known[:, Column.KIND] == kind]
+        assert set(of_kind[:, Column.CLASS]) <= set(range(len(classes)))
+        assert len(of_kind)
+    assert np.allclose(np.hypot(seen[:, Column.COSINE], seen[:, Column.SINE]), 1)
+    characters = seen[seen[:, Column.KIND] == 2]
+    assert characters[characters[:, Column.KNOWN] == 1][:, Column.HEIGHT].min() >= 5
+    assert (characters[:, Column.HEIGHT] < 5).any(), "there are some too small to be told"
+
+
+def test_each_character_that_can_be_told_is_looked_at_from_nearby(pictures: DetectorSamples) -> None:
+    count, off = 0, []
+    for sample in (pictures.draw(index) for index in range(12)):
+        things, looks = sample.things, sample.looks
+        middles = things[:, [Column.X, Column.Y]]
+        told = (
+            (things[:, Column.KIND] == 2) & (things[:, Column.KNOWN] == 1) & ((middles >= 0) & (middles < 128)).all(1)
+        )
+        seen = (looks[:, :2] + looks[:, 2:4]) / 2
+
+        assert np.array_equal(looks[:, 4], things[told][:, Column.CLASS])
+        longer = things[told][:, [Column.WIDTH, Column.HEIGHT]].max(1, initial=0)
+        off += (np.abs(seen - middles[told]).max(1, initial=0) / longer).tolist()
+        count += len(looks)
+    assert count > 50
+    assert 0.03 < np.mean(off) < 0.15, "as far off as a detector's boxes are"
+    assert max(off) < 0.6
+
+
+def test_some_are_letter_boxed(pictures: DetectorSamples) -> None:
+    corners = [tuple(pictures.draw(index).pixels[0, 0].tolist()) for index in range(24)]
+
+    assert 0 < corners.count((114, 114, 114)) < 16
+
+
+def test_pictures_are_full(pictures: DetectorSamples) -> None:
+    larger = replace(pictures, side=256)
+    seen = [larger.draw(index).things for index in range(20)]
+    told = [int(((each[:, Column.KIND] == 2) & (each[:, Column.KNOWN] == 1)).sum()) for each in seen]
+
+    assert np.mean(told) > 30
+
+
+def test_only_fonts_to_train_with_are_drawn() -> None:
+    course = DetectorTrainingTask(DetectorRecipe(pictures=80), sample_files())
+    pictures = course.draw.__self__
+
+    assert isinstance(pictures, DetectorSamples)
+    assert pictures.fonts == families("train")
+    assert not set(pictures.fonts) & set(families("held-out"))
+
+
+def test_batches_come_as_the_recipe_says() -> None:
+    course = DetectorTrainingTask(DetectorRecipe(pictures=100, side=128), sample_files())
+
+    assert course.steps == 25
+    assert [course.pictures(step) for step in (0, 1, 25)] == [0, 4, 100]
+    assert [each.pixels.shape for each in course.draw(24)] == [(128, 128, 3)] * BATCH
+    assert not np.array_equal(course.draw(0)[0].pixels, course.draw(1)[0].pixels)
+
+
+@pytest.mark.parametrize("wrong", [{"side": 250}, {"side": 64}, {"pictures": 3}])
+def test_what_cannot_be_trained_is_refused_in_words(wrong: dict[str, int]) -> None:
+    with pytest.raises(ModelError, match="allowed are"):
+        DetectorRecipe(**wrong)
+
+
+def test_processes_that_draw_need_no_torch() -> None:
+    modules = "shardline.training.detector.samples, shardline.training.detector.augmentation"
+    code = f"import {modules}, sys; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+
+    assert done.stdout.strip() == "False"

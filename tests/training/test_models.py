@@ -1,0 +1,96 @@
+"""Short names, and the task of a model."""
+
+from pathlib import Path
+from random import Random
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from shardline.partition.capture import capture, random_pixels, run_whole, whole_module
+from shardline.partition.cut import cut
+from shardline.partition.liveness import analyse
+from shardline.partition.models import load_model
+from shardline.partition.program import runnable
+from shardline.storage.bundle import PictureSpec
+from shardline.tasks.plates.text import CLASSES
+from shardline.training.models import for_task, load_by_name
+from shardline.training.samples import drawn_pictures
+from shardline.wire.errors import BundleError, UsageError
+
+
+def test_plates_is_a_detector_of_512_pixels() -> None:
+    model = load_by_name("plates", "random:0", None)
+
+    assert (model.reference, model.weights, model.task, model.labels) == ("plates", "random:0", "plates", CLASSES)
+    assert model.picture == PictureSpec(height=512, width=512, fit="letterbox", resize=None, interpolation="bilinear")
+    assert not model.module.training
+
+
+def test_plates_in_another_size() -> None:
+    assert load_by_name("plates", "random:0", 640).picture.width == 640
+    with pytest.raises(UsageError, match=r"--size 500: .* multiples of 128, such as 512"):
+        load_by_name("plates", "random:0", 500)
+
+
+def test_weights_on_disk_may_have_half_the_bytes(tmp_path: Path) -> None:
+    file = tmp_path / "half.safetensors"
+    state = load_by_name("plates", "random:1", None).module.state_dict()
+    save_file({name: value.half().contiguous() for name, value in state.items()}, file)
+
+    loaded = load_by_name("plates", str(file), None).module.state_dict()
+
+    assert {value.dtype for value in loaded.values()} == {torch.float32}
+    assert all(torch.equal(loaded[name], value.half().float()) for name, value in state.items())
+
+
+def test_what_is_no_short_name() -> None:
+    with pytest.raises(UsageError, match="'plate' names no model; allowed are plates, embedding, torchvision:NAME"):
+        load_by_name("plate", None, None)
+
+
+def test_a_short_name_has_a_task() -> None:
+    with pytest.raises(UsageError, match="--task classify: plates is a model for the task plates"):
+        load_by_name("plates", "random:0", None, "classify")
+
+
+def test_a_detector_of_ones_own_gets_letter_boxed_pictures() -> None:
+    model = load_by_name("services.plate_models:bright", None, 96, "plates")
+
+    assert (model.task, model.labels) == ("plates", CLASSES)
+    assert model.picture == PictureSpec(height=96, width=96, fit="letterbox", resize=None)
+
+
+def test_a_classifier_keeps_what_it_has() -> None:
+    model = load_model("services.small_models:residual", size=32)
+
+    assert for_task(model, "classify") == model
+    with pytest.raises(BundleError, match="allowed: classify, plates"):
+        for_task(model, "weather")
+
+
+def test_pictures_with_plates_to_try_with_are_the_same_every_time() -> None:
+    once = drawn_pictures()
+
+    assert len(once) == 12
+    assert once == drawn_pictures()
+
+
+@pytest.mark.slow
+def test_a_detector_s_shards_are_exact_wherever_it_is_cut() -> None:
+    """In 2, 3 and 5, behind the top-k and inside of the decoding too."""
+    model = load_by_name("plates", "random:0", 128)
+    liveness = analyse(capture(model))
+    choose, count = Random(6), len(liveness.positions)
+    places = [sorted(choose.sample(range(count), stages - 1)) for stages in (2, 2, 3, 3, 5, 5)]
+    for indexes in [*places, [count - 1], [count - 30, count - 12]]:
+        shards = list(cut(liveness, [liveness.positions[index] for index in indexes], random_pixels(model, 2)))
+        for batch in (1, 3):
+            pixels = random_pixels(model, batch, seed=batch)
+            tensors = [pixels]
+            for shard in shards:
+                with torch.inference_mode():
+                    tensors = list(runnable(shard.program)(*tensors))
+
+            for found, expected in zip(tensors, run_whole(whole_module(model), pixels), strict=True):
+                assert torch.equal(found, expected)

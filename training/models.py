@@ -1,0 +1,104 @@
+"""Models by the names of the command line: short names, references, files and trained classifiers."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from shardline.partition.models import Model, load_model
+from shardline.storage.bundle import PictureSpec
+from shardline.tasks.plates.text import CLASSES
+from shardline.tasks.registry import task_code
+from shardline.training.classifier.description import load_trained
+from shardline.training.embedding.model import MEAN, SIDE, STD
+from shardline.training.weights import shipped_plates
+from shardline.wire.errors import UsageError
+from shardline.wire.limits import PLATE_INPUT_SIDE
+
+_PLATES_FACTORY = "shardline.training.detector.model:PlateDetector"
+_EMBEDDING_FACTORY = "shardline.training.embedding.model:EmbeddingNet"
+_PLATES_STRIDE = 128
+
+
+def load_by_name(reference: str, weights: str | None, size: int | None, task: str | None = None) -> Model:
+    """Load a model as `shardline.partition.models.load_model` does, also by a short name, and for a task.
+
+    Args:
+        task: "classify", "plates" or "retrieve"; None: the model's own.
+
+    Raises:
+        UsageError: an option does not go with the model.
+        ModelError: as `load_model`.
+    """
+    short = SHORT_NAMES.get(reference)
+    if short is not None:
+        model = short(weights, size)
+        if task not in (None, model.task):
+            raise UsageError(f"--task {task}: {reference} is a model for the task {model.task}; leave --task out")
+        return model
+    if reference.endswith(".json"):
+        model = _trained(reference, weights, size)
+    elif ":" not in reference and not reference.endswith(".pt2"):
+        raise UsageError(
+            f"{reference!r} names no model; allowed are {', '.join(SHORT_NAMES)}, torchvision:NAME, "
+            "package.module:factory, a .pt2 file, and the .json of a classifier's training"
+        )
+    else:
+        model = load_model(reference, weights, size)
+    return model if task is None else for_task(model, task)
+
+
+def for_task(model: Model, task: str) -> Model:
+    """The model with another task's labels. A detector's pictures are letterboxed: at a border there may be a plate.
+
+    Raises:
+        BundleError: an unknown task.
+    """
+    labels = task_code(task).labels
+    changed = replace(model, task=task, labels=model.labels if labels is None else labels)
+    if task != "plates":
+        return changed
+    return replace(changed, picture=replace(model.picture, fit="letterbox", resize=None))
+
+
+def _trained(path: str, weights: str | None, size: int | None) -> Model:
+    if weights is not None:
+        raise UsageError(f"{path} comes with its own weights; leave --weights {weights} out")
+    return load_trained(Path(path), size)
+
+
+def _plates(weights: str | None, size: int | None) -> Model:
+    """The license plate detector, with the weights that ship unless others are given."""
+    side = size or PLATE_INPUT_SIDE
+    if side % _PLATES_STRIDE:
+        raise UsageError(
+            f"--size {side}: the license plate detector takes multiples of {_PLATES_STRIDE}, such as {PLATE_INPUT_SIDE}"
+        )
+    shipped = weights is None
+    model = load_model(_PLATES_FACTORY, str(shipped_plates()) if shipped else weights)
+    return replace(
+        model,
+        reference="plates",
+        weights="plates.safetensors, shipped" if shipped else model.weights,
+        picture=PictureSpec(height=side, width=side, fit="letterbox"),
+        task="plates",
+        labels=CLASSES,
+    )
+
+
+def _embedding(weights: str | None, size: int | None) -> Model:
+    """The small embedding network for digits (training/embedding); no trained weights ship."""
+    if weights is None:
+        raise UsageError("embedding: no trained weights ship: give --weights, from `shardline train embedding`")
+    if size not in (None, SIDE):
+        raise UsageError(f"--size {size}: embedding takes pictures of {SIDE} pixels a side; leave --size out")
+    return replace(
+        load_model(_EMBEDDING_FACTORY, weights),
+        reference="embedding",
+        picture=PictureSpec(height=SIDE, width=SIDE, fit="stretch"),
+        mean=MEAN,
+        std=STD,
+        task="retrieve",
+    )
+
+
+SHORT_NAMES: Mapping[str, Callable[[str | None, int | None], Model]] = {"plates": _plates, "embedding": _embedding}

@@ -1,0 +1,162 @@
+"""Sample pictures to calibrate, verify and try with: scikit-image's photographs, and license plates drawn onto them."""
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from shardline.predictors.picture import fit_picture, to_pixels
+from shardline.storage.bundle import PictureSpec
+from shardline.training.folder import PICTURE_SUFFIXES
+from shardline.training.plates.backgrounds import Backgrounds
+from shardline.training.plates.fonts import families
+from shardline.training.plates.picture import PlateStream
+from shardline.training.plates.scene import Scene
+from shardline.wire.errors import DatasetError, MissingPackageError
+from shardline.wire.limits import Limits
+
+if TYPE_CHECKING:
+    from shardline.partition.build import GoldenPicture
+
+# Photographs in scikit-image's own wheel; its other pictures are downloaded.
+_PHOTOGRAPHS = (
+    "astronaut.png",
+    "brick.png",
+    "camera.png",
+    "chelsea.png",
+    "coffee.png",
+    "coins.png",
+    "grass.png",
+    "hubble_deep_field.jpg",
+    "ihc.png",
+    "motorcycle_left.png",
+    "retina.jpg",
+    "rocket.jpg",
+)
+_CROPS = 3  # further views of each picture for calibration
+_PLATES, _PLATES_SEED = 12, 6
+# easy to read: the pictures are to show what a chain does with plates, not how hard a plate can be
+_PLATES_SCENE = Scene(
+    size=(640, 480),
+    plates=(1, 2),
+    empty=0.0,
+    least_width_px=130,
+    most_width=0.5,
+    rotation_deg=8,
+    tilt_deg=15,
+    wear=0.1,
+    camera=0.1,
+    covered=0.0,
+    cut_off=0.0,
+    signs=0.0,
+)
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """Every picture below `folder`, sorted by path.
+
+    Raises:
+        DatasetError: no such folder, or no picture in it.
+    """
+    if not folder.is_dir():
+        raise DatasetError(f"{folder} is not a folder of pictures")
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file())
+    if not found:
+        raise DatasetError(f"{folder} holds no picture ({', '.join(sorted(PICTURE_SUFFIXES))})")
+    return found
+
+
+def sample_files() -> list[Path]:
+    """The photographs that ship in scikit-image's wheel.
+
+    Raises:
+        MissingPackageError: scikit-image is not installed.
+    """
+    spec = find_spec("skimage")
+    if spec is None or spec.origin is None:
+        raise MissingPackageError(
+            "sample photographs ship in scikit-image: pip install 'shardline[samples]', or name a folder"
+        )
+    data = Path(spec.origin).parent / "data"
+    return [path for path in (data / name for name in _PHOTOGRAPHS) if path.is_file()]
+
+
+def sample_pictures() -> list[bytes]:
+    """The encoded photographs that ship in scikit-image's wheel.
+
+    Raises:
+        MissingPackageError: scikit-image is not installed.
+    """
+    return [path.read_bytes() for path in sample_files()]
+
+
+def task_samples(task: str, report: Callable[[str], None] = lambda _: None) -> dict[str, bytes]:
+    """Encoded pictures for a task by name: drawn license plates for plates, else photographs.
+
+    Args:
+        report: is told where fonts are missing, so that photographs without plates are taken.
+
+    Raises:
+        MissingPackageError: scikit-image is not installed.
+    """
+    photographs = {path.name: path.read_bytes() for path in sample_files()}
+    if task != "plates":
+        return photographs
+    try:
+        return drawn_pictures()
+    except MissingPackageError as exc:
+        report(f"photographs without plates are taken: {exc}")
+        return photographs
+
+
+def drawn_pictures() -> dict[str, bytes]:
+    """License plates drawn onto scikit-image's photographs, always the same ones: PNG files by name.
+
+    Raises:
+        MissingPackageError: scikit-image or the fonts are not installed.
+    """
+    stream = PlateStream(
+        seed=_PLATES_SEED,
+        scene=_PLATES_SCENE,
+        fonts=families("train"),
+        backgrounds=Backgrounds(files=tuple(sample_files())),
+    )
+    return {f"plates {index}": _encoded(Image.fromarray(stream.draw(index).pixels), "PNG") for index in range(_PLATES)}
+
+
+def calibration_pixels(pictures: Sequence[bytes], spec: PictureSpec) -> NDArray[np.uint8]:
+    """Views of each encoded picture, whole and cropped, differing in content and scale: uint8 [n, 3, height, width]."""
+    random = np.random.default_rng(0)
+    views = [view for picture in pictures for view in _views(picture, random)]
+    return np.stack([to_pixels(view, spec, Limits()) for view in views])
+
+
+def golden_picture(pixels: NDArray[np.uint8], spec: PictureSpec) -> "GoldenPicture":
+    """A golden picture from pixels, uint8 [3, height, width]: a PNG file, and what a transformer makes of it."""
+    from shardline.partition.build import GoldenPicture
+
+    png = _encoded(Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0))), "PNG")
+    fitted = fit_picture(png, spec, Limits())
+    return GoldenPicture(png=png, pixels=fitted.pixels[None], view=fitted.view)
+
+
+def _views(picture: bytes, random: np.random.Generator) -> Iterator[bytes]:
+    yield picture
+    with Image.open(io.BytesIO(picture)) as opened:
+        image = opened.convert("RGB")
+    for _ in range(_CROPS):
+        share = random.uniform(0.15, 0.6)
+        width, height = max(1, int(image.width * share)), max(1, int(image.height * share))
+        left, top = random.integers(0, image.width - width + 1), random.integers(0, image.height - height + 1)
+        yield _encoded(image.crop((int(left), int(top), int(left) + width, int(top) + height)), "BMP")
+
+
+def _encoded(image: Image.Image, file_format: str) -> bytes:
+    with io.BytesIO() as buffer:
+        image.save(buffer, file_format)
+        return buffer.getvalue()
