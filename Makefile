@@ -45,7 +45,7 @@ bench-growth: install
 	$(BIN)/python -m benchmarks.growth $(if $(QUICK),--quick)
 
 peers: install
-	$(BIN)/python -c "from benchmarks.systems.peers import ensure_peer; ensure_peer('torchserve', print)"
+	$(BIN)/python -c "from benchmarks.systems.base import ensure_peer; ensure_peer('torchserve', print)"
 
 lint: install
 	$(BIN)/ruff check .

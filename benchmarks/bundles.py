@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.errors import UnavailableError
+from benchmarks.processes import UnavailableError
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "bundles" / "bench"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from benchmarks.systems.base import Sample
+from benchmarks.systems.base import LoadSample
 
 ALONE, MANY = "closed 1", "closed 8"
 MOST = "closed 32"
@@ -24,7 +24,7 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class ResultRow:
     """One system under one load, over all rounds. None where no round has the figure."""
 
     system: str
@@ -47,18 +47,18 @@ def spread(values: Iterable[float]) -> Spread | None:
     return Spread(median=median(found), low=found[0], high=found[-1]) if found else None
 
 
-def rows(samples: Sequence[Sample]) -> list[Row]:
+def rows(samples: Sequence[LoadSample]) -> list[ResultRow]:
     """One row for each system and load, in the order in which they first appear."""
-    groups: dict[tuple[str, str], list[Sample]] = {}
+    groups: dict[tuple[str, str], list[LoadSample]] = {}
     for sample in samples:
         groups.setdefault((sample.system, sample.load), []).append(sample)
     return [_row(system, load, group) for (system, load), group in groups.items()]
 
 
-def _row(system: str, load: str, group: Sequence[Sample]) -> Row:
+def _row(system: str, load: str, group: Sequence[LoadSample]) -> ResultRow:
     rps = spread(sample.rps for sample in group)
     assert rps is not None
-    return Row(
+    return ResultRow(
         system=system,
         load=load,
         rounds=len(group),
@@ -75,11 +75,11 @@ def _row(system: str, load: str, group: Sequence[Sample]) -> Row:
     )
 
 
-def _spread_of(group: Sequence[Sample], value: Callable[[Sample], float | None]) -> Spread | None:
+def _spread_of(group: Sequence[LoadSample], value: Callable[[LoadSample], float | None]) -> Spread | None:
     return spread(found for sample in group if (found := value(sample)) is not None)
 
 
-def by_round(samples: Sequence[Sample], system: str | None, load: str, field: str) -> dict[int, float]:
+def by_round(samples: Sequence[LoadSample], system: str | None, load: str, field: str) -> dict[int, float]:
     """A field's value in each round that has one."""
     return {
         sample.round: value
@@ -95,7 +95,7 @@ def ratio(over: dict[int, float], under: dict[int, float]) -> float | None:
 
 
 def best(
-    samples: Sequence[Sample], systems: Sequence[str], load: str, field: str, *, least: bool = False
+    samples: Sequence[LoadSample], systems: Sequence[str], load: str, field: str, *, least: bool = False
 ) -> str | None:
     """Which of these systems has the highest (or least) median; None where none was measured."""
     medians = {
@@ -106,13 +106,13 @@ def best(
     return min(medians, key=medians.__getitem__) if least else max(medians, key=medians.__getitem__)
 
 
-def first(samples: Sequence[Sample], systems: Sequence[str]) -> str | None:
+def first(samples: Sequence[LoadSample], systems: Sequence[str]) -> str | None:
     """The first of these that was measured."""
     measured = {sample.system for sample in samples}
     return next((system for system in systems if system in measured), None)
 
 
-def headline(samples: Sequence[Sample]) -> dict[str, float | str | None]:
+def headline(samples: Sequence[LoadSample]) -> dict[str, float | str | None]:
     """The ratios that the project is held to. A peer counts with its better setting.
 
     `…_rps` are throughputs with 8 clients, `k3_over_torchserve_p50` latencies of one client (below 1: ours is faster),

@@ -20,9 +20,9 @@ import torch
 
 from benchmarks.bundles import BundleSpec, ensure
 from benchmarks.load import Load, LoadProcess
-from benchmarks.pictures import Pictures, write_jpegs
-from benchmarks.running import run_benchmark
-from benchmarks.serving import say
+from benchmarks.pictures import CheckedPictures, write_jpegs
+from benchmarks.processes import run_benchmark
+from benchmarks.report import say
 from benchmarks.systems.inprocess import InProcess
 from benchmarks.systems.shardline import ShardlineChain
 
@@ -73,7 +73,7 @@ def spec(stages: int) -> BundleSpec:
 
 
 def measure(
-    folder: Path, stages: int, bundle: Path, pictures: Pictures, client: LoadProcess, seconds: float
+    folder: Path, stages: int, bundle: Path, pictures: CheckedPictures, client: LoadProcess, seconds: float
 ) -> dict[str, float]:
     """Images a second by load; batches grow with the clients that wait."""
     say(f"K={stages}")

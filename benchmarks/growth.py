@@ -24,16 +24,14 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.bundles import BundleSpec, ensure
-from benchmarks.growth_plots import plot_series
-from benchmarks.hardware import this_machine, versions
 from benchmarks.load import Load, LoadProcess
 from benchmarks.micro import run_micro
-from benchmarks.pictures import Pictures, write_jpegs
-from benchmarks.pipeline import Costs, Line, loaded_latency_ms
-from benchmarks.running import run_benchmark
-from benchmarks.series import Point, Series
-from benchmarks.serving import RESULTS, say
-from benchmarks.systems.base import Sample
+from benchmarks.pictures import CheckedPictures, write_jpegs
+from benchmarks.pipeline import ChainCosts, CostLine, GrowthPoint, GrowthSeries, loaded_latency_ms
+from benchmarks.plots import plot_series
+from benchmarks.processes import run_benchmark
+from benchmarks.report import RESULTS, say, this_machine, versions
+from benchmarks.systems.base import LoadSample
 from benchmarks.systems.inprocess import InProcess
 from benchmarks.systems.shardline import ShardlineChain
 from shardline.storage.bundle import Bundle
@@ -45,7 +43,7 @@ _QUEUE = 128  # more than any load's clients: nobody is sent away
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scope:
+class GrowthScope:
     """How much is measured."""
 
     stages: tuple[int, ...] = (1, 2, 3, 4, 5, 6)
@@ -57,21 +55,21 @@ class Scope:
     seconds: float = 3.0
 
 
-QUICK = Scope(stages=(1, 2, 3), batches=(1, 8), sizes=(160, 224), clients=(1, 4, 16), rounds=1, seconds=2.0)
+QUICK = GrowthScope(stages=(1, 2, 3), batches=(1, 8), sizes=(160, 224), clients=(1, 4, 16), rounds=1, seconds=2.0)
 
 
 @dataclass(slots=True, kw_only=True)
-class Machine:
+class GrowthRun:
     """What all series need: the client, the pictures, and what was measured once."""
 
-    scope: Scope
+    scope: GrowthScope
     folder: Path
     files: list[Path]
     client: LoadProcess
     compiled: bool
     model: str = "resnet50"
     started: int = 0
-    known: dict[BundleSpec, Pictures] = field(default_factory=dict)
+    known: dict[BundleSpec, CheckedPictures] = field(default_factory=dict)
 
     def spec(self, stages: int, size: int | None = None) -> BundleSpec:
         return BundleSpec(stages=stages, model=self.model, size=None if size == 224 else size, compiled=self.compiled)
@@ -104,7 +102,7 @@ class Machine:
         finally:
             chain.stop()
 
-    def _pictures(self, size: int | None) -> Pictures:
+    def _pictures(self, size: int | None) -> CheckedPictures:
         """Those of which the whole model is sure at this size."""
         spec = self.spec(1, size)
         if spec not in self.known:
@@ -125,10 +123,10 @@ class Machine:
         finally:
             floor.stop()
 
-    def ask(self, chain: ShardlineChain, *clients: int) -> dict[int, list[Sample]]:
+    def ask(self, chain: ShardlineChain, *clients: int) -> dict[int, list[LoadSample]]:
         """The samples of all rounds, by the number of clients; the loads take turns."""
         loads = [Load(clients=count, seconds=self.scope.seconds) for count in clients]
-        found: dict[int, list[Sample]] = {count: [] for count in clients}
+        found: dict[int, list[LoadSample]] = {count: [] for count in clients}
         for round_ in range(self.scope.rounds):
             for count, sample in zip(clients, chain.measure(loads, round_, warm_s=1.0), strict=True):
                 found[count].append(sample)
@@ -149,8 +147,8 @@ def main() -> int:
 
 def grow(arguments: Namespace, folder: Path) -> dict[str, object]:
     (folder / "pictures").mkdir()
-    machine = Machine(
-        scope=QUICK if arguments.quick else Scope(),
+    machine = GrowthRun(
+        scope=QUICK if arguments.quick else GrowthScope(),
         folder=folder,
         files=write_jpegs(folder / "pictures"),
         client=LoadProcess(folder / "load.log"),
@@ -160,7 +158,7 @@ def grow(arguments: Namespace, folder: Path) -> dict[str, object]:
     return run(machine, arguments.out, tuple(filter(None, arguments.only.split(","))))
 
 
-def run(machine: Machine, out: Path, only: Sequence[str]) -> dict[str, object]:
+def run(machine: GrowthRun, out: Path, only: Sequence[str]) -> dict[str, object]:
     costs = measure_costs(machine)
     say(f"costs: {costs}")
     series = []
@@ -186,7 +184,7 @@ def run(machine: Machine, out: Path, only: Sequence[str]) -> dict[str, object]:
     return {"benchmark": "growth", **{each.name: each.off() for each in series}}
 
 
-def measure_costs(machine: Machine) -> Costs:
+def measure_costs(machine: GrowthRun) -> ChainCosts:
     """K=1 alone and with eight clients; a hop from the small benchmarks of stage and router."""
     say("what the whole costs at K=1, and a hop")
     with machine.chain(1) as chain:
@@ -194,12 +192,12 @@ def measure_costs(machine: Machine) -> Costs:
     stage = run_micro("stage_overhead")
     router = run_micro("router_hop")
     sizes = (stage["narrow"]["bytes"], stage["bytes"])
-    wall, cpu = (Line.through((sizes[0], stage["narrow"][key]), (sizes[1], stage[key])) for key in _STAGE_KEYS)
+    wall, cpu = (CostLine.through((sizes[0], stage["narrow"][key]), (sizes[1], stage[key])) for key in _STAGE_KEYS)
     hop, hop_cpu = (
-        Line.through((_KIB, router[f"router_hop_1kb_{key}"]), (stage["bytes"], router[f"router_hop_3mb_{key}"]))
+        CostLine.through((_KIB, router[f"router_hop_1kb_{key}"]), (stage["bytes"], router[f"router_hop_3mb_{key}"]))
         for key in ("ms", "cpu_ms")
     )
-    return Costs(
+    return ChainCosts(
         whole_ms=_median(found[1], "p50_ms"),
         whole_cpu_ms=_median(found[MANY], "cpu_ms"),
         hop=wall + hop,
@@ -211,7 +209,7 @@ def measure_costs(machine: Machine) -> Costs:
 _STAGE_KEYS = ("stage_overhead_ms", "stage_cpu_ms")
 
 
-def _median(samples: Sequence[Sample], name: str) -> float:
+def _median(samples: Sequence[LoadSample], name: str) -> float:
     return float(median(getattr(sample, name) for sample in samples))
 
 
@@ -219,13 +217,13 @@ def cuts_bytes(bundle: Bundle) -> list[float]:
     return [float(stage.output_bytes) for stage in bundle.stages[:-1]]
 
 
-def stages_ms(bundle: Bundle, costs: Costs) -> list[float]:
+def stages_ms(bundle: Bundle, costs: ChainCosts) -> list[float]:
     """Each stage's time for one request, each alone: the whole's, in the proportions that the plan measured."""
     total_ms = sum(stage.model_ms for stage in bundle.stages)
     return [costs.whole_ms * stage.model_ms / total_ms for stage in bundle.stages]
 
 
-def by_stages(machine: Machine, costs: Costs) -> Series:
+def by_stages(machine: GrowthRun, costs: ChainCosts) -> GrowthSeries:
     points = []
     for stages in machine.scope.stages:
         with machine.chain(stages) as chain:
@@ -233,7 +231,7 @@ def by_stages(machine: Machine, costs: Costs) -> Series:
             bundle = open_bundle(chain.bundle)
         cuts = cuts_bytes(bundle)
         points.append(
-            Point.of(
+            GrowthPoint.of(
                 stages,
                 found[MANY],
                 found[1],
@@ -242,10 +240,10 @@ def by_stages(machine: Machine, costs: Costs) -> Series:
                 apart_rps=costs.apart_rps(stages_ms(bundle, costs), cuts),
             )
         )
-    return Series(name="stages", label="stages K", points=tuple(points))
+    return GrowthSeries(name="stages", label="stages K", points=tuple(points))
 
 
-def by_batch(machine: Machine, costs: Costs) -> Series:
+def by_batch(machine: GrowthRun, costs: ChainCosts) -> GrowthSeries:
     """A batch saves what the model itself saves at it, in process; all else a request pays alone."""
     points = []
     with machine.floor() as floor:
@@ -256,7 +254,7 @@ def by_batch(machine: Machine, costs: Costs) -> Series:
         with machine.chain(3, arguments=(f"--max_batch_size={batch}",)) as chain:
             found = machine.ask(chain, 1, 16)
             cuts = cuts_bytes(open_bundle(chain.bundle))
-        batched = Costs(
+        batched = ChainCosts(
             whole_ms=costs.whole_ms,
             whole_cpu_ms=costs.whole_cpu_ms - first_ms + models_ms[batch],
             hop=costs.hop,
@@ -264,8 +262,8 @@ def by_batch(machine: Machine, costs: Costs) -> Series:
             cores=costs.cores,
         )
         rps, ms = batched.throughput_rps(cuts, 16), costs.latency_ms(cuts)
-        points.append(Point.of(batch, found[16], found[1], rps=rps, ms=ms))
-    return Series(name="batch", label="most frames in a batch (K=3, 16 clients)", points=tuple(points))
+        points.append(GrowthPoint.of(batch, found[16], found[1], rps=rps, ms=ms))
+    return GrowthSeries(name="batch", label="most frames in a batch (K=3, 16 clients)", points=tuple(points))
 
 
 def _cpu_of(floor: InProcess, load: Load) -> float:
@@ -275,7 +273,7 @@ def _cpu_of(floor: InProcess, load: Load) -> float:
     return sample.cpu_ms
 
 
-def by_size(machine: Machine, costs: Costs) -> Series:
+def by_size(machine: GrowthRun, costs: ChainCosts) -> GrowthSeries:
     """All but the model is as at 224 pixels; what crosses grows with the size, and with it the hops."""
     points = []
     with machine.floor() as floor:
@@ -286,7 +284,7 @@ def by_size(machine: Machine, costs: Costs) -> Series:
         with machine.chain(3, size) as chain:
             found = machine.ask(chain, 1, MANY)
             cuts = cuts_bytes(open_bundle(chain.bundle))
-        sized = Costs(
+        sized = ChainCosts(
             whole_ms=costs.whole_ms + (model.p50_ms or 0) - (usual.p50_ms or 0),
             whole_cpu_ms=costs.whole_cpu_ms + (model.cpu_ms or 0) - (usual.cpu_ms or 0),
             hop=costs.hop,
@@ -294,22 +292,24 @@ def by_size(machine: Machine, costs: Costs) -> Series:
             cores=costs.cores,
         )
         rps, ms = sized.throughput_rps(cuts, MANY), sized.latency_ms(cuts)
-        points.append(Point.of(size, found[MANY], found[1], rps=rps, ms=ms))
-    return Series(name="size", label="picture's height and width in pixels (K=3)", points=tuple(points))
+        points.append(GrowthPoint.of(size, found[MANY], found[1], rps=rps, ms=ms))
+    return GrowthSeries(name="size", label="picture's height and width in pixels (K=3)", points=tuple(points))
 
 
-def by_clients(machine: Machine, costs: Costs) -> Series:
+def by_clients(machine: GrowthRun, costs: ChainCosts) -> GrowthSeries:
     points = []
     with machine.chain(3) as chain:
         found = machine.ask(chain, *machine.scope.clients)
         cuts = cuts_bytes(open_bundle(chain.bundle))
     for clients in machine.scope.clients:
         rps = costs.throughput_rps(cuts, clients)
-        points.append(Point.of(clients, found[clients], found[clients], rps=rps, ms=loaded_latency_ms(clients, rps)))
-    return Series(name="clients", label="clients (K=3)", points=tuple(points), logarithmic=True)
+        points.append(
+            GrowthPoint.of(clients, found[clients], found[clients], rps=rps, ms=loaded_latency_ms(clients, rps))
+        )
+    return GrowthSeries(name="clients", label="clients (K=3)", points=tuple(points), logarithmic=True)
 
 
-def by_replicas(machine: Machine, costs: Costs) -> Series:
+def by_replicas(machine: GrowthRun, costs: ChainCosts) -> GrowthSeries:
     points = []
     bundle = open_bundle(ensure(machine.spec(3), say))
     slowest = max(bundle.stages, key=lambda stage: stage.model_ms).index
@@ -319,7 +319,7 @@ def by_replicas(machine: Machine, costs: Costs) -> Series:
             found = machine.ask(chain, 1, MANY)
         counts = [count if index == slowest else 1 for index in range(len(times_ms))]
         points.append(
-            Point.of(
+            GrowthPoint.of(
                 count,
                 found[MANY],
                 found[1],
@@ -328,7 +328,7 @@ def by_replicas(machine: Machine, costs: Costs) -> Series:
                 apart_rps=costs.apart_rps(times_ms, cuts, counts),
             )
         )
-    return Series(name="replicas", label="replicas of the slowest stage (K=3)", points=tuple(points))
+    return GrowthSeries(name="replicas", label="replicas of the slowest stage (K=3)", points=tuple(points))
 
 
 SERIES = {"stages": by_stages, "batch": by_batch, "size": by_size, "clients": by_clients, "replicas": by_replicas}

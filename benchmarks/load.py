@@ -26,14 +26,14 @@ from typing import Any
 
 import aiohttp
 
-from benchmarks.processes import Tree
+from benchmarks.processes import ProcessTree
 
 _REPLY_S = 120.0
 _SHOWN = 3  # wrong replies that are quoted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class LoadTarget:
     """Whom to ask, with what, and what must come back.
 
     `bodies` are files, one a picture; `expected` their classes; `answer` the keys that lead to the class in the reply.
@@ -87,7 +87,7 @@ class _Log:
             self.faults.append(text[:300])
 
 
-async def run(target: Target, load: Load) -> LoadResult:
+async def run(target: LoadTarget, load: Load) -> LoadResult:
     """Ask; pictures are taken in turn."""
     bodies = [await asyncio.to_thread(Path(path).read_bytes) for path in target.bodies]
     log = _Log()
@@ -119,7 +119,7 @@ async def _session(content_type: str) -> AsyncIterator[aiohttp.ClientSession]:
 
 
 async def _closed(
-    session: aiohttp.ClientSession, target: Target, bodies: Sequence[bytes], load: Load, log: _Log
+    session: aiohttp.ClientSession, target: LoadTarget, bodies: Sequence[bytes], load: Load, log: _Log
 ) -> None:
     end = time.perf_counter() + load.seconds
     pictures = count()
@@ -132,7 +132,12 @@ async def _closed(
 
 
 async def _open(
-    session: aiohttp.ClientSession, target: Target, bodies: Sequence[bytes], rate_rps: float, seconds: float, log: _Log
+    session: aiohttp.ClientSession,
+    target: LoadTarget,
+    bodies: Sequence[bytes],
+    rate_rps: float,
+    seconds: float,
+    log: _Log,
 ) -> None:
     start = time.perf_counter()
     async with asyncio.TaskGroup() as group:
@@ -143,7 +148,7 @@ async def _open(
 
 
 async def _ask(
-    session: aiohttp.ClientSession, target: Target, bodies: Sequence[bytes], number: int, due: float, log: _Log
+    session: aiohttp.ClientSession, target: LoadTarget, bodies: Sequence[bytes], number: int, due: float, log: _Log
 ) -> None:
     """One request; its latency counts from `due`. A failed one has none: it must not make a system look fast."""
     picture = number % len(bodies)
@@ -180,9 +185,9 @@ class LoadProcess:
     """The client in a process of its own, so that its waiting is not ours, and its CPU time can be told apart."""
 
     def __init__(self, log: Path) -> None:
-        self._tree = Tree("load", [sys.executable, "-m", "benchmarks.load"], log, asked=True)
+        self._tree = ProcessTree("load", [sys.executable, "-m", "benchmarks.load"], log, asked=True)
 
-    def run(self, target: Target, load: Load) -> LoadResult:
+    def run(self, target: LoadTarget, load: Load) -> LoadResult:
         values = json.loads(self._tree.ask(json.dumps({"target": asdict(target), "load": asdict(load)})))
         return LoadResult(**values | {name: tuple(values[name]) for name in ("latencies_ms", "faults")})
 
@@ -193,7 +198,7 @@ class LoadProcess:
 def main() -> None:
     for line in sys.stdin:
         job = json.loads(line)
-        target, load = Target(**job["target"]), Load(**job["load"])
+        target, load = LoadTarget(**job["target"]), Load(**job["load"])
         print(json.dumps(asdict(asyncio.run(run(target, load)))), flush=True)
 
 

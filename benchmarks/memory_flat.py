@@ -14,13 +14,12 @@ import sys
 from argparse import ArgumentParser
 from pathlib import Path
 
-from benchmarks.errors import UnavailableError
 from benchmarks.load import Load, LoadProcess, top_class
-from benchmarks.pictures import Pictures, write_jpegs
-from benchmarks.running import run_benchmark
-from benchmarks.stage import Asker
-from benchmarks.systems.shardline import ANSWER, ShardlineChain
-from benchmarks.wide import build_wide
+from benchmarks.pictures import CheckedPictures, write_jpegs
+from benchmarks.processes import UnavailableError, run_benchmark
+from benchmarks.stage import KeptConnection, build_wide
+from benchmarks.systems.base import ANSWER
+from benchmarks.systems.shardline import ShardlineChain
 
 _CLIENTS = 4
 _SECONDS = 5.0  # between two looks at how many are answered
@@ -37,7 +36,7 @@ def measure(folder: Path, requests: int) -> dict[str, object]:
     (folder / "pictures").mkdir()
     files = write_jpegs(folder / "pictures")
     client = LoadProcess(folder / "load.log")
-    nothing = Pictures(files=tuple(files), classes=(0,) * len(files))
+    nothing = CheckedPictures(files=tuple(files), classes=(0,) * len(files))
     chain = ShardlineChain(key="wide", pictures=nothing, client=client, bundle=build_wide(folder / "wide"))
     chain.start(folder)
     _learn_classes(chain)
@@ -60,7 +59,7 @@ def _learn_classes(chain: ShardlineChain) -> None:
     """What it says once is what it must say always."""
     assert chain.target is not None
     port, path = chain.target.url.removeprefix("http://127.0.0.1:").split("/", 1)
-    asker = Asker(int(port), f"/{path}")
+    asker = KeptConnection(int(port), f"/{path}")
     classes = [top_class(asker.ask(file.read_bytes()), ANSWER) for file in chain.pictures.files]
     asker.close()
     chain.expect(tuple(-1 if each is None else each for each in classes))

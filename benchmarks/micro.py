@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.bundles import ROOT
-from benchmarks.errors import UnavailableError
+from benchmarks.processes import UnavailableError
 
 _TIMEOUT_S = 900
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Micro:
+class MicroBenchmark:
     """`figures` are the keys of its last line that go into the large one's."""
 
     module: str
@@ -24,16 +24,16 @@ class Micro:
     quick: bool = True  # part of a quick run, too
 
 
-def _all(bundle: Path) -> list[Micro]:
+def _all(bundle: Path) -> list[MicroBenchmark]:
     return [
-        Micro(module="codec", figures=("codec_ms",)),
-        Micro(module="decoding", figures=("picture_ms",), quick=False),
-        Micro(module="stage_overhead", figures=("stage_overhead_ms", "stage_cpu_ms")),
-        Micro(module="start_up", figures=("start_s", "start_cpu_s"), arguments=(str(bundle),)),
-        Micro(module="router_hop", figures=("router_hop_ms", "kserve_router_hop_ms"), quick=False),
-        Micro(module="batching", figures=("batch_8_over_batch_1", "worker_8_clients_us"), quick=False),
-        Micro(module="memory_flat", figures=("growth_mib",), quick=False),
-        Micro(module="planner", figures=("planner_over_best",), arguments=("--quick",)),
+        MicroBenchmark(module="codec", figures=("codec_ms",)),
+        MicroBenchmark(module="decoding", figures=("picture_ms",), quick=False),
+        MicroBenchmark(module="stage_overhead", figures=("stage_overhead_ms", "stage_cpu_ms")),
+        MicroBenchmark(module="start_up", figures=("start_s", "start_cpu_s"), arguments=(str(bundle),)),
+        MicroBenchmark(module="router_hop", figures=("router_hop_ms", "kserve_router_hop_ms"), quick=False),
+        MicroBenchmark(module="batching", figures=("batch_8_over_batch_1", "worker_8_clients_us"), quick=False),
+        MicroBenchmark(module="memory_flat", figures=("growth_mib",), quick=False),
+        MicroBenchmark(module="planner", figures=("planner_over_best",), arguments=("--quick",)),
     ]
 
 
@@ -51,7 +51,7 @@ def micro_figures(bundle: Path, say: Callable[[str], None], *, quick: bool) -> d
     return figures
 
 
-def _figures(micro: Micro, say: Callable[[str], None]) -> dict[str, object]:
+def _figures(micro: MicroBenchmark, say: Callable[[str], None]) -> dict[str, object]:
     try:
         document = run_micro(micro.module, micro.arguments)
         return {name: document[name] for name in micro.figures}

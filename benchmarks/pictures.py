@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.bundles import shardline
-from benchmarks.errors import UnavailableError
+from benchmarks.processes import UnavailableError
 from shardline.predictors.picture import pixel_batch
 from shardline.storage.bundle import PictureSpec
 from shardline.wire.limits import Limits
@@ -26,7 +26,7 @@ LEAD = 0.03  # of the first class' probability, over the second's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pictures:
+class CheckedPictures:
     """JPEG files, and the class that the whole model gives each."""
 
     files: tuple[Path, ...]
@@ -61,7 +61,7 @@ def pixels_of(files: Sequence[Path], spec: PictureSpec) -> np.ndarray:
     return pixel_batch([path.read_bytes() for path in files], spec, Limits())
 
 
-def choose_clear(files: Sequence[Path], probabilities: np.ndarray) -> Pictures:
+def choose_clear(files: Sequence[Path], probabilities: np.ndarray) -> CheckedPictures:
     """The pictures whose first class leads.
 
     Args:
@@ -75,7 +75,7 @@ def choose_clear(files: Sequence[Path], probabilities: np.ndarray) -> Pictures:
     clear = [index for index in range(len(files)) if first[index] >= second[index] * (1 + LEAD)]
     if len(clear) < 3:
         raise UnavailableError(f"the whole model is sure of {len(clear)} of {len(files)} pictures; 3 are needed")
-    return Pictures(files=tuple(files[i] for i in clear), classes=tuple(int(classes[i]) for i in clear))
+    return CheckedPictures(files=tuple(files[i] for i in clear), classes=tuple(int(classes[i]) for i in clear))
 
 
 if __name__ == "__main__":

@@ -12,12 +12,16 @@ A hop costs a fixed time and a time for each MiB that crosses: the next stage's 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
+
+from benchmarks.figures import Spread, spread
+from benchmarks.systems.base import LoadSample
 
 _MIB = 1024**2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class CostLine:
     """A cost that grows with what crosses."""
 
     fixed_ms: float
@@ -27,17 +31,17 @@ class Line:
         return self.fixed_ms + self.per_mib_ms * size_bytes / _MIB
 
     @classmethod
-    def through(cls, small: tuple[float, float], large: tuple[float, float]) -> "Line":
+    def through(cls, small: tuple[float, float], large: tuple[float, float]) -> "CostLine":
         """Through two points of (bytes, ms), with neither number below 0."""
         slope = max(0.0, (large[1] - small[1]) / (large[0] - small[0]) * _MIB)
         return cls(fixed_ms=max(0.0, small[1] - slope * small[0] / _MIB), per_mib_ms=slope)
 
-    def __add__(self, other: "Line") -> "Line":
-        return Line(fixed_ms=self.fixed_ms + other.fixed_ms, per_mib_ms=self.per_mib_ms + other.per_mib_ms)
+    def __add__(self, other: "CostLine") -> "CostLine":
+        return CostLine(fixed_ms=self.fixed_ms + other.fixed_ms, per_mib_ms=self.per_mib_ms + other.per_mib_ms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Costs:
+class ChainCosts:
     """What was measured apart from the chain that is predicted.
 
     Attributes:
@@ -49,8 +53,8 @@ class Costs:
 
     whole_ms: float
     whole_cpu_ms: float
-    hop: Line
-    hop_cpu: Line
+    hop: CostLine
+    hop_cpu: CostLine
     cores: int
 
     def latency_ms(self, cuts_bytes: Sequence[float]) -> float:
@@ -80,3 +84,48 @@ class Costs:
 def loaded_latency_ms(clients: int, rps: float) -> float:
     """Little's law: so many at once, at this rate, take so long."""
     return 1000 * clients / rps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrowthPoint:
+    """`apart_rps` is what stages with a machine each should do; None where that is no question."""
+
+    x: int
+    rps: Spread
+    p50_ms: Spread
+    predicted_rps: float
+    predicted_ms: float
+    apart_rps: float | None = None
+
+    @classmethod
+    def of(
+        cls,
+        x: int,
+        many: Sequence[LoadSample],
+        alone: Sequence[LoadSample],
+        *,
+        rps: float,
+        ms: float,
+        apart_rps: float | None = None,
+    ) -> "GrowthPoint":
+        """Throughput from the samples of `many` clients, latency from those of one."""
+        rates = spread(sample.rps for sample in many)
+        times = spread(sample.p50_ms for sample in alone if sample.p50_ms is not None)
+        assert rates is not None
+        assert times is not None
+        return cls(x=x, rps=rates, p50_ms=times, predicted_rps=rps, predicted_ms=ms, apart_rps=apart_rps)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrowthSeries:
+    name: str
+    label: str
+    points: tuple[GrowthPoint, ...]
+    logarithmic: bool = False  # the x axis, by powers of two
+
+    def off(self) -> dict[str, float]:
+        """Measured over predicted, the median of the points."""
+        return {
+            "rps_over_predicted": round(median(each.rps.median / each.predicted_rps for each in self.points), 3),
+            "p50_over_predicted": round(median(each.p50_ms.median / each.predicted_ms for each in self.points), 3),
+        }

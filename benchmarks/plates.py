@@ -24,13 +24,12 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.bundles import BundleSpec, ensure
-from benchmarks.errors import UnavailableError, WrongReplyError
 from benchmarks.figures import ALONE, MANY, by_round, ratio
 from benchmarks.load import Load, LoadProcess
-from benchmarks.pictures import Pictures, write_jpegs
-from benchmarks.rounds import Measured, measure_rounds, start_all
-from benchmarks.running import run_benchmark
-from benchmarks.serving import say
+from benchmarks.pictures import CheckedPictures, write_jpegs
+from benchmarks.processes import UnavailableError, WrongReplyError, run_benchmark
+from benchmarks.report import say
+from benchmarks.rounds import Measurements, measure_rounds, start_all
 from benchmarks.systems.shardline import ShardlineChain
 from shardline.client.pictures import fit_body
 from shardline.client.plates import plates_in
@@ -73,10 +72,10 @@ def measure(folder: Path, rounds: int, *, compiled: bool) -> dict[str, object]:
     (folder / "pictures").mkdir()
     originals = {path.stem: path for path in write_jpegs(folder / "pictures")}
     photos = [_drawn(originals[name], folder / f"{name}.jpg") for name in _NAMES]
-    pictures = Pictures(files=tuple(each.path for each in photos), classes=tuple(map(_main_number, photos)))
+    pictures = CheckedPictures(files=tuple(each.path for each in photos), classes=tuple(map(_main_number, photos)))
     client = LoadProcess(folder / "load.log")
     chains = [_chain(stages, pictures, client, compiled=compiled) for stages in (1, 3)]
-    measured = Measured()
+    measured = Measurements()
     ready = start_all(chains, folder, measured, say)
     try:
         loads = [Load(clients=1, seconds=3.0), Load(clients=8, seconds=5.0)]
@@ -102,7 +101,7 @@ def measure(folder: Path, rounds: int, *, compiled: bool) -> dict[str, object]:
     }
 
 
-def _chain(stages: int, pictures: Pictures, client: LoadProcess, *, compiled: bool) -> ShardlineChain:
+def _chain(stages: int, pictures: CheckedPictures, client: LoadProcess, *, compiled: bool) -> ShardlineChain:
     bundle = ensure(BundleSpec(stages=stages, model="plates", batch=1, compiled=compiled), say)
     return ShardlineChain(key=f"k{stages}", pictures=pictures, client=client, bundle=bundle, answer=_ANSWER)
 

@@ -8,8 +8,10 @@ forks itself away is still found below it, and `end_all` ends it.
 """
 
 import ctypes
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,11 +19,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
 
 import psutil
 
-from benchmarks.errors import UnavailableError
+from shardline.wire.errors import ShardlineError
 
 _GRACE_S = 15.0
 _POLL_S = 0.1
@@ -29,8 +32,16 @@ _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 _MIB = 1024**2
 
 
+class UnavailableError(Exception):
+    """A system cannot be measured here: one line that says what is missing and what to do."""
+
+
+class WrongReplyError(Exception):
+    """A system answered, but not what the whole model says: its figures are worth nothing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
+class ProcessMemory:
     """One process' memory in MiB. PSS shares out pages that several processes map, so that a sum over them is true."""
 
     name: str
@@ -39,7 +50,7 @@ class Memory:
     peak_rss_mib: float
 
 
-class Tree:
+class ProcessTree:
     """One started program and all that it starts. What it prints goes to `log`; or, if `asked`, to who asks it.
 
     `env` is added to this process' own; None takes a variable away.
@@ -120,7 +131,7 @@ class Tree:
                 total += times.user + times.system + times.children_user + times.children_system
         return total
 
-    def memory(self) -> list[Memory]:
+    def memory(self) -> list[ProcessMemory]:
         found = []
         for process in self.processes():
             with suppress(psutil.Error, OSError):
@@ -170,9 +181,9 @@ def _with_children(pid: int) -> list[psutil.Process]:
         return []
 
 
-def _memory(process: psutil.Process) -> Memory:
+def _memory(process: psutil.Process) -> ProcessMemory:
     full = process.memory_full_info()
-    return Memory(
+    return ProcessMemory(
         name=role(process.cmdline()),
         pss_mib=getattr(full, "pss", full.rss) / _MIB,  # Linux alone counts it
         rss_mib=full.rss / _MIB,
@@ -227,3 +238,40 @@ def ending_all() -> Iterator[None]:
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
+
+
+def run_benchmark(measure: Callable[[Path], Mapping[str, object]]) -> int:
+    """Measure in a temporary folder and print what comes of it as the last line; -> the exit code.
+
+    130 after Ctrl-C or SIGTERM, 1 with one line where something is missing or answers wrong.
+    """
+    with ending_all(), TemporaryDirectory(prefix="bench-") as folder:
+        try:
+            document = measure(Path(folder))
+        except (UnavailableError, WrongReplyError, ShardlineError) as exc:
+            print(f"error: {exc}", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            print("stopped", file=sys.stderr)
+            return 130
+    print(json.dumps(document))
+    return 0
+
+
+_given: set[int] = set()
+
+
+def free_port() -> int:
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        if port not in _given:
+            _given.add(port)
+            return port
+
+
+def is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -5,41 +5,62 @@ python -m benchmarks.report RESULT.json     # write its table into docs/performa
 
 import csv
 import json
+import os
+import platform
+import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import psutil
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.figures import Row, Spread, rows
-from benchmarks.systems.base import Sample
+from benchmarks.bundles import ROOT
+from benchmarks.figures import ResultRow, Spread, rows
+from benchmarks.systems.base import LoadSample
 
-DOCS = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
+RESULTS = ROOT / "benchmarks" / "results"
+DOCS = ROOT / "docs" / "performance.md"
 START, END = "<!-- table: written by python -m benchmarks.report -->", "<!-- end of table -->"
 
 _HEADINGS = ("system", "load", "images/s", "p50 ms", "p90 ms", "p99 ms", "CPU ms", "memory MiB", "")
 
 
-def save(stem: Path, document: Mapping[str, Any], samples: Sequence[Sample]) -> None:
+console = Console(stderr=True)
+
+
+def wide_console() -> Console:
+    """Console of stdout; where that is a file, as wide as the table."""
+    return Console() if sys.stdout.isatty() else Console(width=160)
+
+
+def say(text: str) -> None:
+    """Print a line of progress on stderr, with the time of day."""
+    console.print(f"{datetime.now(UTC):%H:%M:%S} {text}", highlight=False, markup=False, soft_wrap=True)
+
+
+def save(stem: Path, document: Mapping[str, Any], samples: Sequence[LoadSample]) -> None:
     """Write STEM.json and STEM.csv."""
     stem.parent.mkdir(parents=True, exist_ok=True)
     with_samples = {**document, "samples": [asdict(sample) for sample in samples]}
     stem.with_suffix(".json").write_text(json.dumps(with_samples, indent=1) + "\n")
     with stem.with_suffix(".csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Sample)])
+        writer = csv.DictWriter(file, [field.name for field in fields(LoadSample)])
         writer.writeheader()
         writer.writerows(asdict(sample) for sample in samples)
 
 
-def load_samples(result: Path) -> tuple[dict[str, Any], list[Sample]]:
+def load_samples(result: Path) -> tuple[dict[str, Any], list[LoadSample]]:
     document = json.loads(result.read_text())
-    return document, [Sample(**sample) for sample in document["samples"]]
+    return document, [LoadSample(**sample) for sample in document["samples"]]
 
 
-def cells(row: Row) -> tuple[str, ...]:
+def cells(row: ResultRow) -> tuple[str, ...]:
     """One row as text: medians, and from the least to the most of the rounds."""
     memory = "" if row.pss_mib is None else f"{row.pss_mib:.0f}"
     notes = [f"{row.errors} errors"] if row.errors else []
@@ -56,7 +77,7 @@ def _text(value: Spread | None) -> str:
     return f"{value.median:.{digits}f}" if low == high else f"{value.median:.{digits}f} ({low}–{high})"
 
 
-def print_table(samples: Sequence[Sample], left_out: Mapping[str, str], console: Console) -> None:
+def print_table(samples: Sequence[LoadSample], left_out: Mapping[str, str], console: Console) -> None:
     table = Table(title="medians of the rounds (least–most)")
     for index, heading in enumerate(_HEADINGS):
         table.add_column(heading, justify="left" if index in (0, 1, 8) else "right")
@@ -67,7 +88,7 @@ def print_table(samples: Sequence[Sample], left_out: Mapping[str, str], console:
         console.print(f"[bold]{system}[/bold] not measured: {reason}", highlight=False)
 
 
-def markdown(document: Mapping[str, Any], samples: Sequence[Sample]) -> str:
+def markdown(document: Mapping[str, Any], samples: Sequence[LoadSample]) -> str:
     """The result as a page's section."""
     machine = document["hardware"]
     lines = [
@@ -105,6 +126,59 @@ def write_docs(result: Path, page: Path = DOCS) -> None:
     if not (start and end):
         raise ValueError(f"{page} has no {START} … {END}: put these two lines where the table belongs")
     page.write_text(f"{before}{START}\n\n{markdown(*load_samples(result))}\n\n{END}{after}")
+
+
+_PACKAGES = ("torch", "torchvision", "kserve", "numpy", "pillow", "aiohttp", "uvicorn", "uvloop")
+_BF16_FLAGS = frozenset({"amx_bf16", "avx512_bf16"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hardware:
+    cpu: str
+    cpus: int  # that this process may use
+    memory_gib: float
+    flags: tuple[str, ...]  # of those that decide which kernels run
+    system: str
+
+    @property
+    def slug(self) -> str:
+        """For a file's name: amd-epyc-7b13-2cpu."""
+        words = re.sub(r"\(.*?\)|@.*|\b\d+-core\b|\bprocessor\b|\bcpu\b", " ", self.cpu.lower())
+        return "-".join(re.findall(r"[a-z0-9]+", words)) + f"-{self.cpus}cpu"
+
+    @property
+    def has_bf16(self) -> bool:
+        """Does the CPU multiply in bfloat16? Without AMX or AVX512-BF16 it is emulated, slower than fp32."""
+        return not _BF16_FLAGS.isdisjoint(self.flags)
+
+
+def this_machine() -> Hardware:
+    flags = _cpuinfo("flags").split()
+    return Hardware(
+        cpu=_cpuinfo("model name") or platform.processor() or platform.machine(),
+        cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        memory_gib=round(psutil.virtual_memory().total / 1024**3, 1),
+        flags=tuple(sorted(flag for flag in flags if flag.startswith(("amx", "avx", "fma")))),
+        system=f"{platform.system()} {platform.release()}",
+    )
+
+
+def versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _cpuinfo(key: str) -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), "")
 
 
 if __name__ == "__main__":

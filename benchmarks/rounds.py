@@ -12,10 +12,9 @@ from typing import TypeVar
 
 import psutil
 
-from benchmarks.errors import UnavailableError, WrongReplyError
 from benchmarks.load import Load
-from benchmarks.processes import Memory
-from benchmarks.systems.base import Sample, System
+from benchmarks.processes import ProcessMemory, UnavailableError, WrongReplyError
+from benchmarks.systems.base import LoadSample, System
 from shardline.wire.errors import ShardlineError
 
 T = TypeVar("T")
@@ -23,16 +22,18 @@ _FAULTS = (UnavailableError, WrongReplyError, ShardlineError, OSError, psutil.Er
 
 
 @dataclass(slots=True, kw_only=True)
-class Measured:
+class Measurements:
     """`left_out` says why, by a system's key; `wrong` are those of them that answered wrong."""
 
-    samples: list[Sample] = field(default_factory=list)
+    samples: list[LoadSample] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
-    memory: dict[str, list[Memory]] = field(default_factory=dict)
+    memory: dict[str, list[ProcessMemory]] = field(default_factory=dict)
 
 
-def start_all(systems: Sequence[System], folder: Path, measured: Measured, say: Callable[[str], None]) -> list[System]:
+def start_all(
+    systems: Sequence[System], folder: Path, measured: Measurements, say: Callable[[str], None]
+) -> list[System]:
     """Start one after another, and pause each; -> those that are ready."""
     ready = []
     for system in systems:
@@ -50,7 +51,7 @@ def measure_rounds(
     systems: Sequence[System],
     loads: Sequence[Load],
     rounds: int,
-    measured: Measured,
+    measured: Measurements,
     say: Callable[[str], None],
     warm_s: float,
 ) -> None:
@@ -76,7 +77,7 @@ def rotated(items: Sequence[T], by: int) -> list[T]:
     return [*items[start:], *items[:start]]
 
 
-def _leave_out(system: System, exc: Exception, measured: Measured, say: Callable[[str], None]) -> None:
+def _leave_out(system: System, exc: Exception, measured: Measurements, say: Callable[[str], None]) -> None:
     """Its samples of earlier rounds go, too: medians over different rounds compare different hours."""
     say(f"{system.key} is left out: {exc}")
     measured.left_out[system.key] = str(exc)

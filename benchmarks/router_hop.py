@@ -18,24 +18,27 @@ import time
 from pathlib import Path
 from statistics import median
 
+from aiohttp import web
+
 from benchmarks.bundles import ROOT
-from benchmarks.errors import UnavailableError
-from benchmarks.processes import Tree
-from benchmarks.running import run_benchmark
-from benchmarks.stage import Asker
-from benchmarks.systems.ports import free_port, is_open
-from benchmarks.systems.shardline import KSERVE_ROUTER_PORT, kserve_router, our_router
+from benchmarks.processes import ProcessTree, UnavailableError, free_port, is_open, run_benchmark
+from benchmarks.stage import KeptConnection
+from benchmarks.systems.base import our_router
+from benchmarks.systems.shardline import KSERVE_ROUTER_PORT, kserve_router
+from shardline.wire.limits import MIB
 
 SIZES = {"1kb": 1024, "3mb": 3_211_264}
 STEPS = 2
 WARM, TURNS = 20, 150
+_ECHO = "--echo"  # this module's process is the small server
+_MOST_BYTES = 64 * MIB
 
 
 def main(folder: Path) -> dict[str, object]:
     figures: dict[str, float | None] = {"router_hop_ms": None, "kserve_router_hop_ms": None}
     echo_port = free_port()
-    command = [sys.executable, "-m", "benchmarks.systems.echo", str(echo_port)]
-    echo = Tree("echo", command, folder / "echo.log", cwd=ROOT)
+    command = [sys.executable, "-m", "benchmarks.router_hop", _ECHO, str(echo_port)]
+    echo = ProcessTree("echo", command, folder / "echo.log", cwd=ROOT)
     echo.wait_until(lambda: is_open(echo_port), 30)
     port = free_port()
     figures |= measure("router", our_router(graph(echo_port), port, folder / "router.log"), port, echo_port)
@@ -52,7 +55,7 @@ def graph(echo_port: int) -> dict[str, object]:
     return {"nodes": {"root": {"routerType": "Sequence", "steps": steps}}}
 
 
-def theirs(echo_port: int, folder: Path) -> Tree:
+def theirs(echo_port: int, folder: Path) -> ProcessTree:
     """
     Raises:
         UnavailableError: it is not here, or its one port is taken.
@@ -61,15 +64,15 @@ def theirs(echo_port: int, folder: Path) -> Tree:
     if is_open(KSERVE_ROUTER_PORT):
         raise UnavailableError(f"it listens on port {KSERVE_ROUTER_PORT} only, and that is taken")
     command = [str(binary), "--graph-json", json.dumps(graph(echo_port))]
-    tree = Tree("kserve-router", command, folder / "kserve-router.log")
+    tree = ProcessTree("kserve-router", command, folder / "kserve-router.log")
     tree.wait_until(lambda: is_open(KSERVE_ROUTER_PORT), 30)
     return tree
 
 
-def measure(name: str, router: Tree, port: int, echo_port: int) -> dict[str, float | None]:
+def measure(name: str, router: ProcessTree, port: int, echo_port: int) -> dict[str, float | None]:
     """Each step asks the server, too: what a step takes, less what asking directly takes."""
     figures: dict[str, float | None] = {}
-    direct, through = Asker(echo_port, "/"), Asker(port, "/")
+    direct, through = KeptConnection(echo_port, "/"), KeptConnection(port, "/")
     for size_name, size_bytes in SIZES.items():
         body = b"{" + b" " * (size_bytes - 2) + b"}"
         for _ in range(WARM):
@@ -88,11 +91,25 @@ def measure(name: str, router: Tree, port: int, echo_port: int) -> dict[str, flo
     return figures | {f"{name}_hop_ms": figures[f"{name}_hop_3mb_ms"]}
 
 
-def _ask_ms(asker: Asker, body: bytes) -> float:
+def _ask_ms(asker: KeptConnection, body: bytes) -> float:
     start = time.perf_counter()
     asker.ask(body)
     return (time.perf_counter() - start) * 1000
 
 
+def serve_echo(port: int) -> None:
+    """Serve an endpoint that responds to each POST at once with the bytes of its body."""
+    app = web.Application(client_max_size=_MOST_BYTES)
+    app.router.add_post("/{path:.*}", _echo)
+    web.run_app(app, host="127.0.0.1", port=port, print=None, access_log=None)
+
+
+async def _echo(request: web.Request) -> web.Response:
+    return web.Response(body=await request.read(), content_type="application/json")
+
+
 if __name__ == "__main__":
-    sys.exit(run_benchmark(main))
+    if sys.argv[1:2] == [_ECHO]:
+        serve_echo(int(sys.argv[2]))
+    else:
+        sys.exit(run_benchmark(main))

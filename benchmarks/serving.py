@@ -18,49 +18,155 @@ import os
 import shlex
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
-from rich.console import Console
-
-from benchmarks.bundles import ROOT
+from benchmarks.bundles import BundleSpec, ensure
 from benchmarks.figures import MANY, by_round, headline
-from benchmarks.hardware import Hardware, this_machine, versions
 from benchmarks.load import Load, LoadProcess
-from benchmarks.matrix import Bundles, build_bundles, floors, servers
 from benchmarks.micro import micro_figures
-from benchmarks.pictures import write_jpegs
+from benchmarks.pictures import CheckedPictures, write_jpegs
 from benchmarks.plots import plot_systems
-from benchmarks.report import print_table, save
-from benchmarks.rounds import Measured, measure_rounds, start_all
-from benchmarks.running import run_benchmark
+from benchmarks.processes import UnavailableError, run_benchmark
+from benchmarks.report import RESULTS, Hardware, console, print_table, save, say, this_machine, versions, wide_console
+from benchmarks.rounds import Measurements, measure_rounds, start_all
 from benchmarks.systems.base import System
+from benchmarks.systems.inprocess import InProcess
+from benchmarks.systems.json_chain import JsonChain
+from benchmarks.systems.rayserve import RayApplication, RayCluster
+from benchmarks.systems.shardline import BehindKServeRouter, ShardlineChain, kserve_router
+from benchmarks.systems.torchserve import TorchServe
 from shardline.storage.bundle_folder import open_bundle
 
-RESULTS = ROOT / "benchmarks" / "results"
 _MIB = 1024**2
 _SHARE = 0.7  # of TorchServe's throughput: what arrives in the open loop
 
-console = Console(stderr=True)
+
+Say = Callable[[str], None]
+
+# Even stages between which little passes, 1.5 and 0.8 MB. A plan for a machine for each stage would pass 3.1
+# and 1.0 MB for 5 % more evenness; here all stages share the cores, and each byte costs processor time.
+_CUTS = {2: ("layer3.0",), 3: ("layer2.1", "layer3.2")}
+# How many frames a stage joins. In fp32 one picture is as fast alone as with one or two others (docs/performance.md),
+# and no more meet in a stage when eight clients ask a chain; bf16's matrix units want more at once.
+_BATCH_OF_FP32 = {1: 8, 2: 1, 3: 1}
+_BATCH = 8
 
 
-def wide_console() -> Console:
-    """stdout; a file is as wide as the table."""
-    return Console() if sys.stdout.isatty() else Console(width=160)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchBundles:
+    """The bundles' folders by (stages, precision); a compiled bundle also holds the portable shards."""
+
+    folders: dict[tuple[int, str], Path]
+    left_out: dict[str, str]
+
+    def folder(self, stages: int, precision: str = "fp32") -> Path:
+        return self.folders[stages, precision]
 
 
-def say(text: str) -> None:
-    console.print(f"{datetime.now(UTC):%H:%M:%S} {text}", highlight=False, markup=False, soft_wrap=True)
+def build_bundles(stages: Sequence[int], precisions: Sequence[str], say: Say, *, compiled: bool) -> BenchBundles:
+    """Build what is to be served; without compiled shards where they cannot be made here.
+
+    Raises:
+        UnavailableError: not even portable ones can.
+    """
+    folders: dict[tuple[int, str], Path] = {}
+    left_out: dict[str, str] = {}
+    for precision in precisions:
+        for count in stages:
+            spec = BundleSpec(
+                stages=count,
+                precision=precision,
+                compiled=compiled,
+                batch=_BATCH_OF_FP32[count] if precision == "fp32" else _BATCH,
+                cuts=_CUTS.get(count, ()),
+            )
+            try:
+                folders[count, precision] = ensure(spec, say)
+            except UnavailableError as exc:
+                say(f"{spec.name} cannot be built: {exc}")
+                left_out[f"k{count}-{precision}{'-compiled' if compiled else ''}"] = str(exc)
+                if compiled:
+                    folders[count, precision] = ensure(replace(spec, compiled=False), say)
+                elif precision == "fp32":  # the parts of all others come from it
+                    raise
+    return BenchBundles(folders=folders, left_out=left_out)
+
+
+def floors(bundles: BenchBundles, files: Sequence[Path], *, compiled: bool) -> Iterator[InProcess]:
+    """The whole in process; the first, eager in fp32, is the judge of all replies."""
+    for precision in dict.fromkeys(precision for _, precision in bundles.folders):
+        name = "" if precision == "fp32" else f"-{precision}"
+        folder = bundles.folder(1, precision)
+        if precision == "fp32":
+            yield InProcess(key="in-process-eager", bundle=folder, program="eager", files=files)
+        if compiled and _is_compiled(folder):
+            yield InProcess(key=f"in-process-compiled{name}", bundle=folder, program="compiled", files=files)
+
+
+def servers(
+    bundles: BenchBundles, pictures: CheckedPictures, client: LoadProcess, say: Say, *, quick: bool
+) -> Iterator[System]:
+    """Every server, in the order of the table. `quick` leaves out what no ratio needs."""
+    for (stages, precision), folder in bundles.folders.items():
+        programs = ("compiled", "portable") if _is_compiled(folder) else ("portable",)
+        for program in programs:
+            if quick and program == "portable" and len(programs) > 1 and stages != 3:
+                continue
+            yield from _chains(stages, precision, program, folder, pictures, client, quick=quick)
+    yield from _peers(bundles, pictures, client, say)
+
+
+def _chains(
+    stages: int,
+    precision: str,
+    program: str,
+    folder: Path,
+    pictures: CheckedPictures,
+    client: LoadProcess,
+    *,
+    quick: bool,
+) -> Iterator[System]:
+    key = f"k{stages}-{precision}{'-compiled' if program == 'compiled' else ''}"
+    asked = [f"--program={program}"] if _is_compiled(folder) else []
+    chain = ShardlineChain(key=key, pictures=pictures, client=client, bundle=folder, stage_arguments=asked)
+    yield chain
+    main = program == "compiled" or not _is_compiled(folder)
+    if stages > 1 and (main or not quick):
+        yield BehindKServeRouter(key=f"{key}-kserve", pictures=pictures, client=client, base=chain)
+
+
+def _peers(bundles: BenchBundles, pictures: CheckedPictures, client: LoadProcess, say: Say) -> Iterator[System]:
+    whole, parts = bundles.folder(1), bundles.folder(3)
+    for tuned in (True, False):
+        key = f"torchserve-{'tuned' if tuned else 'defaults'}"
+        yield TorchServe(key=key, pictures=pictures, client=client, bundle=whole, tuned=tuned, say=say)
+    ray = RayCluster(bundle=parts, say=say)
+    for application in ("defaults", "threads"):
+        yield RayApplication(
+            key=f"ray-{application}", pictures=pictures, client=client, ray=ray, application=application
+        )
+    chain = JsonChain(key="json-chain", pictures=pictures, client=client, bundle=parts)
+    try:
+        kserve_router()
+    except UnavailableError:
+        yield chain
+    else:
+        yield BehindKServeRouter(key="json-chain", pictures=pictures, client=client, base=chain)
+
+
+def _is_compiled(folder: Path) -> bool:
+    return any(folder.glob("stages/*/compiled"))
 
 
 def main() -> int:
     arguments = _parse()
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # what a pod's environment says
-    measured = Measured()
+    measured = Measurements()
     code = run_benchmark(lambda folder: run(arguments, folder, measured))
     for system in measured.wrong:
         console.print(f"error: {measured.left_out[system]}", markup=False)
@@ -78,7 +184,7 @@ def _parse() -> Namespace:
     return parser.parse_args()
 
 
-def run(arguments: Namespace, folder: Path, measured: Measured) -> dict[str, object]:
+def run(arguments: Namespace, folder: Path, measured: Measurements) -> dict[str, object]:
     """Everything; -> what the last line says.
 
     Raises:
@@ -111,11 +217,11 @@ def _load(folder: Path) -> Iterator[LoadProcess]:
 
 def _measure(
     arguments: Namespace,
-    bundles: Bundles,
+    bundles: BenchBundles,
     hardware: Hardware,
     folder: Path,
     client: LoadProcess,
-    measured: Measured,
+    measured: Measurements,
     rounds: int,
 ) -> None:
     (folder / "pictures").mkdir()
@@ -152,7 +258,7 @@ def _rate(ready: Sequence[System]) -> float:
     """Arrivals a second: a share of what TorchServe does, else of what another system does."""
     keys = [system.key for system in ready]
     key = next(each for each in ("torchserve-tuned", "torchserve-defaults", "k3-fp32", *keys) if each in keys)
-    probe = Measured()
+    probe = Measurements()
     [system] = [each for each in ready if each.key == key]
     measure_rounds([system], [Load(clients=8, seconds=3.0)], 1, probe, say, warm_s=2.0)
     rates = by_round(probe.samples, key, MANY, "rps")
@@ -161,7 +267,7 @@ def _rate(ready: Sequence[System]) -> float:
     return rate_rps
 
 
-def _memory_figures(measured: Measured, bundles: Bundles) -> dict[str, object]:
+def _memory_figures(measured: Measurements, bundles: BenchBundles) -> dict[str, object]:
     """MiB resident after the last round: the transformer, the shards, and what they have beyond their weights."""
     key = next((each for each in ("k3-fp32-compiled", "k3-fp32") if each in measured.memory), None)
     if key is None:
@@ -181,7 +287,7 @@ def _memory_figures(measured: Measured, bundles: Bundles) -> dict[str, object]:
 
 
 def _report(
-    arguments: Namespace, hardware: Hardware, measured: Measured, figures: dict[str, object], rounds: int
+    arguments: Namespace, hardware: Hardware, measured: Measurements, figures: dict[str, object], rounds: int
 ) -> dict[str, object]:
     now = datetime.now(UTC)
     stem = arguments.out / f"resnet50_{hardware.slug}_{now:%Y-%m-%d}{'_quick' if arguments.quick else ''}"

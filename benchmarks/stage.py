@@ -2,32 +2,37 @@
 
 import http.client
 import time
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import torch
+
 from benchmarks.bundles import shardline
-from benchmarks.errors import UnavailableError
-from benchmarks.processes import Tree
-from benchmarks.systems.ports import free_port
+from benchmarks.processes import ProcessTree, UnavailableError, free_port
 from shardline.manifests.launches import plan_launches, shard_folder
 from shardline.manifests.processes import HOST, Launch
 from shardline.manifests.workloads import read_chain
+from shardline.partition.build import BuildOptions, build
 from shardline.partition.golden import Golden
-from shardline.storage.bundle import stage_folder
+from shardline.partition.models import IMAGENET_MEAN, IMAGENET_STD, Model
+from shardline.storage.bundle import PictureSpec, stage_folder
 from shardline.storage.bundle_folder import open_bundle
 from shardline.wire.frame import Frame, decode, encode, is_frame
+from shardline.wire.limits import Limits
 
 START_S = 120.0
 _POLL_S = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
+class StageServer:
     """A running stage, and the frame that it was built with: what it takes."""
 
-    tree: Tree
+    tree: ProcessTree
     port: int
     path: str
     frame: bytes
@@ -35,7 +40,7 @@ class Server:
 
 
 @contextmanager
-def running_stage(bundle: Path, index: int, folder: Path, *more: str) -> Iterator[Server]:
+def running_stage(bundle: Path, index: int, folder: Path, *more: str) -> Iterator[StageServer]:
     """Start stage `index` of the bundle; `more` goes to its command line.
 
     Raises:
@@ -43,7 +48,9 @@ def running_stage(bundle: Path, index: int, folder: Path, *more: str) -> Iterato
     """
     launch = _launch(bundle, index, folder)
     start = time.perf_counter()
-    tree = Tree(launch.name, [*launch.argv, *more], folder / f"{launch.name}.log", env=launch.env, cwd=launch.folder)
+    tree = ProcessTree(
+        launch.name, [*launch.argv, *more], folder / f"{launch.name}.log", env=launch.env, cwd=launch.folder
+    )
     try:
         while not _is_ready(launch):
             if time.perf_counter() - start > START_S or not tree.processes():
@@ -53,7 +60,7 @@ def running_stage(bundle: Path, index: int, folder: Path, *more: str) -> Iterato
         inputs = Golden.load(bundle / stage_folder(index)).inputs
         frame = encode(Frame(tensors=inputs, bundle=open_bundle(bundle).digest, stage=index))
         path = (launch.ready_path or "").removesuffix("/ready") + ":predict"
-        yield Server(tree=tree, port=launch.port, path=path, frame=frame, start_s=start_s)
+        yield StageServer(tree=tree, port=launch.port, path=path, frame=frame, start_s=start_s)
     finally:
         tree.kill()
 
@@ -82,7 +89,7 @@ def _is_ready(launch: Launch) -> bool:
         connection.close()
 
 
-class Asker:
+class KeptConnection:
     """One kept connection; answers are received into one block, so that little of the time is this side's."""
 
     def __init__(self, port: int, path: str) -> None:
@@ -106,3 +113,41 @@ def model_ms(answer: bytes, stage: int) -> float:
     if not is_frame(answer):
         raise UnavailableError("the stage answers no frame: take one that is not the last")
     return decode(answer).timings[str(stage)]
+
+
+CHANNELS, SIDE = 256, 56
+MIDDLE = 1  # the stage that both takes and gives the wide tensor
+
+
+class _Widen(torch.nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self._channels = channels
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # [n, 3, 56, 56] -> [n, channels, 56, 56]
+        return x.mean(1, keepdim=True).repeat(1, self._channels, 1, 1)
+
+
+class _AddZero(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + 0.0
+
+
+class _ScaledMean(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # -> [n, channels]
+        return x.mean((2, 3)) * torch.arange(1.0, x.shape[1] + 1)
+
+
+def build_wide(folder: Path, channels: int = CHANNELS) -> Path:
+    """Each channel that crosses is 12.5 KB."""
+    model = Model(
+        reference="wide",
+        weights="none",
+        module=torch.nn.Sequential(OrderedDict(widen=_Widen(channels), middle=_AddZero(), end=_ScaledMean())),
+        picture=PictureSpec(height=SIDE, width=SIDE, resize=SIDE),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+    )
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 3, SIDE, SIDE), dtype=np.uint8)
+    build(model, "wide", pixels, BuildOptions(cuts=("widen", "middle"), limits=Limits()), folder)
+    return folder

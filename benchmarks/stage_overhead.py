@@ -19,9 +19,8 @@ import time
 from pathlib import Path
 from statistics import median
 
-from benchmarks.running import run_benchmark
-from benchmarks.stage import Asker, Server, model_ms, running_stage
-from benchmarks.wide import MIDDLE, build_wide
+from benchmarks.processes import run_benchmark
+from benchmarks.stage import MIDDLE, KeptConnection, StageServer, build_wide, model_ms, running_stage
 
 WARM, TURNS = 50, 300
 
@@ -40,8 +39,8 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def measure(server: Server) -> dict[str, float]:
-    asker = Asker(server.port, server.path)
+def measure(server: StageServer) -> dict[str, float]:
+    asker = KeptConnection(server.port, server.path)
     for _ in range(WARM):
         asker.ask(server.frame)
     trips_ms, models_ms, cpu_s = [], [], server.tree.cpu_s()

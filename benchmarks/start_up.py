@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.bundles import BundleSpec, ensure
-from benchmarks.running import run_benchmark
+from benchmarks.processes import run_benchmark
 from benchmarks.stage import running_stage
 
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from benchmarks.bundles import ROOT
 from benchmarks.load import Load, LoadResult
-from benchmarks.pictures import Pictures, choose_clear
-from benchmarks.processes import Memory, Tree
-from benchmarks.systems.base import Sample, sample_of
+from benchmarks.pictures import CheckedPictures, choose_clear
+from benchmarks.processes import ProcessMemory, ProcessTree
+from benchmarks.systems.base import LoadSample, sample_of
 
 
 @dataclass(kw_only=True)
@@ -24,15 +24,15 @@ class InProcess:
     program: str
     files: Sequence[Path]
     device: str = "cpu"
-    tree: Tree | None = None
+    tree: ProcessTree | None = None
 
     def start(self, folder: Path) -> None:
         command = [sys.executable, "-m", "benchmarks.systems.floor", str(self.bundle), self.program, self.device]
         log = folder / f"{self.key}.log"
-        self.tree = Tree(self.key, [*command, *map(str, self.files)], log, cwd=ROOT, asked=True)
+        self.tree = ProcessTree(self.key, [*command, *map(str, self.files)], log, cwd=ROOT, asked=True)
         self.tree.ask("1 0")
 
-    def choose_pictures(self, folder: Path) -> Pictures:
+    def choose_pictures(self, folder: Path) -> CheckedPictures:
         """The pictures of which this model is sure, with their classes."""
         assert self.tree is not None
         out = folder / f"{self.key}.npy"
@@ -47,10 +47,10 @@ class InProcess:
         if self.tree is not None:
             self.tree.pause()
 
-    def measure(self, loads: Sequence[Load], round_: int, warm_s: float) -> list[Sample]:  # noqa: ARG002  # each warms up
+    def measure(self, loads: Sequence[Load], round_: int, warm_s: float) -> list[LoadSample]:  # noqa: ARG002  # each warms up
         return [self._measure(load, round_) for load in loads if load.rate_rps is None]
 
-    def _measure(self, load: Load, round_: int) -> Sample:
+    def _measure(self, load: Load, round_: int) -> LoadSample:
         assert self.tree is not None
         figures = json.loads(self.tree.ask(f"{load.clients} {load.seconds}"))
         times_ms = figures["times_ms"]
@@ -64,7 +64,7 @@ class InProcess:
         )
         return sample_of(self.key, round_, load, result, figures["cpu_s"], self.memory())
 
-    def memory(self) -> list[Memory]:
+    def memory(self) -> list[ProcessMemory]:
         return [] if self.tree is None else self.tree.memory()
 
     def stop(self) -> None:

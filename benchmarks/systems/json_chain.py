@@ -7,17 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.bundles import ROOT
-from benchmarks.load import Target
-from benchmarks.processes import Tree
-from benchmarks.systems.base import PLAIN_ENV, Service
-from benchmarks.systems.ports import free_port, is_open
-from benchmarks.systems.shardline import ANSWER, START_S, graph_json, our_router
+from benchmarks.load import LoadTarget
+from benchmarks.processes import ProcessTree, free_port, is_open
+from benchmarks.systems.base import ANSWER, PLAIN_ENV, START_S, HttpSystem, graph_json, our_router
 from shardline.storage.bundle import stage_folder
 from shardline.storage.bundle_folder import open_bundle
 
 
 @dataclass(kw_only=True)
-class JsonChain(Service):
+class JsonChain(HttpSystem):
     """Each part's server and a router."""
 
     bundle: Path
@@ -31,7 +29,7 @@ class JsonChain(Service):
             tree.wait_until(lambda port=port: is_open(port), START_S)  # type: ignore[misc]  # bound to this port
         port = free_port()
         self.trees.append(our_router(_graph(ports), port, folder / f"{self.key}-router.log"))
-        self.target = Target(
+        self.target = LoadTarget(
             url=f"http://127.0.0.1:{port}/v1/models/json:predict",
             content_type="application/json",
             bodies=tuple(self._bodies(folder / f"{self.key}-bodies")),
@@ -42,7 +40,7 @@ class JsonChain(Service):
     def graph_json(self) -> str | None:
         return next((text for tree in self.trees if (text := graph_json(tree)) is not None), None)
 
-    def _stage(self, index: int, port: int, folder: Path) -> Tree:
+    def _stage(self, index: int, port: int, folder: Path) -> ProcessTree:
         command = [
             sys.executable,
             "-m",
@@ -52,7 +50,9 @@ class JsonChain(Service):
             f"--model_dir={self.bundle / stage_folder(index)}",
             "--enable_grpc=false",
         ]
-        return Tree(f"{self.key} part {index}", command, folder / f"{self.key}-{index}.log", env=PLAIN_ENV, cwd=ROOT)
+        return ProcessTree(
+            f"{self.key} part {index}", command, folder / f"{self.key}-{index}.log", env=PLAIN_ENV, cwd=ROOT
+        )
 
     def _bodies(self, folder: Path) -> list[str]:
         folder.mkdir(parents=True, exist_ok=True)

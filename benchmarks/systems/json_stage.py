@@ -20,7 +20,7 @@ from shardline.predictors.picture import pixel_batch
 from shardline.wire.limits import Limits
 
 
-class Part(Model):  # type: ignore[misc]  # kserve ships no types
+class JsonStage(Model):  # type: ignore[misc]  # kserve ships no types
     def __init__(self, name: str, folder: Path) -> None:
         super().__init__(name)
         self._folder = folder
@@ -52,7 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(parents=[model_server.parser])
     parser.add_argument("--model_dir", type=Path, required=True)
     arguments = parser.parse_args()
-    ModelServer().start([Part(arguments.model_name, arguments.model_dir)])
+    ModelServer().start([JsonStage(arguments.model_name, arguments.model_dir)])
 
 
 if __name__ == "__main__":

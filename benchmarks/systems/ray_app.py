@@ -30,7 +30,7 @@ APPLICATIONS = ("defaults", "threads")
 _CLIENTS = 64  # more than any load here: Ray would let five requests into a replica
 
 
-class Part:
+class RayStage:
     def __init__(self, folder: Path) -> None:
         from shardline.partition.runtime import load_shard  # torch belongs into the replicas alone
 
@@ -40,7 +40,7 @@ class Part:
         return self._shard.run(tensors)
 
 
-class First:
+class RayEntryStage:
     """Also the way in."""
 
     def __init__(self, folder: Path, *others: Any) -> None:
@@ -66,13 +66,13 @@ def application(bundle: Path, cores: int, *, threads: bool) -> Any:
     options = {"num_cpus": cores / (2 * count * len(APPLICATIONS)), "runtime_env": {"env_vars": env}}
     folders = [bundle / stage_folder(index) for index in range(count)]
     made = [
-        serve.deployment(Part, name=f"part-{index}", ray_actor_options=options, max_ongoing_requests=_CLIENTS).bind(
+        serve.deployment(RayStage, name=f"part-{index}", ray_actor_options=options, max_ongoing_requests=_CLIENTS).bind(
             folder
         )
         for index, folder in enumerate(folders)
         if index
     ]
-    first = serve.deployment(First, name="part-0", ray_actor_options=options, max_ongoing_requests=_CLIENTS)
+    first = serve.deployment(RayEntryStage, name="part-0", ray_actor_options=options, max_ongoing_requests=_CLIENTS)
     return first.bind(folders[0], *made)
 
 

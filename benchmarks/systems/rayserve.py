@@ -7,28 +7,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.bundles import ROOT
-from benchmarks.load import Target
-from benchmarks.processes import Tree
-from benchmarks.systems.base import PLAIN_ENV, Service
-from benchmarks.systems.peers import PYTHON, ensure_peer
-from benchmarks.systems.ports import free_port
-from benchmarks.systems.shardline import RAW
+from benchmarks.load import LoadTarget
+from benchmarks.processes import ProcessTree, free_port
+from benchmarks.systems.base import PLAIN_ENV, PYTHON, RAW, HttpSystem, ensure_peer
 
 _START_S = 240.0
 
 
 @dataclass(kw_only=True)
-class Ray:
+class RayCluster:
     """The running Ray that its applications share."""
 
     bundle: Path
     say: Callable[[str], None]
-    tree: Tree | None = None
+    tree: ProcessTree | None = None
     port: int = 0
     temp: str = ""
     users: int = 0
 
-    def start(self, folder: Path) -> Tree:
+    def start(self, folder: Path) -> ProcessTree:
         self.users += 1
         if self.tree is not None:
             return self.tree
@@ -37,7 +34,7 @@ class Ray:
         self.temp = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # sockets' paths are limited to 107 bytes
         command = [str(PYTHON), "-m", "benchmarks.systems.ray_app", str(self.bundle), f"--port={self.port}"]
         env = PLAIN_ENV | {"RAY_USAGE_STATS_ENABLED": "0"}
-        tree = Tree("ray", [*command, f"--temp={self.temp}"], folder / "ray.log", env=env, cwd=ROOT)
+        tree = ProcessTree("ray", [*command, f"--temp={self.temp}"], folder / "ray.log", env=env, cwd=ROOT)
         try:
             tree.wait_until(lambda: "ready" in tree.printed().splitlines(), _START_S)
         except BaseException:
@@ -60,13 +57,13 @@ class Ray:
 
 
 @dataclass(kw_only=True)
-class RayApplication(Service):
-    ray: Ray
+class RayApplication(HttpSystem):
+    ray: RayCluster
     application: str
 
     def start(self, folder: Path) -> None:
         self.trees.append(self.ray.start(folder))
-        self.target = Target(
+        self.target = LoadTarget(
             url=f"http://127.0.0.1:{self.ray.port}/{self.application}",
             content_type=RAW,
             bodies=tuple(map(str, self.pictures.files)),

@@ -4,34 +4,27 @@
 on port 8080 only, so it is started for each turn, which takes it milliseconds, and killed after it.
 """
 
-import json
 import os
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from benchmarks.bundles import ROOT, SHARDLINE, shardline
-from benchmarks.errors import UnavailableError
-from benchmarks.load import Load, Target
-from benchmarks.processes import Tree
-from benchmarks.systems.base import Sample, Service
-from benchmarks.systems.ports import free_port, is_open
+from benchmarks.load import Load, LoadTarget
+from benchmarks.processes import ProcessTree, UnavailableError, free_port, is_open
+from benchmarks.systems.base import ANSWER, RAW, START_S, HttpSystem, LoadSample, graph_json
 from shardline.manifests.documents import read_documents
 from shardline.manifests.render import to_yaml
 
-START_S = 120.0
 KSERVE_ROUTER_PORT = 8080
 _ROUTER_VARIABLE = "SHARDLINE_KSERVE_ROUTER"
 _URL = re.compile(r"^http://\S+$", re.MULTILINE)
-RAW = "application/octet-stream"  # a picture as it is, known by its first bytes
-ANSWER = ("predictions", 0, "index")
 
 
 @dataclass(kw_only=True)
-class ShardlineChain(Service):
+class ShardlineChain(HttpSystem):
     """A bundle as it is rendered, but for what is said here.
 
     `stage_arguments` go to the stages' own command lines, `max_queue` to all servers', and `replicas` are those of a
@@ -50,10 +43,10 @@ class ShardlineChain(Service):
         for path in manifests.glob("*.yaml"):
             path.write_text(to_yaml([self._altered(dict(each)) for each in read_documents(path)]))
         command = [*SHARDLINE, "up", str(manifests), f"--port={free_port()}"]
-        tree = Tree(self.key, command, folder / f"{self.key}.log", cwd=ROOT)
+        tree = ProcessTree(self.key, command, folder / f"{self.key}.log", cwd=ROOT)
         self.trees.append(tree)
         tree.wait_until(lambda: _URL.search(tree.printed()) is not None, START_S)
-        self.target = Target(
+        self.target = LoadTarget(
             url=_URL.findall(tree.printed())[-1],
             content_type=RAW,
             bodies=tuple(map(str, self.pictures.files)),
@@ -89,20 +82,12 @@ def _set_argument(value: object, flag: str, number: int) -> None:
             _set_argument(each, flag, number)
 
 
-def graph_json(tree: Tree) -> str | None:
-    for process in tree.processes():
-        words = process.cmdline()
-        if "shardline.manifests.router" in words and "--graph-json" in words:
-            return words[words.index("--graph-json") + 1]
-    return None
-
-
-class Chained(Protocol):
+class RoutedSystem(Protocol):
     """A service behind our router, whose graph another router can take, too."""
 
     key: str
-    trees: list[Tree]
-    target: Target | None
+    trees: list[ProcessTree]
+    target: LoadTarget | None
 
     def start(self, folder: Path) -> None: ...
     def graph_json(self) -> str | None: ...
@@ -110,11 +95,11 @@ class Chained(Protocol):
 
 
 @dataclass(kw_only=True)
-class BehindKServeRouter(Service):
+class BehindKServeRouter(HttpSystem):
     """The stages of `base`, which is started unless it runs already."""
 
-    base: Chained
-    router: Tree | None = None
+    base: RoutedSystem
+    router: ProcessTree | None = None
     folder: Path | None = None
     owns_base: bool = False
 
@@ -131,7 +116,7 @@ class BehindKServeRouter(Service):
         self.trees = self.base.trees.copy()
         self.target = self._target()
 
-    def _target(self) -> Target:
+    def _target(self) -> LoadTarget:
         assert self.base.target is not None
         url = re.sub(r":\d+/", f":{KSERVE_ROUTER_PORT}/", self.base.target.url, count=1)
         return replace(self.base.target, url=url)
@@ -140,7 +125,7 @@ class BehindKServeRouter(Service):
         self._end_router()
         super().pause()
 
-    def measure(self, loads: Sequence[Load], round_: int, warm_s: float) -> list[Sample]:
+    def measure(self, loads: Sequence[Load], round_: int, warm_s: float) -> list[LoadSample]:
         self._start_router()
         try:
             return super().measure(loads, round_, warm_s)
@@ -160,7 +145,7 @@ class BehindKServeRouter(Service):
         graph = self.base.graph_json()
         assert graph is not None
         log = self.folder / f"{self.key}-router.log"
-        self.router = Tree(f"{self.key} router", [str(kserve_router()), "--graph-json", graph], log)
+        self.router = ProcessTree(f"{self.key} router", [str(kserve_router()), "--graph-json", graph], log)
         self.trees.append(self.router)
         self.router.wait_until(lambda: is_open(KSERVE_ROUTER_PORT), 30)
 
@@ -183,11 +168,3 @@ def kserve_router() -> Path:
             f"no KServe router at {path}: build cmd/router of KServe and name it in {_ROUTER_VARIABLE}"
         )
     return path
-
-
-def our_router(graph: object, port: int, log: Path) -> Tree:
-    """The project's router alone, in front of stages that `shardline up` did not start."""
-    command = [sys.executable, "-m", "shardline.manifests.router", "--graph-json", json.dumps(graph), f"--port={port}"]
-    tree = Tree("router", [*command, "--drain-seconds=0"], log, cwd=ROOT)
-    tree.wait_until(lambda: is_open(port), 30)
-    return tree

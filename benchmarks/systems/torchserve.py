@@ -8,25 +8,24 @@ import sys
 import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.bundles import ROOT
-from benchmarks.errors import UnavailableError
-from benchmarks.load import Target
-from benchmarks.processes import Tree
-from benchmarks.systems.base import PLAIN_ENV, Service
-from benchmarks.systems.peers import BIN, ensure_peer
-from benchmarks.systems.ports import free_port
-from benchmarks.systems.shardline import RAW, START_S
+from benchmarks.load import LoadTarget
+from benchmarks.processes import ProcessTree, UnavailableError, free_port
+from benchmarks.systems.base import BIN, PLAIN_ENV, RAW, START_S, HttpSystem, ensure_peer
+from shardline.storage.bundle import WHOLE_FILE
+from shardline.storage.bundle_folder import open_bundle
 
 _MODEL = "resnet50"
-MODEL_FILE, PICTURE_FILE = "model.pt", "picture.json"  # what torchscript.py writes
+MODEL_FILE, PICTURE_FILE = "model.pt", "picture.json"  # see write_torchscript
+_PREFIX = "model."  # of the weights in a whole, which is the model behind its normalisation
 _HANDLER = Path(__file__).with_name("torchserve_handler.py")
 
 
 @dataclass(kw_only=True)
-class TorchServe(Service):
+class TorchServe(HttpSystem):
     """`tuned`: one worker per two cores, each with two threads; otherwise its own defaults."""
 
     bundle: Path
@@ -52,10 +51,10 @@ class TorchServe(Service):
             f"--model-store={store}",
             f"--models={_MODEL}={_MODEL}.mar",
         ]
-        tree = Tree(self.key, command, folder / f"{self.key}.log", env=self._env(home), cwd=home)
+        tree = ProcessTree(self.key, command, folder / f"{self.key}.log", env=self._env(home), cwd=home)
         self.trees.append(tree)
         tree.wait_until(lambda: _has_workers(ports["management"]), START_S)
-        self.target = Target(
+        self.target = LoadTarget(
             url=f"http://127.0.0.1:{ports['inference']}/predictions/{_MODEL}",
             content_type=RAW,
             bodies=tuple(map(str, self.pictures.files)),
@@ -97,7 +96,7 @@ def _archive(bundle: Path, folder: Path) -> Path:
     if (store / f"{_MODEL}.mar").is_file():
         return store
     store.mkdir(parents=True, exist_ok=True)
-    _run([sys.executable, "-m", "benchmarks.systems.torchscript", str(bundle), str(folder)])
+    _run([sys.executable, "-m", "benchmarks.systems.torchserve", str(bundle), str(folder)])
     files = [
         f"--serialized-file={folder / MODEL_FILE}",
         f"--handler={_HANDLER}",
@@ -120,3 +119,34 @@ def _has_workers(port: int) -> bool:
             workers = json.load(reply)[0]["workers"]
         return bool(workers) and all(worker["status"] == "READY" for worker in workers)
     return False
+
+
+def write_torchscript(bundle_folder: Path, out: Path) -> None:
+    """Write model.pt, the bundle's weights in TorchScript, traced and frozen, and picture.json, its preprocessing.
+
+    It runs in a process of its own, so that torch is not loaded in the one that measures.
+    """
+    import torch
+    from torchvision.models import get_model
+
+    from shardline.partition.models import IMAGENET_MEAN, IMAGENET_STD
+    from shardline.partition.runtime import load_program
+
+    bundle = open_bundle(bundle_folder)
+    state = load_program(bundle_folder / WHOLE_FILE).state_dict
+    weights = {name.removeprefix(_PREFIX): value for name, value in state.items() if name.startswith(_PREFIX)}
+    model = get_model(bundle.model.partition(":")[2], weights=None).eval()
+    missing, unknown = model.load_state_dict(weights, strict=False)
+    left = [name for name in missing if not name.endswith("num_batches_tracked")]  # counts training steps only
+    if left or unknown:
+        raise SystemExit(f"error: weights do not fit: {left[:3]} are missing, {unknown[:3]} are unknown")
+    pixels = torch.zeros(1, 3, bundle.picture.height, bundle.picture.width)
+    with torch.inference_mode():
+        traced = torch.jit.trace(model, pixels)
+        torch.jit.save(torch.jit.freeze(traced), str(out / MODEL_FILE))
+    picture = asdict(bundle.picture) | {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+    (out / PICTURE_FILE).write_text(json.dumps(picture))
+
+
+if __name__ == "__main__":
+    write_torchscript(Path(sys.argv[1]), Path(sys.argv[2]))

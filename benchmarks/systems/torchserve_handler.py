@@ -15,7 +15,7 @@ from torchvision import transforms
 from ts.torch_handler.base_handler import BaseHandler
 
 
-class Handler(BaseHandler):  # type: ignore[misc]  # torchserve ships no types
+class PictureHandler(BaseHandler):  # type: ignore[misc]  # torchserve ships no types
     def initialize(self, context: Any) -> None:
         super().initialize(context)
         spec = json.loads((Path(context.system_properties["model_dir"]) / "picture.json").read_text())

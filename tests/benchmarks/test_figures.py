@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from benchmarks.figures import ALONE, MANY, best, by_round, headline, ratio, rows, spread
-from benchmarks.systems.base import Sample
+from benchmarks.systems.base import LoadSample
 
-SAMPLE = Sample(
+SAMPLE = LoadSample(
     system="k3-fp32",
     round=0,
     load=MANY,
@@ -23,7 +23,7 @@ SAMPLE = Sample(
 )
 
 
-def samples(system: str, rates: list[float], load: str = MANY, p50_ms: float | None = 100.0) -> list[Sample]:
+def samples(system: str, rates: list[float], load: str = MANY, p50_ms: float | None = 100.0) -> list[LoadSample]:
     return [
         replace(SAMPLE, system=system, round=round_, rps=rate, load=load, p50_ms=p50_ms)
         for round_, rate in enumerate(rates)

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.load import Load, LoadProcess, LoadResult, Target, run, top_class
-from benchmarks.processes import Tree
-from benchmarks.systems.ports import free_port, is_open
+from benchmarks.load import Load, LoadProcess, LoadResult, LoadTarget, run, top_class
+from benchmarks.processes import ProcessTree, free_port, is_open
 
 SERVER = Path(__file__).parents[1] / "services" / "stalling_server.py"
 STALL_S = 0.6
@@ -18,16 +17,18 @@ RATE_RPS = 50.0
 
 
 @contextmanager
-def serving(folder: Path, *, stall_at: int = 0, bodies: tuple[str, ...] = ("7", "8")) -> Iterator[Target]:
+def serving(folder: Path, *, stall_at: int = 0, bodies: tuple[str, ...] = ("7", "8")) -> Iterator[LoadTarget]:
     port = free_port()
-    tree = Tree("server", [sys.executable, str(SERVER), str(port), str(stall_at), str(STALL_S)], folder / "server.log")
+    tree = ProcessTree(
+        "server", [sys.executable, str(SERVER), str(port), str(stall_at), str(STALL_S)], folder / "server.log"
+    )
     try:
         tree.wait_until(lambda: is_open(port), 60)
         files = []
         for index, body in enumerate(bodies):
             (path := folder / str(index)).write_text(body)
             files.append(str(path))
-        yield Target(
+        yield LoadTarget(
             url=f"http://127.0.0.1:{port}/",
             content_type="text/plain",
             bodies=tuple(files),
@@ -38,7 +39,7 @@ def serving(folder: Path, *, stall_at: int = 0, bodies: tuple[str, ...] = ("7", 
         tree.kill()
 
 
-def asked(target: Target, load: Load) -> LoadResult:
+def asked(target: LoadTarget, load: Load) -> LoadResult:
     return asyncio.run(run(target, load))
 
 
@@ -78,7 +79,7 @@ def test_wrong_replies_and_failures_have_no_latency(tmp_path: Path) -> None:
 
 def test_nobody_there_is_an_error(tmp_path: Path) -> None:
     (body := tmp_path / "body").write_text("7")
-    target = Target(
+    target = LoadTarget(
         url=f"http://127.0.0.1:{free_port()}/",
         content_type="text/plain",
         bodies=(str(body),),

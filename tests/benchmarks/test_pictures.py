@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from benchmarks.bundles import BundleSpec
-from benchmarks.errors import UnavailableError
 from benchmarks.pictures import choose_clear
+from benchmarks.processes import UnavailableError
 from benchmarks.rounds import rotated
 
 FILES = [Path(f"{index}.jpg") for index in range(4)]

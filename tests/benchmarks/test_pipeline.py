@@ -4,25 +4,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.pipeline import Costs, Line, loaded_latency_ms
+from benchmarks.pipeline import ChainCosts, CostLine, loaded_latency_ms
 
 MIB = 1024**2
-COSTS = Costs(
+COSTS = ChainCosts(
     whole_ms=50.0,
     whole_cpu_ms=80.0,
-    hop=Line(fixed_ms=1.0, per_mib_ms=2.0),
-    hop_cpu=Line(fixed_ms=2.0, per_mib_ms=4.0),
+    hop=CostLine(fixed_ms=1.0, per_mib_ms=2.0),
+    hop_cpu=CostLine(fixed_ms=2.0, per_mib_ms=4.0),
     cores=2,
 )
 positive = st.floats(0.1, 1000.0)
 
 
 def test_a_line_through_two_points() -> None:
-    line = Line.through((0, 1.0), (MIB, 3.0))
+    line = CostLine.through((0, 1.0), (MIB, 3.0))
 
     assert line == COSTS.hop
     assert line.at(MIB / 2) == 2.0
-    assert Line.through((0, 3.0), (MIB, 1.0)).per_mib_ms == 0.0  # noise: more bytes never cost less
+    assert CostLine.through((0, 3.0), (MIB, 1.0)).per_mib_ms == 0.0  # noise: more bytes never cost less
 
 
 def test_one_stage_is_the_whole() -> None:

@@ -8,12 +8,10 @@ import pytest
 from PIL import Image
 
 from benchmarks.figures import ALONE, MANY
-from benchmarks.growth_plots import plot_series
-from benchmarks.hardware import Hardware
-from benchmarks.plots import plot_systems
-from benchmarks.report import END, START, load_samples, save, write_docs
-from benchmarks.series import Point, Series
-from benchmarks.systems.base import Sample
+from benchmarks.pipeline import GrowthPoint, GrowthSeries
+from benchmarks.plots import plot_series, plot_systems
+from benchmarks.report import END, START, Hardware, load_samples, save, write_docs
+from benchmarks.systems.base import LoadSample
 
 HARDWARE = Hardware(cpu="AMD EPYC 7B13 64-Core Processor", cpus=2, memory_gib=24.0, flags=("avx2",), system="Linux 6")
 DOCUMENT = {
@@ -25,7 +23,7 @@ DOCUMENT = {
     "left_out": {"ray-defaults": "ray cannot be installed"},
     "figures": {"k3_over_k1_rps": 0.97, "planner_over_best": None},
 }
-SAMPLE = Sample(
+SAMPLE = LoadSample(
     system="",
     round=0,
     load=MANY,
@@ -87,8 +85,8 @@ def test_a_page_without_a_place_for_the_table(tmp_path: Path) -> None:
 def test_plots_are_pictures(tmp_path: Path) -> None:
     plot_systems(SAMPLES, "title", tmp_path / "systems.png")
     alone, many = ([each for each in SAMPLES if each.load == load] for load in (ALONE, MANY))
-    points = tuple(Point.of(x, many, alone, rps=11.0, ms=90.0, apart_rps=20.0) for x in (1, 2))
-    series = Series(name="stages", label="stages K", points=points)
+    points = tuple(GrowthPoint.of(x, many, alone, rps=11.0, ms=90.0, apart_rps=20.0) for x in (1, 2))
+    series = GrowthSeries(name="stages", label="stages K", points=points)
     plot_series(series, "title", tmp_path / "series.png")
 
     for name in ("systems", "series"):

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.errors import UnavailableError, WrongReplyError
 from benchmarks.load import Load, LoadResult
-from benchmarks.processes import Memory
-from benchmarks.rounds import Measured, measure_rounds, start_all
-from benchmarks.systems.base import Sample, System, sample_of
+from benchmarks.processes import ProcessMemory, UnavailableError, WrongReplyError
+from benchmarks.rounds import Measurements, measure_rounds, start_all
+from benchmarks.systems.base import LoadSample, System, sample_of
 
 LOADS = [Load(clients=1, seconds=1.0)]
 RESULT = LoadResult(latencies_ms=(10.0, 30.0), seconds=2.0, errors=0, wrong=0, faults=(), client_cpu_s=0.001)
@@ -39,10 +38,10 @@ class Scripted:
     def stop(self) -> None:
         self._note("stop")
 
-    def memory(self) -> list[Memory]:
+    def memory(self) -> list[ProcessMemory]:
         return []
 
-    def measure(self, loads: Sequence[Load], round_: int, warm_s: float) -> list[Sample]:  # noqa: ARG002
+    def measure(self, loads: Sequence[Load], round_: int, warm_s: float) -> list[LoadSample]:  # noqa: ARG002
         if round_ in self.fails:
             raise self.fails[round_]
         return [sample_of(self.key, round_, load, RESULT, 0.02, []) for load in loads]
@@ -51,8 +50,8 @@ class Scripted:
         self.done.append(f"{self.key} {what}")
 
 
-def measured(systems: Sequence[System], folder: Path, rounds: int = 2) -> Measured:
-    found = Measured()
+def measured(systems: Sequence[System], folder: Path, rounds: int = 2) -> Measurements:
+    found = Measurements()
     ready = start_all(systems, folder, found, lambda _: None)
     measure_rounds(ready, LOADS, rounds, found, lambda _: None, warm_s=0.0)
     return found
