@@ -1,16 +1,19 @@
 """The pages say what the code does: generated ones are up to date, links lead somewhere, examples can be typed."""
 
+import ast
 import importlib.util
 import inspect
 import re
 import shlex
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+import shardline
 from shardline.__main__ import app
 from shardline.client.request import make_parser
 from shardline.wire import errors
@@ -23,6 +26,11 @@ PAGES = [
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 BLOCK = re.compile(r"^```(?P<kind>sh|console)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"(?<!`)`(?P<code>[^`\n]+)`(?!`)")
+FOLDERS = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")}
+PLACEHOLDER = re.compile(r"[A-Z]{2}")
+# names of labels, annotations and images, which look like paths
+NO_PATH = re.compile(r"shardline/(bundle|bundle-digest|stage|phase|shard|transformer|client)")
 # a folder of one machine; /mnt/models is KServe's own
 MACHINE_PATH = re.compile(r"(?<![\w.})])/(work|root|home|Users|tmp|opt|srv)/")
 
@@ -61,6 +69,46 @@ def typed(program: str) -> list[Any]:
         pytest.param(page, shlex.split(line.removeprefix(program), comments=True), id=f"{page}: {line}")
         for page, line in lines
     ]
+
+
+def inline_codes(page: str) -> list[str]:
+    """Every inline code of a page, without those in blocks."""
+    prose = re.sub(r"^```.*?^```$", "", read(page), flags=re.MULTILINE | re.DOTALL)
+    return [match["code"] for match in INLINE.finditer(prose)]
+
+
+def is_defined(name: str) -> bool:
+    """Whether a dotted name, `shardline.folder.module.Name`, is a module, or a name at the top level of one."""
+    parts = name.split(".")
+    for length in range(len(parts), 0, -1):
+        stem = ROOT.joinpath(*parts[:length])
+        module = stem / "__init__.py" if stem.is_dir() else stem.with_suffix(".py")
+        if module.is_file():
+            rest = parts[length:]
+            return not rest or rest[0] in names_of(module) or (length == 1 and rest[0] in dir(shardline))
+    return False
+
+
+@cache
+def names_of(module: Path) -> set[str]:
+    nodes = ast.walk(ast.parse(module.read_text(encoding="utf-8")))
+    return {
+        name
+        for node in nodes
+        for name in (
+            [node.name]
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+            else [node.id]
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+            else []
+        )
+    }
+
+
+@cache
+def defined_tests() -> set[str]:
+    """The names of all tests, and of the classes that hold some."""
+    return set().union(*(names_of(path) for path in ROOT.glob("tests/**/test_*.py")))
 
 
 @pytest.mark.parametrize("page", GENERATE.PAGES)
@@ -120,6 +168,51 @@ def test_commands_on_pages_can_be_typed(page: str, arguments: list[str]) -> None
         make_parser().parse_args(rest)
     else:
         GENERATE.commands()[name].make_context(name, rest)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_in_sentences_exist(page: str) -> None:
+    """`shardline COMMAND --option`, in the middle of a sentence: the command has these options."""
+    commands = GENERATE.commands()
+    wrong = []
+    for code in inline_codes(page):
+        words = code.split()
+        if words[0] != "shardline" or len(words) == 1 or words[1].startswith("-") or words[1].isupper():
+            continue
+        groups = {name.partition(" ")[0] for name in commands}
+        name = next((name for name in (" ".join(words[1:3]), words[1]) if name in commands), "")
+        known = {*make_parser()._option_string_actions} if name == "request" else set()
+        if name and name != "request":
+            known = {option for parameter in commands[name].params for option in parameter.opts}
+        options = {word.partition("=")[0] for word in words if word.startswith("--")}
+        if (not name and (words[1] not in groups or options)) or not options <= known:
+            wrong.append(code)
+
+    assert wrong == []
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if not page.startswith("docs/adr/")])
+def test_paths_and_modules_on_pages_exist(page: str) -> None:
+    """A path that begins with a folder of the repository, and a dotted name.
+
+    The reader replaces words in capitals. Decisions are left out: they also name what they removed.
+    """
+    wrong = []
+    for code in inline_codes(page):
+        path = code.partition(":")[0].rstrip("/")
+        if re.fullmatch(r"[\w.-]+(/[\w.-]+)+", path) and path.partition("/")[0] in FOLDERS:
+            wrong += [] if PLACEHOLDER.search(path) or NO_PATH.match(path) or (ROOT / path).exists() else [code]
+        for name in re.findall(r"(?<![\w./-])shardline(?:\.\w+)+", code):
+            wrong += [] if PLACEHOLDER.search(name) or is_defined(name) else [code]
+
+    assert wrong == []
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "docs/conformance.md"])
+def test_tests_on_pages_exist(page: str) -> None:
+    named = {part for code in inline_codes(page) for part in re.findall(r"(?<![/\w])(?:test_|Test)\w+(?![\w.])", code)}
+
+    assert named - defined_tests() == set()
 
 
 @pytest.mark.parametrize(("page", "arguments"), typed("make"))
