@@ -1,4 +1,4 @@
-"""What the images are made of, read from their Dockerfiles: no builder is needed here."""
+"""Contents of the images, read from their Dockerfiles without a builder."""
 
 import ast
 import importlib.util
@@ -25,7 +25,9 @@ IMAGES = {
     "client": "shardline.client.request",
 }
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-REQUIREMENTS = {canonicalize_name(each.name): each for each in map(Requirement, PROJECT["dependencies"])}
+REQUIREMENTS: dict[str, Requirement] = {
+    canonicalize_name(requirement.name): requirement for requirement in map(Requirement, PROJECT["dependencies"])
+}
 FOLDERS = {path.parent.name for path in ROOT.glob("*/__init__.py")}
 # shards may name torchvision's operations, which none of the project's modules does; faiss is imported where it is used
 NOT_IMPORTED = {"shard": {"torchvision", "faiss-cpu"}, "transformer": set(), "client": set()}
@@ -64,10 +66,10 @@ def copied(image: str) -> set[str]:
 
 
 def imported(image: str) -> set[str]:
-    """Every module that an image's own imports, itself or through others of the project's.
+    """Every module that an image's module imports, directly or through other modules of the project.
 
-    What a function imports counts for the client, which asks a cluster if told to; for a server it does not: it is how
-    code that serves no request (storage/gcs.py) stays out of it.
+    Imports inside functions count for the client, which asks a cluster on request. They do not count for a server, where
+    they keep out code that serves no request (storage/gcs.py).
     """
     waiting, seen = [IMAGES[image]], set[str]()
     while waiting:
@@ -108,7 +110,7 @@ def test_user_is_a_number_and_the_manifests_own(image: str) -> None:
 
 @pytest.mark.parametrize("image", IMAGES)
 def test_base_is_pinned_and_may_be_given(image: str) -> None:
-    """No stage is built on anything else, and no tag moves from one Python to the next."""
+    """No stage has another base, and no tag moves to another Python version."""
     assert arguments(image, "ARG")[0] == "BASE=docker.io/library/python:3.11-slim-bookworm"
     assert {argument.partition(" AS ")[0] for argument in arguments(image, "FROM")} == {"scratch", "${BASE}"}
 
@@ -148,7 +150,7 @@ def test_image_has_the_folders_that_its_module_imports(image: str) -> None:
 
 @pytest.mark.parametrize("image", IMAGES)
 def test_image_has_the_packages_that_its_module_imports(image: str) -> None:
-    """Of pyproject.toml's; what those bring along (fastapi with kserve) is theirs to name."""
+    """Only dependencies in pyproject.toml count; these name their own dependencies (kserve names fastapi)."""
     homes = packages_distributions()
     tops = {name.partition(".")[0] for name in imported(image)}
     packages = {canonicalize_name(package) for top in tops for package in homes.get(top, [])}
@@ -157,7 +159,7 @@ def test_image_has_the_packages_that_its_module_imports(image: str) -> None:
 
 
 def test_pins_are_complete() -> None:
-    """Else pip would choose a version of its own on the day of the build."""
+    """Otherwise pip would choose a version at build time."""
     needed = PINS.closure([name for image in IMAGES for name in PINS.names(image)])
 
     assert needed.keys() == pins().keys()
@@ -198,7 +200,7 @@ TOOL = '#!/bin/sh\n[ "$1" = info ] && exit 1\nfor each in "$@"; do printf "%s\\n
 
 @pytest.fixture
 def programs(tmp_path: Path) -> Path:
-    """What a shell script finds everywhere, and no builder."""
+    """A PATH with the programs of every system, without a builder."""
     folder = tmp_path / "bin"
     folder.mkdir()
     for name in ("dirname", "find", "head", "realpath", "sed"):
@@ -207,7 +209,7 @@ def programs(tmp_path: Path) -> Path:
 
 
 def add_tool(programs: Path, name: str) -> None:
-    """A builder that prints its arguments, one a line."""
+    """Add a builder that prints its arguments, one per line."""
     (programs / name).write_text(TOOL, encoding="utf-8")
     (programs / name).chmod(0o755)
 
@@ -244,7 +246,7 @@ def test_what_is_missing_is_one_line(
     assert result.stdout == ""
 
 
-def test_what_a_tool_is_told(programs: Path, tmp_path: Path) -> None:
+def test_arguments_of_a_tool(programs: Path, tmp_path: Path) -> None:
     """The full name, with a host: so a node's containerd finds `shardline/client:VERSION` without pulling it."""
     add_tool(programs, "podman")
     (tmp_path / "numpy.whl").touch()

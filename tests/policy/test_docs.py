@@ -2,7 +2,6 @@
 
 import ast
 import importlib.util
-import inspect
 import re
 import shlex
 from collections.abc import Iterator
@@ -78,14 +77,15 @@ def inline_codes(page: str) -> list[str]:
 
 
 def is_defined(name: str) -> bool:
-    """Whether a dotted name, `shardline.folder.module.Name`, is a module, or a name at the top level of one."""
+    """True for the dotted name of a module, or of a class or function in one; and for the names of the public API."""
     parts = name.split(".")
+    if len(parts) == 2 and parts[1] in (*dir(shardline), *getattr(shardline, "__all__", ())):
+        return True
     for length in range(len(parts), 0, -1):
         stem = ROOT.joinpath(*parts[:length])
         module = stem / "__init__.py" if stem.is_dir() else stem.with_suffix(".py")
         if module.is_file():
-            rest = parts[length:]
-            return not rest or rest[0] in names_of(module) or (length == 1 and rest[0] in dir(shardline))
+            return length == len(parts) or parts[length] in names_of(module)
     return False
 
 
@@ -135,14 +135,18 @@ def test_files_without_git() -> None:
 def test_error_tree_is_drawn_right() -> None:
     """wire/errors.py draws its classes in its docstring: the same ones, in the same places, with the same statuses."""
     drawn = GENERATE.error_tree()
-    classes = {name: one for name, one in vars(errors).items() if inspect.isclass(one)}
+    classes = {
+        name: error
+        for name, error in vars(errors).items()
+        if isinstance(error, type) and issubclass(error, errors.ShardlineError)
+    }
     parents: list[str] = []
     for branch in drawn:
         parents[branch.depth :] = [branch.name]
-        one = classes[branch.name]
+        error = classes[branch.name]
 
-        assert [base.__name__ for base in one.__mro__[branch.depth :: -1]] == parents
-        assert branch.status in ("", "any", str(one.status))
+        assert [base.__name__ for base in error.__mro__[branch.depth :: -1]] == parents
+        assert branch.status in ("", "any", str(error.status))
 
     assert [branch.name for branch in drawn] == list(classes)
 
