@@ -68,8 +68,8 @@ def copied(image: str) -> set[str]:
 def imported(image: str) -> set[str]:
     """Every module that an image's module imports, directly or through other modules of the project.
 
-    Imports inside functions count for the client, which asks a cluster on request. They do not count for a server, where
-    they keep out code that serves no request (storage/gcs.py).
+    Imports inside functions count for the client, which asks a cluster on request. They do not count for a server,
+    where they keep out code that serves no request (storage/gcs.py).
     """
     waiting, seen = [IMAGES[image]], set[str]()
     while waiting:
