@@ -1,106 +1,319 @@
-"""The Python API's way from a model to a bundle: `capture`, `plan`, `build`."""
+"""The Python API from a model to a proved bundle: `capture`, `plan`, `build` and `verify`.
 
-from collections.abc import Callable, Sequence
+Arguments are named as the options of the commands that call these functions. docs/python.md shows them at work.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Literal
 
 import numpy as np
+from torch import nn
 
 from shardline.hops import hop_cost
-from shardline.options.plan import PlanArguments
+from shardline.manifests.quantities import parse_bytes
 from shardline.partition.build import BuildOptions
 from shardline.partition.build import build as build_bundle
 from shardline.partition.cache import Cache, user_folder
 from shardline.partition.calibrate import calibrate
+from shardline.partition.compiled import PROGRAMS
+from shardline.partition.compiling import check_targets
 from shardline.partition.embedding import without_head
-from shardline.partition.models import Model
+from shardline.partition.explain import Explanation
+from shardline.partition.explain import explain as explain_plan
+from shardline.partition.models import IMAGENET_MEAN, IMAGENET_STD, Model
+from shardline.partition.plan import StagePlan
 from shardline.partition.planning import Planned, PlanOptions, make_plan
+from shardline.partition.precision import in_precision
 from shardline.partition.segments import Objective
-from shardline.storage.bundle import Bundle
-from shardline.training.models import load_by_name
+from shardline.partition.threads import use_threads
+from shardline.partition.verify import Report, random_batches
+from shardline.partition.verify import verify as verify_bundle
+from shardline.predictors.picture import to_pixels
+from shardline.storage.bundle import Bundle, PictureSpec, bundle_name
+from shardline.storage.bundle_folder import open_bundle
+from shardline.tables import plan_dict
+from shardline.training.models import for_task, load_by_name
 from shardline.training.samples import calibration_pixels, golden_picture, picture_files, task_samples
+from shardline.wire.errors import PictureError, UsageError
+from shardline.wire.limits import REQUEST_BYTES, Limits
 
-Report = Callable[[str], None]
+Channels = tuple[float, float, float]
+Pictures = str | Path | Sequence[str | Path]
+"""A folder, which is searched for pictures, or paths of pictures."""
+
+_PictureFiles = list[tuple[str, Callable[[], bytes]]]  # name, and how to read it
 
 
-def _ignore(_: str) -> None:
-    pass
+def _silent(_: str) -> None:
+    """Report no progress."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Program:
-    """A model that is ready to be planned: loaded, with the pictures that it is measured with.
+class CapturedModel:
+    """A model that can be planned and built: loaded, with what its pictures and outputs are.
 
-    `pictures` is uint8 [n, 3, height, width].
+    `pixels` is uint8 [n, 3, height, width], real pictures to measure it with. `precision` is what the shards will
+    compute in; the model itself stays in fp32, to be compared with.
     """
 
     model: Model
-    pictures: np.ndarray
+    pixels: np.ndarray
+    precision: str = "fp32"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ModelPlan:
+    """The plan that was chosen for a captured model, and everything it was chosen by."""
+
+    planned: Planned
+    options: PlanOptions
+
+    @property
+    def stages(self) -> tuple[StagePlan, ...]:
+        """The stages with their cuts, times, sizes and memory."""
+        return self.planned.plan.stages
+
+    @property
+    def cuts(self) -> tuple[str, ...]:
+        """Names of the positions after which the model is cut."""
+        return tuple(position.name for position in self.planned.plan.cuts)
+
+    @property
+    def slowest_ms(self) -> float:
+        """Time of the slowest stage for one batch, overhead included: it bounds the throughput."""
+        return self.planned.plan.slowest_ms
+
+    @property
+    def latency_ms(self) -> float:
+        """Time of one picture alone through all stages."""
+        return self.planned.plan.latency_ms
+
+    def explain(self) -> Explanation:
+        """Compare the plan with the others that no plan beats in every respect."""
+        planned = self.planned
+        return explain_plan(planned.liveness, planned.costs, planned.goal, planned.plan)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `shardline plan --json` prints: times in ms, sizes in bytes."""
+        return plan_dict(self.planned, self.explain())
 
 
 def capture(
-    model: str,
+    model: str | nn.Module | Model,
     *,
     weights: str | None = None,
     size: int | None = None,
-    pictures: Path | None = None,
-    mean: tuple[float, float, float] | None = None,
-    std: tuple[float, float, float] | None = None,
-    labels: tuple[str, ...] | None = None,
-    task: str | None = None,
+    pictures: Pictures | None = None,
+    mean: Channels | None = None,
+    std: Channels | None = None,
+    labels: Sequence[str] | None = None,
+    task: Literal["classify", "plates", "retrieve"] | None = None,
     embed: bool = False,
-    report: Report = _ignore,
-) -> Program:
-    """Load a model by its name and prepare real pictures for it; random weights are calibrated on them."""
-    report(f"loading {model}")
-    loaded = load_by_name(model, weights, size, "retrieve" if embed else task)
+    precision: str = "fp32",
+    progress: Callable[[str], None] = _silent,
+) -> CapturedModel:
+    """Load a model, and prepare the pictures that it is measured with; random weights are calibrated on them.
+
+    Args:
+        model: a name as `shardline build` takes it, e.g. "torchvision:resnet50" or "package.module:factory"; or a
+            module that takes normalised float32 [batch, 3, size, size].
+        weights: a name of torchvision's, a .safetensors or .pt file, or "random:SEED"; a module comes with its own.
+        size: height and width of the input in pixels; a module needs it.
+        pictures: pictures to measure and calibrate with; default: photographs from scikit-image.
+        mean, std: of the red, green and blue channel, from 0 to 1; default: the model's, or ImageNet's for a module.
+        labels: names of the classes, in the model's order.
+        task: the meaning of the outputs; default: "classify", or the short name's own task.
+        embed: remove the classification layer, for the task "retrieve".
+        precision: "fp32", "bf16" or "fp16" for weights, activations and frames.
+        progress: called with a line of text at each step.
+
+    Raises:
+        UsageError: arguments that do not go together.
+        ModelError: the model cannot be loaded, or its weights do not fit.
+    """
+    if embed and task not in (None, "retrieve"):
+        raise UsageError(f"embed gives a model for the task retrieve, not {task}: leave one of them out")
+    task = "retrieve" if embed else task
+    if isinstance(model, str):
+        progress(f"loading {model}")
+        loaded = load_by_name(model, weights, size, task)
+    else:
+        loaded = model if isinstance(model, Model) else _from_module(model, weights, size)
+        loaded = loaded if task is None else for_task(loaded, task)
     loaded = without_head(loaded) if embed else loaded
     loaded = replace(
         loaded,
         mean=loaded.mean if mean is None else mean,
         std=loaded.std if std is None else std,
-        labels=loaded.labels if labels is None else labels,
+        labels=loaded.labels if labels is None else tuple(labels),
     )
-    files = (
-        list(task_samples(loaded.task).values())
-        if pictures is None
-        else [path.read_bytes() for path in picture_files(pictures)]
-    )
+    files = [read() for _, read in _picture_files(pictures, loaded.task, progress)]
     pixels = calibration_pixels(files, loaded.picture)
     if loaded.random:
-        report(f"calibrating on {len(pixels)} views of {len(files)} pictures")
+        progress(f"calibrating on {len(pixels)} views of {len(files)} pictures")
         calibrate(loaded, pixels)
-    return Program(model=loaded, pictures=pixels)
+    return CapturedModel(model=loaded, pixels=pixels, precision=precision)
 
 
-def plan(program: Program, *, report: Report = _ignore, **arguments: Unpack[PlanArguments]) -> Planned:
-    """Measure the program on this machine and choose its cuts."""
-    return make_plan(program.model, program.pictures, PlanOptions(**_plan_fields(report, arguments)), report)
+def plan(
+    captured: CapturedModel,
+    *,
+    stages: int = 3,
+    cuts: Sequence[str] = (),
+    batch: int = 1,
+    objective: Literal["throughput", "latency"] = "throughput",
+    limit: int | str = REQUEST_BYTES,
+    memory_per_stage: Sequence[int | str] = (),
+    device: Sequence[str] = ("cpu",),
+    speeds: Sequence[float] = (1.0,),
+    hop: tuple[float, float] | None = None,
+    fresh: bool = False,
+    progress: Callable[[str], None] = _silent,
+) -> ModelPlan:
+    """Measure a model on this machine and choose where to cut it.
+
+    Args:
+        stages: number of stages, if no `cuts` are given.
+        cuts: modules, nodes or positions to cut after, instead of planning.
+        batch: instances in one request; the limit must hold for so many at every cut.
+        objective: "throughput" minimises the time of the slowest stage for one batch, "latency" that of all stages
+            together for one picture.
+        limit: size limit of a request to a stage: bytes, or text such as "6Mi".
+        memory_per_stage: memory limit in bytes or text such as "2Gi": one for all stages, or one for each; default:
+            none.
+        device: device to measure on, "cpu" or "cuda": one for all stages, or one for each.
+        speeds: speed of the stages' machines relative to this one: one for all stages, or one for each.
+        hop: overhead of one stage, in ms and in ms per MiB transferred; default: measured on this machine, once.
+        fresh: measure again, even what was measured before.
+        progress: called with a line of text at each step.
+
+    Raises:
+        ModelError, CutError: the model cannot be captured, or not be cut there.
+        PlanError: no plan keeps the limits.
+    """
+    cache = Cache(user_folder(), progress)
+    options = PlanOptions(
+        stages=len(cuts) + 1 if cuts else stages,
+        cuts=tuple(cuts),
+        batch=batch,
+        limits=Limits(request_bytes=_bytes("limit", limit)),
+        objective=Objective(objective),
+        memory_bytes=tuple(_bytes("memory_per_stage", size) for size in memory_per_stage),
+        devices=tuple(device),
+        speeds=tuple(speeds),
+        hop=lambda: hop_cost(hop, cache, progress, fresh=fresh),
+        cache=cache,
+        fresh=fresh,
+    )
+    rounded = in_precision(captured.model, captured.precision)
+    return ModelPlan(planned=make_plan(rounded, captured.pixels, options, progress), options=options)
+
+
+plan_model = plan  # for `build`, which has a parameter of that name
 
 
 def build(
-    program: Program,
-    folder: Path,
+    captured: CapturedModel,
+    folder: str | Path,
     *,
-    name: str,
-    precision: str = "fp32",
-    targets: Sequence[str] = (),
-    report: Report = _ignore,
-    **arguments: Unpack[PlanArguments],
+    plan: ModelPlan | None = None,
+    name: str | None = None,
+    compile_for: Sequence[str] = (),
+    progress: Callable[[str], None] = _silent,
 ) -> Bundle:
-    """Plan the program, cut it, and write the bundle at `folder`."""
-    options = BuildOptions(**_plan_fields(report, arguments), precision=precision, targets=tuple(targets))
-    golden = golden_picture(program.pictures[0], program.model.picture)
-    bundle, _ = build_bundle(program.model, name, program.pictures, options, folder, report, golden=golden)
+    """Cut a captured model as planned, and write the bundle at `folder`; an older bundle there is replaced.
+
+    Args:
+        plan: where to cut; default: what `plan(captured)` gives.
+        name: name of the bundle, which Kubernetes objects are named after; default: the folder's name.
+        compile_for: "cpu" or "cuda": also compile the shards for this machine.
+        progress: called with a line of text at each step.
+
+    Raises:
+        CompileError: a shard cannot be compiled here.
+        BundleError: the folder holds something else, or no name can be made of its own.
+    """
+    folder = Path(folder)
+    name = bundle_name(name or folder.name)
+    check_targets(compile_for)
+    chosen = plan or plan_model(captured, progress=progress)
+    fields = {name: getattr(chosen.options, name) for name in PlanOptions.__slots__}
+    options = BuildOptions(
+        **fields | {"cuts": chosen.cuts, "fresh": False}, precision=captured.precision, targets=tuple(compile_for)
+    )
+    golden = golden_picture(captured.pixels[0], captured.model.picture)
+    bundle, _ = build_bundle(captured.model, name, captured.pixels, options, folder, progress, golden=golden)
     return bundle
 
 
-def _plan_fields(report: Report, arguments: PlanArguments) -> dict[str, Any]:
-    """The fields of `shardline.partition.planning.PlanOptions`."""
-    cache = Cache(user_folder(), report)
-    return arguments | {
-        "objective": Objective(arguments["objective"]),
-        "hop": lambda: hop_cost(arguments["hop"], cache, report, fresh=arguments["fresh"]),
-        "cache": cache,
-    }
+def verify(
+    bundle: str | Path,
+    *,
+    pictures: Pictures | None = None,
+    random: int = 4,
+    threads: int | None = None,
+    program: str = "auto",
+    track: Callable[[Sequence[Any]], Iterable[Any]] = iter,
+    progress: Callable[[str], None] = _silent,
+) -> Report:
+    """Compare a bundle's chain of shards with the whole model; `passed` of the report is the verdict.
+
+    Args:
+        bundle: the bundle's folder.
+        pictures: pictures to compare on; default: photographs from scikit-image, for plates with plates drawn onto
+            them.
+        random: number of random tensors to compare on as well.
+        threads: number of torch threads; default: the CPUs that this process may use.
+        program: "portable", "compiled", or "auto": compiled shards too where they fit this machine.
+        track: wraps the pictures while they are compared, e.g. `tqdm.tqdm`.
+        progress: called with a line of text at each step.
+
+    Raises:
+        BundleError: the bundle is incomplete or altered, or has no compiled shards for this machine.
+        PictureError: a picture cannot be decoded.
+    """
+    if program not in PROGRAMS:
+        raise UsageError(f"--program {program!r}: allowed are {', '.join(PROGRAMS)}")
+    described = open_bundle(bundle)
+    files = _picture_files(pictures, described.task.name, progress)
+    use_threads(threads)
+    noise = random_batches(described.stages[0].inputs[0], random)
+    return verify_bundle(Path(bundle), _batches(track(files), described), noise, program)
+
+
+def _from_module(module: nn.Module, weights: str | None, size: int | None) -> Model:
+    if weights is not None:
+        raise UsageError(f"a module comes with its own weights: load {weights} into it, or give the model by name")
+    if size is None:
+        raise UsageError("a module does not say how large its input is: give size=, in pixels")
+    return Model(
+        reference=f"{type(module).__module__}:{type(module).__qualname__}",
+        weights="of the module",
+        module=module.eval(),
+        picture=PictureSpec(height=size, width=size, fit="crop", resize=round(size * 256 / 224)),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+    )
+
+
+def _picture_files(pictures: Pictures | None, task: str, progress: Callable[[str], None] = _silent) -> _PictureFiles:
+    if pictures is None:
+        return [(name, partial(bytes, data)) for name, data in task_samples(task, progress).items()]
+    paths = picture_files(Path(pictures)) if isinstance(pictures, str | Path) else [Path(path) for path in pictures]
+    return [(str(path), path.read_bytes) for path in paths]
+
+
+def _batches(files: Iterable[tuple[str, Callable[[], bytes]]], bundle: Bundle) -> Iterator[np.ndarray]:
+    """Decode each picture to uint8 [1, 3, height, width]."""
+    for name, read in files:
+        try:
+            yield to_pixels(read(), bundle.picture, bundle.limits)[None]
+        except PictureError as exc:
+            raise PictureError(f"{name}: {exc}") from exc
+
+
+def _bytes(name: str, size: int | str) -> int:
+    return parse_bytes(size, name) if isinstance(size, str) else size

@@ -332,6 +332,18 @@ def publishing_order(bundle: Bundle) -> list[list[str]]:
     return [files, [f"{stage}/{BUNDLE_FILE}" for stage in stages], [BUNDLE_FILE]]
 
 
+def bundle_name(text: str) -> str:
+    """Make the name of a bundle, after which Kubernetes objects can be named: 'My_Net' -> 'my-net'.
+
+    Raises:
+        BundleError: nothing is left that begins with a letter.
+    """
+    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    if not NAME_PATTERN.fullmatch(name):
+        raise BundleError(f"{text!r} cannot name Kubernetes objects: begin with a letter, or give --name")
+    return name
+
+
 def digest_of(data: bytes) -> str:
     """'sha256:…' of some bytes."""
     return "sha256:" + hashlib.sha256(data).hexdigest()

@@ -1,6 +1,5 @@
 """The command `shardline build`: make a bundle from a model."""
 
-import re
 from pathlib import Path
 from typing import Annotated
 
@@ -16,8 +15,7 @@ from shardline.options.model import (
     takes_preparation_options,
 )
 from shardline.options.plan import PlanArguments, takes_plan_options
-from shardline.storage.bundle import NAME_PATTERN
-from shardline.wire.errors import BundleError
+from shardline.storage.bundle import bundle_name
 
 
 def register(app: typer.Typer) -> None:
@@ -47,15 +45,9 @@ def build(
 
     chosen = bundle_name(name or out_folder.name)
     targets = tuple(dict.fromkeys(part.strip() for part in compile_for.split(","))) if compile_for else ()
-    check_targets(targets)
-    program = shardline.capture(**model, **preparation, report=say)
-    bundle = shardline.build(program, out_folder, name=chosen, precision=precision, targets=targets, report=say, **plan)
+    check_targets(targets)  # before anything slow is done
+    captured = shardline.capture(**model, **preparation, precision=precision, progress=say)
+    planned = shardline.plan(captured, **plan, progress=say)
+    bundle = shardline.build(captured, out_folder, plan=planned, name=chosen, compile_for=targets, progress=say)
     out.print(bundle_table(bundle))
     out.print(f"{out_folder}: {bundle.name} {bundle.digest}")
-
-
-def bundle_name(text: str) -> str:
-    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
-    if not NAME_PATTERN.fullmatch(name):
-        raise BundleError(f"{text!r} cannot name Kubernetes objects: begin with a letter, or give --name")
-    return name

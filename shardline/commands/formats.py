@@ -9,7 +9,7 @@ import typer
 import shardline
 from shardline.console import out, say
 from shardline.options.model import MeanOption, PicturesOption, StdOption, parse_channels
-from shardline.options.plan import plan_arguments
+from shardline.storage.bundle import bundle_name
 
 _BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of the bundle")]
 _OutOption = Annotated[Path, typer.Option("--out", help="Folder to write; it must not exist yet")]
@@ -66,12 +66,9 @@ def import_torchserve(
     name: Annotated[str | None, typer.Option(help="Name of the bundle (default: the folder's name)")] = None,
 ) -> None:
     """Make a bundle from a TorchServe archive of an image classifier, eager or TorchScript."""
-    from shardline.api import Program
-    from shardline.commands.build import bundle_name
     from shardline.formats.torchserve_archive import read_archive
     from shardline.formats.torchserve_import import CLASSIFIER_PICTURE, Taking, take_over
     from shardline.tables import bundle_table
-    from shardline.training.samples import calibration_pixels, picture_files, sample_pictures
 
     chosen = bundle_name(name or out_folder.name)
     taking = Taking(
@@ -85,10 +82,9 @@ def import_torchserve(
     if std is not None:
         taking = replace(taking, std=parse_channels("--std", std))
     say(f"reading {archive}")
-    taken = take_over(read_archive(archive), taking)
-    samples = sample_pictures() if pictures is None else [path.read_bytes() for path in picture_files(pictures)]
-    program = Program(model=taken, pictures=calibration_pixels(samples, taken.picture))
-    bundle = shardline.build(program, out_folder, name=chosen, report=say, **plan_arguments(stages=stages))
+    captured = shardline.capture(take_over(read_archive(archive), taking), pictures=pictures, progress=say)
+    planned = shardline.plan(captured, stages=stages, progress=say)
+    bundle = shardline.build(captured, out_folder, plan=planned, name=chosen, progress=say)
     out.print(bundle_table(bundle))
     out.print(f"{out_folder}: {bundle.name} {bundle.digest}")
 

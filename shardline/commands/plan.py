@@ -37,7 +37,7 @@ def plan(
 ) -> None:
     """Measure MODEL on this machine and show the plan. If MODEL is a bundle's folder, show the plan of that bundle."""
     from shardline.plan_plot import check_plot, draw_plan
-    from shardline.tables import bundle_dict, plan_dict
+    from shardline.tables import bundle_dict
 
     folder = Path(model["model"])
     if (folder / BUNDLE_FILE).is_file():
@@ -45,15 +45,11 @@ def plan(
         return
     if plot is not None:
         check_plot(plot)
-
-    from shardline.partition.explain import explain as weigh
-
-    program = shardline.capture(**model, report=say)
-    planned = shardline.plan(program, **plan, report=say)
-    document = plan_dict(planned, weigh(planned.liveness, planned.costs, planned.goal, planned.plan))
-    _show(document, as_json=as_json, explain=explain)
+    captured = shardline.capture(**model, progress=say)
+    planned = shardline.plan(captured, **plan, progress=say)
+    _show(planned.to_dict(), as_json=as_json, explain=explain)
     if plot is not None:
-        draw_plan(planned, program.model.reference, plot)
+        draw_plan(planned.planned, captured.model.reference, plot)
         say(f"{plot} drawn")
 
 

@@ -1,22 +1,18 @@
 """The command `shardline verify`: compare the chain of shards with the whole model."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 from rich.progress import track
 
-from shardline.console import err, out
-from shardline.wire.errors import BundleError, PictureError
+import shardline
+from shardline.console import err, out, say
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from shardline.partition.verify import CompiledReport, Report
-    from shardline.storage.bundle import Bundle, Tolerance
+    from shardline.storage.bundle import Tolerance
 
 
 class _Answers(NamedTuple):
@@ -64,39 +60,20 @@ def verify(
 
     In fp32 they must be equal to the bit; in another precision, or compiled, within the bundle's tolerance.
     """
-    from shardline.partition.compiled import PROGRAMS
-    from shardline.partition.threads import use_threads
-    from shardline.partition.verify import random_batches
-    from shardline.partition.verify import verify as verify_bundle
-    from shardline.storage.bundle_folder import open_bundle
-    from shardline.training.samples import picture_files, task_samples
-
-    if program not in PROGRAMS:
-        raise BundleError(f"--program {program!r}: allowed are {', '.join(PROGRAMS)}")
-    described = open_bundle(bundle)
-    pictures: list[tuple[str, Callable[[], bytes]]]
-    if images is not None:
-        pictures = [(str(path), path.read_bytes) for path in picture_files(images)]
-    else:
-        pictures = [(name, partial(bytes, data)) for name, data in task_samples(described.task.name).items()]
-    use_threads(threads)
-    noise = random_batches(described.stages[0].inputs[0], random)
-    report = verify_bundle(bundle, _batches(pictures, described), noise, program)
+    report = shardline.verify(
+        bundle,
+        pictures=images,
+        random=random,
+        threads=threads,
+        program=program,
+        progress=say,
+        track=lambda pictures: track(pictures, description="comparing", console=err, transient=True),
+    )
     if as_json:
         print(json.dumps(report.to_dict()))
     else:
         out.print(summary(report))
     raise typer.Exit(0 if report.passed else 1)
-
-
-def _batches(pictures: Sequence[tuple[str, Callable[[], bytes]]], bundle: "Bundle") -> "Iterator[np.ndarray]":
-    from shardline.predictors.picture import to_pixels
-
-    for name, read in track(pictures, description="comparing", console=err, transient=True):
-        try:
-            yield to_pixels(read(), bundle.picture, bundle.limits)[None]
-        except PictureError as exc:
-            raise PictureError(f"{name}: {exc}") from exc
 
 
 def summary(report: "Report") -> str:

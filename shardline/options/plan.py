@@ -6,7 +6,6 @@ from typing import Annotated, Literal, TypedDict
 from shardline.manifests.quantities import parse_bytes
 from shardline.options.group import option, takes_options
 from shardline.wire.errors import UsageError
-from shardline.wire.limits import Limits
 
 _PANEL = "Plan"
 
@@ -17,10 +16,10 @@ class PlanArguments(TypedDict):
     stages: int
     cuts: tuple[str, ...]
     batch: int
-    limits: Limits
     objective: Literal["throughput", "latency"]
-    memory_bytes: tuple[int, ...]
-    devices: tuple[str, ...]
+    limit: int
+    memory_per_stage: tuple[int, ...]
+    device: tuple[str, ...]
     speeds: tuple[float, ...]
     hop: tuple[float, float] | None
     fresh: bool
@@ -97,10 +96,10 @@ def plan_arguments(
         "stages": len(names) + 1 if names else stages,
         "cuts": names,
         "batch": batch,
-        "limits": Limits(request_bytes=parse_bytes(limit, "--limit")),
         "objective": objective,
-        "memory_bytes": tuple(parse_bytes(size, "--memory-per-stage") for size in _split(memory_per_stage or "")),
-        "devices": _split(device),
+        "limit": parse_bytes(limit, "--limit"),
+        "memory_per_stage": tuple(parse_bytes(size, "--memory-per-stage") for size in _split(memory_per_stage or "")),
+        "device": _split(device),
         "speeds": (1.0,) if speeds is None else tuple(_parse_number("--speeds", speed) for speed in _split(speeds)),
         "hop": None if hop is None else _parse_hop(hop),
         "fresh": fresh,

@@ -58,7 +58,7 @@ HOMES = {
     "sklearn": ["training"],
     "starlette": ["predictors", "benchmarks"],
     "sympy": ["partition"],
-    "torch": ["partition", "training", "formats", "predictors/shard.py", "benchmarks"],
+    "torch": ["partition", "training", "formats", "predictors/shard.py", "shardline/api.py", "benchmarks"],
     "torchvision": ["partition", "training", "benchmarks"],
     "ts": ["benchmarks"],
     "typer": ["shardline"],

@@ -12,13 +12,12 @@ from PIL import Image
 from services.processes import ROOT
 
 import shardline
-from shardline.api import Program
+from shardline.api import CapturedModel, ModelPlan
 from shardline.hops import cache_name, fit, hop_cost, measure_hop
 from shardline.options.plan import plan_arguments
 from shardline.partition.cache import Cache
 from shardline.partition.capture import random_pixels
 from shardline.partition.models import load_model
-from shardline.partition.planning import Planned
 from shardline.plan_plot import check_plot
 from shardline.wire.errors import ModelError, PlanError, ShardlineError
 from shardline.wire.limits import GIB, MIB
@@ -70,15 +69,15 @@ def test_a_fast_second_machine_gets_more_of_the_model() -> None:
     assert faster[0]["position"] < alike[0]["position"]
 
 
-def plan_small(**options: Any) -> Planned:
+def plan_small(**options: Any) -> ModelPlan:
     """Plan a small model as the command does with these options."""
     model = load_model("services.small_models:residual", size=32)
-    program = Program(model=model, pictures=random_pixels(model, 1).numpy())
-    return shardline.plan(program, **plan_arguments(**{"stages": 2, "hop": "0.4,3"} | options))
+    captured = CapturedModel(model=model, pixels=random_pixels(model, 1).numpy())
+    return shardline.plan(captured, **plan_arguments(**{"stages": 2, "hop": "0.4,3"} | options))
 
 
 def test_sizes_are_written_as_kubernetes_does() -> None:
-    sizes = plan_arguments(memory_per_stage="2Gi, 512Mi,1.5G,100")["memory_bytes"]
+    sizes = plan_arguments(memory_per_stage="2Gi, 512Mi,1.5G,100")["memory_per_stage"]
 
     assert sizes == (2 * GIB, 512 * MIB, 1_500_000_000, 100)
 
