@@ -1,23 +1,23 @@
-# make demo      draw a license plate onto a photograph, serve the detector in three shards here, read it, prove it
-# make test      all that CI checks: lint, types, tests
-# make test-all  these and the heavy tests: every torchvision model that is proved exact, longer trainings
-# make e2e       the tests on a cluster with KServe: whatever KUBECONFIG points to
-# make images    the container images of shard, transformer and client (TOOL=buildah|podman|docker, WHEELS=folder)
-# make wheels    the packages of the images, into the folder WHEELS (wheels): images are then built without internet
-# make pins      the versions in the images: those that are installed here
-# make bench     Shardline beside TorchServe, Ray Serve and plain KServe, on this machine; QUICK=1 takes ten minutes
-# make bench-growth  how a chain grows with stages, batch, size, clients and replicas, beside what it should; QUICK=1
-# make peers     TorchServe, into the virtual environment .venv-peers: a test and `make bench` start it (needs Java 17)
-# make install   the virtual environment .venv with the command `shardline`
-# make check     lint, types and the fast tests only
-# make manifests write manifests/plates and the others there again, each from the bundle.json in it
-# make format    let ruff put the code in order
-# make clean     remove what was built, the virtual environment included
+# make install   create the virtual environment .venv with the command `shardline` (about 7 GB, some minutes)
+# make demo      draw a license plate onto a photograph, serve the detector in three shards, read it, prove split == whole
+# make check     lint, types and the fast tests
+# make test      everything that CI runs: lint, types and all tests that are not marked heavy
+# make test-all  make test and the heavy tests: every torchvision model, longer trainings
+# make format    sort imports and format the code with ruff
+# make e2e       run the tests on the KServe cluster of KUBECONFIG
+# make manifests render manifests/plates and manifests/resnet50 again, each from its bundle.json
+# make images    build the container images of shard, transformer and client (TOOL=buildah|podman|docker, WHEELS=folder)
+# make wheels    download the packages of the images into the folder WHEELS (wheels), to build images without internet
+# make pins      pin the packages of the images to the versions that are installed here
+# make bench     compare Shardline with TorchServe, Ray Serve and plain KServe on this machine; QUICK=1 takes ten minutes
+# make bench-growth  measure a chain against stages, batch, size, clients and replicas, and against predictions; QUICK=1
+# make peers     install TorchServe into the virtual environment .venv-peers, for a test and `make bench` (needs Java 17)
+# make clean     remove everything that was built or installed, .venv included
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# threads that spin while they wait take the CPU from the other processes of a chain
+# waiting threads must not spin: they would take the CPU from the other processes of a chain
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: demo test test-all check e2e bench bench-growth peers images wheels pins manifests install lint format clean
@@ -34,7 +34,7 @@ test-all: install lint
 check: install lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not heavy"
 
-# in a namespace of their own; the images must be there, and STORAGE_EMULATOR_HOST or SHARDLINE_E2E_BUCKET say where to push
+# uses a namespace of its own; needs the images, and a bucket: STORAGE_EMULATOR_HOST or SHARDLINE_E2E_BUCKET
 e2e: install
 	SHARDLINE_E2E=1 $(BIN)/python -m pytest tests/cluster -v --exitfirst
 
@@ -52,12 +52,13 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# where `shardline push BUNDLE gs://example-bucket/models` would put it: the bundle's digest is its bundle.json's
+# the URI that `shardline push` would print: the bundle's digest is the sha256 of its bundle.json
 manifests: install $(patsubst %/bundle.json,%/base,$(wildcard manifests/*/bundle.json))
 
 manifests/%/base: FORCE
 	$(BIN)/shardline render manifests/$*/bundle.json --kustomize --out manifests/$* \
-		--storage gs://example-bucket/models/$*/$$(sha256sum manifests/$*/bundle.json | cut -c 1-64)
+		--storage gs://example-bucket/models/$*/$$($(BIN)/python -c 'import hashlib, sys; print(hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest())' \
+		manifests/$*/bundle.json)
 
 FORCE:
 
@@ -79,6 +80,7 @@ install: $(VENV)/installed
 
 $(VENV)/installed: pyproject.toml $(wildcard requirements/*.txt)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": make PYTHON=/path/to/python3")'
+	@echo 'installing into $(VENV): about 7 GB, some minutes'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'

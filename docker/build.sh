@@ -1,9 +1,9 @@
 #!/bin/sh
 # Build the images, all or those named: [TOOL=…] [WHEELS=…] [BASE=…] docker/build.sh [shard] [transformer] [client]
-#   TOOL    buildah, podman or docker; left out, the first of them that is installed
-#   WHEELS  a folder of wheels, as `make wheels` fills it (wheels); packages come from pip's index where it has none
-#   BASE    the image to build on, by tag or digest; it is pulled only where the tool does not have it
-# The full name has a registry's host, as a node of Kubernetes looks for it: docker.io/shardline/shard:VERSION.
+#   TOOL    buildah, podman or docker; default: the first of them that is installed
+#   WHEELS  folder of wheels, as `make wheels` fills it (wheels); without wheels, packages come from pip's index
+#   BASE    base image, by tag or digest; it is pulled only if the tool does not have it
+# The full name of an image begins with a registry's host, as on a Kubernetes node: docker.io/shardline/shard:VERSION.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -13,13 +13,13 @@ fail() {
 }
 
 first_tool() {
-    for each in buildah podman docker; do
-        if command -v "$each" > /dev/null; then echo "$each"; return; fi
+    for name in buildah podman docker; do
+        if command -v "$name" > /dev/null; then echo "$name"; return; fi
     done
     fail "none of buildah, podman and docker is installed: install one (Debian: apt-get install buildah)"
 }
 
-# The same input gives the same layers: times are set to 0, and a layer is made anew only when its input changes.
+# Equal input gives equal layers: file times are set to 0, and a layer is rebuilt only when its input changes.
 build() {
     case $tool in
         buildah) buildah bud --layers --pull=false --format docker --timestamp 0 "$@" ;;

@@ -1,7 +1,7 @@
 """Write constraints.txt: `python docker/pins.py`, or `make pins`.
 
-An image holds the very versions that the tests ran with: those of this environment. Which packages an image needs
-stands in shard.txt, transformer.txt and client.txt, by name; which versions are allowed stands in pyproject.toml.
+The images hold the versions that the tests ran with: those of this environment. shard.txt, transformer.txt and
+client.txt name the packages of each image; pyproject.toml states the allowed versions.
 """
 
 import sys
@@ -15,20 +15,20 @@ from packaging.utils import canonicalize_name
 HERE = Path(__file__).resolve().parent
 IMAGES = ("shard", "transformer", "client")
 CONSTRAINTS = HERE / "constraints.txt"
-HEADER = "# The versions in the images, which are those that the tests ran with; written by `make pins`\n"
+HEADER = "# Versions of the packages in the images, equal to those of the tests; written by `make pins`\n"
 
 
 def names(image: str) -> list[str]:
-    """The packages that an image's own modules import."""
+    """The packages that an image's modules import."""
     lines = (HERE / f"{image}.txt").read_text(encoding="utf-8").splitlines()
     return [line for line in lines if not line.startswith("#")]
 
 
 def closure(wanted: list[str]) -> dict[str, str]:
-    """These packages and all that they require -> their versions here, sorted by name.
+    """The installed versions of these packages and of all their dependencies, sorted by name.
 
     Raises:
-        PackageNotFoundError: one is not installed here.
+        PackageNotFoundError: a package is not installed here.
     """
     waiting = [Requirement(name) for name in wanted]
     seen: set[tuple[str, str]] = set()

@@ -1,9 +1,9 @@
-# One stage of a chain, with torch: docker build -f docker/shard.Dockerfile -t shardline/shard .
+# Server of one stage of a chain, with torch: docker build -f docker/shard.Dockerfile -t shardline/shard .
 # `make images` builds it from a folder of wheels, without internet.
 
 ARG BASE=docker.io/library/python:3.11-slim-bookworm
 
-# empty: packages come from pip's index, unless --build-context wheels=FOLDER takes this stage's place
+# an empty stage: packages come from pip's index, unless --build-context wheels=FOLDER replaces it
 FROM scratch AS wheels
 
 FROM ${BASE} AS packages
@@ -23,7 +23,7 @@ RUN python3 -m compileall -q --invalidation-mode unchecked-hash .
 FROM ${BASE}
 COPY --from=packages /opt/venv /opt/venv
 COPY --from=project /app /app
-# /tmp is all that may be written; the user has a number and a name, and needs no entry in /etc/passwd
+# only /tmp may be written; the user needs no entry in /etc/passwd
 ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     HOME=/tmp TMPDIR=/tmp USER=shardline
 USER 65532:65532

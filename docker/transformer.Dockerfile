@@ -1,9 +1,9 @@
-# Pictures to frames, before stage 0; no torch: docker build -f docker/transformer.Dockerfile -t shardline/transformer .
+# Transformer of a chain, from pictures to frames, without torch: docker build -f docker/transformer.Dockerfile -t shardline/transformer .
 # `make images` builds it from a folder of wheels, without internet.
 
 ARG BASE=docker.io/library/python:3.11-slim-bookworm
 
-# empty: packages come from pip's index, unless --build-context wheels=FOLDER takes this stage's place
+# an empty stage: packages come from pip's index, unless --build-context wheels=FOLDER replaces it
 FROM scratch AS wheels
 
 FROM ${BASE} AS packages
@@ -21,7 +21,7 @@ RUN python3 -m compileall -q --invalidation-mode unchecked-hash .
 FROM ${BASE}
 COPY --from=packages /opt/venv /opt/venv
 COPY --from=project /app /app
-# /tmp is all that may be written; the user has a number and a name, and needs no entry in /etc/passwd
+# only /tmp may be written; the user needs no entry in /etc/passwd
 ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     HOME=/tmp TMPDIR=/tmp USER=shardline
 USER 65532:65532
@@ -35,7 +35,7 @@ CMD ["--help"]
 ARG BASE
 ARG VERSION=unversioned
 LABEL org.opencontainers.image.title="shardline/transformer" \
-      org.opencontainers.image.description="Turns pictures into frames for a Shardline chain's first stage" \
+      org.opencontainers.image.description="Transformer of a Shardline chain, from pictures to frames" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.base.name="${BASE}"
