@@ -25,9 +25,9 @@ from shardline.storage.bundle import stage_folder
 from shardline.tasks.faiss_index import open_index
 from shardline.training.embedding.model import WIDTH
 from shardline.training.evaluation.classifier.evaluate import evaluate
-from shardline.training.evaluation.classifier.neighbours import Recall, read_votes
-from shardline.training.evaluation.classifier.sample import read_pictures
-from shardline.training.evaluation.classifier.sources import Seen
+from shardline.training.evaluation.classifier.pictures import read_pictures
+from shardline.training.evaluation.classifier.sources import ClassPrediction
+from shardline.training.evaluation.retrieval.sources import Recall, read_votes
 
 BUNDLE, TRAINED, MANIFEST = Path("bundles/digits"), Path("trained/digits"), Path("manifests-out/digits.yaml")
 CLIENTS = 8
@@ -76,7 +76,7 @@ class Asked:
     replies: Mapping[bytes, Retrieved]
     name: str = "the chain"
 
-    def look(self, picture: bytes) -> Seen:
+    def predict(self, picture: bytes) -> ClassPrediction:
         said = self.replies[picture]
         return read_votes(said.vote, [each.label for each in said.neighbours], self.classes)
 
@@ -85,7 +85,7 @@ def recall_of(found: Sequence[Retrieved], exact: Sequence[Retrieved]) -> float:
     recall = Recall(f"recall@{NEAREST}")
     for some, nearest in zip(found, exact, strict=True):
         recall.add([each.name for each in some.neighbours], [each.name for each in nearest.neighbours])
-    return recall.figures().share or 0.0
+    return recall.recall().share or 0.0
 
 
 def ask_all(url: str, files: Sequence[bytes], parameters: dict[str, int]) -> list[Retrieved]:

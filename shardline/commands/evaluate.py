@@ -1,22 +1,29 @@
-"""`shardline evaluate`: how good is a model, on pictures of which the answers are known?"""
+"""`shardline evaluate`: measure how good a model is, on pictures with known answers."""
 
+import json
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.markup import escape
+from rich.table import Table
 
-from shardline.commands.evaluate_classifier import classifier
-from shardline.commands.evaluate_retrieval import retrieval
-from shardline.evaluation_options import AgainstOption, JsonOption, ProgramOption, ReportOption, ThreadsOption
-from shardline.evaluation_output import check_libraries, make_folder, show_report
-from shardline.progress import count_bar
-from shardline.wire.errors import ModelError
+from shardline.console import out
+from shardline.options.evaluate import (
+    EvaluationOptions,
+    PictureArguments,
+    takes_evaluation_options,
+    takes_picture_options,
+)
+from shardline.wire.errors import MissingPackageError, UsageError
 
 if TYPE_CHECKING:
-    from shardline.training.evaluation.plates.sample import Samples
+    from shardline.training.evaluation.report import Evaluation
 
 _DRAWN = "drawn"
-_LIBRARIES = ("jinja2", "matplotlib", "pycocotools", "scipy")
+_PACKAGES = ("jinja2", "matplotlib", "scipy")
 
 
 def register(app: typer.Typer) -> None:
@@ -33,100 +40,184 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="evaluate")
 
 
+@takes_evaluation_options
 def plates(
     model: Annotated[
         Path | None,
         typer.Argument(
             metavar="[MODEL]",
-            help="a bundle, a whole (.pt2), weights, a checkpoint (.pt); default: what ships",
+            help="Bundle, exported program (.pt2), weights (.safetensors) or checkpoint of a training (.pt); "
+            "default: the detector that ships",
         ),
     ] = None,
     url: Annotated[
-        str | None, typer.Option(help="ask a served chain; it gives plates alone, no boxes of classes")
+        str | None,
+        typer.Option(help="URL of a served chain to evaluate instead; it gives plates alone, no boxes of classes"),
     ] = None,
-    data: Annotated[str, typer.Option(help="folder of `shardline plates draw`, or: drawn")] = _DRAWN,
-    count: Annotated[int, typer.Option(min=1, help="pictures to draw")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="the same seed draws the same pictures")] = 0,
-    fonts: Annotated[Literal["train", "held-out", "all"], typer.Option(help="that plates are drawn in")] = "held-out",
+    data: Annotated[
+        str, typer.Option(help="Folder of `shardline plates draw`, or: drawn (pictures are drawn on demand)")
+    ] = _DRAWN,
+    count: Annotated[int, typer.Option(min=1, help="Number of pictures to draw")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the drawn pictures")] = 0,
+    fonts: Annotated[Literal["train", "held-out", "all"], typer.Option(help="Fonts of the drawn plates")] = "held-out",
     background: Annotated[
-        Path | None, typer.Option(help="folder of photographs to draw onto; default: scikit-image's own")
+        Path | None, typer.Option(help="Folder of photographs to draw plates onto; default: those of scikit-image")
     ] = None,
     size: Annotated[
-        int | None, typer.Option(min=32, help="of pictures drawn and of the input of weights alone; default: 512")
+        int | None,
+        typer.Option(
+            min=32,
+            help="Side length in pixels of drawn pictures, and of the network's input for weights alone; default: 512",
+        ),
     ] = None,
     plain: Annotated[
-        Path | None, typer.Option(help="folder of photographs without plates: what is found there is false")
+        Path | None, typer.Option(help="Folder of photographs without plates, in which false positives are counted")
     ] = None,
-    threshold: Annotated[float, typer.Option(min=0.01, max=1, help="least score of a plate")] = 0.7,
-    look: Annotated[
+    threshold: Annotated[float, typer.Option(min=0.01, max=1, help="Least score of a plate")] = 0.7,
+    tiling: Annotated[
         Literal["once", "twice", "tiles"],
-        typer.Option(help="at large pictures: once, or again at parts of them, as the client does"),
+        typer.Option(
+            help="Inference on large pictures: the whole once, or again on crops or tiles, as the client does"
+        ),
     ] = "once",
-    against: AgainstOption = None,
-    program: ProgramOption = "portable",
-    report_folder: ReportOption = None,
-    misses: Annotated[int, typer.Option(min=0, help="how many of the worst misses to show there")] = 48,
-    threads: ThreadsOption = None,
-    as_json: JsonOption = False,
+    misses: Annotated[
+        int, typer.Option(min=0, help="Largest number of misses in the report, widest plates first")
+    ] = 48,
+    *,
+    evaluation: EvaluationOptions,
 ) -> None:
-    """Show a detector of plates pictures and compare what it finds with what is drawn.
+    """Evaluate a plate detector on pictures with known plates.
 
-    Of a bundle, its chain and its whole run side by side.
+    For a bundle, its chain and its whole are evaluated side by side.
     """
-    check_libraries(_LIBRARIES)
+    _check_packages("pycocotools")
     if model is not None and url is not None:
-        raise ModelError("name one of the two: a MODEL, or --url of a served chain")
-    samples = _drawn(count, seed, fonts, background, size) if data == _DRAWN else _stored(Path(data))
-    photographs = None if plain is None else _plain(plain)
-    make_folder(report_folder)
+        raise UsageError("name one of the two: a MODEL, or --url of a served chain")
+    from shardline.training.evaluation.plates.evaluate import evaluate_plates
 
-    from shardline.evaluation_doors import open_sources
-    from shardline.plate_sources import PlateDoors
-
-    sources = open_sources(PlateDoors(size=size, program=program, look=look), model, url, against or [], threads)
-
-    from shardline.training.evaluation.page import Page
-    from shardline.training.evaluation.plates.evaluate import evaluate
-    from shardline.training.evaluation.plates.plots import drawings
-    from shardline.training.evaluation.plates.tables import tables
-
-    with count_bar("evaluating", len(samples) + len(photographs or ())) as on_picture:
-        report, worst = evaluate(samples, sources, threshold, photographs, misses, on_picture)
-    page = Page(
-        title=f"Evaluation of {sources[0].name}",
-        lead=f"{report.pictures} pictures of {'drawn plates' if data == _DRAWN else data}, threshold {threshold:g}.",
-        tables=list(tables(report)),
-        drawings=drawings(report, worst),
+    found = evaluate_plates(
+        evaluation.run(model=model, url=url),
+        stored=None if data == _DRAWN else Path(data),
+        count=count,
+        seed=seed,
+        fonts=fonts,
+        background=background,
+        size=size,
+        tiling=tiling,
+        threshold=threshold,
+        plain=plain,
+        most_misses=misses,
     )
-    show_report(report.to_dict(), page, report_folder, as_json=as_json)
+    _print(found, evaluation)
 
 
-def _drawn(
-    count: int, seed: int, fonts: Literal["train", "held-out", "all"], background: Path | None, size: int | None
-) -> "Samples":
-    from shardline.training.evaluation.plates.sample import Drawn
-    from shardline.training.plates.backgrounds import Backgrounds
-    from shardline.training.plates.fonts import families
-    from shardline.training.plates.picture import PlateStream
-    from shardline.training.plates.scene import Scene
-    from shardline.training.samples import picture_files, sample_files
+@takes_evaluation_options
+@takes_picture_options
+def classifier(
+    model: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[MODEL]",
+            help="Bundle, exported program (.pt2), or the JSON that `shardline train classifier` wrote",
+        ),
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option(help="URL of a served chain to evaluate instead; it replies with all classes' scores")
+    ] = None,
+    *,
+    pictures: PictureArguments,
+    evaluation: EvaluationOptions,
+) -> None:
+    """Evaluate a classifier on labelled pictures.
 
-    files = sample_files() if background is None else picture_files(background)
-    scene = Scene() if size is None else Scene(size=(size, size))
-    photographs = Backgrounds(files=tuple(files))
-    return Drawn(
-        plates=PlateStream(seed=seed, scene=scene, fonts=families(fonts), backgrounds=photographs), count=count
-    )
+    For a bundle, its chain and its whole are evaluated side by side. Each folder of pictures has the name of one of the
+    model's labels, or its number.
+    """
+    _check_packages("sklearn")
+    _check_one_named(model, url, "MODEL")
+    from shardline.training.evaluation.classifier.evaluate import evaluate_classifier
+
+    _print(evaluate_classifier(evaluation.run(model=model, url=url), **pictures), evaluation)
 
 
-def _stored(folder: Path) -> "Samples":
-    from shardline.training.evaluation.plates.sample import Stored
+@takes_evaluation_options
+@takes_picture_options
+def retrieval(
+    bundle: Annotated[
+        Path | None, typer.Argument(metavar="[BUNDLE]", help="Bundle that was built for retrieval, with its index")
+    ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(
+            help="URL of a served chain to evaluate instead; recall is reported for its bundle, given by --against"
+        ),
+    ] = None,
+    k: Annotated[int, typer.Option(min=1, max=1000, help="Number of nearest neighbours that vote")] = 10,
+    nprobe: Annotated[
+        int | None, typer.Option(min=1, help="Lists of an ivf index to search; default: the index's own number")
+    ] = None,
+    ef_search: Annotated[
+        int | None,
+        typer.Option(min=1, help="Candidates that a search of an hnsw index keeps; default: the index's own"),
+    ] = None,
+    *,
+    pictures: PictureArguments,
+    evaluation: EvaluationOptions,
+) -> None:
+    """Evaluate a retrieval on labelled pictures: the vote of the nearest neighbours, and the recall of the index.
 
-    return Stored(folder)
+    For a bundle, its chain and its whole are evaluated side by side, with the same index. Each folder of pictures has
+    the name of one of the index's labels.
+    """
+    _check_packages("sklearn")
+    _check_one_named(bundle, url, "BUNDLE")
+    from shardline.training.evaluation.retrieval.evaluate import evaluate_retrieval
+
+    run = evaluation.run(model=bundle, url=url)
+    _print(evaluate_retrieval(run, k=k, nprobe=nprobe, ef_search=ef_search, **pictures), evaluation)
 
 
-def _plain(folder: Path) -> "Samples":
-    from shardline.training.evaluation.plates.sample import Plain
-    from shardline.training.samples import picture_files
+def _check_packages(own: str) -> None:
+    """
+    Args:
+        own: the package that only this evaluation needs.
 
-    return Plain(files=tuple(picture_files(folder)))
+    Raises:
+        MissingPackageError: a package is not installed.
+    """
+    missing = [name for name in sorted((*_PACKAGES, own)) if find_spec(name) is None]
+    if missing:
+        raise MissingPackageError(f"evaluate needs {', '.join(missing)}: pip install 'shardline[evaluate]'")
+
+
+def _check_one_named(path: Path | None, url: str | None, argument: str) -> None:
+    """
+    Raises:
+        UsageError: both the argument and --url are given, or neither.
+    """
+    if (path is None) == (url is None):
+        raise UsageError(f"name one of the two: a {argument}, or --url of a served chain")
+
+
+def _print(found: "Evaluation", options: EvaluationOptions) -> None:
+    """Print the tables, or report.json, and the folder of the report."""
+    if options.as_json:
+        print(json.dumps(found.document))
+        return
+    for table in found.page.tables:
+        out.print(
+            escape(table) if isinstance(table, str) else _terminal_table(table.title, table.columns, table.groups)
+        )
+    if options.out is not None:
+        out.print(str(options.out))
+
+
+def _terminal_table(title: str, columns: Sequence[str], groups: Sequence[Sequence[Sequence[str]]]) -> Table:
+    table = Table(title=escape(title), title_justify="left")
+    for number, column in enumerate(columns):
+        table.add_column(escape(column), justify="left" if number == 0 else "right", overflow="fold")
+    for rows in groups:
+        table.add_section()
+        for row in rows:
+            table.add_row(*map(escape, row))
+    return table

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from shardline.tasks.plates.task import read_plates
 from shardline.tasks.plates.text import CLASSES
-from shardline.training.evaluation.plates.readings import Prediction
-from shardline.training.evaluation.plates.sample import Sample, Thing, TruePlate
-from shardline.training.evaluation.plates.sources import Seen
+from shardline.training.evaluation.plates.pictures import PlatePicture, TrueObject, TruePlate
+from shardline.training.evaluation.plates.readings import RawPlate
+from shardline.training.evaluation.plates.sources import PlatePrediction
 from shardline.training.plates.geometry import Box
 from shardline.wire.view import View
 
@@ -20,7 +20,7 @@ NAMES = (
 _KINDS = (("board", 0, 2, 16), ("group", 2, 4, 32), ("character", 6, 15, 128))  # first class, classes, places
 _SURE = 0.95
 
-Scored = tuple[Thing, float]
+Scored = tuple[TrueObject, float]
 
 
 def outputs(
@@ -43,12 +43,12 @@ def outputs(
     return {name: made[name] for name in NAMES}
 
 
-def sure(sample: Sample) -> list[Scored]:
+def sure(sample: PlatePicture) -> list[Scored]:
     """All that can be told, found for sure."""
-    return [(thing, _SURE) for thing in sample.things if not thing.crowd]
+    return [(thing, _SURE) for thing in sample.objects if not thing.crowd]
 
 
-def reply(plate: TruePlate, score: float = _SURE, **changes: Any) -> Prediction:
+def reply(plate: TruePlate, score: float = _SURE, **changes: Any) -> RawPlate:
     """What a served chain would say of a plate, but for `changes`."""
     small, main = plate.text.split()
     left, top, right, bottom = plate.box
@@ -72,32 +72,32 @@ class Knowing:
 
     def __init__(
         self,
-        samples: Iterable[Sample],
+        samples: Iterable[PlatePicture],
         *,
         name: str = "perfect",
-        boxes: Callable[[Sample], list[Scored]] | None = sure,
-        says: Callable[[Sample], list[Prediction]] | None = None,
+        boxes: Callable[[PlatePicture], list[Scored]] | None = sure,
+        says: Callable[[PlatePicture], list[RawPlate]] | None = None,
     ) -> None:
         self.name = name
         self._samples = {sample.picture: sample for sample in samples}
         self._boxes = boxes
         self._says = says
 
-    def look(self, picture: bytes, threshold: float) -> Seen:
+    def predict(self, picture: bytes, threshold: float) -> PlatePrediction:
         sample = self._samples[picture]
         view = View(width=sample.size[0], height=sample.size[1])
         angles = {plate.box: plate.angle_deg for plate in sample.plates}
         made = None if self._boxes is None else outputs(self._boxes(sample), view, angles)
         said = read_plates(made, view, threshold) if made and self._says is None else (self._says or all_plates)(sample)
-        return Seen(view=view, outputs=made, plates=said, unsure=said)
+        return PlatePrediction(view=view, outputs=made, plates=said, unsure=said)
 
 
-def all_plates(sample: Sample) -> list[Prediction]:
+def all_plates(sample: PlatePicture) -> list[RawPlate]:
     return [reply(plate) for plate in sample.plates]
 
 
-def thing(label: str, left: float, top: float, side: float = 10, *, crowd: bool = False) -> Thing:
-    return Thing(label=CLASSES.index(label), box=(left, top, left + side, top + side), crowd=crowd)
+def thing(label: str, left: float, top: float, side: float = 10, *, crowd: bool = False) -> TrueObject:
+    return TrueObject(label=CLASSES.index(label), box=(left, top, left + side, top + side), crowd=crowd)
 
 
 def plate(left: float = 0, width: float = 100, *, readable: bool = True, **changes: float | str) -> TruePlate:

@@ -18,8 +18,8 @@ from shardline.partition.program import runnable
 from shardline.predictors.picture import fit_picture
 from shardline.tasks.plates.task import read_plates
 from shardline.training.detector.model import OUTPUTS
-from shardline.training.evaluation.plates.readings import Asked, Outcome, judge
-from shardline.training.evaluation.plates.sample import Sample, drawn_sample
+from shardline.training.evaluation.plates.pictures import PlatePicture, drawn_picture
+from shardline.training.evaluation.plates.readings import JudgedPlate, ReadingOutcome, judge
 from shardline.training.models import load_by_name
 from shardline.training.plates.backgrounds import Backgrounds
 from shardline.training.plates.fonts import families
@@ -44,32 +44,36 @@ def liveness(model: Model) -> Liveness:
 
 
 @pytest.fixture(scope="module")
-def samples() -> list[Sample]:
+def samples() -> list[PlatePicture]:
     photographs = Backgrounds(files=tuple(sample_files()))
     plates = PlateStream(seed=2026, scene=Scene(least_width_px=96), fonts=families("held-out"), backgrounds=photographs)
-    return [drawn_sample(str(index), plates.draw(index)) for index in range(COUNT)]
+    return [drawn_picture(str(index), plates.draw(index)) for index in range(COUNT)]
 
 
-def look(module: torch.nn.Module, model: Model, sample: Sample) -> tuple[list[torch.Tensor], list[Asked], int]:
+def predict(
+    module: torch.nn.Module, model: Model, sample: PlatePicture
+) -> tuple[list[torch.Tensor], list[JudgedPlate], int]:
     """The outputs, what became of each plate, and how many were read where there is none."""
     fitted = fit_picture(sample.picture, model.picture, Limits())
     outputs = run_whole(module, torch.from_numpy(np.ascontiguousarray(fitted.pixels[None])))
     judged = judge(
         sample, read_plates(dict(zip(OUTPUTS, [each.numpy() for each in outputs], strict=True)), fitted.view)
     )
-    return outputs, list(judged.asked), len(judged.false)
+    return outputs, list(judged.plates), len(judged.false)
 
 
-def test_it_reads_plates_in_fonts_that_it_never_saw(model: Model, samples: list[Sample]) -> None:
-    seen = [look(whole_module(model), model, sample) for sample in samples]
+def test_it_reads_plates_in_fonts_that_it_never_saw(model: Model, samples: list[PlatePicture]) -> None:
+    seen = [predict(whole_module(model), model, sample) for sample in samples]
     outcomes = Counter(each.outcome for _, asked, _ in seen for each in asked)
 
-    assert outcomes[Outcome.RIGHT] >= 0.97 * outcomes.total() > 20, outcomes
+    assert outcomes[ReadingOutcome.RIGHT] >= 0.97 * outcomes.total() > 20, outcomes
     assert sum(false for _, _, false in seen) <= COUNT / 8
 
 
 @pytest.mark.parametrize("stages", [2, 3, 5])
-def test_shards_say_the_same_to_the_bit(stages: int, model: Model, liveness: Liveness, samples: list[Sample]) -> None:
+def test_shards_say_the_same_to_the_bit(
+    stages: int, model: Model, liveness: Liveness, samples: list[PlatePicture]
+) -> None:
     choose = random.Random(stages)
     indexes = sorted(choose.sample(range(len(liveness.positions)), stages - 1))
     pixels = np.stack([fit_picture(each.picture, model.picture, Limits()).pixels for each in samples[:2]])
@@ -87,10 +91,10 @@ def test_shards_say_the_same_to_the_bit(stages: int, model: Model, liveness: Liv
         assert torch.equal(to_torch(tensors[spec.name], spec), wanted)
 
 
-def test_the_same_plates_are_read_in_bf16(model: Model, samples: list[Sample]) -> None:
+def test_the_same_plates_are_read_in_bf16(model: Model, samples: list[PlatePicture]) -> None:
     halved = whole_module(in_precision(model, "bf16"))
 
     for sample in samples[:3]:
-        _, exact, _ = look(whole_module(model), model, sample)
-        _, rounded, _ = look(halved, model, sample)
+        _, exact, _ = predict(whole_module(model), model, sample)
+        _, rounded, _ = predict(halved, model, sample)
         assert [each.outcome for each in rounded] == [each.outcome for each in exact]

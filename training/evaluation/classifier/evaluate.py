@@ -1,91 +1,108 @@
-"""What classifiers make of labelled pictures: all that is counted of them, in one pass."""
+"""Evaluation of classifiers: predictions of several sources for labelled pictures, counted in one pass."""
 
 import io
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from shardline.training.evaluation.classifier.curves import GRID
-from shardline.training.evaluation.classifier.sample import Sample, Samples
-from shardline.training.evaluation.classifier.sources import Seen, Source, classes_of
-from shardline.training.evaluation.classifier.tally import Side, Tally
-from shardline.training.evaluation.difference import Difference, Differing, Outputs
-from shardline.training.evaluation.document import document
-from shardline.training.evaluation.plots import short
-from shardline.training.evaluation.show import show
-from shardline.training.evaluation.worst import Tile, Worst
+from shardline.tasks.request import Outputs
+from shardline.training.evaluation.classifier.metrics import (
+    ClassifierAccumulator,
+    ClassifierReport,
+    model_classes,
+)
+from shardline.training.evaluation.classifier.pictures import LabelledPicture, LabelledPictures, open_pictures
+from shardline.training.evaluation.classifier.report import classifier_page
+from shardline.training.evaluation.classifier.sources import ClassifierSource, ClassifierSources, ClassPrediction
+from shardline.training.evaluation.metrics import SourceComparison
+from shardline.training.evaluation.plots import Thumbnail, shorten_name
+from shardline.training.evaluation.report import Evaluation, make_report_folder, write_report
+from shardline.training.evaluation.run import Advance, EvaluationRun, WorstCases, predict_all
+from shardline.training.evaluation.served import open_sources
 
-_TILE_PX = (320, 240)  # of a mistake's picture
-# what stands in report.json for the names that all tasks share
-_WORDS = {"count": "pictures", "same": "same_class", "others": "other_pictures"}
+_THUMBNAIL_PX = (320, 240)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """The first side is the one that was asked for, the differences are the others' from it."""
+def evaluate_classifier(run: EvaluationRun, *, data: str, count: int | None, most_mistakes: int) -> Evaluation:
+    """Open pictures and sources, evaluate, and write the report.
 
-    pictures: int
-    labels: tuple[str, ...]
-    sides: tuple[Side, ...]
-    differences: tuple[Difference, ...]
+    Args:
+        data: a folder, or "digits".
+        count: at most this number of pictures.
+        most_mistakes: thumbnails in the report.
 
-    def to_dict(self) -> dict[str, Any]:
-        return {**document(self, _WORDS), "grid": GRID}
+    Raises:
+        ShardlineError: a picture or a model cannot be read, a source does not answer, a label is unknown to it, or the
+            report cannot be written.
+    """
+    make_report_folder(run.out)
+    with open_pictures(data, count) as pictures:
+        sources = open_sources(ClassifierSources(program=run.program), run)
+        with run.bar(len(pictures)) as advance:
+            report, mistakes = evaluate(pictures, sources, most_mistakes, advance)
+    evaluation = Evaluation(document=report.to_dict(), page=classifier_page(report, mistakes, data))
+    write_report(evaluation, run.out)
+    return evaluation
 
 
 def evaluate(
-    samples: Samples,
-    sources: Sequence[Source],
+    pictures: LabelledPictures,
+    sources: Sequence[ClassifierSource],
     most_mistakes: int = 48,
-    on_picture: Callable[[], None] = lambda: None,
-) -> tuple[Report, list[Tile]]:
-    """What the sources make of the pictures; and the first one's worst mistakes: those that it was surest of.
+    advance: Advance = lambda: None,
+) -> tuple[ClassifierReport, list[Thumbnail]]:
+    """Evaluate the sources; return the report and the first source's mistakes with the highest scores.
 
     Args:
-        on_picture: called after each.
+        advance: called after each picture.
 
     Raises:
-        ShardlineError: a picture cannot be read, a source does not answer, or does not know a label.
+        ShardlineError: a picture cannot be read, a source does not answer, or a label is unknown to it.
     """
-    tallies = [Tally(source.name, samples.labels) for source in sources]
-    differences = [Differing(source.name) for source in sources[1:]]
-    worst: Worst[Tile] = Worst(most=most_mistakes)
-    for sample, seen in show(samples, [source.look for source in sources], on_picture):
-        right = [tally.add(sample.label, each) for tally, each in zip(tallies, seen, strict=True)]
-        for difference, each in zip(differences, seen[1:], strict=True):
-            difference.add(sample.name, *_numbers(each, seen[0]), same=_answer(each) == _answer(seen[0]))
+    accumulators = [ClassifierAccumulator(source.name, pictures.labels) for source in sources]
+    comparisons = [SourceComparison(source.name) for source in sources[1:]]
+    worst: WorstCases[Thumbnail] = WorstCases(most=most_mistakes)
+    for picture, predictions in predict_all(pictures, [source.predict for source in sources], advance):
+        first = predictions[0]
+        right = [
+            accumulator.add(picture.label, prediction)
+            for accumulator, prediction in zip(accumulators, predictions, strict=True)
+        ]
+        for comparison, prediction in zip(comparisons, predictions[1:], strict=True):
+            same = _predicted_label(prediction) == _predicted_label(first)
+            comparison.add(picture.name, *_compared_arrays(prediction, first), same=same)
         if not right[0]:
-            badness = float(seen[0].scores[seen[0].order[0]])
-            worst.add(badness, partial(_tile, sample, samples.labels[sample.label], seen[0]))
-    report = Report(
-        pictures=len(samples),
-        labels=samples.labels,
-        sides=tuple(tally.side() for tally in tallies),
-        differences=tuple(each.figures() for each in differences),
+            badness = float(first.scores[first.order[0]])
+            worst.add(badness, partial(_thumbnail, picture, pictures.labels[picture.label], first))
+    report = ClassifierReport(
+        pictures=len(pictures),
+        labels=pictures.labels,
+        sides=tuple(accumulator.metrics() for accumulator in accumulators),
+        differences=tuple(comparison.difference() for comparison in comparisons),
     )
     return report, worst.worst_first()
 
 
-def _answer(seen: Seen) -> str:
-    return seen.labels[int(seen.order[0])]
+def _predicted_label(prediction: ClassPrediction) -> str:
+    return prediction.labels[int(prediction.order[0])]
 
 
-def _numbers(found: Seen, first: Seen) -> tuple[Outputs, Outputs]:
-    """What is compared to the bit: outputs, or where one of the two gives none, the scores of all classes."""
+def _compared_arrays(found: ClassPrediction, first: ClassPrediction) -> tuple[Outputs, Outputs]:
+    """Arrays that are compared to the bit: the outputs, or the scores of all classes where a source has none."""
     if found.outputs is not None and first.outputs is not None:
         return found.outputs, first.outputs
     return {"scores": found.scores}, {"scores": first.scores}
 
 
-def _tile(sample: Sample, label: str, seen: Seen) -> Tile:
-    with Image.open(io.BytesIO(sample.picture)) as opened:
+def _thumbnail(picture: LabelledPicture, label: str, predicted: ClassPrediction) -> Thumbnail:
+    """A mistake: the picture, its label and the predicted one, with both scores."""
+    with Image.open(io.BytesIO(picture.picture)) as opened:
         image = ImageOps.exif_transpose(opened).convert("RGB")
-    own = seen.scores[classes_of([label], seen.labels)[0]]
-    return Tile(
-        pixels=np.asarray(ImageOps.pad(image, _TILE_PX, color="#eeeeee")),
-        title=f"{label}: {own:.2f}\n→ {_answer(seen)}: {seen.scores[seen.order[0]]:.2f}\n{short(sample.name)}",
+    score = predicted.scores[model_classes([label], predicted.labels)[0]]
+    highest = predicted.scores[predicted.order[0]]
+    return Thumbnail(
+        pixels=np.asarray(ImageOps.pad(image, _THUMBNAIL_PX, color="#eeeeee")),
+        title=f"{label}: {score:.2f}\n→ {_predicted_label(predicted)}: {highest:.2f}\n{shorten_name(picture.name)}",
     )

@@ -1,160 +1,229 @@
-"""What detectors make of pictures with plates: all that is counted of them, in one pass."""
+"""Evaluation of plate detectors: predictions of several sources, counted in one pass, and the worst misses.
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+The wider a plate that was not read, or a false positive, the worse the miss. Misses are kept as thumbnails.
+"""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Literal
 
-from shardline.training.evaluation.calibration import Calibration, CalibrationFigures
-from shardline.training.evaluation.difference import Difference, Differing
-from shardline.training.evaluation.document import document
-from shardline.training.evaluation.plates.confusion import CHARACTERS, Confusion
-from shardline.training.evaluation.plates.detections import detections
-from shardline.training.evaluation.plates.misses import Miss, Misses
-from shardline.training.evaluation.plates.precision import RECALLS, ClassFigures, Precision, mean
-from shardline.training.evaluation.plates.readings import Prediction, ReadingFigures, Readings, judge, scored
-from shardline.training.evaluation.plates.sample import Sample, Samples
-from shardline.training.evaluation.plates.sources import Seen, Source
-from shardline.training.evaluation.show import show
-from shardline.training.evaluation.worst import Worst
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
 
-# what stands in report.json for the names that all tasks share
-_WORDS = {"count": "plates", "same": "same_plates", "others": "other_plates"}
+from shardline.client.tiling import Tiling
+from shardline.training.evaluation.metrics import SourceComparison
+from shardline.training.evaluation.plates.metrics import PlateAccumulator, PlateReport, input_scale
+from shardline.training.evaluation.plates.pictures import (
+    PlainPhotographs,
+    PlatePicture,
+    PlatePictures,
+    Points,
+    StoredPictures,
+    drawn_pictures,
+)
+from shardline.training.evaluation.plates.readings import (
+    JudgedPicture,
+    JudgedPlate,
+    RawPlate,
+    ReadingOutcome,
+    judge,
+    text_of,
+)
+from shardline.training.evaluation.plates.report import plate_page
+from shardline.training.evaluation.plates.sources import PlateSource, PlateSources
+from shardline.training.evaluation.plots import Thumbnail, shorten_name
+from shardline.training.evaluation.report import Evaluation, make_report_folder, write_report
+from shardline.training.evaluation.run import Advance, EvaluationRun, WorstCases, predict_all
+from shardline.training.evaluation.served import open_sources
+from shardline.training.plates.geometry import Box
+from shardline.training.samples import picture_files
+
+_MARGIN = 1.6  # width of a thumbnail's crop relative to the plate
+_THUMBNAIL_PX = (480, 320)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BoxFigures:
-    """mAP is the mean of the classes' average precisions, at IoU 0.5, and over IoU 0.5, 0.55, … 0.95."""
+def evaluate_plates(
+    run: EvaluationRun,
+    *,
+    stored: Path | None,
+    count: int,
+    seed: int,
+    fonts: Literal["train", "held-out", "all"],
+    background: Path | None,
+    size: int | None,
+    tiling: Tiling,
+    threshold: float,
+    plain: Path | None,
+    most_misses: int,
+) -> Evaluation:
+    """Open pictures and sources, evaluate, and write the report.
 
-    map50: float | None
-    map: float | None
-    classes: tuple[ClassFigures, ...]
-    confusion: tuple[tuple[int, ...], ...]  # see confusion.Confusion
+    Args:
+        stored: a folder of `shardline plates draw`; None: draw pictures.
+        count: number of pictures to draw, with this `seed`, in these `fonts`.
+        background: folder of photographs to draw onto; None: those of scikit-image.
+        size: side length in pixels of drawn pictures, and of the network's input for weights alone; None: 512.
+        tiling: as of `PlateSources`.
+        threshold: the least score of a plate.
+        plain: folder of photographs without plates.
+        most_misses: thumbnails in the report.
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Side:
-    """All about one source. `boxes` is None where it gives plates alone, `plain` where no photographs were shown.
-
-    `passes` is how often the network ran for a picture, on average.
+    Raises:
+        ShardlineError: a picture or a model cannot be read, a source does not answer, or the report cannot be written.
     """
-
-    name: str
-    passes: float | None
-    readings: ReadingFigures
-    boxes: BoxFigures | None
-    calibration: CalibrationFigures
-    plain: ReadingFigures | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """The first side is the one that was asked for, the differences are the others' from it."""
-
-    threshold: float
-    pictures: int
-    sides: tuple[Side, ...]
-    differences: tuple[Difference, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        return {**document(self, _WORDS), "recalls": RECALLS, "characters": CHARACTERS}
+    pictures: PlatePictures = (
+        drawn_pictures(count, seed, fonts, background, size) if stored is None else StoredPictures(stored)
+    )
+    photographs = None if plain is None else PlainPhotographs(files=tuple(picture_files(plain)))
+    make_report_folder(run.out)
+    sources = open_sources(PlateSources(size=size, program=run.program, tiling=tiling), run)
+    with run.bar(len(pictures) + len(photographs or ())) as advance:
+        report, misses = evaluate(pictures, sources, threshold, photographs, most_misses, advance)
+    page = plate_page(report, [miss.thumbnail() for miss in misses], "drawn plates" if stored is None else str(stored))
+    evaluation = Evaluation(document=report.to_dict(), page=page)
+    write_report(evaluation, run.out)
+    return evaluation
 
 
 def evaluate(
-    samples: Samples,
-    sources: Sequence[Source],
+    pictures: PlatePictures,
+    sources: Sequence[PlateSource],
     threshold: float,
-    plain: Samples | None = None,
+    plain: PlatePictures | None = None,
     most_misses: int = 48,
-    on_picture: Callable[[], None] = lambda: None,
-) -> tuple[Report, list[Miss]]:
-    """What the sources make of the pictures; and the first one's worst misses, the worst first.
+    advance: Advance = lambda: None,
+) -> "tuple[PlateReport, list[PlateMiss]]":
+    """Evaluate the sources; return the report and the first source's worst misses, the worst first.
 
     Args:
         plain: photographs without plates.
-        on_picture: called after each.
+        advance: called after each picture.
 
     Raises:
         ShardlineError: a picture cannot be read, or a source does not answer.
     """
-    tallies = [_Tally(source.name, threshold) for source in sources]
-    differences = [Differing(source.name) for source in sources[1:]]
-    worst: Worst[Miss] = Worst(most=most_misses)
-    misses = Misses(worst)
-    looks = [partial(source.look, threshold=threshold) for source in sources]
-    for sample, seen in show(samples, looks, on_picture):
-        for tally, each in zip(tallies, seen, strict=True):
-            tally.add(sample, each)
-        for difference, each in zip(differences, seen[1:], strict=True):
-            same = _texts(each.plates) == _texts(seen[0].plates)
-            difference.add(sample.name, each.outputs, seen[0].outputs, same=same)
-        misses.add(sample, judge(sample, seen[0].plates), _scale(seen[0]))
-    for sample, seen in show(plain or (), looks, on_picture):
-        for tally, each in zip(tallies, seen, strict=True):
-            tally.add_plain(sample, each)
-        misses.add(sample, judge(sample, seen[0].plates), _scale(seen[0]))
-    report = Report(
+    accumulators = [PlateAccumulator(source.name, threshold) for source in sources]
+    comparisons = [SourceComparison(source.name) for source in sources[1:]]
+    worst: WorstCases[PlateMiss] = WorstCases(most=most_misses)
+    predictors = [partial(source.predict, threshold=threshold) for source in sources]
+    for picture, predictions in predict_all(pictures, predictors, advance):
+        first = predictions[0]
+        for accumulator, prediction in zip(accumulators, predictions, strict=True):
+            accumulator.add(picture, prediction)
+        for comparison, prediction in zip(comparisons, predictions[1:], strict=True):
+            same = _texts(prediction.plates) == _texts(first.plates)
+            comparison.add(picture.name, prediction.outputs, first.outputs, same=same)
+        add_misses(worst, picture, judge(picture, first.plates), input_scale(first))
+    for photograph, predictions in predict_all(plain or (), predictors, advance):
+        for accumulator, prediction in zip(accumulators, predictions, strict=True):
+            accumulator.add_plain(photograph, prediction)
+        first = predictions[0]
+        add_misses(worst, photograph, judge(photograph, first.plates), input_scale(first))
+    report = PlateReport(
         threshold=threshold,
-        pictures=len(samples),
-        sides=tuple(tally.side(plain=plain is not None) for tally in tallies),
-        differences=tuple(each.figures() for each in differences),
+        pictures=len(pictures),
+        sides=tuple(accumulator.metrics(plain=plain is not None) for accumulator in accumulators),
+        differences=tuple(comparison.difference() for comparison in comparisons),
     )
     return report, worst.worst_first()
 
 
-def _texts(plates: Sequence[Prediction]) -> list[tuple[str, ...]]:
+def _texts(plates: Sequence[RawPlate]) -> list[tuple[str, ...]]:
     return sorted(tuple(str(plate.get(key)) for key in ("type", "sub_text", "main_text")) for plate in plates)
 
 
-def _scale(seen: Seen) -> float:
-    """Pixels of the network's input for one of the picture."""
-    return 1 / seen.view.across
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlateMiss:
+    """A plate that was not read, or a false positive.
 
+    Attributes:
+        width_px: of the plate in the network's input.
+        wanted: such as "long 12A 3456", or "no plate".
+        pixels: uint8 [height, width, 3], the plate and what is around it; the outlines are in its coordinates.
+    """
 
-@dataclass(slots=True)
-class _Tally:
-    """One source's figures in the making."""
+    picture: str
+    width_px: float
+    wanted: str
+    found: str
+    pixels: NDArray[np.uint8]
+    true_outline: Points | None
+    found_outline: Points | None
 
-    name: str
-    threshold: float
-    readings: Readings = field(default_factory=Readings)
-    plain: Readings = field(default_factory=Readings)
-    calibration: Calibration = field(default_factory=Calibration)
-    precision: Precision = field(default_factory=Precision)
-    confusion: Confusion = field(default_factory=Confusion)
-    has_boxes: bool = True
-    passes: list[int] = field(default_factory=list)
-
-    def add(self, sample: Sample, seen: Seen) -> None:
-        self.passes.append(seen.passes)
-        self.readings.add(sample, judge(sample, seen.plates), _scale(seen))
-        for score, right in scored(judge(sample, seen.unsure)):
-            self.calibration.add(score, right=right)
-        if seen.outputs is None:
-            self.has_boxes = False
-            return
-        found = detections(seen.outputs, seen.view)
-        self.precision.add(sample.things, found)
-        self.confusion.add(sample.things, found, self.threshold)
-
-    def add_plain(self, sample: Sample, seen: Seen) -> None:
-        self.plain.add(sample, judge(sample, seen.plates), _scale(seen))
-
-    def side(self, *, plain: bool) -> Side:
-        return Side(
-            name=self.name,
-            passes=mean(self.passes),
-            readings=self.readings.figures(),
-            boxes=self._boxes() if self.has_boxes else None,
-            calibration=self.calibration.figures(),
-            plain=self.plain.figures() if plain else None,
+    def thumbnail(self) -> Thumbnail:
+        return Thumbnail(
+            pixels=self.pixels,
+            title=f"{self.wanted}\n→ {self.found}\n{self.width_px:.0f} px, picture {shorten_name(self.picture)}",
+            true_outline=self.true_outline,
+            found_outline=self.found_outline,
         )
 
-    def _boxes(self) -> BoxFigures:
-        classes = self.precision.figures(self.threshold)
-        return BoxFigures(
-            map50=mean([each.ap50 for each in classes]),
-            map=mean([each.ap for each in classes]),
-            classes=classes,
-            confusion=tuple(tuple(row) for row in self.confusion.counts.tolist()),
-        )
+
+def add_misses(worst: WorstCases[PlateMiss], picture: PlatePicture, judged: JudgedPicture, scale: float) -> None:
+    """Add what went wrong with one picture.
+
+    Args:
+        scale: pixels of the network's input for one pixel of the picture.
+    """
+    for judged_plate in judged.plates:
+        if judged_plate.outcome is not ReadingOutcome.RIGHT:
+            width_px = judged_plate.plate.width_px * scale
+            worst.add(width_px, partial(_missed_plate, picture, judged_plate, width_px))
+    for prediction in judged.false:
+        width_px = float(prediction["width"]) * scale
+        worst.add(width_px, partial(_false_positive, picture, prediction, width_px))
+
+
+def _missed_plate(picture: PlatePicture, judged: JudgedPlate, width_px: float) -> PlateMiss:
+    plate = judged.plate
+    return _miss(picture, plate.box, width_px, f"{plate.kind} {plate.text}", plate.quad, judged.prediction)
+
+
+def _false_positive(picture: PlatePicture, found: RawPlate, width_px: float) -> PlateMiss:
+    left, top, right, bottom = found["box"]
+    return _miss(picture, (left, top, right, bottom), width_px, "no plate", None, found)
+
+
+def _miss(
+    picture: PlatePicture, box: Box, width_px: float, wanted: str, true_quad: Points | None, found: RawPlate | None
+) -> PlateMiss:
+    pixels, corner, zoom = _crop(picture.picture, box)
+    return PlateMiss(
+        picture=picture.name,
+        width_px=width_px,
+        wanted=wanted,
+        found="nothing" if found is None else f"{found.get('type')} {text_of(found)}, {float(found['score']):.2f}",
+        pixels=pixels,
+        true_outline=None if true_quad is None else _moved(true_quad, corner, zoom),
+        found_outline=None if found is None else _moved(found["quad"], corner, zoom),
+    )
+
+
+def _crop(picture: bytes, box: Box) -> tuple[NDArray[np.uint8], tuple[float, float], float]:
+    """Crop the box with what is around it.
+
+    All crops have one size; what lies outside of the picture is black.
+
+    Returns:
+        The pixels, uint8 [height, width, 3], the crop's upper left corner in the picture, and its magnification.
+    """
+    with Image.open(io.BytesIO(picture)) as opened:
+        image = ImageOps.exif_transpose(opened).convert("RGB")
+    aspect = _THUMBNAIL_PX[0] / _THUMBNAIL_PX[1]
+    width = _MARGIN * max(box[2] - box[0], aspect * (box[3] - box[1]), 1)
+    left, top = (box[0] + box[2] - width) / 2, (box[1] + box[3] - width / aspect) / 2
+    crop = image.transform(
+        _THUMBNAIL_PX,
+        Image.Transform.EXTENT,
+        (left, top, left + width, top + width / aspect),
+        Image.Resampling.BICUBIC,
+    )
+    return np.asarray(crop), (left, top), _THUMBNAIL_PX[0] / width
+
+
+def _moved(points: Points, corner: tuple[float, float], zoom: float) -> Points:
+    return tuple(((x - corner[0]) * zoom, (y - corner[1]) * zoom) for x, y in points)

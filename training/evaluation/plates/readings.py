@@ -1,104 +1,106 @@
-"""What a user feels: is the plate found, and is all of it read right?"""
+"""Metrics of plate readings, as a user sees them: is the plate found, and are its type and its whole text right?"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shardline.training.evaluation.plates.detections import match, overlaps
-from shardline.training.evaluation.plates.sample import Sample, TruePlate
-from shardline.training.evaluation.share import Share, share
+from shardline.training.evaluation.metrics import MOST_NAMES, Proportion, proportion
+from shardline.training.evaluation.plates.boxes import match, overlaps
 from shardline.training.plates.geometry import Box, clip
 
-LEAST_OVERLAP = 0.5  # IoU of a plate that is said to be somewhere with the one that is there
+if TYPE_CHECKING:
+    from shardline.training.evaluation.plates.pictures import PlatePicture, TruePlate
 
-Prediction = Mapping[str, Any]  # one plate of a reply: see tasks/plates.py
+LEAST_OVERLAP = 0.5  # IoU of a reported plate with the true one
+
+RawPlate = Mapping[str, Any]  # one plate of a reply: see tasks/plates.py
 
 
-class Outcome(Enum):
+class ReadingOutcome(Enum):
     RIGHT = "right"  # type and text
     WRONG_TYPE = "wrong type"  # the text is right
     MISREAD = "misread"
-    INCOMPLETE = "incomplete"  # the reply says that a part is missing
+    INCOMPLETE = "incomplete"  # the reply reports that a part is missing
     NOT_FOUND = "not found"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """A plate that can be read, and what became of it."""
+class JudgedPlate:
+    """A readable plate, the prediction that matches it, and its outcome."""
 
-    plate: TruePlate
-    prediction: Prediction | None
-    outcome: Outcome
+    plate: "TruePlate"
+    prediction: RawPlate | None
+    outcome: ReadingOutcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
-    """One picture. A second prediction for the same plate is false too."""
+class JudgedPicture:
+    """All predictions for one picture. A second prediction for the same plate is a false positive."""
 
-    asked: tuple[Asked, ...]
-    false: tuple[Prediction, ...]  # where there is no plate
-    ignored: tuple[Prediction, ...]  # on a plate that nobody could read
+    plates: tuple[JudgedPlate, ...]  # the readable ones
+    false: tuple[RawPlate, ...]  # false positives
+    ignored: tuple[RawPlate, ...]  # on a plate that is not readable
 
 
-def judge(sample: Sample, predictions: Sequence[Prediction]) -> Judged:
-    """What is said of a picture against what is in it."""
-    ordered = sorted(predictions, key=lambda each: -float(each["score"]))
-    boxes = [clip(_box(each), sample.size) for each in ordered]
-    readable = [plate for plate in sample.plates if plate.readable]
-    others = [plate for plate in sample.plates if not plate.readable]
+def judge(picture: "PlatePicture", predictions: Sequence[RawPlate]) -> JudgedPicture:
+    """Compare the predictions for a picture with its ground truth."""
+    ordered = sorted(predictions, key=lambda prediction: -float(prediction["score"]))
+    boxes = [clip(_box(prediction), picture.size) for prediction in ordered]
+    readable = [plate for plate in picture.plates if plate.readable]
+    others = [plate for plate in picture.plates if not plate.readable]
     matched = match(overlaps(boxes, [plate.box for plate in readable]), LEAST_OVERLAP)
-    found = {at: prediction for at, prediction in zip(matched, ordered, strict=True) if at is not None}
-    # on a plate of which a part is covered, a part may be found
+    found = {index: prediction for index, prediction in zip(matched, ordered, strict=True) if index is not None}
+    # a plate that is partly covered may be found in part: its overlap is relative to the found box
     on_others = overlaps(boxes, [plate.box for plate in others], [True] * len(others)).max(axis=1, initial=0.0)
-    rest = [number for number, at in enumerate(matched) if at is None]
-    return Judged(
-        asked=tuple(
-            Asked(plate=plate, prediction=found.get(at), outcome=_outcome(plate, found.get(at)))
-            for at, plate in enumerate(readable)
+    unmatched = [number for number, index in enumerate(matched) if index is None]
+    return JudgedPicture(
+        plates=tuple(
+            JudgedPlate(plate=plate, prediction=found.get(index), outcome=_outcome(plate, found.get(index)))
+            for index, plate in enumerate(readable)
         ),
-        false=tuple(ordered[each] for each in rest if on_others[each] < LEAST_OVERLAP),
-        ignored=tuple(ordered[each] for each in rest if on_others[each] >= LEAST_OVERLAP),
+        false=tuple(ordered[number] for number in unmatched if on_others[number] < LEAST_OVERLAP),
+        ignored=tuple(ordered[number] for number in unmatched if on_others[number] >= LEAST_OVERLAP),
     )
 
 
-def _box(prediction: Prediction) -> Box:
-    left, top, right, bottom = (float(each) for each in prediction["box"])
+def _box(prediction: RawPlate) -> Box:
+    left, top, right, bottom = (float(value) for value in prediction["box"])
     return left, top, right, bottom
 
 
-def scored(judged: Judged) -> Iterator[tuple[float, bool]]:
-    """The score of all that is said, and whether it is right.
+def scored_predictions(judged: JudgedPicture) -> Iterator[tuple[float, bool]]:
+    """Yield the score of each prediction and whether it is right.
 
-    What is said of plates that nobody could read counts neither way; what is no plate is wrong.
+    Predictions for plates that are not readable are left out; false positives are wrong.
     """
-    for each in judged.asked:
-        if each.prediction is not None:
-            yield float(each.prediction["score"]), each.outcome is Outcome.RIGHT
+    for judged_plate in judged.plates:
+        if judged_plate.prediction is not None:
+            yield float(judged_plate.prediction["score"]), judged_plate.outcome is ReadingOutcome.RIGHT
     yield from ((float(prediction["score"]), False) for prediction in judged.false)
 
 
-def text_of(prediction: Prediction) -> str:
-    """'12A 3456'; a part that could not be read is '…'."""
+def text_of(prediction: RawPlate) -> str:
+    """The text of a plate, such as '12A 3456'; a part that could not be read is '…'."""
     return " ".join(prediction.get(part) or "…" for part in ("sub_text", "main_text"))
 
 
-def _outcome(plate: TruePlate, prediction: Prediction | None) -> Outcome:
+def _outcome(plate: "TruePlate", prediction: RawPlate | None) -> ReadingOutcome:
     if prediction is None:
-        return Outcome.NOT_FOUND
+        return ReadingOutcome.NOT_FOUND
     if not prediction.get("sub_text") or not prediction.get("main_text"):
-        return Outcome.INCOMPLETE
+        return ReadingOutcome.INCOMPLETE
     if text_of(prediction) != plate.text:
-        return Outcome.MISREAD
-    return Outcome.RIGHT if prediction.get("type") == plate.kind else Outcome.WRONG_TYPE
+        return ReadingOutcome.MISREAD
+    return ReadingOutcome.RIGHT if prediction.get("type") == plate.kind else ReadingOutcome.WRONG_TYPE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Row:
-    """A plate that was asked for, as far as figures need it."""
+    """A readable plate, as far as the metrics need it."""
 
     kind: str
     width_px: float  # in the network's input
@@ -106,23 +108,32 @@ class _Row:
     motion_px: int
     angle_deg: float
     font: str
-    outcome: Outcome
+    outcome: ReadingOutcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReadingFigures:
-    all: Share
-    by: Mapping[str, tuple[Share, ...]]  # "type", "width", "blur", "smear", "angle", "font" -> their bins
+class ReadingMetrics:
+    """Proportions of plates whose type and text are right.
+
+    Attributes:
+        by: "type", "width", "blur", "smear", "angle" or "font" -> the proportion in each of its groups.
+        outcomes: number of plates with each outcome.
+        pictures_with_false: names of pictures with false positives, at most a hundred.
+        ignored: predictions for plates that are not readable.
+    """
+
+    all: Proportion
+    by: Mapping[str, tuple[Proportion, ...]]
     outcomes: Mapping[str, int]
     pictures: int
     false_plates: int
-    pictures_with_false: tuple[str, ...]  # names, no more than the first hundred
+    pictures_with_false: tuple[str, ...]
     ignored: int
 
 
 @dataclass(slots=True)
-class Readings:
-    """Adds pictures up."""
+class PlateReadings:
+    """Accumulator of judged pictures."""
 
     _rows: list[_Row] = field(default_factory=list)
     _pictures: int = 0
@@ -130,31 +141,31 @@ class Readings:
     _ignored: int = 0
     _with_false: list[str] = field(default_factory=list)
 
-    def add(self, sample: Sample, judged: Judged, scale: float) -> None:
-        """One picture; `scale` is how many pixels of the network's input are one of the picture."""
+    def add(self, picture: "PlatePicture", judged: JudgedPicture, scale: float) -> None:
+        """Add one picture; `scale` is the number of pixels of the network's input for one pixel of the picture."""
         self._pictures += 1
         self._false += len(judged.false)
         self._ignored += len(judged.ignored)
-        if judged.false and len(self._with_false) < _NAMED:
-            self._with_false.append(sample.name)
+        if judged.false and len(self._with_false) < MOST_NAMES:
+            self._with_false.append(picture.name)
         self._rows += (
             _Row(
-                kind=each.plate.kind,
-                width_px=each.plate.width_px * scale,
-                blur_px=sample.blur_px,
-                motion_px=sample.motion_px,
-                angle_deg=abs(each.plate.angle_deg),
-                font=each.plate.font,
-                outcome=each.outcome,
+                kind=judged_plate.plate.kind,
+                width_px=judged_plate.plate.width_px * scale,
+                blur_px=picture.blur_px,
+                motion_px=picture.motion_px,
+                angle_deg=abs(judged_plate.plate.angle_deg),
+                font=judged_plate.plate.font,
+                outcome=judged_plate.outcome,
             )
-            for each in judged.asked
+            for judged_plate in judged.plates
         )
 
-    def figures(self) -> ReadingFigures:
-        return ReadingFigures(
-            all=_share("all", self._rows),
+    def metrics(self) -> ReadingMetrics:
+        return ReadingMetrics(
+            all=_right("all", self._rows),
             by={name: _grouped(self._rows, group) for name, group in _GROUPS.items()},
-            outcomes={each.value: sum(row.outcome is each for row in self._rows) for each in Outcome},
+            outcomes={outcome.value: sum(row.outcome is outcome for row in self._rows) for outcome in ReadingOutcome},
             pictures=self._pictures,
             false_plates=self._false,
             pictures_with_false=tuple(self._with_false),
@@ -162,23 +173,21 @@ class Readings:
         )
 
 
-_NAMED = 100
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Bins:
-    """Ranges from each edge to the next, the last one without end; where 0 means none, the first one is called so."""
+    """Ranges from each edge to the next; the last one is open-ended. `first` is the name of the first range, where 0
+    means that there is no such effect."""
 
     value: Callable[[_Row], float]
     edges: tuple[float, ...]
     unit: str
     first: str | None = None
 
-    def shares(self, rows: Sequence[_Row]) -> tuple[Share, ...]:
+    def proportions(self, rows: Sequence[_Row]) -> tuple[Proportion, ...]:
         values = np.array([self.value(row) for row in rows])
-        numbers = np.digitize(values, self.edges) - 1 if len(rows) else np.zeros(0, int)
+        bins = np.digitize(values, self.edges) - 1 if len(rows) else np.zeros(0, int)
         return tuple(
-            _share(name, [row for row, each in zip(rows, numbers.tolist(), strict=True) if each == number])
+            _right(name, [row for row, bin_of_row in zip(rows, bins.tolist(), strict=True) if bin_of_row == number])
             for number, name in enumerate(self.names())
         )
 
@@ -198,15 +207,15 @@ _GROUPS: Mapping[str, _Bins | Callable[[_Row], str]] = {
 }
 
 
-def _grouped(rows: Sequence[_Row], group: _Bins | Callable[[_Row], str]) -> tuple[Share, ...]:
-    """Groups without plates are left out."""
+def _grouped(rows: Sequence[_Row], group: _Bins | Callable[[_Row], str]) -> tuple[Proportion, ...]:
+    """Proportions of each group; groups without plates are left out."""
     if isinstance(group, _Bins):
-        return tuple(each for each in group.shares(rows) if each.count)
+        return tuple(found for found in group.proportions(rows) if found.count)
     by_name: dict[str, list[_Row]] = {}
     for row in rows:
         by_name.setdefault(group(row), []).append(row)
-    return tuple(_share(name, by_name[name]) for name in sorted(by_name))
+    return tuple(_right(name, by_name[name]) for name in sorted(by_name))
 
 
-def _share(name: str, rows: Sequence[_Row]) -> Share:
-    return share(name, sum(row.outcome is Outcome.RIGHT for row in rows), len(rows))
+def _right(name: str, rows: Sequence[_Row]) -> Proportion:
+    return proportion(name, sum(row.outcome is ReadingOutcome.RIGHT for row in rows), len(rows))

@@ -1,42 +1,71 @@
-"""Where plates come from: a program that runs in this process, or a chain that is served somewhere.
+"""Data sources of a plate evaluation: detectors in this process, and served chains.
 
-A program gives tensors, of which boxes and plates are made here; a served chain gives plates alone.
+A detector in this process gives tensors, of which boxes and plates are read here; a served chain gives plates alone.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
+from shardline.client.pictures import upright_size
+from shardline.client.plates import Plate
+from shardline.client.plates import read_plates as read_reply
+from shardline.client.tiling import Tiling, find_plates_in
+from shardline.predictors.picture import fit_picture
+from shardline.storage.bundle import PictureSpec
 from shardline.tasks.plates.task import read_plates
-from shardline.training.evaluation.difference import Outputs
-from shardline.training.evaluation.plates.readings import Prediction
-from shardline.training.evaluation.sources import Program
+from shardline.tasks.request import Outputs
+from shardline.training.evaluation.in_process import (
+    LocalModel,
+    is_bundle,
+    is_program,
+    open_bundle_models,
+    open_chain,
+    open_model,
+    open_program,
+)
+from shardline.training.evaluation.served import ServedChain
+from shardline.wire.errors import ModelError, PictureError, UsageError
+from shardline.wire.limits import Limits
 from shardline.wire.view import View
 
-LEAST_SCORE = 0.05  # scores far below the threshold show whether it is where it should be
+if TYPE_CHECKING:
+    from shardline.training.detector.model import PlateDetector
+    from shardline.training.evaluation.plates.readings import RawPlate
+
+TASK = "plates"
+WEIGHTS_SUFFIX, CHECKPOINT_SUFFIX = ".safetensors", ".pt"
+INPUT_SIDE = 512  # of the detector as it is trained, and of a served chain, which does not report it
+LEAST_SCORE = 0.05  # of plates for the calibration, far below the threshold, to show whether that is well chosen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """What is said of one picture. `unsure` are the plates down to calibration's least score, where they are known.
+class PlatePrediction:
+    """Prediction for one picture.
 
-    `passes` is how often the network ran for it.
+    Attributes:
+        view: where the picture lies in the network's input.
+        outputs: the detector's own, where they are known.
+        plates: those that reach the threshold.
+        unsure: those that reach LEAST_SCORE, or the threshold where others are unknown.
+        passes: number of times that the network ran.
     """
 
     view: View
     outputs: Outputs | None
-    plates: Sequence[Prediction]
-    unsure: Sequence[Prediction]
+    plates: "Sequence[RawPlate]"
+    unsure: "Sequence[RawPlate]"
     passes: int = 1
 
 
-class Source(Protocol):
-    """Something that can be shown a picture."""
+class PlateSource(Protocol):
+    """Finds and reads the plates in a picture."""
 
     @property
     def name(self) -> str: ...
 
-    def look(self, picture: bytes, threshold: float) -> Seen:
+    def predict(self, picture: bytes, threshold: float) -> PlatePrediction:
         """
         Raises:
             ShardlineError: the picture or the source is at fault.
@@ -45,21 +74,152 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reader:
-    """A program whose outputs are read by the very code that the last shard replies with."""
+class LocalPlateReader:
+    """A detector in this process. Its outputs are read by the code of the last shard."""
 
-    program: Program
+    model: LocalModel
 
     @property
     def name(self) -> str:
-        return self.program.name
+        return self.model.name
 
-    def look(self, picture: bytes, threshold: float) -> Seen:
-        pixels, view = self.program.fit(picture)
-        outputs = self.program.run(pixels)
-        return Seen(
+    def predict(self, picture: bytes, threshold: float) -> PlatePrediction:
+        pixels, view = self.model.fit(picture)
+        outputs = self.model.run(pixels)
+        return PlatePrediction(
             view=view,
             outputs=outputs,
             plates=read_plates(outputs, view, threshold),
             unsure=read_plates(outputs, view, min(LEAST_SCORE, threshold)),
         )
+
+
+class ServedPlateReader:
+    """A chain that is served at a URL. It replies with plates from the threshold on, without tensors."""
+
+    def __init__(self, url: str, size: int | None) -> None:
+        self.name = url
+        self._chain = ServedChain(url)
+        self._spec = PictureSpec(height=size or INPUT_SIDE, width=size or INPUT_SIDE, fit="letterbox")
+
+    def predict(self, picture: bytes, threshold: float) -> PlatePrediction:
+        """
+        Raises:
+            PredictorError: it does not answer, or with something else than plates.
+        """
+        found = self._chain.predict(picture, {"threshold": threshold}, read_reply, "plates")
+        plates = [plate.reported for plate in found]
+        view = fit_picture(picture, self._spec, Limits()).view
+        return PlatePrediction(view=view, outputs=None, plates=plates, unsure=plates)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefiningPlateReader:
+    """A source that is run again on crops of a large picture, as the client does (client/tiling.py).
+
+    The boxes of classes are those of the first pass.
+    """
+
+    source: PlateSource
+    tiling: Tiling
+
+    @property
+    def name(self) -> str:
+        return f"{self.source.name}, {self.tiling}"
+
+    def predict(self, picture: bytes, threshold: float) -> PlatePrediction:
+        """
+        Raises:
+            ShardlineError: as the source.
+        """
+        passes: list[PlatePrediction] = []
+
+        def ask(crop: bytes, score: float) -> list[Plate]:
+            passes.append(self.source.predict(crop, score))
+            return read_reply(passes[-1].plates) or []
+
+        size = upright_size(picture)
+        if size is None:
+            raise PictureError("not a picture that can be read")
+        found = [
+            plate.reported for plate in find_plates_in(picture, size, ask, tiling=self.tiling, threshold=threshold)
+        ]
+        return replace(passes[0], plates=found, unsure=found, passes=len(passes))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlateSources:
+    """Factory of the data sources.
+
+    Attributes:
+        size: side length of the network's input, for weights alone and for a served chain; None: 512.
+        program: selects the shards of a bundle: "portable", "compiled" or "auto".
+        tiling: "once" runs on the whole picture, "twice" and "tiles" again on crops of large ones.
+    """
+
+    size: int | None
+    program: str
+    tiling: Tiling
+
+    def served(self, url: str) -> PlateSource:
+        return self._refining(ServedPlateReader(url, self.size))
+
+    def open_source(self, model: Path | None) -> Sequence[PlateSource]:
+        """None is the detector with the weights that ship.
+
+        Raises:
+            UsageError: the path is none of those that are allowed.
+            BundleError, ModelError: the model cannot be loaded.
+        """
+        return [self._refining(LocalPlateReader(model=local)) for local in self._models(model)]
+
+    def chain(self, bundle: Path) -> PlateSource:
+        return self._refining(LocalPlateReader(model=open_chain(bundle, TASK, self.program)))
+
+    def _refining(self, source: PlateSource) -> PlateSource:
+        return source if self.tiling == "once" else RefiningPlateReader(source=source, tiling=self.tiling)
+
+    def _models(self, model: Path | None) -> list[LocalModel]:
+        if model is None:
+            from shardline.training.models import load_by_name
+
+            return [open_model("the detector that ships", load_by_name("plates", None, self.size))]
+        if is_bundle(model):
+            return open_bundle_models(model, TASK, self.program)
+        if is_program(model):
+            return [open_program(model, TASK)]
+        if model.suffix in (WEIGHTS_SUFFIX, CHECKPOINT_SUFFIX) and model.is_file():
+            return [_open_weights(model, self.size or INPUT_SIDE)]
+        raise UsageError(
+            f"{model} is not the folder of a bundle, an exported program (.pt2), weights ({WEIGHTS_SUFFIX}) or a "
+            f"checkpoint ({CHECKPOINT_SUFFIX}): name one"
+        )
+
+
+def _open_weights(path: Path, size: int) -> LocalModel:
+    from shardline.training.models import load_by_name
+
+    if path.suffix == CHECKPOINT_SUFFIX:
+        model = replace(load_by_name("plates", "random:0", size), module=_from_checkpoint(path))
+    else:
+        model = load_by_name("plates", str(path), size)
+    return open_model(path.name, model)
+
+
+def _from_checkpoint(path: Path) -> "PlateDetector":
+    """The detector of a training's checkpoint, with its averaged weights.
+
+    Raises:
+        ModelError: it is not a checkpoint, or of another model.
+    """
+    from shardline.partition.program import one_line
+    from shardline.training.checkpoint import load_checkpoint
+    from shardline.training.detector.layers import fold_normalisation
+    from shardline.training.detector.model import PlateDetector
+
+    trained = PlateDetector(normed=True)
+    try:
+        trained.load_state_dict(load_checkpoint(path).average)
+    except RuntimeError as exc:
+        raise ModelError(f"{path} is a checkpoint of another model: {one_line(exc)}") from exc
+    return fold_normalisation(trained, PlateDetector())

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shardline.training.evaluation.plates.sample import Drawn, Sample
+from shardline.training.evaluation.plates.pictures import DrawnPictures, PlatePicture
 from shardline.training.plates.backgrounds import Backgrounds
 from shardline.training.plates.fonts import families
 from shardline.training.plates.picture import PlateStream
@@ -19,5 +19,5 @@ def plates() -> PlateStream:
 
 
 @pytest.fixture(scope="session")
-def drawn(plates: PlateStream) -> list[Sample]:
-    return list(Drawn(plates=plates, count=16))
+def drawn(plates: PlateStream) -> list[PlatePicture]:
+    return list(DrawnPictures(plates=plates, count=16))

@@ -1,45 +1,47 @@
 """What a user feels, on plates whose fate is known."""
 
+from typing import Any
+
 import pytest
 from services.knowing_detector import plate, reply
 
-from shardline.training.evaluation.plates.readings import Outcome, Readings, judge
-from shardline.training.evaluation.plates.sample import Sample, TruePlate
-from shardline.training.evaluation.share import Share
+from shardline.training.evaluation.metrics import Proportion
+from shardline.training.evaluation.plates.pictures import PlatePicture, TruePlate
+from shardline.training.evaluation.plates.readings import PlateReadings, ReadingOutcome, judge
 
 
-def sample(*plates: TruePlate) -> Sample:
-    return Sample(name="it", picture=b"", size=(1000, 100), plates=plates)
+def sample(*plates: TruePlate) -> PlatePicture:
+    return PlatePicture(name="it", picture=b"", size=(1000, 100), plates=plates)
 
 
 @pytest.mark.parametrize(
     ("changes", "outcome"),
     [
-        ({}, Outcome.RIGHT),
-        ({"type": "regular"}, Outcome.WRONG_TYPE),
-        ({"main_text": "3457"}, Outcome.MISREAD),
-        ({"sub_text": "13A", "type": "regular"}, Outcome.MISREAD),
-        ({"sub_text": None, "missing": ["sub_text"]}, Outcome.INCOMPLETE),
-        ({"box": [0, 10, 49, 40]}, Outcome.NOT_FOUND),
+        ({}, ReadingOutcome.RIGHT),
+        ({"type": "regular"}, ReadingOutcome.WRONG_TYPE),
+        ({"main_text": "3457"}, ReadingOutcome.MISREAD),
+        ({"sub_text": "13A", "type": "regular"}, ReadingOutcome.MISREAD),
+        ({"sub_text": None, "missing": ["sub_text"]}, ReadingOutcome.INCOMPLETE),
+        ({"box": [0, 10, 49, 40]}, ReadingOutcome.NOT_FOUND),
     ],
 )
-def test_what_becomes_of_a_plate(changes: dict[str, object], outcome: Outcome) -> None:
+def test_what_becomes_of_a_plate(changes: dict[str, Any], outcome: ReadingOutcome) -> None:
     judged = judge(sample(plate()), [reply(plate(), **changes)])
 
-    assert judged.asked[0].outcome is outcome
-    assert len(judged.false) == (outcome is Outcome.NOT_FOUND)
+    assert judged.plates[0].outcome is outcome
+    assert len(judged.false) == (outcome is ReadingOutcome.NOT_FOUND)
 
 
 def test_nothing_is_said() -> None:
-    assert judge(sample(plate()), []).asked[0].outcome is Outcome.NOT_FOUND
-    assert judge(sample(), []).asked == ()
+    assert judge(sample(plate()), []).plates[0].outcome is ReadingOutcome.NOT_FOUND
+    assert judge(sample(), []).plates == ()
 
 
 def test_a_plate_is_found_once() -> None:
     """The surer one counts, the other is false."""
     judged = judge(sample(plate()), [reply(plate(), 0.8, main_text="9999"), reply(plate(), 0.9)])
 
-    assert judged.asked[0].outcome is Outcome.RIGHT
+    assert judged.plates[0].outcome is ReadingOutcome.RIGHT
     assert [each["main_text"] for each in judged.false] == ["9999"]
 
 
@@ -48,7 +50,7 @@ def test_nobody_could_read_it() -> None:
     covered = plate(readable=False)
     judged = judge(sample(covered), [reply(plate(width=30)), reply(plate(left=500))])
 
-    assert judged.asked == ()
+    assert judged.plates == ()
     assert len(judged.ignored) == 1
     assert [each["box"][0] for each in judged.false] == [500]
 
@@ -56,17 +58,17 @@ def test_nobody_could_read_it() -> None:
 def test_what_reaches_out_of_the_picture_is_cut_as_the_truth_is() -> None:
     judged = judge(sample(plate(width=60)), [reply(plate(), box=[-200, 10, 60, 40])])
 
-    assert judged.asked[0].outcome is Outcome.RIGHT
+    assert judged.plates[0].outcome is ReadingOutcome.RIGHT
 
 
 def test_shares_by_group() -> None:
-    readings = Readings()
+    readings = PlateReadings()
     for width, right in [(120, True), (127, False), (128, True), (300, True), (10, False)]:
         asked = sample(plate(width=width))
         readings.add(asked, judge(asked, [reply(asked.plates[0])] if right else []), scale=1.0)
     tilted = sample(plate(angle_deg=-12.0, kind="regular", font="two"))
     readings.add(tilted, judge(tilted, [reply(tilted.plates[0], main_text="0000")]), scale=0.5)
-    figures = readings.figures()
+    figures = readings.metrics()
 
     assert (figures.all.count, figures.all.right) == (6, 3)
     assert counts(figures.by["width"]) == {
@@ -82,17 +84,17 @@ def test_shares_by_group() -> None:
     assert figures.pictures == 6
 
 
-def counts(shares: tuple[Share, ...]) -> dict[str, tuple[int, int]]:
+def counts(shares: tuple[Proportion, ...]) -> dict[str, tuple[int, int]]:
     return {each.name: (each.right, each.count) for each in shares}
 
 
 def test_intervals_are_wilson_s() -> None:
     """Of 8 out of 10: 0.490 to 0.943, as in Agresti and Coull's tables and every calculator."""
-    readings = Readings()
+    readings = PlateReadings()
     for right in [True] * 8 + [False] * 2:
         asked = sample(plate())
         readings.add(asked, judge(asked, [reply(plate())] if right else []), scale=1.0)
-    share = readings.figures().all
+    share = readings.metrics().all
 
     assert share.share == 0.8
     assert share.low == pytest.approx(0.4902, abs=1e-4)
@@ -100,7 +102,7 @@ def test_intervals_are_wilson_s() -> None:
 
 
 def test_without_plates_there_is_no_share() -> None:
-    figures = Readings().figures()
+    figures = PlateReadings().metrics()
 
     assert figures.all.share is None
     assert all(shares == () for shares in figures.by.values())

@@ -1,0 +1,89 @@
+"""The folder of a report: its JSON, its plots, and a page that escapes names; lines about differences."""
+
+import json
+from pathlib import Path
+
+import pytest
+from matplotlib.figure import Figure
+
+from shardline.training.evaluation.metrics import SourceDifference, proportion
+from shardline.training.evaluation.plots import Plot
+from shardline.training.evaluation.report import (
+    PAGE,
+    REPORT,
+    Evaluation,
+    ReportPage,
+    ReportTable,
+    difference_lines,
+    format_number,
+    format_percent,
+    format_with_interval,
+    make_report_folder,
+    write_report,
+)
+from shardline.wire.errors import FileError
+
+
+def draw_axes(figure: Figure) -> None:
+    figure.subplots()
+
+
+PAGE_CONTENT = ReportPage(
+    title="Evaluation of <it>",
+    lead="Two pictures.",
+    tables=[ReportTable(title="numbers", columns=("", "it"), groups=((("a & b", "1"),),)), "a remark"],
+    plots=[Plot(file="a.png", size=(2, 1), draw=draw_axes, title="Nothing", alt="An axis.")],
+)
+
+
+def test_a_report_is_written(tmp_path: Path) -> None:
+    folder = tmp_path / "deep" / "report"
+    make_report_folder(folder)
+    write_report(Evaluation(document={"pictures": 2}, page=PAGE_CONTENT), folder)
+    page = (folder / PAGE).read_text(encoding="utf-8")
+
+    assert json.loads((folder / REPORT).read_text()) == {"pictures": 2}
+    assert (folder / "a.png").is_file()
+    for text in (
+        "Evaluation of &lt;it&gt;",
+        "a &amp; b",
+        "<li>a remark</li>",
+        'width="240" height="120"',
+        "data:image",
+    ):
+        assert text in page
+    assert "<script" not in page
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(FileError, match=r"--out .*file/report cannot be written"):
+        make_report_folder(tmp_path / "file" / "report")
+    with pytest.raises(FileError, match="cannot be written"):
+        write_report(Evaluation(document={}, page=PAGE_CONTENT), tmp_path / "none")
+
+
+def test_without_a_folder_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_report_folder(None)
+    write_report(Evaluation(document={}, page=PAGE_CONTENT), None)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_numbers_and_percents() -> None:
+    assert (format_number(None), format_number(0.5), format_number(2, 1)) == ("-", "0.5000", "2.0")
+    assert format_percent(proportion("all", 8, 10)) == ("80.0 %", "49.0–94.3")
+    assert format_with_interval(proportion("all", 8, 10)) == "80.0 % (49.0–94.3)"
+    assert (format_percent(proportion("all", 0, 0)), format_with_interval(proportion("all", 0, 0))) == (("-", "-"), "-")
+
+
+def test_lines_about_differences() -> None:
+    exact = SourceDifference(name="whole", pictures=3, equal=3, max_abs_difference=0.0, same=3, others=())
+    served = SourceDifference(name="url", pictures=3, equal=None, max_abs_difference=None, same=2, others=("a",))
+
+    assert difference_lines([exact, served], "chain", "plates") == [
+        "whole and chain: 3 of 3 pictures equal to the bit, max abs difference 0; the same plates in 3 of 3 pictures",
+        "url and chain: the same plates in 2 of 3 pictures",
+    ]
