@@ -1,10 +1,10 @@
-"""Every error that a user of Shardline can meet, with the HTTP status that a server answers.
+"""Tree of all errors that a user of Shardline can meet, each with the HTTP status that a server answers.
 
     ShardlineError                 500
     ├── RequestError               400   the request is at fault
     │   ├── PictureError           400   an instance is not a picture that can be decoded
     │   ├── FrameError             400   a frame is corrupt or of the wrong dtype or shape
-    │   ├── ForbiddenError         403   what no server of ours does for anyone
+    │   ├── ForbiddenError         403   a request that no server of Shardline answers
     │   ├── ForeignFrameError      409   a frame of another bundle or for another stage
     │   └── TooLargeError          413   more bytes, pixels or instances than allowed
     ├── QueueFullError             503   Retry-After says when to come back
@@ -14,17 +14,17 @@
     ├── UsageError                       options or arguments that are wrong by themselves or do not go together
     ├── FileError                        a user's file or folder that is missing, unreadable, full or in the way
     ├── MissingPackageError              an optional package that is not installed
-    ├── DatasetError                     pictures or labels that cannot be learnt from or evaluated on
+    ├── DatasetError                     pictures or labels that cannot be used for training or evaluation
     ├── TrainingError                    a training that cannot begin, resume or continue
     ├── ModelError                       a model that cannot be built, captured or calibrated
     ├── CutError                         a cut that does not exist or cannot be made
     ├── PlanError                        no plan fits the limits
     ├── CompileError                     a shard that cannot be compiled here
     ├── BundleError                      a bundle or shard that is incomplete, altered or of another version
-    ├── FormatError                      what another server's format cannot hold, or its archive is not taken over
+    ├── FormatError                      a model or an archive that cannot be exported or imported
     ├── StorageError                     a storage URI that cannot be read or written
     ├── ManifestError                    a Kubernetes document that cannot be rendered or run
-    └── ClusterError                     what a cluster does not have or refuses, or a chain in it that is not ready
+    └── ClusterError                     an object that a cluster lacks or refuses, or a chain that is not ready
         ├── ClusterDownError             the Kubernetes API, or what is behind it, does not answer
         └── MissingObjectError           an object that does not exist in the cluster
 

@@ -1,18 +1,17 @@
-"""Frames: the binary body that goes from stage to stage. Bytes in, values out; no socket and no server in here.
+"""Codec of frames, the binary messages between stages: bytes to values and back, without sockets or servers.
 
-A frame is safetensors bytes with metadata, so that any language reads it and nothing in it is code:
+A frame is safetensors bytes with metadata, so that any language can read it and nothing in it is code:
 
     8 bytes            the header's length N, unsigned little endian, a multiple of 8
-    N bytes            the header, UTF-8 JSON, padded with spaces: each tensor's dtype, shape and place; metadata
-    all the rest       the tensors' bytes, little endian, C order, without holes
+    N bytes            the header, UTF-8 JSON, padded with spaces: each tensor's dtype, shape and offsets; metadata
+    the rest           the tensors' bytes, little endian, C order, without holes
 
-Strategy: the header is small and checked to the last comma by this module; the data is large and never copied on the
-way in. A decoded tensor is a read-only view of the body, and keeps the body alive. On the way out every tensor is
-copied once, straight into the body. The header names the tensors in the order of `Frame.tensors`, while the data puts
-wide dtypes first, so that each tensor is aligned and yet the order survives the journey.
+Strategy: the header is small, and this module checks all of it; the data is large and not copied when a frame is
+decoded. A decoded tensor is a read-only view of the body, and keeps the body alive. When a frame is encoded, every
+tensor is copied once, directly into the body. The header names the tensors in the order of `Frame.tensors`, while the
+data has wide dtypes first, so that each tensor is aligned and its order is kept.
 
-What cannot be trusted is everything: whatever bytes come in, `decode` gives a Frame or raises FrameError. docs/frame.md
-is the normative page.
+No input is trusted: for any bytes, `decode` returns a Frame or raises FrameError. docs/frame.md is the normative page.
 """
 
 import json
@@ -29,10 +28,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shardline.wire.errors import FrameError
+from shardline.wire.limits import MIB
 from shardline.wire.view import View, from_columns, to_columns
 
 VERSION = "1"
-HEADER_BYTES = 1024**2  # a real header is a few kB; the cap bounds what a hostile one can make the JSON parser allocate
+HEADER_BYTES = MIB  # a real header has a few KiB; the limit bounds what a hostile one makes the JSON parser allocate
 MAX_TENSORS = 4096
 MAX_RANK = 16
 
@@ -54,7 +54,7 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "U64": np.dtype("<u8"),
     "I64": np.dtype("<i8"),
     "F16": np.dtype("<f2"),
-    "BF16": np.dtype(ml_dtypes.bfloat16),  # to numpy a type of two bytes that it knows nothing about
+    "BF16": np.dtype(ml_dtypes.bfloat16),  # to numpy, an unknown type of two bytes
     "F32": np.dtype("<f4"),
     "F64": np.dtype("<f8"),
 }
@@ -65,21 +65,21 @@ _FLOATS = frozenset({"F16", "BF16", "F32", "F64"})
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Frame:
-    """The tensors on their way to one stage, and what goes with them.
+    """The tensors for one stage, and the metadata of their request.
 
-    Two frames are never `==`: arrays have no one truth value. Compare their parts.
+    Two frames are never `==`, since arrays have no single truth value: compare their fields.
 
     Attributes:
         tensors: name -> array of any shape and any dtype that `dtype_name` knows. Decoded ones are read-only views.
         bundle: the digest of the bundle that the sender and the receiver must share ("sha256:…").
         stage: the index of the stage that is to receive the frame, from 0.
-        request_id: names the request in every log on the way; "" if nobody gave one.
+        request_id: the request's name in the logs of all stages; "" if it has none.
         deadline_ms: Unix time in ms after which nobody waits for the reply; None if there is none.
         traceparent: W3C Trace Context, "" if there is none.
-        timings: name of a stage -> ms spent there, in the order of the journey.
+        timings: name of a stage -> ms spent there, in the order of the stages.
         parameters: what the request asks of the task: JSON values (str, int, finite float, bool, None, list, dict).
-        views: how each instance's pixels map to the picture that was sent, in the order of the instances; none where
-            the sender tells nothing of it. That they are as many as the instances is the receiver's to check.
+        views: the mapping of each instance's pixels to the picture that was sent, in the order of the instances;
+            empty if the sender gives none. The receiver checks that there is one for each instance.
 
     Raises:
         FrameError: a field of the wrong type or out of range.
@@ -108,7 +108,7 @@ class Frame:
 
 
 class _Entry(NamedTuple):
-    """One tensor as the header describes it: `begin` and `end` count bytes from the start of the data."""
+    """One tensor as the header describes it; `begin` and `end` count bytes from the start of the data."""
 
     name: str
     dtype: np.dtype[Any]
@@ -118,7 +118,7 @@ class _Entry(NamedTuple):
 
 
 def dtype_name(dtype: np.dtype[Any]) -> str:
-    """numpy's dtype -> safetensors' name: float32 -> 'F32'.
+    """Name of a numpy dtype in safetensors: float32 -> 'F32'.
 
     Raises:
         FrameError: a dtype that frames do not carry, big endian ones included.
@@ -130,7 +130,7 @@ def dtype_name(dtype: np.dtype[Any]) -> str:
 
 
 def named_dtype(name: str) -> np.dtype[Any]:
-    """safetensors' name -> numpy's dtype: 'F32' -> float32.
+    """Numpy dtype of a name in safetensors: 'F32' -> float32.
 
     Raises:
         FrameError: an unknown name.
@@ -142,22 +142,22 @@ def named_dtype(name: str) -> np.dtype[Any]:
 
 
 def is_float(dtype: np.dtype[Any]) -> bool:
-    """Can values of this dtype be NaN? `dtype.kind` says no of bfloat16."""
+    """Tell whether a dtype is floating point, bfloat16 included, for which `dtype.kind` says no."""
     return _NAMES.get(dtype) in _FLOATS
 
 
 def is_frame(body: bytes | bytearray | memoryview) -> bool:
-    """Whether a body is meant as a frame, by its first 9 bytes: a plausible header length, then '{'.
+    """Tell whether a body is meant as a frame, by its first 9 bytes: a plausible header length, then '{'.
 
-    The length's upper bytes are zero, and no JSON text holds a zero byte, no JPEG, PNG or WebP four at that place: a v1
-    body or a picture is never taken for a frame.
+    The upper bytes of the length are zero. JSON has no zero byte, and JPEG, PNG and WebP have no four of them at these
+    offsets, so a v1 body or a picture is never taken for a frame.
     """
     start = bytes(body[: _LENGTH_BYTES + 1])
     return len(start) > _LENGTH_BYTES and start.endswith(b"{") and _header_length(start) <= HEADER_BYTES
 
 
 def encode(frame: Frame) -> bytes:
-    """Frame -> bytes, each tensor copied once (twice if it is not C contiguous).
+    """Encode a frame, copying each tensor once, or twice if it is not C contiguous.
 
     Raises:
         FrameError: parameters that are not JSON, or a header over `HEADER_BYTES`.
@@ -166,15 +166,15 @@ def encode(frame: Frame) -> bytes:
 
 
 def encode_parts(frame: Frame) -> list[bytes | memoryview]:
-    """As `encode`, but in parts that follow each other: the header, then each tensor's own memory, not copied.
+    """Encode a frame in consecutive parts: the header, then each tensor's own memory, without a copy.
 
-    Whoever sends the parts must not change the tensors before they are sent.
+    The tensors must not change until the parts are sent.
     """
     by_width = sorted(frame.tensors.items(), key=lambda item: -item[1].itemsize)
     ends = accumulate((array.nbytes for _, array in by_width), initial=0)
-    places = {name: place for (name, _), place in zip(by_width, pairwise(ends), strict=True)}
+    offsets = {name: span for (name, _), span in zip(by_width, pairwise(ends), strict=True)}
     tensors = {
-        name: {"dtype": dtype_name(array.dtype), "shape": array.shape, "data_offsets": places[name]}
+        name: {"dtype": dtype_name(array.dtype), "shape": array.shape, "data_offsets": offsets[name]}
         for name, array in frame.tensors.items()
     }
     header = _dump({_METADATA: _write_metadata(frame), **tensors})
@@ -185,15 +185,15 @@ def encode_parts(frame: Frame) -> list[bytes | memoryview]:
 
 
 def _memory(array: Array) -> memoryview:
-    """An array's bytes in C order; as bytes, for numpy gives out no memory of a dtype that Python has no letter for."""
+    """Bytes of an array in C order, viewed as uint8, since numpy exports no buffer of dtypes like bfloat16."""
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def decode(body: bytes | bytearray | memoryview) -> Frame:
-    """Bytes -> Frame. The tensors are read-only views of `body`; one that is not aligned there is copied.
+    """Decode a frame; its tensors are read-only views of `body`, or copies where they are not aligned there.
 
     Raises:
-        FrameError: with what was found, what is allowed and what to do, whatever the bytes are.
+        FrameError: the bytes are no frame.
     """
     view = memoryview(body).toreadonly().cast("B")
     header, data = _split(view)
@@ -202,7 +202,7 @@ def decode(body: bytes | bytearray | memoryview) -> Frame:
     if len(document) > MAX_TENSORS:
         raise _bad(f"{len(document)} tensors", f"{MAX_TENSORS}")
     entries = [_read_entry(name, entry) for name, entry in document.items()]
-    _check_places(entries, len(data))
+    _check_offsets(entries, len(data))
     return Frame(tensors={entry.name: _array(entry, data) for entry in entries}, **_read_metadata(metadata))
 
 
@@ -215,7 +215,7 @@ def _header_length(view: bytes | memoryview) -> int:
 
 
 def _split(view: memoryview) -> tuple[bytes, memoryview]:
-    """-> the header's bytes, the data."""
+    """Split a body into the header's bytes and the data."""
     if len(view) <= _LENGTH_BYTES:
         raise _bad(f"{len(view)} bytes", f"a header length of {_LENGTH_BYTES} bytes and a header")
     length = _header_length(view)
@@ -246,14 +246,14 @@ def _read_entry(name: str, entry: object) -> _Entry:
 
 
 def _numbers(value: object, what: str) -> tuple[int, ...]:
-    """A JSON list of whole numbers that fit 64 bits, -> a tuple."""
+    """Check a JSON list of whole numbers that fit into 64 bits."""
     if not isinstance(value, list) or not all(type(number) is int and 0 <= number <= _MAX_INT64 for number in value):
         raise _bad(f"{what} {reprlib.repr(value)}", "a list of whole numbers from 0")
     return tuple(value)
 
 
-def _check_places(entries: list[_Entry], size_bytes: int) -> None:
-    """Each byte of the data belongs to exactly one tensor: no holes to hide in, no overlap that multiplies the data."""
+def _check_offsets(entries: list[_Entry], size_bytes: int) -> None:
+    """Check that each byte of the data belongs to exactly one tensor: no holes, and no overlap that multiplies data."""
     expected = 0
     for begin, end in sorted((entry.begin, entry.end) for entry in entries):
         if begin != expected:
@@ -294,7 +294,7 @@ def _write_metadata(frame: Frame) -> dict[str, str]:
 
 
 def _read_metadata(metadata: object) -> dict[str, Any]:
-    """The header's metadata -> the Frame's fields but for the tensors. Unknown keys are left to later versions."""
+    """Read the Frame's fields, except its tensors, from the header's metadata; unknown keys are for later versions."""
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise _bad(f"metadata {reprlib.repr(metadata)}", "an object of strings")
     if metadata.get("shardline") != VERSION:
@@ -321,7 +321,7 @@ def _check_number(name: str, value: object) -> None:
 
 
 def _check_text(name: str, value: object) -> None:
-    # these end up in logs and in headers, where a line break would forge the next line
+    # these texts reach logs and headers, where a line break would forge the next line
     if not isinstance(value, str) or not value.isprintable():
         raise _bad(f"{name} {reprlib.repr(value)}", "printable text")
 
@@ -354,7 +354,7 @@ def _dump(document: object) -> bytes:
 
 
 def _load(data: bytes, what: str) -> dict[str, Any]:
-    """UTF-8 JSON -> dict, without what JSON leaves open: repeated keys, NaN, numbers out of range, half surrogates."""
+    """Parse strict UTF-8 JSON: no repeated keys, NaN, numbers out of range or half surrogates, which JSON allows."""
     try:
         text = data.decode()
         document = json.loads(text, object_pairs_hook=_unique, parse_float=_finite, parse_constant=_finite)

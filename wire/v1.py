@@ -1,15 +1,14 @@
-"""KServe's v1 predict JSON, in all the shapes that users send, and a picture's own bytes in its place.
+"""Request bodies of KServe's v1 predict protocol: JSON in all forms that users send, or a picture's own bytes.
 
-A body is known by its first bytes and never by its Content-Type, which KServe's router rewrites and users get wrong:
-what starts like a picture is one picture, all else has to be JSON:
+A body is recognised by its first bytes and never by its Content-Type, which KServe's router rewrites and users get
+wrong: a body that starts like a picture is one picture, every other body must be JSON:
 
     {"instances": [INSTANCE, …], "parameters": {…}}
 
     INSTANCE = {"image_bytes": PICTURE} | {"image": PICTURE} | {"data": PICTURE} | {"b64": "…"} | "…"
     PICTURE  = {"b64": "…"} | "…"
 
-"…" is base64, with or without line breaks and a `data:image/…;base64,` in front. Whether the bytes in it are a picture
-that can be decoded is not this module's business.
+"…" is base64, with or without line breaks and a `data:image/…;base64,` in front. This module does not decode pictures.
 """
 
 import base64
@@ -24,7 +23,7 @@ from typing import NoReturn
 from shardline.wire.errors import PictureError, RequestError, TooLargeError
 
 PICTURE_FORMATS = ("JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF")
-CHAIN_PARAMETERS = frozenset({"timings"})  # what the chain itself understands, beside the task's own
+CHAIN_PARAMETERS = frozenset({"timings"})  # handled by the chain itself; all others are the task's
 PICTURE_KEYS = ("image_bytes", "image", "data")
 
 _SIGNATURES = (
@@ -46,25 +45,26 @@ _REMEDY = 'send {"image_bytes": {"b64": "…"}}'
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictRequest:
-    """The pictures of one request, encoded as they came, and what the caller asks besides."""
+    """The pictures of one request, still encoded, and its parameters."""
 
     pictures: tuple[bytes, ...]
     parameters: Mapping[str, object] = field(default_factory=dict)
 
 
 def picture_format(body: bytes) -> str | None:
-    """One of PICTURE_FORMATS by the first bytes, or None."""
+    """Format of a picture by its first bytes, one of PICTURE_FORMATS, or None."""
     if body[:4] == b"RIFF" and body[8:12] == b"WEBP":
         return "WebP"
     return next((name for signature, name in _SIGNATURES if body.startswith(signature)), None)
 
 
 def is_picture(body: bytes) -> bool:
+    """Tell whether a body starts like a picture."""
     return picture_format(body) is not None
 
 
 def parse_request(body: bytes) -> PredictRequest:
-    """The raw body of a predict request, whatever its Content-Type -> its pictures, at least one.
+    """Parse the raw body of a predict request, whatever its Content-Type, into one picture or more.
 
     Raises:
         PictureError: an instance's base64 is broken or holds nothing.
@@ -86,7 +86,7 @@ def parse_request(body: bytes) -> PredictRequest:
 
 
 def encode_request(pictures: Sequence[bytes], parameters: Mapping[str, object] | None = None) -> bytes:
-    """Pictures -> the body of a predict request, which `parse_request` turns back into the same."""
+    """Encode pictures as the body of a predict request, the inverse of `parse_request`."""
     document: dict[str, object] = {
         "instances": [{"image_bytes": {"b64": base64.b64encode(picture).decode()}} for picture in pictures]
     }
@@ -96,7 +96,11 @@ def encode_request(pictures: Sequence[bytes], parameters: Mapping[str, object] |
 
 
 def check_instances(count: int, allowed: int) -> None:
-    """Raises TooLargeError if one request holds more than `allowed` instances."""
+    """Check the number of instances in a request.
+
+    Raises:
+        TooLargeError: more than `allowed`.
+    """
     if count > allowed:
         raise TooLargeError(f"the request has {count} instances; allowed are {allowed}: send them in several requests")
 
@@ -128,7 +132,7 @@ def _finite(text: str) -> float:
 
 
 def _whole(text: str) -> int:
-    # JSON's readers differ beyond 64 bits, and Python refuses to convert some thousands of digits
+    # JSON parsers differ beyond 64 bits, and Python refuses to convert thousands of digits
     if len(text) > 20:
         _refuse_number(text)
     return int(text)
@@ -150,13 +154,13 @@ def _parameters(parameters: object) -> Mapping[str, object]:
     try:
         json.dumps(parameters, ensure_ascii=False).encode()
     except (UnicodeEncodeError, RecursionError) as exc:
-        # such a value could be read here and break whoever has to write it again
+        # such a value can be read here, but not written again by the next program
         raise RequestError("parameters cannot be written as UTF-8 JSON (half a surrogate pair?): correct it") from exc
     return parameters
 
 
 def _picture(instance: object, index: int) -> bytes:
-    """One instance -> the bytes of its picture."""
+    """Bytes of one instance's picture, still encoded."""
     if isinstance(instance, dict):
         instance = _only_value(instance, index)
     if isinstance(instance, dict) and list(instance) == ["b64"]:
@@ -178,7 +182,7 @@ def _only_value(instance: Mapping[str, object], index: int) -> object:
 def _decode(text: str, index: int) -> bytes:
     prefix = _DATA_URL.match(text)
     try:
-        # `base64` without -w0 breaks lines, and bytes.translate drops them faster than anything else
+        # the command `base64` without -w0 breaks lines; bytes.translate is the fastest way to drop the breaks
         digits = text[prefix.end() if prefix else 0 :].encode("ascii").translate(None, b" \t\r\n")
         picture = binascii.a2b_base64(digits, strict_mode=True)
     except ValueError as exc:  # both binascii.Error and UnicodeEncodeError
@@ -190,7 +194,7 @@ def _decode(text: str, index: int) -> bytes:
 
 
 def _found(value: object) -> str:
-    """What a message says of a wrong value: its kind, and no more of it than is safe to repeat."""
+    """Describe a wrong value in a message by its type, repeating no more of it than is safe."""
     match value:
         case None:
             return "null"
@@ -208,6 +212,6 @@ def _found(value: object) -> str:
 
 
 def _keys(keys: Sequence[str]) -> str:
-    """Keys as a message shows them: a few, cut short, and escaped by ascii() since they may hold anything."""
+    """Keys for a message: a few, shortened, and escaped by ascii(), since they may hold anything."""
     shown = ", ".join(ascii(key[:30]) for key in keys[:4]) + (", …" if len(keys) > 4 else "")
     return f"key{'s' if len(keys) > 1 else ''} {shown}"

@@ -1,7 +1,7 @@
-"""How pixels of a network's input map to the picture that was sent.
+"""Mapping between pixels of the network's input and the picture that was sent.
 
-Places are continuous: pixel 0 reaches from 0 to 1, and (0, 0) is the upper left corner of a picture. The picture is
-upright: turned as its EXIF says, as everyone who looks at it has it before them.
+Positions are continuous: pixel 0 reaches from 0 to 1, and (0, 0) is the upper left corner of a picture. The picture is
+upright, that is, turned by its EXIF orientation.
 """
 
 import reprlib
@@ -14,23 +14,26 @@ from numpy.typing import ArrayLike, NDArray
 
 from shardline.wire.errors import FrameError
 
-_MOST = 2**53  # the same in every language's JSON, and far from overflowing when multiplied
+_MOST = 2**53  # exact in every language's JSON, and far from overflowing when multiplied
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """One instance's picture as the network sees it: cropped, stretched or letter-boxed, all by these six numbers.
+    """One picture's mapping, whether it was cropped, stretched or letterboxed.
 
-    The place (x, y) of the network's input is (left + across * x, top + down * y) of the picture that was sent. So
-    `left` and `top` are where the input's own corner lies, outside of the picture where it was letter-boxed.
+    The position (x, y) in the network's input is (left + across * x, top + down * y) in the picture that was sent. So
+    `left` and `top` are the position of the input's upper left corner, outside of the picture if it was letterboxed.
 
     Attributes:
-        width: of the upright picture that was sent, in its pixels; so is `height`.
-        left: in pixels of the picture; so is `top`.
-        across: pixels of the picture for one of the network's, sideways; `down` likewise.
+        width: of the upright picture that was sent, in pixels.
+        height: of the same picture.
+        left: in pixels of the picture.
+        top: in pixels of the picture.
+        across: horizontal pixels of the picture for one pixel of the input.
+        down: vertical pixels of the picture for one pixel of the input.
 
     Raises:
-        FrameError: a size that is no whole number from 1, a number that is not finite, a scale that is not above 0.
+        FrameError: a size that is not a whole number from 1, a number that is not finite, a scale that is not above 0.
     """
 
     width: int
@@ -48,14 +51,14 @@ class View:
         for name in ("across", "down"):
             _check(name, getattr(self, name), least=1 / _MOST)
 
-    def to_picture(self, places: ArrayLike) -> NDArray[np.float64]:
-        """Places of the network's input, [..., 2] (x, y) -> of the picture that was sent, float64 [..., 2]."""
-        moved: NDArray[np.float64] = np.asarray(places, np.float64) * (self.across, self.down) + (self.left, self.top)
+    def to_picture(self, points: ArrayLike) -> NDArray[np.float64]:
+        """Map points (x, y) of the network's input, float [..., 2], to the picture that was sent, float64 [..., 2]."""
+        moved: NDArray[np.float64] = np.asarray(points, np.float64) * (self.across, self.down) + (self.left, self.top)
         return moved
 
-    def to_network(self, places: ArrayLike) -> NDArray[np.float64]:
-        """The way back: places of the picture, [..., 2] -> of the network's input."""
-        moved: NDArray[np.float64] = (np.asarray(places, np.float64) - (self.left, self.top)) / (self.across, self.down)
+    def to_network(self, points: ArrayLike) -> NDArray[np.float64]:
+        """Map points (x, y) of the picture, float [..., 2], to the network's input, float64 [..., 2]."""
+        moved: NDArray[np.float64] = (np.asarray(points, np.float64) - (self.left, self.top)) / (self.across, self.down)
         return moved
 
 
@@ -63,12 +66,12 @@ FIELDS = tuple(field.name for field in fields(View))
 
 
 def placed_view(picture: tuple[int, int], resized: tuple[int, int], at: tuple[int, int]) -> View:
-    """The view of a picture that was resized, and then laid with its corner at a place of the network's input.
+    """View of a picture that was resized and then placed in the network's input.
 
     Args:
         picture: width and height in pixels as it was sent, upright.
-        resized: likewise after resizing, rounded to whole pixels as they are: the two scales may differ a little.
-        at: x and y; below 0 where it was cropped.
+        resized: width and height after resizing, in whole pixels, so that the two scales may differ a little.
+        at: x and y of the resized picture's corner in the input; below 0 where it was cropped.
     """
     across, down = picture[0] / resized[0], picture[1] / resized[1]
     return View(
@@ -82,21 +85,21 @@ def placed_view(picture: tuple[int, int], resized: tuple[int, int], at: tuple[in
 
 
 def to_columns(views: Sequence[View]) -> dict[str, list[float]]:
-    """As a frame's metadata carry them: each field's values, one an instance."""
+    """Columns for a frame's metadata: the values of each field, one for each instance."""
     return {name: [getattr(view, name) for view in views] for name in FIELDS}
 
 
 def from_columns(columns: Mapping[str, Any]) -> tuple[View, ...]:
-    """The way back, from parsed JSON.
+    """Build views from the columns in a frame's metadata, as parsed from JSON.
 
     Raises:
-        FrameError: other fields, columns that are no lists or not of one length, or what `View` refuses.
+        FrameError: other fields, columns that are not lists or not of one length, or values that `View` refuses.
     """
     if columns.keys() != set(FIELDS) or not all(isinstance(column, list) for column in columns.values()):
         raise _bad(reprlib.repr(columns), f"a list of numbers for each of {', '.join(FIELDS)}")
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) != 1:
-        raise _bad(f"of the lengths {lengths}", "one number an instance in each list")
+        raise _bad(f"of the lengths {lengths}", "one number for each instance in each list")
     rows = zip(*(columns[name] for name in FIELDS), strict=True)
     return tuple(View(**dict(zip(FIELDS, row, strict=True))) for row in rows)
 

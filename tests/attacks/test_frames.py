@@ -96,7 +96,7 @@ ATTACKS: dict[str, tuple[bytes, str]] = {
     ),
     "all spaces": (fill("{", " ", ""), "not strict JSON"),
     "too many tensors": (
-        with_tensors(**{str(number): entry(shape=[0], data_offsets=[0, 0]) for number in range(MAX_TENSORS + 1)}),
+        with_tensors(b"", **{str(number): entry(shape=[0], data_offsets=[0, 0]) for number in range(MAX_TENSORS + 1)}),
         "4097 tensors",
     ),
     "too many dimensions": (with_tensors(b"\0", x=entry(shape=[1] * (MAX_RANK + 1))), "17 dimensions"),

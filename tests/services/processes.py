@@ -70,7 +70,7 @@ def running(
             stop(process)
 
 
-def stop(process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> int:
+def stop(process: subprocess.Popen[bytes] | subprocess.Popen[str], number: int = signal.SIGTERM) -> int:
     """End a process that the test started; give its exit code."""
     if process.poll() is None:
         process.send_signal(number)

@@ -19,9 +19,16 @@ FILES = [
     "stages/1/shard.pt2",
     "stages/1/golden.safetensors",
 ]
+
+
+def replace_by_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 ALTERATIONS: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (Path.unlink, "is missing"),
-    "a folder": (lambda path: (path.unlink(), path.mkdir()), "is missing"),
+    "a folder": (replace_by_folder, "is missing"),
     "empty": (lambda path: path.write_bytes(b""), "has 0 bytes"),
     "short": (lambda path: path.write_bytes(path.read_bytes()[:-1]), "bytes, the bundle lists"),
     "long": (lambda path: path.write_bytes(path.read_bytes() + b"\0"), "bytes, the bundle lists"),

@@ -158,6 +158,11 @@ def large(write: Write, tmp_path: Path) -> Bundle:
     return write(tmp_path / "bundle", "a" * (2 * CHUNK_BYTES // 9 + 1000))
 
 
+def mend_once_cut(wire: Wire) -> None:
+    wait_until(lambda: wire.is_cut, "the connection is cut")
+    wire.mend()
+
+
 @pytest.mark.slow
 class TestBroken:
     def test_a_repeated_push_sends_only_missing_files(
@@ -185,7 +190,7 @@ class TestBroken:
     ) -> None:
         with Wire(emulator, cut_after=CHUNK_BYTES) as wire:
             monkeypatch.setenv("STORAGE_EMULATOR_HOST", wire.url)
-            mending = threading.Thread(target=lambda: (wait_until(lambda: wire.is_cut, "cut"), wire.mend()))
+            mending = threading.Thread(target=mend_once_cut, args=(wire,))
             mending.start()
             uri = push(tmp_path / "bundle", bucket)
             mending.join()

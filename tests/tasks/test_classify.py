@@ -81,7 +81,7 @@ def test_labels_fall_back() -> None:
 
 
 def test_first_output_that_can_be_logits() -> None:
-    outputs = {
+    outputs: dict[str, np.ndarray] = {
         "features": np.zeros((1, 3, 2, 2), np.float32),
         "indexes": np.zeros((1, 3), np.int64),
         "logits": np.array([[0, 1, 0]], np.float32),

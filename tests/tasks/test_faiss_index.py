@@ -27,9 +27,11 @@ def brute(known: NDArray[Any], asked: NDArray[Any], metric: Metric) -> NDArray[n
     """Every distance, [asked, known], in float64."""
     known, asked = known.astype(np.float64), asked.astype(np.float64)
     if metric == "l2":
-        return np.linalg.norm(asked[:, None] - known, axis=2)
+        euclidean: NDArray[np.float64] = np.linalg.norm(asked[:, None] - known, axis=2)
+        return euclidean
     lengths = np.linalg.norm(asked, axis=1)[:, None] * np.linalg.norm(known, axis=1)
-    return 1 - asked @ known.T / np.where(lengths > 0, lengths, 1)
+    cosine: NDArray[np.float64] = 1 - asked @ known.T / np.where(lengths > 0, lengths, 1)
+    return cosine
 
 
 @pytest.fixture(scope="module", params=INDEX_KINDS)

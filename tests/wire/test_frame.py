@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -330,9 +331,11 @@ class TestFrame:
         ],
         ids=lambda fields: str(fields)[:40],
     )
-    def test_bad_fields(self, fields: dict[str, object]) -> None:
+    def test_bad_fields(self, fields: dict[str, Any]) -> None:
+        minimal: dict[str, Any] = {"tensors": {}, "bundle": "b", "stage": 0}
+
         with pytest.raises(FrameError, match=r"allowed|frames carry"):
-            Frame(**{"tensors": {}, "bundle": "b", "stage": 0, **fields})
+            Frame(**minimal | fields)
 
     @pytest.mark.parametrize("value", [math.nan, math.inf, {1, 2}, b"x", "\ud800"], ids=repr)
     def test_parameters_that_are_not_json(self, value: object) -> None:

@@ -115,7 +115,7 @@ class TestEmulator:
             assert process.stdout is not None
             assert process.stderr is not None
             assert process.stdout.readline().startswith("http://127.0.0.1:")
-            assert stop(process, number) == 0  # type: ignore[arg-type]
+            assert stop(process, number) == 0
             assert "Traceback" not in process.stderr.read()
 
 

@@ -1,0 +1,120 @@
+"""The likeliest text of a plate, given its characters and a whole-plate reading."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from shardline.tasks.plates.search import EMPTY, Characters, read_text
+from shardline.tasks.plates.text import DIGITS, USES, Kind, PlateText, random_text
+
+CHARACTERS = DIGITS + USES
+KINDS: list[Kind] = ["regular", "long"]
+
+
+def place(text: str, kind: Kind) -> list[tuple[float, float]]:
+    """Centres of the characters of a text on a plate whose characters are 10 px wide and 20 px high."""
+    if kind == "long":
+        return [(10.0 * index, 0.0) for index in range(len(text))]
+    return [(10.0 * (index % 3), -15.0) if index < 3 else (10.0 * (index - 3), 15.0) for index in range(len(text))]
+
+
+def characters(text: str, at: Sequence[tuple[float, float]], score: float = 0.9) -> Characters:
+    """One detection for each character of a text, ordered along the plate."""
+    order = np.argsort([x for x, _ in at], kind="stable")
+    scores = np.zeros((len(text), len(CHARACTERS)))
+    scores[np.arange(len(text)), [CHARACTERS.index(character) for character in text]] = score
+    return Characters(
+        scores=scores[order],
+        at=np.array(at, np.float64).reshape(-1, 2)[order],
+        heights=np.full(len(text), 20.0),
+        leaning=np.zeros(len(text)),
+    )
+
+
+def whole(text: str, chance: float) -> NDArray[np.float64]:
+    """A whole-plate reading that gives each character of a text a chance."""
+    chances = np.full((7, 16), (1 - chance) / 15)
+    chances[np.arange(7), [CHARACTERS.index(character) for character in text]] = chance
+    return chances
+
+
+def written(text: PlateText) -> str:
+    return text.small + text.main
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(KINDS))
+def test_every_text_is_read(seed: int, kind: Kind) -> None:
+    text = random_text(np.random.default_rng(seed))
+
+    reading = read_text(characters(written(text), place(written(text), kind)), kind)
+
+    assert (reading.small.text, reading.main.text, reading.is_whole) == (text.small, text.main, True)
+    assert reading.small.scores == (0.9,) * 3
+    assert reading.log_score == pytest.approx(7 * np.log(0.9))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_missing_character_leaves_its_group_open(kind: Kind) -> None:
+    at = place("12A3456", kind)
+    del at[4]
+
+    reading = read_text(characters("12A356", at), kind)
+
+    assert (reading.small.text, reading.main.text, reading.is_whole) == ("12A", None, False)
+    assert reading.main.characters.count(None) == 1
+    assert reading.log_score == pytest.approx(6 * np.log(0.9) + EMPTY)
+
+
+def test_no_characters() -> None:
+    reading = read_text(characters("", []), "long")
+
+    assert reading.small.characters == (None,) * 3
+    assert reading.main.characters == (None,) * 4
+
+
+def test_a_character_too_many_is_left_out() -> None:
+    at = [*place("12A3456", "long"), (70.0, 0.0)]
+    found = characters("12A34567", at)
+    found.scores[7] *= 0.3
+
+    assert read_text(found, "long").main.text == "3456"
+
+
+def test_a_character_of_another_size_or_line_is_not_in_the_row() -> None:
+    at = [*place("12A3456", "long"), (35.0, -18.0)]
+    found = characters("12A34560", at)
+    bolt = int(np.flatnonzero(found.at[:, 1] == -18.0)[0])
+    found.heights[bolt] = 8.0
+
+    assert read_text(found, "long").main.text == "3456"
+
+
+def test_a_whole_plate_reading_fills_a_gap() -> None:
+    at = place("12A3456", "long")
+    del at[4]
+
+    reading = read_text(characters("12A356", at), "long", whole("12A3456", 0.95))
+
+    assert reading.main.text == "3456"
+
+
+def test_a_whole_plate_reading_is_held_to_the_grammar() -> None:
+    """It may say a digit where a letter stands; the reading never does."""
+    reading = read_text(characters("", []), "long", whole("1234567", 0.95))
+
+    assert reading.small.text is None
+    assert reading.small.characters[:2] == ("1", "2")
+    assert reading.main.text == "4567"
+
+
+def test_both_readings_together_are_surer_than_one() -> None:
+    found = characters("12A3456", place("12A3456", "long"), score=0.5)
+
+    alone, both = read_text(found, "long"), read_text(found, "long", whole("12A3456", 0.95))
+
+    assert both.log_score > alone.log_score
