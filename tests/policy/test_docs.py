@@ -212,6 +212,19 @@ def test_paths_and_modules_on_pages_exist(page: str) -> None:
     assert wrong == []
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_imports_in_examples_exist(page: str) -> None:
+    """Each `from shardline.module import name` in a block of Python, or of shell that holds Python."""
+    imports = re.findall(r"^from (shardline[\w.]*) import ([\w, ]+)$", read(page), re.MULTILINE)
+
+    assert [
+        f"{module}.{name}"
+        for module, names in imports
+        for name in names.split(", ")
+        if not is_defined(f"{module}.{name}")
+    ] == []
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if page != "docs/conformance.md"])
 def test_tests_on_pages_exist(page: str) -> None:
     named = {part for code in inline_codes(page) for part in re.findall(r"(?<![/\w])(?:test_|Test)\w+(?![\w.])", code)}
