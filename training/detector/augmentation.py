@@ -41,7 +41,7 @@ class AugmentedBackgrounds(Backgrounds):
         """A part of one photograph, or of none."""
         if random.random() < 0.1:
             return _texture(random, size), ""
-        image, name = Backgrounds.part(self, random, size)
+        image, name = Backgrounds.crop(self, random, size)
         if random.random() < 0.15:
             turned = image.transpose(_TURNS[random.integers(0, len(_TURNS))])
             image = turned if turned.size == size else turned.resize(size, Image.Resampling.BILINEAR)

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shardline.tasks.plates.text import Group, Kind, PlateText, board_class, group_class
-from shardline.training.plates.degradation import Exposure
-from shardline.training.plates.face import PlateFace
+from shardline.training.plates.degradation import CameraEffects
 from shardline.training.plates.geometry import (
     Box,
     Matrix,
@@ -20,6 +20,9 @@ from shardline.training.plates.geometry import (
     project,
     rectangle,
 )
+
+if TYPE_CHECKING:
+    from shardline.training.plates.face import PlateFace
 
 # share of a box that must be visible for the object to be recognisable
 _VISIBLE = {"board": 0.25, "group": 0.4, "character": 0.8}
@@ -64,10 +67,10 @@ class DrawnPicture:
     plates: tuple[DrawnPlate, ...]
     signs: tuple[Outline, ...]  # boards that are no plates
     background: str  # name of the photograph's file
-    exposure: Exposure
+    exposure: CameraEffects
 
 
-def annotate(face: PlateFace, matrix: Matrix, text: PlateText, kind: Kind) -> tuple[Annotation, ...]:
+def annotate(face: "PlateFace", matrix: Matrix, text: PlateText, kind: Kind) -> tuple[Annotation, ...]:
     """The annotations of a plate's board, two groups and seven characters, all of them visible.
 
     Args:
@@ -111,7 +114,7 @@ class _FaceObject:
     flat: Box  # upright on the face
 
 
-def _objects(face: PlateFace, text: PlateText, kind: Kind) -> Iterator[_FaceObject]:
+def _objects(face: "PlateFace", text: PlateText, kind: Kind) -> Iterator[_FaceObject]:
     board = face.board
     flat = board.left, board.top, board.right, board.bottom
     yield _FaceObject(label=board_class(kind), text=str(text), outline=face.outline, flat=flat)

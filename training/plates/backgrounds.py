@@ -1,4 +1,4 @@
-"""Photographs that plates are drawn onto: any files, read when they are needed, a part of one at a time."""
+"""Background photographs: random crops of files that are read when they are needed."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,58 +9,60 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from shardline.wire.errors import ModelError
+from shardline.wire.errors import DatasetError
 
-_KEPT = 32  # photographs in memory …
-_LARGEST_KEPT = 1536  # … where their longer side is no longer than this: some 5 MB each
+_CACHED = 32  # photographs in memory
+_LARGEST_CACHED = 1536  # pixels of the longer side of a photograph that is kept in memory: about 5 MiB each
 _LEAST_SIDE = 640
-_LEAST_SHARE = 0.35  # of a photograph's shorter side, that a part shows
-_HELD_OUT_OF = 3
+_LEAST_SHARE = 0.35  # of a photograph's shorter side, that a crop shows
+_HELD_OUT_OF = 3  # one photograph in three is held out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backgrounds:
-    """Files of photographs. Every one is as likely as every other.
+    """Files of photographs, all equally likely.
 
     Raises:
-        ModelError: none is given.
+        DatasetError: none is given.
     """
 
     files: tuple[Path, ...]
 
     def __post_init__(self) -> None:
         if not self.files:
-            raise ModelError("plates are drawn onto photographs, and none is given: name a folder that holds pictures")
+            raise DatasetError(
+                "plates are drawn onto photographs, and none is given: name a folder that holds pictures"
+            )
 
-    def part(self, random: np.random.Generator, size: tuple[int, int]) -> tuple[Image.Image, str]:
-        """A part of a photograph in the size (width, height), RGB, perhaps mirrored, and its file's name.
+    def crop(self, random: np.random.Generator, size: tuple[int, int]) -> tuple[Image.Image, str]:
+        """A random crop of a photograph in the size (width, height), RGB, perhaps mirrored, and its file's name.
 
         Raises:
-            ModelError: a file cannot be read as a picture.
+            DatasetError: a file cannot be read as a picture.
         """
         file = self.files[random.integers(0, len(self.files))]
         photo = load(file, max(_LEAST_SIDE, 2 * max(size)))
-        box = _crop(random, photo.size, size)
-        part = photo.resize(size, Image.Resampling.BILINEAR, box, reducing_gap=2.0)
-        return (ImageOps.mirror(part) if random.random() < 0.5 else part), file.name
+        box = _crop_box(random, photo.size, size)
+        crop = photo.resize(size, Image.Resampling.BILINEAR, box, reducing_gap=2.0)
+        return (ImageOps.mirror(crop) if random.random() < 0.5 else crop), file.name
 
 
 def split(files: Sequence[Path], *, held_out: bool) -> tuple[Path, ...]:
-    """The photographs to train with, or the third that is held out; which one a file is follows from its name alone."""
-    return tuple(each for each in files if _is_held_out(each.name) == held_out)
+    """The photographs to train with, or the third that is held out; a file's name alone decides."""
+    return tuple(file for file in files if _is_held_out(file.name) == held_out)
 
 
 def load(file: Path, side: int) -> Image.Image:
-    """A photograph upright, RGB, its longer side at most `side`.
+    """Read a photograph upright, RGB, its longer side at most `side` pixels.
 
     Raises:
-        ModelError: the file cannot be read as a picture.
+        DatasetError: the file cannot be read as a picture.
     """
-    return _kept(file, side) if side <= _LARGEST_KEPT else _read(file, side)
+    return _cached(file, side) if side <= _LARGEST_CACHED else _read(file, side)
 
 
-@lru_cache(maxsize=_KEPT)
-def _kept(file: Path, side: int) -> Image.Image:
+@lru_cache(maxsize=_CACHED)
+def _cached(file: Path, side: int) -> Image.Image:
     return _read(file, side)
 
 
@@ -70,15 +72,15 @@ def _read(file: Path, side: int) -> Image.Image:
             opened.draft("RGB", (side, side))
             upright = ImageOps.exif_transpose(opened).convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as exc:
-        raise ModelError(f"{file} cannot be read as a picture ({exc}): take it out of the folder") from exc
+        raise DatasetError(f"{file} cannot be read as a picture ({exc}): take it out of the folder") from exc
     upright.thumbnail((side, side), Image.Resampling.BILINEAR, reducing_gap=2.0)
     return upright
 
 
-def _crop(
+def _crop_box(
     random: np.random.Generator, photo: tuple[int, int], size: tuple[int, int]
 ) -> tuple[float, float, float, float]:
-    """A box in the photograph with the proportions of `size`, give or take a tenth."""
+    """A random box in the photograph, with the proportions of `size` up to a tenth."""
     aspect = size[0] / size[1] * random.uniform(0.9, 1.1)
     width = min(photo[0], photo[1] * aspect)
     share = random.uniform(_LEAST_SHARE, 1.0)

@@ -1,4 +1,8 @@
-"""Degradation of a plate and its picture: wear, dirt, light, occlusion, and the camera's blur, noise and JPEG."""
+"""Degradation of a plate and its picture: wear, dirt, light, occlusion, and the camera's blur, noise and JPEG.
+
+Wear and light are drawn on the face of a plate, so that they are warped and blurred with it; their `level` is 0 (new)
+to 1, at which a plate can still be read. The camera moves nothing, so that boxes stay exact.
+"""
 
 import io
 import math
@@ -11,23 +15,22 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from shardline.training.plates.geometry import Points
 
-_SPECKS = 40
-_SCRATCHES = 8
-_COARSE = 4  # what is soft is drawn so many times smaller
+Mask = NDArray[np.uint8]  # [height, width] of the picture, 255 where something is covered
 
-Mask = NDArray[np.uint8]  # [height, width] of the picture, 255 where something is hidden
-
-_LEAST_BLUR_PX = 0.25  # less cannot be seen
+_SPECKS = 40  # at most
+_SCRATCHES = 8  # at most
+_COARSE = 4  # soft shapes are drawn at 1 / _COARSE of their size
+_LEAST_BLUR_PX = 0.25  # a weaker blur is invisible
 
 
 def thin_paint(random: np.random.Generator, mask: Image.Image, level: float) -> Image.Image:
-    """A mask of characters (mode L) whose paint has come off in places."""
+    """Remove paint in places from a mask of characters (mode L)."""
     least = 255 - int(140 * level)
     return ImageChops.multiply(mask, _cloud(random, mask.size, mask.height / 6, least, 255 + (255 - least)))
 
 
 def wear(random: np.random.Generator, face: Image.Image, level: float) -> Image.Image:
-    """A face (mode RGB) with dirt, specks, scratches, and colours that have faded."""
+    """Add dirt, specks, scratches and faded colours to a face (mode RGB)."""
     if random.random() < 0.6 * level:
         face = _grime(random, face, 200 * level)
     draw = ImageDraw.Draw(face)
@@ -42,7 +45,7 @@ def wear(random: np.random.Generator, face: Image.Image, level: float) -> Image.
 
 
 def light(random: np.random.Generator, face: Image.Image, level: float) -> Image.Image:
-    """A face (mode RGB) under uneven light, in part in shadow, with a reflection."""
+    """Add uneven light, a shadow and a reflection to a face (mode RGB)."""
     cells = random.integers(255 - int(110 * level), 256, (2, 2), dtype=np.uint16).astype(np.uint8)
     face = _multiply(face, Image.fromarray(cells).resize(face.size, Image.Resampling.BILINEAR))
     if random.random() < 0.35 * level:
@@ -54,14 +57,14 @@ def light(random: np.random.Generator, face: Image.Image, level: float) -> Image
 
 
 def _cloud(random: np.random.Generator, size: tuple[int, int], cell_px: float, low: int, high: int) -> Image.Image:
-    """Smooth random grey between `low` and `high`, cut to 0 … 255, mode L; its spots are about `cell_px` large."""
-    columns, rows = (max(2, int(each / max(cell_px, 2.0))) for each in size)
+    """Smooth random grey between `low` and `high`, clipped to 0 to 255, mode L; its spots are about `cell_px` large."""
+    columns, rows = (max(2, int(side / max(cell_px, 2.0))) for side in size)
     cells = np.clip(random.integers(low, high + 1, (rows, columns)), 0, 255).astype(np.uint8)
     return Image.fromarray(cells).resize(size, Image.Resampling.BICUBIC)
 
 
 def _grime(random: np.random.Generator, face: Image.Image, most: float) -> Image.Image:
-    """Dirt in clouds; where it begins and how thick it lies are drawn by lot."""
+    """Dirt in clouds of random extent and thickness."""
     start = int(random.integers(-250, 20))
     thickness = _cloud(
         random, face.size, face.height / random.uniform(1.5, 8), start, int(random.uniform(80, most + 81))
@@ -89,7 +92,7 @@ def _scratches(random: np.random.Generator, draw: ImageDraw.ImageDraw, face: Ima
 
 
 def _shadow(random: np.random.Generator, size: tuple[int, int]) -> Image.Image:
-    """255 where the sun shines, less beyond a line across the face; mode L."""
+    """A shadow with a straight edge across the face: 255 in the sun, less beyond; mode L."""
     width, height = size
     shade = Image.new("L", size, 255)
     corner, far = (0, height) if random.random() < 0.5 else (height, 0)
@@ -101,7 +104,7 @@ def _shadow(random: np.random.Generator, size: tuple[int, int]) -> Image.Image:
 
 def _reflection(random: np.random.Generator, size: tuple[int, int], strength: int) -> Image.Image:
     """A bright spot or band with soft edges, mode L."""
-    width, height = (max(4, each // _COARSE) for each in size)
+    width, height = (max(4, side // _COARSE) for side in size)
     glare = Image.new("L", (width, height))
     x, y = random.uniform(0, width), random.uniform(0, height)
     across, down = random.uniform(0.1, 0.9, 2) * (width / 3, height / 2)
@@ -115,13 +118,16 @@ def _multiply(face: Image.Image, shade: Image.Image) -> Image.Image:
 
 
 def occlude(random: np.random.Generator, picture: Image.Image, other: Image.Image, corners: Points) -> Mask:
-    """Hide a part of the plate with these corners [4, 2]; `other` gives the texture. Returns what is hidden."""
+    """Cover a part of the plate with these corners, float64 [4, 2], and return the mask, uint8 [height, width].
+
+    The cover has a plain colour or the texture of `other`.
+    """
     mask = Image.new("L", picture.size)
     shapes: tuple[Callable[[np.random.Generator, ImageDraw.ImageDraw, Points], None], ...] = (_bar, _corner, _blot)
     shapes[random.integers(0, len(shapes))](random, ImageDraw.Draw(mask), corners)
     if random.random() < 0.5:
         mask = mask.filter(ImageFilter.BoxBlur(1))
-    colour = tuple(int(each) for each in random.integers(10, 200, 3))
+    colour = tuple(int(value) for value in random.integers(10, 200, 3))
     picture.paste(other if random.random() < 0.5 else Image.new("RGB", picture.size, colour), mask=mask)
     return np.asarray(mask)
 
@@ -133,17 +139,17 @@ def _bar(random: np.random.Generator, draw: ImageDraw.ImageDraw, corners: Points
     start, end = random.uniform(0, 1), random.uniform(0, 1)
     ends = np.array([upper_left + start * (upper_right - upper_left), lower_left + end * (lower_right - lower_left)])
     ends += (ends[0] - ends[1]) * ((0.4,), (-0.4,))
-    draw.line([tuple(each) for each in ends.tolist()], fill=255, width=max(1, int(height * random.uniform(0.03, 0.4))))
+    draw.line([tuple(end) for end in ends.tolist()], fill=255, width=max(1, int(height * random.uniform(0.03, 0.4))))
 
 
 def _corner(random: np.random.Generator, draw: ImageDraw.ImageDraw, corners: Points) -> None:
-    """Something that stands before one end of the plate, or before its lower or upper edge."""
+    """An object in front of one end of the plate, or of its lower or upper edge."""
     side = int(random.integers(0, 4))
     first, second, third, fourth = np.roll(corners, -side, axis=0)
     depths = random.uniform(0.05, 0.35) * random.uniform(0.6, 1.4, 2)
     inner = second + depths[0] * (third - second), first + depths[1] * (fourth - first)
     outer = first + 0.5 * (first - fourth), second + 0.5 * (second - third)
-    draw.polygon([tuple(each.tolist()) for each in (*outer, *inner)], fill=255)
+    draw.polygon([tuple(corner.tolist()) for corner in (*outer, *inner)], fill=255)
 
 
 def _blot(random: np.random.Generator, draw: ImageDraw.ImageDraw, corners: Points) -> None:
@@ -151,30 +157,35 @@ def _blot(random: np.random.Generator, draw: ImageDraw.ImageDraw, corners: Point
     upper_left, upper_right, _, lower_left = corners
     height = float(np.hypot(*(lower_left - upper_left)))
     middle = upper_left + random.random() * (upper_right - upper_left) + random.random() * (lower_left - upper_left)
-    turns = np.linspace(0, 2 * np.pi, 12, endpoint=False)
+    angles = np.linspace(0, 2 * np.pi, 12, endpoint=False)
     radii = height * random.uniform(0.08, 0.35) * random.uniform(0.6, 1.3, 12)
-    edge = middle + radii[:, None] * np.array([np.cos(turns), np.sin(turns)]).T
-    draw.polygon([tuple(each) for each in edge.tolist()], fill=255)
+    edge = middle + radii[:, None] * np.array([np.cos(angles), np.sin(angles)]).T
+    draw.polygon([tuple(point) for point in edge.tolist()], fill=255)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exposure:
-    """What was done to one picture."""
+class CameraEffects:
+    """Camera effects of one picture."""
 
     blur_px: float  # sigma
-    motion_px: int  # length of the smear; 0 is none
+    motion_px: int  # length of the motion blur; 0: none
     noise: float  # sigma, of 255
     jpeg_quality: int | None
 
 
-def random_exposure(random: np.random.Generator, level: float, finest_px: float) -> Exposure:
-    """`level` 0 (none) to 1; `finest_px` is the height of the smallest character, which must stay legible."""
+def random_effects(random: np.random.Generator, level: float, finest_px: float) -> CameraEffects:
+    """Draw camera effects at random.
+
+    Args:
+        level: 0 (none) to 1.
+        finest_px: height of the smallest character, which must stay legible.
+    """
     blur = random.uniform(0, 0.07) * finest_px * level if random.random() < 0.5 else 0.0
     motion = int(random.uniform(0, 0.2) * finest_px * level) if random.random() < 0.2 else 0
     noise = random.uniform(0, 11) * level if random.random() < 0.6 else 0.0
     worst = 90 - 55 * level * min(1.0, finest_px / 16)
     quality = int(random.uniform(worst, 96)) if random.random() < 0.6 * min(1.0, 2 * level) else None
-    return Exposure(
+    return CameraEffects(
         blur_px=min(blur, 4.0) if blur >= _LEAST_BLUR_PX else 0.0,
         motion_px=min(motion, 15) if motion > 1 else 0,
         noise=noise,
@@ -182,22 +193,24 @@ def random_exposure(random: np.random.Generator, level: float, finest_px: float)
     )
 
 
-def expose(random: np.random.Generator, picture: Image.Image, exposure: Exposure, level: float) -> NDArray[np.uint8]:
-    """The picture (RGB) as the camera stores it, uint8 [height, width, 3]."""
+def expose(
+    random: np.random.Generator, picture: Image.Image, effects: CameraEffects, level: float
+) -> NDArray[np.uint8]:
+    """Take a picture (RGB) with the camera's effects -> uint8 [height, width, 3]."""
     pixels = np.asarray(picture.point(_tones(random, level)))
-    if exposure.blur_px:
-        pixels = _blur(pixels, exposure.blur_px)
-    if exposure.motion_px:
-        pixels = _smear(pixels, exposure.motion_px, upright=random.random() < 0.3)
-    if exposure.noise:
-        pixels = _noisy(random, pixels, exposure.noise)
-    if exposure.jpeg_quality is not None:
-        pixels = _jpeg(pixels, exposure.jpeg_quality)
+    if effects.blur_px:
+        pixels = _blur(pixels, effects.blur_px)
+    if effects.motion_px:
+        pixels = _smear(pixels, effects.motion_px, upright=random.random() < 0.3)
+    if effects.noise:
+        pixels = _noisy(random, pixels, effects.noise)
+    if effects.jpeg_quality is not None:
+        pixels = _jpeg(pixels, effects.jpeg_quality)
     return np.array(pixels)
 
 
 def _tones(random: np.random.Generator, level: float) -> list[int]:
-    """Tables for red, green and blue in one list: gamma, contrast, brightness and white balance."""
+    """Random gamma, contrast, brightness and white balance, as 256 values each for red, green and blue in one list."""
     gamma = 2 ** random.uniform(-0.45 * level, 0.45 * level)
     contrast = random.uniform(1 - 0.25 * level, 1 + 0.2 * level)
     brightness = random.uniform(-35, 35) * level
@@ -210,15 +223,15 @@ def _tones(random: np.random.Generator, level: float) -> list[int]:
 
 
 def _blur(pixels: NDArray[np.uint8], sigma: float) -> NDArray[np.uint8]:
-    """A Gaussian blur in 16-bit integers: for the small ones here several times as fast as Pillow's."""
+    """A separable Gaussian blur in 16-bit integers: for small sigmas several times as fast as Pillow's."""
     reach = math.ceil(2.5 * sigma)
     taps = np.exp(-((np.arange(1, reach + 1) / sigma) ** 2) / 2)
     weights = np.round(256 * taps / (1 + 2 * taps.sum())).astype(np.uint16)
     middle = np.uint16(256 - 2 * weights.sum())
     for axis in (0, 1):
         length = pixels.shape[axis]
-        pad = [(reach, reach) if each == axis else (0, 0) for each in range(3)]
-        lines = np.moveaxis(np.pad(pixels, pad, "edge"), axis, 0)  # a view: what is added stays in its place
+        pad = [(reach, reach) if dimension == axis else (0, 0) for dimension in range(3)]
+        lines = np.moveaxis(np.pad(pixels, pad, "edge"), axis, 0)  # a view: `axis` comes first
         total = lines[reach : reach + length] * middle
         for distance, weight in enumerate(weights, 1):
             sooner, later = lines[reach - distance :], lines[reach + distance :]
@@ -228,7 +241,7 @@ def _blur(pixels: NDArray[np.uint8], sigma: float) -> NDArray[np.uint8]:
 
 
 def _smear(pixels: NDArray[np.uint8], length: int, *, upright: bool) -> NDArray[np.uint8]:
-    """The mean over `length` pixels along one axis, centred."""
+    """Motion blur: the mean over `length` pixels along one axis, centred, by cumulative sums."""
     axis = 0 if upright else 1
     before = (length - 1) // 2
     pad = [(0, 0), (0, 0), (0, 0)]
@@ -239,7 +252,7 @@ def _smear(pixels: NDArray[np.uint8], length: int, *, upright: bool) -> NDArray[
 
 
 def _noisy(random: np.random.Generator, pixels: NDArray[np.uint8], sigma: float) -> NDArray[np.uint8]:
-    """Noise from the sum of two even ones: as good to the eye as a normal one, and several times as fast to draw."""
+    """Noise from the sum of two uniform ones: it looks like normal noise and is several times as fast to draw."""
     channels = 1 if random.random() < 0.4 else 3
     shape = (2, *pixels.shape[:2], channels)
     drawn = random.integers(0, 256, shape, dtype=np.uint8)

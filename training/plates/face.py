@@ -1,7 +1,7 @@
-"""A plate seen from the front, flat and large: an RGBA picture, and the outline of everything on it.
+"""The face of a plate, flat, large and from the front: an RGBA picture, and the outline of everything on it.
 
 Outlines are points at the very edge of the ink. A projection maps their convex hull onto the hull of what is seen, so
-that the smallest and largest of the mapped points are the exact box, however the plate is turned.
+the smallest and largest coordinates of the projected points are the exact box, however the plate is oriented.
 """
 
 from collections.abc import Sequence
@@ -26,6 +26,8 @@ _BOLT_RADIUS = 0.035
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawnCharacter:
+    """A character on a face."""
+
     char: str
     group: Group
     outline: Points
@@ -34,9 +36,11 @@ class DrawnCharacter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlateFace:
+    """A drawn face."""
+
     image: Image.Image  # RGBA, the plate with a margin around it
     board: Area  # the plate in it
-    outline: Points  # the plate's, round corners included
+    outline: Points  # of the plate, round corners included
     characters: tuple[DrawnCharacter, ...]
     aspect: float
     contrast: float  # between ink and ground, of the faintest character, 0 to 255 in luma; 255 without characters
@@ -55,7 +59,7 @@ class _Frame:
 def draw_face(
     random: np.random.Generator, text: PlateText, kind: Kind, style: PlateStyle, height_px: float, level: float
 ) -> PlateFace:
-    """A plate `height_px` high; `level` of wear and light, 0 to 1."""
+    """Draw the face of a plate, `height_px` high; `level` of wear and light is 0 to 1."""
     frame = _frame(style, height_px)
     placed = arrange(text, kind, style, frame.room, frame.unit_px)
     return _draw(random, placed, kind, style, frame, level)
@@ -64,7 +68,7 @@ def draw_face(
 def draw_sign(
     random: np.random.Generator, rows: Sequence[str], style: PlateStyle, height_px: float, level: float
 ) -> PlateFace:
-    """What is no plate: a board with one row of writing on it, or two, or nothing."""
+    """Draw a board that is no plate, with two rows of writing, one, or none."""
     frame = _frame(style, height_px)
     return _draw(random, _written(rows, style, frame), "regular", style, frame, level)
 
@@ -75,7 +79,9 @@ def _written(rows: Sequence[str], style: PlateStyle, frame: _Frame) -> list[Plac
         as_on_a_plate = PlateText(region=written[0], use="", serial=written[1])
         return arrange(as_on_a_plate, "regular", style, frame.room, frame.unit_px)
     height_px = style.main_height * frame.unit_px
-    return [each for row in written for each in place_row([("m", row, 1.0)], style, frame.room, height_px, "centre")]
+    return [
+        placed for row in written for placed in place_row([("m", row, 1.0)], style, frame.room, height_px, "centre")
+    ]
 
 
 def _frame(style: PlateStyle, height_px: float) -> _Frame:
@@ -139,7 +145,7 @@ def _board(style: PlateStyle, frame: _Frame) -> Image.Image:
 
 
 def _strip(draw: ImageDraw.ImageDraw, style: PlateStyle, frame: _Frame) -> None:
-    """The band, with a ring in its upper half as a sign of some country."""
+    """The coloured band, with a ring in its upper half in place of a country's emblem."""
     assert style.strip is not None
     board, width = frame.board, max(1.0, style.strip.width * frame.unit_px)
     left = board.left if style.strip.at_left else board.right - width
@@ -150,18 +156,19 @@ def _strip(draw: ImageDraw.ImageDraw, style: PlateStyle, frame: _Frame) -> None:
 
 
 def _paint(placed: list[PlacedGlyph], size: tuple[int, int]) -> tuple[Image.Image, list[DrawnCharacter]]:
-    """The mask of all characters, mode L, and each one's outline."""
+    """Draw the mask of all characters, mode L, and find the outline of each."""
     paint, characters = Image.new("L", size), []
-    for each in placed:
-        mask = each.glyph.mask.resize((each.width, each.height), Image.Resampling.BILINEAR, reducing_gap=2.0)
-        paint.paste(255, (each.left, each.top), mask)
-        outline = _edge(np.asarray(mask)) + np.array((each.left, each.top))
-        characters.append(DrawnCharacter(char=each.char, group=each.group, outline=outline, placed=each))
+    for character in placed:
+        size_px = character.width, character.height
+        mask = character.glyph.mask.resize(size_px, Image.Resampling.BILINEAR, reducing_gap=2.0)
+        paint.paste(255, (character.left, character.top), mask)
+        outline = _edge(np.asarray(mask)) + np.array((character.left, character.top))
+        characters.append(DrawnCharacter(char=character.char, group=character.group, outline=outline, placed=character))
     return paint, characters
 
 
 def _edge(mask: NDArray[np.uint8]) -> Points:
-    """Corners of the first and last pixel of ink in each row of a mask [height, width]; [n, 2]."""
+    """The corners of the first and last pixel of ink in each row of a mask, uint8 [height, width] -> [n, 2]."""
     ink = mask >= INK
     rows = np.flatnonzero(ink.any(axis=1))
     if not rows.size:  # so small that no pixel is half covered
@@ -174,9 +181,9 @@ def _edge(mask: NDArray[np.uint8]) -> Points:
 
 
 def _rounded(board: Area, radius: float) -> Points:
-    """The outline of a rectangle with round corners, [n, 2]."""
-    turn = np.linspace(0, np.pi / 2, _ARC_POINTS)
-    arc = radius * (1 - np.array([np.cos(turn), np.sin(turn)]).T)  # from the left edge to the top edge
+    """The outline of a rectangle with round corners, float64 [n, 2]."""
+    angle = np.linspace(0, np.pi / 2, _ARC_POINTS)
+    arc = radius * (1 - np.array([np.cos(angle), np.sin(angle)]).T)  # from the left edge to the top edge
     corners = []
     for x, right in ((board.left, 1), (board.right, -1)):
         for y, down in ((board.top, 1), (board.bottom, -1)):
@@ -185,10 +192,10 @@ def _rounded(board: Area, radius: float) -> Points:
 
 
 def _separator(draw: ImageDraw.ImageDraw, style: PlateStyle, placed: list[PlacedGlyph]) -> None:
-    """A sign in the gap between the groups of a long plate, where there is room."""
-    left = max(each.left + each.width for each in placed if each.group == "s")
-    right = min(each.left for each in placed if each.group == "m")
-    bottom, top = max(each.top + each.height for each in placed), min(each.top for each in placed)
+    """Draw the separator in the gap between the groups of a long plate."""
+    left = max(glyph.left + glyph.width for glyph in placed if glyph.group == "s")
+    right = min(glyph.left for glyph in placed if glyph.group == "m")
+    bottom, top = max(glyph.top + glyph.height for glyph in placed), min(glyph.top for glyph in placed)
     height, x, y = bottom - top, (left + right) / 2, (top + bottom) / 2
     radius = min(0.12 * height, (right - left) / 4)
     if style.separator == "dot":
@@ -200,7 +207,7 @@ def _separator(draw: ImageDraw.ImageDraw, style: PlateStyle, placed: list[Placed
 
 
 def _emboss(image: Image.Image, paint: Image.Image, style: PlateStyle, unit_px: float) -> None:
-    """Stamped characters: light on one edge, dark on the other."""
+    """Emboss the characters: light on one edge, dark on the other."""
     depth = max(1, round(0.012 * style.emboss * unit_px))
     soft = paint.filter(ImageFilter.BoxBlur(depth / 2))
     for shift, grey in ((depth, 40), (-depth, 250)):
@@ -210,7 +217,7 @@ def _emboss(image: Image.Image, paint: Image.Image, style: PlateStyle, unit_px: 
 
 
 def _bolts(image: Image.Image, style: PlateStyle, frame: _Frame) -> None:
-    """Two at the sides or four in the corners, as near to the edge as they go."""
+    """Draw two bolts at the sides or four in the corners, near the edge."""
     draw, board, radius = ImageDraw.Draw(image), frame.board, _BOLT_RADIUS * frame.unit_px
     inset = 1.6 * radius
     sides = [board.left + inset, board.right - inset]
@@ -221,12 +228,12 @@ def _bolts(image: Image.Image, style: PlateStyle, frame: _Frame) -> None:
 
 
 def _contrast(image: Image.Image, paint: Image.Image, placed: list[PlacedGlyph]) -> float:
-    """The smallest difference between what is painted and what is not, in and around each character's rectangle."""
+    """The smallest difference in luma between paint and background, in and around each character's rectangle."""
     grey, ink = np.asarray(image.convert("L")), np.asarray(paint) >= INK
     differences = [255.0]
-    for each in placed:
-        pad = 2 + each.height // 8
-        where = np.s_[each.top - pad : each.top + each.height + pad, each.left - pad : each.left + each.width + pad]
+    for box in placed:
+        pad = 2 + box.height // 8
+        where = np.s_[box.top - pad : box.top + box.height + pad, box.left - pad : box.left + box.width + pad]
         values, painted = grey[where], ink[where]
         count, total, inside = int(painted.sum()), int(values.sum()), int(values[painted].sum())
         if count:
@@ -235,7 +242,7 @@ def _contrast(image: Image.Image, paint: Image.Image, placed: list[PlacedGlyph])
 
 
 def _alpha(style: PlateStyle, frame: _Frame) -> Image.Image:
-    """What of the face covers the picture behind it: the plate, its holder, and no more."""
+    """The alpha channel of a face: the plate and its holder are opaque, and nothing else."""
     alpha = Image.new("L", frame.size)
     grown = -style.holder * frame.unit_px
     box = _inside(frame.board, grown)
@@ -244,5 +251,5 @@ def _alpha(style: PlateStyle, frame: _Frame) -> Image.Image:
 
 
 def _inside(area: Area, by: float) -> Any:
-    """Pillow's rectangle: its last pixel is drawn, too."""
+    """The area shrunk by `by`, as Pillow's rectangle, whose last pixel is drawn, too."""
     return (round(area.left + by), round(area.top + by), round(area.right - by) - 1, round(area.bottom - by) - 1)

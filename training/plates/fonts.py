@@ -1,4 +1,14 @@
-"""The fonts of license plates, and their characters as masks."""
+"""Fonts of license plates, and their characters as masks.
+
+The fonts are free ones that ship in packages (extra `plates`). The list of families is fixed, and the extra pins each
+package's version: one more font on a machine would change every picture that a seed draws. A third of the fonts is held
+out for evaluation. The first word of a family's name alone decides which, so that close relatives (Roboto, Roboto
+Condensed, Roboto Mono) are on one side, and a new font moves no other across.
+
+A character is drawn once, large and cropped to its ink, and scaled from there to where it is needed. All sizes are in
+heights of the font's zero, so that a layout knows nothing of points and baselines, and a character can be stretched by
+scaling its mask.
+"""
 
 import hashlib
 import json
@@ -11,7 +21,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from shardline.wire.errors import ModelError
+from shardline.wire.errors import FileError, MissingPackageError
 
 FAMILIES = tuple(
     """
@@ -26,7 +36,7 @@ FAMILIES = tuple(
     roboto roboto-condensed roboto-mono roboto-slab rubik russo-one saira saira-condensed sanchez sarabun
     share-tech signika sofia-sans sora source-code-pro source-sans-3 source-serif-4 space-mono spectral teko
     titillium-web urbanist varela-round viga work-sans
-    """.split()  # noqa: SIM905  # a hundred lines as a list
+    """.split()  # noqa: SIM905  # a list would take a hundred lines
 )
 Side = Literal["train", "held-out", "all"]
 SIDES: tuple[Side, ...] = ("train", "held-out", "all")
@@ -47,7 +57,7 @@ _MARGIN_PX = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Font:
-    """One file, at one point of its axes, emboldened by a stroke."""
+    """A font file at one point of its axes, perhaps emboldened by a stroke."""
 
     family: str
     file: Path
@@ -65,20 +75,20 @@ class _Axis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Family:
-    files: tuple[tuple[Path, int], ...]  # upright ones with their weights
+    files: tuple[tuple[Path, int], ...]  # of upright styles, with their weights
     axes: tuple[_Axis, ...]
 
 
 def families(side: Side) -> tuple[str, ...]:
-    """The names of the fonts to train with, of those held out, or of all."""
-    return tuple(each for each in FAMILIES if side == "all" or _is_held_out(each) == (side == "held-out"))
+    """The names of the families to train with, of those held out, or of all."""
+    return tuple(name for name in FAMILIES if side == "all" or _is_held_out(name) == (side == "held-out"))
 
 
 def random_font(random: np.random.Generator, names: tuple[str, ...]) -> Font:
-    """One of the families, at a random weight and width, emboldened or not.
+    """Choose a family, weight, width and stroke at random.
 
     Raises:
-        ModelError: a family's package is not installed.
+        MissingPackageError: a family's package is not installed.
     """
     name = names[random.integers(0, len(names))]
     family = _family(name)
@@ -90,27 +100,28 @@ def random_font(random: np.random.Generator, names: tuple[str, ...]) -> Font:
         file, weight = family.files[0][0], wanted["Weight"]
     else:
         values = ()
-        file, weight = min(family.files, key=lambda each: abs(each[1] - wanted["Weight"]))
+        file, weight = min(family.files, key=lambda listed: abs(listed[1] - wanted["Weight"]))
     heavy = weight >= _HEAVY or (len(family.files) == 1 and not family.axes)  # single styles are mostly display fonts
     return Font(family=name, file=file, axes=values, stroke=0.0 if heavy else stroke)
 
 
 def open_font(font: Font, size_px: float) -> ImageFont.FreeTypeFont:
-    """
+    """Open a font at a size in pixels.
+
     Raises:
-        ModelError: the file cannot be read as a font.
+        FileError: the file cannot be read as a font.
     """
     try:
         opened = ImageFont.truetype(font.file, size_px, layout_engine=ImageFont.Layout.BASIC)
         if font.axes:
             opened.set_variation_by_axes(list(font.axes))
     except OSError as exc:
-        raise ModelError(f"{font.file} cannot be read as a font ({exc}): install its package again") from exc
+        raise FileError(f"{font.file} cannot be read as a font ({exc}): install its package again") from exc
     return opened
 
 
 def licence(family: str) -> str:
-    """The SPDX name of the family's licence, as its package says."""
+    """The SPDX name of the family's licence, from its package."""
     return str(_metadata(family)["license"])
 
 
@@ -122,7 +133,7 @@ def _is_held_out(family: str) -> bool:
 def _folder(family: str) -> Path:
     spec = find_spec(f"fontpkg_{family.replace('-', '_')}")
     if spec is None or spec.origin is None:
-        raise ModelError(f"the font {family} is not installed; plates' fonts ship in packages: "
+        raise MissingPackageError(f"the font {family} is not installed; plates' fonts ship in packages: "
                          "pip install 'shardline[plates]'")  # fmt: skip
     return Path(spec.origin).parent
 
@@ -136,8 +147,8 @@ def _metadata(family: str) -> dict[str, object]:
 def _family(name: str) -> _Family:
     folder, listed = _folder(name), _metadata(name)["files"]
     assert isinstance(listed, list)
-    upright = [each for each in listed if each["style"] == "normal"]
-    files = tuple((folder / each["path"], int(each["weight"] or 0)) for each in upright)
+    upright = [style for style in listed if style["style"] == "normal"]
+    files = tuple((folder / style["path"], int(style["weight"] or 0)) for style in upright)
     if not upright[0]["variable"]:
         return _Family(files=files, axes=())
     return _Family(files=files[:1], axes=_axes(files[0][0]))
@@ -147,12 +158,12 @@ def _axes(file: Path) -> tuple[_Axis, ...]:
     found = open_font(Font(family="", file=file), 16).get_variation_axes()
     return tuple(
         _Axis(
-            name=_text(each["name"]),
-            least=each["minimum"] or 0,
-            default=each["default"] or 0,
-            most=each["maximum"] or 0,
+            name=_text(axis["name"]),
+            least=axis["minimum"] or 0,
+            default=axis["default"] or 0,
+            most=axis["maximum"] or 0,
         )
-        for each in found
+        for axis in found
     )
 
 
@@ -162,7 +173,7 @@ def _text(name: bytes | str | None) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Glyph:
-    """A character's ink: its mask, and its place relative to the top of a zero, in heights of a zero."""
+    """The ink of a character: its mask, and its box relative to the top of a zero, in heights of a zero."""
 
     mask: Image.Image  # mode L, cropped to its ink
     top: float
@@ -171,8 +182,8 @@ class Glyph:
 
 
 def glyph(font: Font, char: str, height_px: float) -> Glyph:
-    """`char`, fit to be scaled to where a zero is `height_px` high."""
-    return _glyph(font, char, next((each for each in _HEIGHTS_PX if each * _UPSCALE >= height_px), _HEIGHTS_PX[-1]))
+    """The glyph of `char`, drawn large enough to be scaled to where a zero is `height_px` high."""
+    return _glyph(font, char, next((px for px in _HEIGHTS_PX if px * _UPSCALE >= height_px), _HEIGHTS_PX[-1]))
 
 
 @lru_cache(maxsize=8192)  # of 2 or 6 KB each, 50 KB the large ones
@@ -191,7 +202,7 @@ def _glyph(font: Font, char: str, zero_px: int) -> Glyph:
 
 @lru_cache(maxsize=512)
 def _opened(font: Font, zero_px: int) -> tuple[ImageFont.FreeTypeFont, tuple[int, int]]:
-    """The font at the size where a zero is about `zero_px` high, and that zero's top and bottom."""
+    """The font at the size at which a zero is about `zero_px` high, and that zero's top and bottom."""
     first = open_font(font, zero_px)
     _, box = _ink(first, "0", 0.0)
     opened = open_font(font, zero_px * zero_px / (box[3] - box[1]))
@@ -200,7 +211,7 @@ def _opened(font: Font, zero_px: int) -> tuple[ImageFont.FreeTypeFont, tuple[int
 
 
 def _ink(font: ImageFont.FreeTypeFont, char: str, stroke_px: float) -> tuple[Image.Image, tuple[int, int, int, int]]:
-    """The character on a canvas that is as high as the font, whatever the character, and the box of its ink."""
+    """Draw a character on a canvas as high as the font; return the mask and the box of its ink."""
     left, _, right, _ = font.getbbox(char, stroke_width=stroke_px, anchor="ls")
     ascent, descent = font.getmetrics()
     margin = _MARGIN_PX + int(stroke_px + 1)

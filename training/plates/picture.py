@@ -1,7 +1,10 @@
-"""Pictures of license plates, drawn at random onto photographs."""
+"""Drawn pictures: a photograph, plates, boards that are no plates, objects that cover them, and the camera.
 
-import itertools
-from collections.abc import Iterator, Sequence
+Everything is drawn at random from the generator that is passed in, so that a seed and a number give one picture. A
+training framework's data set is `PlateStream.draw` by index.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -10,15 +13,15 @@ from PIL import Image
 from shardline.tasks.plates.text import KINDS, PlateText, random_text
 from shardline.training.plates.annotations import DrawnPicture, DrawnPlate, annotate, with_visibility
 from shardline.training.plates.backgrounds import Backgrounds
-from shardline.training.plates.degradation import expose, occlude, random_exposure
+from shardline.training.plates.degradation import expose, occlude, random_effects
 from shardline.training.plates.face import PlateFace, draw_face, draw_sign
 from shardline.training.plates.geometry import Box, Matrix, Outline, move, oversampling, paste_warped, scale
 from shardline.training.plates.scene import BoardPosition, Scene, any_writing, find_position, unlike_plates
 from shardline.training.plates.style import random_style
-from shardline.wire.errors import ModelError
+from shardline.wire.errors import UsageError
 
 _SIGN_SHARE = 0.6  # of a plate's width: signs must leave room for plates
-_LEAST_CONTRAST = 45  # of each character, in luma, before the camera takes some; less only where fine strokes have less
+_LEAST_CONTRAST = 45  # of each character, in luma, before the camera lowers it; less only where fine strokes have less
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +38,13 @@ class _Canvas:
 def draw_picture(
     random: np.random.Generator, scene: Scene, fonts: tuple[str, ...], backgrounds: Backgrounds
 ) -> DrawnPicture:
-    """One picture and what is in it.
+    """Draw one picture.
 
     Raises:
-        ModelError: a font or a photograph cannot be read.
+        FileError, MissingPackageError: a font cannot be read.
+        DatasetError: a photograph cannot be read.
     """
-    image, name = backgrounds.part(random, scene.size)
+    image, name = backgrounds.crop(random, scene.size)
     canvas = _Canvas(random=random, scene=scene, fonts=fonts, image=image)
     count = 0 if random.random() < scene.empty else int(random.integers(scene.plates[0], scene.plates[1] + 1))
     widths = sorted((_random_width(canvas) for _ in range(count)), reverse=True)
@@ -48,13 +52,13 @@ def draw_picture(
     signs = _draw_signs(canvas) if random.random() < scene.signs else []
     if any(random.random() < scene.covered for _ in plates):
         plates = _cover(canvas, plates, backgrounds)
-    exposure = random_exposure(random, scene.camera, _finest_px(plates))
+    effects = random_effects(random, scene.camera, _finest_px(plates))
     return DrawnPicture(
-        pixels=expose(random, image, exposure, scene.camera),
+        pixels=expose(random, image, effects, scene.camera),
         plates=tuple(plates),
         signs=tuple(signs),
         background=name,
-        exposure=exposure,
+        exposure=effects,
     )
 
 
@@ -66,25 +70,26 @@ def draw_onto(
     fonts: tuple[str, ...],
     width_px: float,
 ) -> DrawnPlate:
-    """Draw one plate with this text, `width_px` wide, somewhere into a photograph (RGB); nothing else changes in it.
+    """Draw one plate with this text, `width_px` wide, at a random position into a photograph (RGB).
 
-    Of the scene it takes kinds, rotation, tilt and wear.
+    Kinds, rotation, tilt and wear follow the scene; nothing else is drawn.
 
     Raises:
-        ModelError: there is no room for it, or its font cannot be read.
+        UsageError: there is no room for it.
+        FileError, MissingPackageError: its font cannot be read.
     """
     of_photo = replace(scene, size=photo.size, least_width_px=8, cut_off=0.0)
     canvas = _Canvas(random=random, scene=of_photo, fonts=fonts, image=photo)
     plate = _draw_plate(canvas, text, width_px)
     if plate is None:
-        raise ModelError(
+        raise UsageError(
             f"a plate of {width_px:.0f} pixels has no room in {photo.width} x {photo.height}: make it smaller"
         )
     return plate
 
 
 def _draw_some_plate(canvas: _Canvas, width_px: float) -> DrawnPlate | None:
-    """A plate, half as wide where there is no room for it; None where there is none for that one either."""
+    """Draw a plate, half as wide where there is no room for it; None where there is no room for that one either."""
     text = canvas.scene.text or random_text(canvas.random)
     smaller_px = max(width_px / 2, canvas.scene.least_width_px)
     return _draw_plate(canvas, text, width_px) or _draw_plate(canvas, text, smaller_px)
@@ -123,7 +128,7 @@ def _draw_signs(canvas: _Canvas) -> list[Outline]:
         style = random_style(random, KINDS[random.integers(0, len(KINDS))], canvas.fonts)
         spot = find_position(random, scene, canvas.taken, style.aspect, _SIGN_SHARE * _random_width(canvas))
         if spot:
-            # nothing more is drawn by lot where there is no such writing: a seed gives the pictures that it gave
+            # without such writing no random number is drawn for it, so that a seed keeps its pictures
             rows = (
                 any_writing(random) if scene.writing and random.random() < scene.writing else (unlike_plates(random),)
             )
@@ -134,16 +139,16 @@ def _draw_signs(canvas: _Canvas) -> list[Outline]:
 
 
 def _random_width(canvas: _Canvas) -> float:
-    """Small ones are as likely as large ones: even in the logarithm."""
+    """A random width of a plate, uniform in its logarithm: small ones are as likely as large ones."""
     most = canvas.scene.most_width * canvas.scene.size[0]
     return float(np.exp(canvas.random.uniform(np.log(canvas.scene.least_width_px), np.log(most))))
 
 
 def _put(canvas: _Canvas, face: PlateFace, spot: BoardPosition, gain: float) -> Matrix:
-    """Draw a face into the picture, its brightness times `gain`; its matrix."""
+    """Draw a face into the picture, its brightness times `gain`; return its homography, float64 [3, 3]."""
     board = face.board
     unit = board.height
-    # the face's plate is whole pixels wide, so that its proportions may be a little off the style's
+    # the plate is whole pixels wide on the face, so its proportions may differ a little from the style's
     fit = np.diag((face.aspect * unit / board.width, 1.0, 1.0))
     middle = move(-(board.left + board.right) / 2, -(board.top + board.bottom) / 2)
     matrix = spot.matrix @ scale(1 / unit) @ fit @ middle
@@ -152,32 +157,32 @@ def _put(canvas: _Canvas, face: PlateFace, spot: BoardPosition, gain: float) -> 
 
 
 def _gain(canvas: _Canvas, outline: Outline) -> float:
-    """What makes a board about as bright as what is around it; 1 in some pictures."""
+    """The gain that makes a board about as bright as its surroundings; 1 in some pictures."""
     if canvas.random.random() < 0.3:
         return 1.0
-    left, top, right, bottom = (int(each) for each in outline.box)
+    left, top, right, bottom = (int(value) for value in outline.box)
     around = canvas.image.crop((left, top, right + 1, bottom + 1)).convert("L").resize((1, 1), Image.Resampling.BOX)
     grey = float(np.asarray(around)[0, 0])
     return float(np.clip(0.5 + 0.5 * grey / 128, 0.55, 1.1) * canvas.random.uniform(0.9, 1.1))
 
 
 def _times(face: Image.Image, gain: float) -> Image.Image:
-    """An RGBA picture with its colours times `gain`."""
+    """Multiply the colours of an RGBA picture by `gain`."""
     grey = np.arange(256)
     lit = np.minimum(grey * gain, 255).astype(int)
     return face.point(np.concatenate((lit, lit, lit, grey)).tolist())
 
 
 def _cover(canvas: _Canvas, plates: Sequence[DrawnPlate], backgrounds: Backgrounds) -> list[DrawnPlate]:
-    """Something before one of the plates, which may reach over to its neighbours."""
+    """Cover a part of one of the plates, and perhaps of its neighbours."""
     plate = plates[int(canvas.random.integers(0, len(plates)))]
-    other, _ = backgrounds.part(canvas.random, canvas.scene.size)
+    other, _ = backgrounds.crop(canvas.random, canvas.scene.size)
     hidden = occlude(canvas.random, canvas.image, other, plate.outline.corners)
-    return [with_visibility(each, canvas.scene.size, hidden) for each in plates]
+    return [with_visibility(covered, canvas.scene.size, hidden) for covered in plates]
 
 
 def _finest_px(plates: Sequence[DrawnPlate]) -> float:
-    """The height of the smallest character; what is usual where there is none."""
+    """The height of the smallest character; a usual one where there is none."""
     heights = [
         annotation.box[3] - annotation.box[1]
         for plate in plates
@@ -189,7 +194,7 @@ def _finest_px(plates: Sequence[DrawnPlate]) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlateStream:
-    """All the pictures of one seed. It can be pickled: it holds no picture, and each process reads what it needs.
+    """The pictures of one seed, by number. It is picklable: it holds no picture, and each process reads what it needs.
 
     A picture follows from the seed, its number, the scene, the fonts and the backgrounds' files alone: to the byte on
     one machine with the same versions of numpy, Pillow and the fonts.
@@ -201,14 +206,11 @@ class PlateStream:
     backgrounds: Backgrounds
 
     def draw(self, index: int) -> DrawnPicture:
-        """DrawnPicture `index`, 0 or above.
+        """Draw picture `index`, 0 or above.
 
         Raises:
-            ModelError: a font or a photograph cannot be read.
+            FileError, MissingPackageError: a font cannot be read.
+            DatasetError: a photograph cannot be read.
         """
         random = np.random.Generator(np.random.PCG64(np.random.SeedSequence((self.seed, index))))
         return draw_picture(random, self.scene, self.fonts, self.backgrounds)
-
-    def stream(self, start: int = 0, step: int = 1) -> Iterator[DrawnPicture]:
-        """Pictures start, start + step, … without end: worker w of n draws `stream(w, n)`."""
-        return (self.draw(index) for index in itertools.count(start, step))

@@ -1,4 +1,4 @@
-"""Scenes: the ranges that pictures are drawn within, free positions for boards, and the writing on other boards."""
+"""Scenes: ranges that pictures are drawn within, free positions for boards, and the writing on other boards."""
 
 import string
 from dataclasses import dataclass
@@ -18,29 +18,30 @@ from shardline.training.plates.geometry import (
     rectangle,
     stand,
 )
-from shardline.wire.errors import ModelError
+from shardline.wire.errors import UsageError
 
 _TRIES = 12  # to find room
 
-# without I, O, S, Z, G and Q, which might be taken for digits, and without the letters of plates
+# without I, O, S, Z, G and Q, which look like digits, and without the letters of plates
 _UNLIKE = "FHJKLMNPRTUVWXY"
 _MEANT = {"0": string.digits, "A": string.ascii_uppercase, "a": string.ascii_lowercase}
 _SHAPES = tuple(
     """
     00 000 0000 00000 000000 0000000 00000000 0-00 00-00 00/00/00 00-00-0000 00.00.0000 000-0000 00000-000000
     AA000000 AAA0000 AA-000-AA AA00AAA 000AAA 0000AA A0000 00A000 0A0000 00AA0000 A00-0000 AA0000AA 000-AA-00
-    """.split()  # noqa: SIM905  # six lines as a list
+    """.split()  # noqa: SIM905  # a list would take six lines
 )
-_NUMBERS, _TWO_ROWS = 0.45, 0.4  # shares of rows that have one of the shapes, the others are words; of boards
+_NUMBERS = 0.45  # share of rows that have one of the shapes; the others are words
+_TWO_ROWS = 0.4  # share of boards
 _LONGEST_WORD = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """What the pictures are to be like; each is drawn by lot within this.
+    """Ranges and shares within which each picture is drawn at random.
 
     Raises:
-        ModelError: a value that no picture can have.
+        UsageError: a value that no picture can have.
     """
 
     size: tuple[int, int] = (512, 512)  # width, height
@@ -51,14 +52,14 @@ class Scene:
     least_width_px: float = 48  # of a plate
     most_width: float = 0.9  # of the picture's width
     rotation_deg: float = 20.0
-    tilt_deg: float = 40.0  # about the upright axis; about the level one three quarters of it
+    tilt_deg: float = 40.0  # about the upright axis; three quarters of it about the level axis
     wear: float = 1.0  # 0: new plates in even light; 1: up to what can just be read
     camera: float = 1.0  # 0: the camera adds nothing
     covered: float = 0.12  # share of plates of which something is hidden
     cut_off: float = 0.04  # share of plates that may reach out of the picture
     signs: float = 0.3  # share of pictures with boards that are no plates
     most_signs: int = 2  # in one picture
-    writing: float = 0.0  # share of those with any letters and digits; on the others nothing looks like a character
+    writing: float = 0.0  # share of those boards with any letters and digits; the others have no character of plates
 
     def __post_init__(self) -> None:
         shares = {
@@ -66,23 +67,23 @@ class Scene:
         }
         wrong = [f"{name} {value:g}" for name, value in shares.items() if not 0 <= value <= 1]
         if wrong:
-            raise ModelError(f"{', '.join(wrong)}: allowed is 0 to 1")
+            raise UsageError(f"{', '.join(wrong)}: allowed is 0 to 1")
         if min(self.size) < 32:
-            raise ModelError(f"pictures of {self.size[0]} x {self.size[1]}: 32 pixels a side are the least")
+            raise UsageError(f"pictures of {self.size[0]} x {self.size[1]}: 32 pixels a side are the least")
         if not 8 <= self.least_width_px <= self.most_width * self.size[0]:
-            raise ModelError(
+            raise UsageError(
                 f"plates of {self.least_width_px:g} pixels or more: allowed is 8 to "
                 f"{self.most_width * self.size[0]:g}, {self.most_width:g} of the picture's width"
             )
         if not 0 <= self.plates[0] <= self.plates[1]:
-            raise ModelError(f"{self.plates[0]} to {self.plates[1]} plates: the first must not be above the second")
+            raise UsageError(f"{self.plates[0]} to {self.plates[1]} plates: the first must not be above the second")
         if not (0 <= self.rotation_deg <= 180 and 0 <= self.tilt_deg <= 70):
-            raise ModelError("rotation may be 0 to 180 degrees and tilt 0 to 70, beyond which nothing can be read")
+            raise UsageError("rotation may be 0 to 180 degrees and tilt 0 to 70, beyond which nothing can be read")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoardPosition:
-    """Where a board stands: from plate units (see warp.stand) to the picture."""
+    """The position of a board: the homography from plate units (see geometry.stand) to the picture."""
 
     aspect: float
     matrix: Matrix
@@ -90,16 +91,16 @@ class BoardPosition:
 
     @property
     def face_height_px(self) -> float:
-        """Such that no part of the face is drawn smaller than it is seen, times the oversampling."""
+        """The height at which no part of the face is drawn smaller than it is seen, times the oversampling."""
         return oversampling(self.outline.width_px) * max(self.outline.width_px / self.aspect, self.outline.height_px)
 
 
 def find_position(
     random: np.random.Generator, scene: Scene, taken: list[Box], aspect: float, width_px: float
 ) -> BoardPosition | None:
-    """A place where a board of this width meets none of the boxes that are `taken`, to which its own is added.
+    """Find a random position where a board overlaps none of the boxes `taken`, and add its own box to them.
 
-    None where there is no such place, or the board is too large for the picture.
+    None where there is no such position, or the board is too large for the picture.
     """
     width, height = scene.size
     matrix = stand(_random_pose(random, scene), aspect, width_px)
@@ -122,7 +123,7 @@ def find_position(
 
 
 def _random_pose(random: np.random.Generator, scene: Scene) -> Pose:
-    """Most plates hang nearly straight; the rest are turned evenly up to the most that is allowed."""
+    """Draw an orientation: mostly nearly straight, else uniform up to the largest angles that are allowed."""
     even = random.uniform(-1, 1, 3)
     mild = np.clip(random.normal(0, 0.3, 3), -1, 1)
     angle, yaw, pitch = np.where(random.random(3) < 0.5, even, mild)
@@ -139,12 +140,12 @@ def _overlap(one: Box, other: Box) -> bool:
 
 
 def unlike_plates(random: np.random.Generator) -> str:
-    """Up to seven letters that look like nothing on a plate."""
-    return "".join(_UNLIKE[each] for each in random.integers(0, len(_UNLIKE), random.integers(0, 8)))
+    """Up to seven letters that look like no character of a plate."""
+    return "".join(_UNLIKE[index] for index in random.integers(0, len(_UNLIKE), random.integers(0, 8)))
 
 
 def any_writing(random: np.random.Generator) -> tuple[str, ...]:
-    """One row or two, of any letters and digits; never a plate's text."""
+    """One row or two of any letters and digits; never the text of a plate."""
     while True:
         rows = tuple(_row(random) for _ in range(2 if random.random() < _TWO_ROWS else 1))
         if not is_text("".join(rows)):
@@ -157,4 +158,4 @@ def _row(random: np.random.Generator) -> str:
     else:
         first, rest = ("Aa", "AA", "aa")[random.integers(0, 3)]
         shape = first + rest * int(random.integers(1, _LONGEST_WORD))
-    return "".join(_MEANT[each][random.integers(0, len(_MEANT[each]))] if each in _MEANT else each for each in shape)
+    return "".join(_MEANT[sign][random.integers(0, len(_MEANT[sign]))] if sign in _MEANT else sign for sign in shape)

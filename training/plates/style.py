@@ -1,4 +1,11 @@
-"""Random styles of license plates, and the layout of their characters."""
+"""Random styles of license plates (proportions, colours, border, font), and the layout of their characters.
+
+Lengths of a style are in heights of the plate. Shares and ranges are invented, and wide on purpose: a detector that has
+seen only one country's plates reads no other's.
+
+A row is as wide as its characters, stretched as the style says, and the gaps between them. Where there is less room,
+first the row is made narrower, down to what can still be read, then everything in it smaller.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +22,7 @@ _T = TypeVar("_T")
 Align = Literal["centre", "left", "spread"]
 Level = Literal["top", "middle", "bottom"]
 
-# ground and ink, with how often they come; the rest is any pair with enough contrast
+# background, ink and relative frequency; the rest is any pair of colours with enough contrast
 _PAIRS: tuple[tuple[Colour, Colour, int], ...] = (
     ((240, 240, 235), (20, 20, 22), 8),  # white, black
     ((242, 196, 40), (20, 20, 22), 3),  # yellow, black
@@ -29,14 +36,14 @@ _PAIRS: tuple[tuple[Colour, Colour, int], ...] = (
     ((215, 120, 30), (20, 20, 22), 1),
     ((150, 195, 225), (15, 20, 40), 1),
 )
-_PAIR_AT = [place for place, (*_, share) in enumerate(_PAIRS) for _ in range(share)]
-_ANY_PAIR = 0.25
+_PAIR_INDEXES = [index for index, (*_, share) in enumerate(_PAIRS) for _ in range(share)]
+_ANY_PAIR = 0.25  # share of plates with any pair of colours
 _LEAST_CONTRAST = 95  # of 255, in luma
 _STRIPS: tuple[Colour, ...] = ((20, 50, 150), (170, 30, 40), (20, 110, 60), (30, 30, 34))
 
 _LEAST_STRETCH = 0.72
 _LEAST_ASPECT, _MOST_ASPECT = 0.36, 0.85  # of a zero, width / height
-_WIDEST_SPREAD = 0.5  # that "spread" adds to a gap, in heights of a zero
+_WIDEST_SPREAD = 0.5  # largest widening of a gap where a row is spread, in heights of a zero
 _LINE_GAP = 0.06  # between the rows of a regular plate, at least, in heights of the plate
 
 
@@ -51,12 +58,14 @@ class Strip:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlateStyle:
+    """The look of one plate; lengths are in heights of the plate."""
+
     font: Font
     aspect: float  # width of the plate
     ground: Colour
     ink: Colour
     rim: Colour  # of the border
-    border: float  # its width; 0 is none
+    border: float  # width; 0: none
     inset: float  # from the plate's edge to the border
     radius: float  # of the corners
     margin: float  # from the border to the characters
@@ -65,21 +74,22 @@ class PlateStyle:
     small_height: float
     stretch: float  # of characters, sideways
     spacing: float  # between characters, in heights of a zero
-    use_gap: float  # more of it before the letter
-    group_gap: float  # more of it between the groups of a long plate
+    use_gap: float  # additional gap before the letter
+    group_gap: float  # additional gap between the groups of a long plate
     fixed_pitch: bool
     align: Align  # of a regular plate's upper row
-    level: Level  # of smaller characters in a long plate's row
+    level: Level  # vertical position of smaller characters in a long plate's row
     separator: Literal["", "dot", "bar", "ring"]  # between the groups of a long plate
     emboss: float  # 0 flat to 1
     bolts: int  # 0, 2 or 4
-    holder: float  # width of a dark frame around the plate, which is not part of it; 0 is none
+    holder: float  # width of a dark frame around the plate, which is not part of it; 0: none
 
 
 def random_style(random: np.random.Generator, kind: Kind, names: tuple[str, ...]) -> PlateStyle:
-    """
+    """Draw a style at random, in one of the font families `names`.
+
     Raises:
-        ModelError: a font's package is not installed.
+        MissingPackageError: a font's package is not installed.
     """
     ground, ink = _colours(random)
     long = kind == "long"
@@ -119,18 +129,18 @@ def _colours(random: np.random.Generator) -> tuple[Colour, Colour]:
             ground, ink = _any_colour(random), _any_colour(random)
             if abs(luma(ground) - luma(ink)) >= _LEAST_CONTRAST:
                 return ground, ink
-    ground, ink = _PAIRS[_PAIR_AT[random.integers(0, len(_PAIR_AT))]][:2]
+    ground, ink = _PAIRS[_PAIR_INDEXES[random.integers(0, len(_PAIR_INDEXES))]][:2]
     return _jitter(random, ground, 22), _jitter(random, ink, 22)
 
 
 def luma(colour: Colour) -> float:
-    """0 black to 255 white, by the weights of ITU-R BT.601."""
+    """Luma, 0 (black) to 255 (white), by the weights of ITU-R BT.601."""
     red, green, blue = colour
     return 0.299 * red + 0.587 * green + 0.114 * blue
 
 
 def _any_colour(random: np.random.Generator) -> Colour:
-    red, green, blue = (int(each) for each in random.integers(10, 246, 3))
+    red, green, blue = (int(value) for value in random.integers(10, 246, 3))
     return red, green, blue
 
 
@@ -158,6 +168,8 @@ def _one_of(random: np.random.Generator, options: tuple[_T, ...]) -> _T:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Area:
+    """An upright rectangle on a face, in pixels."""
+
     left: float
     top: float
     right: float
@@ -174,7 +186,7 @@ class Area:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlacedGlyph:
-    """A character and the rectangle that its ink fills, whole pixels of the face."""
+    """A character and the rectangle that its ink fills, in whole pixels of the face."""
 
     char: str
     group: Group
@@ -187,19 +199,21 @@ class PlacedGlyph:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Cell:
+    """A character in a row."""
+
     char: str
     group: Group
     glyph: Glyph
-    scale: float  # of its height, to the row's zero
+    scale: float  # height as a multiple of the row's zero
     width: float  # in heights of the row's zero, before stretching
-    gap: float  # before it, likewise
+    gap: float  # before the character, in the same unit
 
 
 def arrange(text: PlateText, kind: Kind, style: PlateStyle, room: Area, unit_px: float) -> list[PlacedGlyph]:
-    """The characters of both groups within `room`; `unit_px` is the height of the plate."""
+    """Lay out the characters of both groups within `room`; `unit_px` is the height of the plate."""
     main_px, small_px = style.main_height * unit_px, style.small_height * unit_px
     if kind == "long":
-        main_px, small_px = (min(each, room.height) for each in (main_px, small_px))
+        main_px, small_px = (min(height, room.height) for height in (main_px, small_px))
         groups: list[tuple[Group, str, float]] = [("s", text.small, small_px / main_px), ("m", text.main, 1.0)]
         return place_row(groups, style, room, main_px, "centre")
     shrink = min(1.0, (room.height - _LINE_GAP * unit_px) / (main_px + small_px))
@@ -218,7 +232,7 @@ def arrange(text: PlateText, kind: Kind, style: PlateStyle, room: Area, unit_px:
 def place_row(
     groups: Sequence[tuple[Group, str, float]], style: PlateStyle, room: Area, zero_px: float, align: Align
 ) -> list[PlacedGlyph]:
-    """One row of (group, characters, scale) within `room`, where a zero is at most `zero_px` high."""
+    """Lay out one row of (group, characters, scale) within `room`, where a zero is at most `zero_px` high."""
     cells = _cells(groups, style, zero_px)
     zero = cells[0].glyph if cells[0].char == "0" else glyph(style.font, "0", zero_px)
     stretch = min(max(style.stretch, _LEAST_ASPECT / zero.width), max(1.0, _MOST_ASPECT / zero.width))
@@ -226,7 +240,7 @@ def place_row(
     squeeze = min(1.0, room.width / (natural * stretch * zero_px))
     allowed = max(squeeze, _LEAST_STRETCH)
     zero_px *= squeeze / allowed
-    across = stretch * allowed * zero_px  # pixels for one height of a zero, sideways
+    across = stretch * allowed * zero_px  # horizontal pixels for one height of a zero
     slack = max(0.0, room.width - natural * across)
     spread = min(slack / len(cells), _WIDEST_SPREAD * zero_px) if align == "spread" else 0.0
     at = room.left + {"left": 0.0, "centre": slack / 2, "spread": (slack - spread * (len(cells) - 1)) / 2}[align]
@@ -242,7 +256,7 @@ def place_row(
 def _cells(groups: Sequence[tuple[Group, str, float]], style: PlateStyle, zero_px: float) -> list[_Cell]:
     listed = [(char, group, scale) for group, chars, scale in groups for char in chars]
     glyphs = [glyph(style.font, char, zero_px) for char, *_ in listed]
-    pitch = max(each.width for each in glyphs) if style.fixed_pitch else 0.0
+    pitch = max(drawn.width for drawn in glyphs) if style.fixed_pitch else 0.0
     gaps = [0.0]
     for (char, group, scale), (after, other, _) in pairwise(listed):
         use = style.use_gap if char in DIGITS and after not in DIGITS else 0.0
@@ -254,7 +268,7 @@ def _cells(groups: Sequence[tuple[Group, str, float]], style: PlateStyle, zero_p
 
 
 def _place(cell: _Cell, style: PlateStyle, left: float, top: float, zero_px: float, across: float) -> PlacedGlyph:
-    """The glyph in the middle of its cell, smaller ones at the style's level."""
+    """Place the glyph in the middle of its cell, a smaller one at the style's level."""
     height_px = zero_px * cell.scale
     lower = {"top": 0.0, "middle": 0.5, "bottom": 1.0}[style.level] * (zero_px - height_px)
     width = cell.glyph.width * cell.scale * across

@@ -30,7 +30,7 @@ from shardline.training.plates.geometry import (
 from shardline.training.plates.picture import draw_onto
 from shardline.training.plates.scene import Scene
 from shardline.training.plates.style import random_style
-from shardline.wire.errors import ModelError
+from shardline.wire.errors import UsageError
 
 SIZE = 640
 FINE = 4  # of the pixels in which edges are looked for, to one of the picture
@@ -165,5 +165,5 @@ def test_only_the_box_of_a_plate_changes_a_photograph(seed: int) -> None:
 
 def test_a_plate_without_room_is_refused() -> None:
     photo, text = Image.new("RGB", (200, 100)), parse_text("12A 3456")
-    with pytest.raises(ModelError, match="a plate of 300 pixels has no room in 200 x 100: make it smaller"):
+    with pytest.raises(UsageError, match="a plate of 300 pixels has no room in 200 x 100: make it smaller"):
         draw_onto(np.random.default_rng(0), photo, text, Scene(), families("train"), 300)

@@ -9,7 +9,7 @@ from services.processes import ROOT
 
 from shardline.tasks.plates.text import DIGITS, USES
 from shardline.training.plates.fonts import FAMILIES, families, glyph, licence, random_font
-from shardline.wire.errors import ModelError
+from shardline.wire.errors import MissingPackageError
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -54,5 +54,5 @@ def test_relatives_are_on_one_side() -> None:
 
 
 def test_a_font_that_is_not_installed() -> None:
-    with pytest.raises(ModelError, match=r"pip install 'shardline\[plates\]'"):
+    with pytest.raises(MissingPackageError, match=r"pip install 'shardline\[plates\]'"):
         random_font(np.random.default_rng(0), ("no-such-font",))

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from shardline.training.plates.fonts import families
 from shardline.training.plates.picture import draw_picture
 from shardline.training.plates.scene import Scene, any_writing, unlike_plates
 from shardline.training.samples import sample_files
-from shardline.wire.errors import ModelError
+from shardline.wire.errors import UsageError
 
 
 def test_there_are_words_numbers_and_other_plates_in_one_row_and_two() -> None:
@@ -68,5 +69,20 @@ def test_signs_are_where_the_picture_differs_and_change_no_plate() -> None:
 
 @pytest.mark.parametrize("share", [-0.1, 1.5])
 def test_a_share_that_is_none(share: float) -> None:
-    with pytest.raises(ModelError, match=r"writing .*: allowed is 0 to 1"):
+    with pytest.raises(UsageError, match=r"writing .*: allowed is 0 to 1"):
         Scene(writing=share)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"size": (20, 200)}, "32 pixels a side"),
+        ({"wear": 1.5}, "wear 1.5: allowed is 0 to 1"),
+        ({"least_width_px": 150}, "allowed is 8 to 144"),
+        ({"plates": (3, 1)}, "3 to 1 plates"),
+        ({"tilt_deg": 90}, "tilt 0 to 70"),
+    ],
+)
+def test_a_scene_that_cannot_be(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Scene(**{"size": (160, 128), "least_width_px": 30, **wrong})
