@@ -32,10 +32,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from shardline.partition.build import BuildOptions, build
-from shardline.partition.golden import Golden
+from shardline.partition.device import use_threads
 from shardline.partition.models import load_model
-from shardline.partition.runtime import LoadedShard, load_shard
-from shardline.partition.threads import use_threads
+from shardline.partition.runtime import Golden, LoadedShard, load_shard
 from shardline.predictors.batching import Batcher, QueuedRequest
 from shardline.predictors.shard import ShardPredictor
 from shardline.predictors.worker import Worker, call_each

@@ -30,19 +30,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from shardline.partition.cache import Cache, user_folder
 from shardline.partition.capture import capture, random_pixels
 from shardline.partition.costs import HopCost, costs_of
 from shardline.partition.cut import Shard, shards_between
-from shardline.partition.device import CPU
+from shardline.partition.device import CPU, use_threads
 from shardline.partition.liveness import Liveness, analyse
 from shardline.partition.models import load_model
-from shardline.partition.plan import plan
-from shardline.partition.profile import profile
+from shardline.partition.plan import best_plan
+from shardline.partition.profile import Cache, profile, user_folder
 from shardline.partition.program import runnable
 from shardline.partition.runtime import LoadedShard
-from shardline.partition.segments import FRAME_OVERHEAD_BYTES, Goal, Objective, Place
-from shardline.partition.threads import use_threads
+from shardline.partition.search import FRAME_OVERHEAD_BYTES, Goal, Objective, Place
 from shardline.storage.bundle import Bundle, PictureSpec, Stage, Task
 from shardline.wire.limits import Limits
 
@@ -101,10 +99,10 @@ def planned_by_command(batch: int) -> dict[str, Any]:
 def planned_for_latency(liveness: Liveness, pixels: torch.Tensor, hop: HopCost) -> Cuts:
     """The plan with the smallest sum, from the times that the command has just measured and kept."""
     cache = Cache(user_folder())
-    single, batch = (profile(liveness, each, CPU, tell, cache=cache) for each in (pixels[:1], pixels))
+    single, batch = (profile(liveness, some, CPU, cache=cache, progress=tell) for some in (pixels[:1], pixels))
     costs = costs_of(liveness, {str(CPU): (single, batch)}, hop)
     goal = Goal(places=(Place(device=str(CPU)),) * STAGES, objective=Objective.LATENCY)
-    return tuple(position.index for position in plan(liveness, costs, goal).cuts)
+    return tuple(position.index for position in best_plan(liveness, costs, goal).cuts)
 
 
 def tell(line: str) -> None:

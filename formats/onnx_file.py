@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from shardline.formats.parts import TRACED_BATCH, Part
-from shardline.partition.agreement import relative_error
-from shardline.partition.layout import as_numpy
+from shardline.partition.compare import relative_error
 from shardline.partition.program import one_line
+from shardline.partition.tensors import as_numpy
 from shardline.wire.errors import FormatError
 
 MOST_RELATIVE_ERROR = {"fp32": 1e-4, "fp16": 1e-2}

@@ -1,10 +1,13 @@
-"""What is handed over of a bundle: its shards one by one, and the whole.
+"""Parts of a bundle to export, its shards and the whole, and the folder that an export is written into.
 
-Each part comes with real inputs at several batch sizes and what its exported program gives for them, so that whatever
-is made of it can be proved before it is written.
+Each part comes with real inputs at several batch sizes and the outputs of its exported program, so that whatever an
+exporter makes of it can be compared before it is written.
 """
 
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,12 +16,13 @@ import torch
 from torch.export import ExportedProgram
 from torch.utils._pytree import tree_leaves
 
-from shardline.partition.golden import Golden
-from shardline.partition.layout import to_numpy, to_torch
+from shardline.partition.archive import check_torch_version, load_program
 from shardline.partition.program import runnable
-from shardline.partition.runtime import check_torch_version, load_program
+from shardline.partition.runtime import Golden
+from shardline.partition.tensors import to_numpy, to_torch
 from shardline.storage.bundle import SHARD_FILE, WHOLE_FILE, Bundle, Stage, stage_folder
 from shardline.storage.bundle_folder import open_bundle
+from shardline.wire.errors import FormatError
 
 TRACED_BATCH = 2  # tracers take sizes of 0 and 1 for constants
 BATCHES = (1, TRACED_BATCH, 3)
@@ -108,3 +112,26 @@ def _as_one(bundle: Bundle) -> Bundle:
     return replace(
         bundle, stages=(stage,), files={}, precision="fp32", portable_tolerance=None, compiled_tolerance=None
     )
+
+
+@contextmanager
+def writing_folder(out: Path) -> Iterator[Path]:
+    """Yields an empty folder beside `out` to fill; at the end it becomes `out`, which must not be there or be empty.
+
+    Raises:
+        FormatError: something is there already, or it cannot be written.
+    """
+    out = out.resolve()
+    try:
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise FormatError(f"{out} is there already: choose another --out or remove it")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    except OSError as exc:
+        raise FormatError(f"{out} cannot be written ({exc.strerror}): choose another --out") from exc
+    try:
+        yield draft
+        draft.chmod(0o755)
+        draft.replace(out)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)

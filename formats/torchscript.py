@@ -1,11 +1,16 @@
-"""A bundle's shards and whole as TorchScript, scripted and traced: proved after a round trip, equal to the bit.
+"""Export a bundle's shards and whole as TorchScript, scripted and traced, equal to the bit after a round trip.
 
 Both forms come from the exported program, so neither knows the model's Python. Scripted code names sizes and is for any
-batch by its nature; traced code is what one run did, with sizes kept where they come from the input. Each is saved,
-loaded again, and run on real inputs at batches 1, 2 and 3, twice, since TorchScript's executor optimises on the second
-call; what is not equal to the exported program to the bit is not written.
+batch by its nature; traced code repeats one run, with sizes kept where they come from the input. Each is saved, loaded
+again, and run on real inputs at batches 1, 2 and 3, twice, since TorchScript's executor optimises on the second call. A
+form that is not equal to the exported program to the bit is not written.
 
-torch has deprecated TorchScript. TorchServe and Triton's PyTorch backend take it, which is all that it is here for.
+An exported program's own module checks its inputs in hooks that no tracer follows, and calls operations by overload,
+which TorchScript does not know. So the graph is copied: when scripted, an operation is called by its name and finds its
+overload by its arguments; when traced, sizes are asked of the tensor itself, and an operation that takes sizes is a
+method of the tensor, so that the tracer sees where they come from and does not make constants of them.
+
+torch has deprecated TorchScript. It is supported here because TorchServe and Triton's PyTorch backend take it.
 """
 
 import json
@@ -14,20 +19,45 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from torch.export import ExportedProgram
+from torch.fx import Graph, GraphModule, Node
 
-from shardline.formats.folder import writing_folder
-from shardline.formats.graph import Form, plain_module
-from shardline.formats.parts import BATCHES, TRACED_BATCH, Part, Tensors, parts_of
-from shardline.partition.planning import Progress
-from shardline.partition.program import one_line
+from shardline.formats.parts import BATCHES, TRACED_BATCH, Part, Tensors, parts_of, writing_folder
+from shardline.partition.program import Progress, one_line, runnable, silent
 from shardline.wire.errors import FormatError
+
+Form = Literal["scripted", "traced"]
+
+_SIZED_METHODS = {"view": "view", "_unsafe_view": "reshape", "reshape": "reshape", "expand": "expand"}
 
 FORMS: tuple[Form, ...] = ("scripted", "traced")
 PARTS_FILE = "parts.json"
 _RUNS = 2
+
+
+def plain_module(program: ExportedProgram, form: Form) -> GraphModule:
+    """The program's module with its weights, without hooks and overloads; it gives a tuple."""
+    module = runnable(program)
+    graph = Graph()
+    graph.output(graph.graph_copy(module.graph, {}))
+    for node in graph.nodes:
+        if node.op == "call_function" and isinstance(node.target, torch._ops.OpOverload):
+            _rename(node, node.target, form)
+    graph.lint()
+    return GraphModule(module, graph)
+
+
+def _rename(node: Node, operation: torch._ops.OpOverload, form: Form) -> None:
+    method = "size" if operation is torch.ops.aten.sym_size.int else _SIZED_METHODS.get(operation._opname)
+    if form == "traced" and method is not None and operation.namespace == "aten":
+        node.op, node.target = "call_method", method
+    else:
+        node.target = operation.overloadpacket
+        # a bundle's programs are on the CPU, where this says nothing; TorchScript cannot read how it would be written
+        node.kwargs = {key: value for key, value in node.kwargs.items() if not isinstance(value, torch.device)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +70,7 @@ class Script:
     reason: str = ""
 
 
-def export_torchscript(folder: Path, out: Path, say: Progress = lambda _: None) -> list[Script]:
+def export_torchscript(folder: Path, out: Path, *, progress: Progress = silent) -> list[Script]:
     """Write the bundle's parts into `out`: FORM/NAME.pt each, and parts.json, which says what goes in and comes out.
 
     Raises:
@@ -51,7 +81,7 @@ def export_torchscript(folder: Path, out: Path, say: Progress = lambda _: None) 
     described = []
     with writing_folder(out) as draft:
         for part in parts_of(folder):
-            say(f"{part.name} as TorchScript")
+            progress(f"{part.name} as TorchScript")
             made = [_try(part, form, draft) for form in FORMS]
             if not any(each.path for each in made):
                 raise FormatError(f"{part.name} has no TorchScript: {'; '.join(each.reason for each in made)}")

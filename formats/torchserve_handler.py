@@ -23,8 +23,7 @@ if _PARTS.is_file():
 
 import torch
 
-from shardline.partition.golden import Golden
-from shardline.partition.runtime import LoadedShard
+from shardline.partition.runtime import Golden, LoadedShard
 from shardline.predictors.picture import fit_pictures
 from shardline.storage.bundle import BUNDLE_FILE, STAGE_FILE, parse_bundle
 from shardline.tasks.registry import task_reply

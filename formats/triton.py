@@ -1,32 +1,34 @@
-"""A bundle as Triton's model repository: a model a shard, and an ensemble that chains them under the bundle's name.
+"""Export a bundle as a Triton model repository: a model per shard, and an ensemble that chains them.
 
     NAME-0/config.pbtxt, NAME-0/1/model.pt     a shard in TorchScript, for Triton's PyTorch backend; or
     NAME-0/config.pbtxt, NAME-0/1/model.onnx   in ONNX, for its ONNX Runtime backend, where torch.onnx takes the shard
     NAME/config.pbtxt, NAME/1/                 the ensemble; a bundle with one stage has that one model in its place
 
-Triton hands tensors on as they are in the order of their dimensions, so where the whole model has a tensor turned in
-memory, last digits may differ from the bundle's; the exporter proves each model with tensors as Triton has them.
+Triton passes tensors on contiguous, in the order of their dimensions. Where the whole model has a tensor in another
+memory order, last digits may differ from the bundle's; the exporter checks each model with contiguous tensors.
 
 The PyTorch backend knows tensors by position: their names end in `__0`, `__1`. The ensemble's own inputs and outputs
 have the bundle's names. Names, data types and dims follow Triton's docs/user_guide/model_configuration.md, ensembles
 its docs/user_guide/ensemble_models.md.
+
+The configurations are written without tritonclient's own messages: they are registered under the names that KServe's
+have, and Python's protobuf takes only one of the two into a process. The tests parse them with tritonclient.
 """
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from shardline.formats.folder import writing_folder
 from shardline.formats.onnx_file import MOST_RELATIVE_ERROR, save_onnx
-from shardline.formats.parts import Part, parts_of
-from shardline.formats.pbtxt import Enum, pbtxt
+from shardline.formats.parts import Part, parts_of, writing_folder
 from shardline.formats.torchscript import load_torchscript, save_torchscript
-from shardline.partition.agreement import relative_error
-from shardline.partition.layout import as_numpy
-from shardline.partition.planning import Progress
+from shardline.partition.compare import relative_error
+from shardline.partition.program import Progress, silent
+from shardline.partition.tensors import as_numpy
 from shardline.storage.bundle import Bundle, TensorSpec
 from shardline.storage.bundle_folder import open_bundle
 from shardline.wire.errors import FormatError
@@ -72,7 +74,7 @@ class Made:
     reason: str = ""
 
 
-def export_triton(folder: Path, out: Path, options: TritonOptions, say: Progress = lambda _: None) -> list[Made]:
+def export_triton(folder: Path, out: Path, options: TritonOptions, *, progress: Progress = silent) -> list[Made]:
     """Write the repository into `out`; -> the shards' models, first to last.
 
     Raises:
@@ -85,7 +87,7 @@ def export_triton(folder: Path, out: Path, options: TritonOptions, say: Progress
     made = []
     with writing_folder(out) as draft:
         for part in parts_of(folder, whole=False):
-            say(f"{part.name} for Triton")
+            progress(f"{part.name} for Triton")
             model = _save(part, draft / part.name / _VERSION, options.platform)
             made.append(model)
             document = model_config(part, model.platform, options, batched=batched)
@@ -216,3 +218,32 @@ def _error_when_packed(part: Part, path: Path) -> float:
             f"{part.name} with packed inputs is off by {max(errors):.3g} of the largest value; allowed is {allowed:g}"
         )
     return max(errors)
+
+
+class Enum(str):
+    """A name that is written without quotes: TYPE_FP32."""
+
+
+def pbtxt(message: Mapping[str, Any]) -> str:
+    """A message's fields, in their order: numbers, texts, `Enum`s, messages as mappings, and lists of any of these."""
+    return "".join(f"{line}\n" for line in _fields(message))
+
+
+def _fields(message: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in message.items():
+        if isinstance(value, list) and value and all(isinstance(each, int) for each in value):
+            yield f"{name}: [{', '.join(map(str, value))}]"
+            continue
+        for each in value if isinstance(value, list) else [value]:
+            if isinstance(each, Mapping):
+                yield f"{name} {{"
+                yield from (f"  {line}" for line in _fields(each))
+                yield "}"
+            else:
+                yield f"{name}: {_scalar(each)}"
+
+
+def _scalar(value: object) -> str:
+    if isinstance(value, Enum) or not isinstance(value, str):
+        return str(value).lower() if isinstance(value, bool) else str(value)
+    return json.dumps(value)  # its escapes are among C's, which the format has

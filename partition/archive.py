@@ -1,4 +1,4 @@
-"""What an exported program's archive asks of its loader, looked at before it is loaded.
+"""Load an exported program's archive, after a check that loading it runs no code.
 
 `torch.export.load` was not made for strangers' files. It unpickles weights, constants and example inputs that say so,
 loads native code, evaluates the expressions of sizes, imports modules that the outputs' structure names, resolves an
@@ -6,8 +6,8 @@ operation's name to any function below `torch`, and writes the names of nodes an
 runs. So an archive may hold only the members that `torch.export.save` writes for a program without example inputs, and
 in them only what such programs have: tensors as plain bytes, ATen operations, arithmetic on sizes, plain names.
 
-Torch and Python each have a zip reader, and the loader may use both: they must agree on what is there. What is checked
-are the bytes that torch's own reader gives.
+Torch and Python each have a zip reader, and the loader may use both: they must agree on what is there. The check
+reads the bytes that torch's own reader gives.
 
 This is no sandbox. ATen operations run native code, and one with absurd arguments may take all memory: digests say
 whose shard it is.
@@ -26,9 +26,11 @@ from typing import Any
 
 import torch
 
+from shardline.partition.program import one_line
 from shardline.wire.errors import BundleError
+from shardline.wire.limits import MIB
 
-JSON_MEMBER_BYTES = 256 * 1024**2  # of one description: ten thousand operations with their stack traces need 30 MB
+JSON_MEMBER_BYTES = 256 * MIB  # of one description: ten thousand operations with their stack traces need 30 MiB
 _MEMBERS = 100_000
 _LONGEST_EXPRESSION = 1000  # characters
 _LARGEST_NUMBER = 2**63
@@ -65,6 +67,44 @@ _ARITHMETIC = {"Integer", "Rational", "Add", "Mul", "Pow", "FloorDiv", "CeilDiv"
                "ModularIndexing", "Max", "Min", "Eq", "Ne", "Le", "Lt", "Ge", "Gt", "Equality", "Unequality",
                "LessThan", "StrictLessThan", "GreaterThan", "StrictGreaterThan"}  # fmt: skip
 _SYMBOL = re.compile(r"[a-z]+\d*")
+
+
+def load_program(path: Path) -> torch.export.ExportedProgram:
+    """Load an exported program whose archive `check_archive` lets pass.
+
+    Not by `torch.export.load`, which tries an older format, with pickles, where this one fails.
+
+    Raises:
+        BundleError: it does not, or cannot be loaded.
+    """
+    from torch.export.pt2_archive._package import load_pt2  # over a second, which a compiled shard starts without
+
+    check_archive(path)
+    if needs_torchvision(path):
+        import torchvision  # noqa: F401  it registers its operations; a second of start for those that have none
+    try:
+        program: torch.export.ExportedProgram = load_pt2(str(path)).exported_programs["model"]
+        program._guards_code = []  # source code out of the archive
+        return program
+    except Exception as exc:  # torch's loader raises whatever its many parsers raise
+        raise BundleError(f"{path.name} cannot be loaded by torch {torch.__version__}: {one_line(exc)}") from exc
+
+
+def check_torch_version(built_with: str) -> None:
+    """A shard runs on the torch release (major.minor) that made it.
+
+    Raises:
+        BundleError: another release is installed.
+    """
+    if _release(built_with) != _release(torch.__version__):
+        raise BundleError(
+            f"the shard was built with torch {built_with}, here is {torch.__version__}; torch {_release(built_with)} "
+            "is allowed: use the image of that release or build the bundle again"
+        )
+
+
+def _release(version: str) -> str:
+    return ".".join(version.split(".")[:2])
 
 
 def check_archive(path: Path) -> None:
@@ -131,7 +171,7 @@ def unpack_package(path: Path, folder: Path) -> Path:
                 target = folder / Path(entry.filename).name
                 if target.suffix in {".so", ".cubin", ".fatbin"}:
                     with archive.open(entry) as source, target.open("xb") as copy:
-                        shutil.copyfileobj(source, copy, 1024**2)
+                        shutil.copyfileobj(source, copy, MIB)
     return folder / Path(libraries[0]).name
 
 

@@ -1,26 +1,29 @@
-"""A model -> a bundle on disk: capture, plan, cut, save, and prove before it is put in place."""
+"""Build a bundle from a model: capture, plan, cut, save, and compare with the whole before it is put in place."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import sympy
 import torch
 from torch.export import ExportedProgram
+from torch.utils._pytree import tree_leaves
 
 from shardline.partition.capture import capture
-from shardline.partition.compiling import FIXED_BATCHES, check_targets, compile_stages
+from shardline.partition.compare import Agreement, Outputs, unequal
+from shardline.partition.compiled import opened, select
 from shardline.partition.cut import Shard, cut
-from shardline.partition.golden import Golden
-from shardline.partition.models import Model
-from shardline.partition.plan import Plan
-from shardline.partition.planning import PlanOptions, Progress, make_plan
-from shardline.partition.precision import in_precision
-from shardline.partition.program import runnable
-from shardline.partition.proof import chain_of, compiled_tolerance, prove_equal, run_of, tolerance_of
-from shardline.partition.runtime import LoadedShard
+from shardline.partition.device import choose_device
+from shardline.partition.plan import Plan, PlanOptions, plan
+from shardline.partition.prepare import in_precision
+from shardline.partition.program import Progress, runnable, silent
+from shardline.partition.runtime import Golden, LoadedShard, run_chain
+from shardline.partition.tensors import to_numpy
 from shardline.storage.bundle import (
     GOLDEN_PICTURE_FILE,
     GOLDEN_REPLY_FILE,
@@ -30,70 +33,88 @@ from shardline.storage.bundle import (
     Stage,
     Task,
     TensorSpec,
+    Tolerance,
     stage_folder,
 )
 from shardline.storage.bundle_folder import writing_bundle
 from shardline.tasks.registry import task_code, task_reply
 from shardline.tasks.request import Request
 from shardline.wire.errors import CutError, ModelError
-from shardline.wire.view import View
+
+if TYPE_CHECKING:
+    from shardline.partition.models import Model
+    from shardline.wire.view import View
+
+_PICTURES = 16  # enough for a share of equal answers; a CPU without bf16 instructions takes a second for each
+_NOISE = 4
+_MARGIN = 2.0  # other pictures, and other machines, round differently from what was measured
+_TOP1_MARGIN = 0.1
+_LEAST_ERROR = 1e-4  # compiled fp32 is far below it, on every machine; batching may change outputs by as much
+
+Run = Callable[[np.ndarray], Outputs]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildOptions(PlanOptions):
-    """How to cut, and what to put into the bundle.
+    """Options of `build`: those of the plan, and the content of the bundle.
 
-    `targets` are what the shards are compiled for besides, "cpu" or "cuda"; `fixed_batches` may get packages of their
-    own.
+    Attributes:
+        precision: "fp32", "bf16" or "fp16".
+        targets: what the shards are also compiled for, "cpu" or "cuda".
+        fixed_batches: batches that may get a package of their own.
     """
 
     precision: str = "fp32"
     targets: tuple[str, ...] = ()
-    fixed_batches: tuple[int, ...] = FIXED_BATCHES
+    fixed_batches: tuple[int, ...] = (1,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenPicture:
-    """A picture that proves a served chain: a PNG file's bytes, and what a transformer makes of it.
+    """Picture that a served chain is tested with: the bytes of a PNG file, and a transformer's output for it.
 
-    `pixels` is uint8 [1, 3, height, width], `view` says where in the picture they lie.
+    `pixels` is uint8 [1, 3, height, width]; `view` gives their position in the picture.
     """
 
     png: bytes
     pixels: np.ndarray
-    view: View
+    view: "View"
 
 
 def build(
-    model: Model,
+    model: "Model",
     name: str,
     pictures: np.ndarray,
     options: BuildOptions,
     out: Path,
-    say: Progress = lambda _: None,
     *,
     golden: GoldenPicture | None = None,
+    progress: Progress = silent,
 ) -> tuple[Bundle, Plan]:
     """Build the bundle of `model` at the folder `out`.
 
     Args:
         name: the bundle's name, a DNS label: Kubernetes objects are named after it.
-        pictures: uint8 [n, 3, height, width], real ones: costs are measured and golden outputs made with them.
-        say: told what is being done, one short line a step.
-        golden: is kept in the bundle with the whole model's reply, for `shardline deploy` to ask the cluster with.
+        pictures: real pictures, uint8 [n, 3, height, width]: costs and golden outputs are measured with them.
+        golden: kept in the bundle with the whole model's reply; `shardline deploy` sends it to the cluster.
+        progress: receives one short line per step.
 
     Raises:
+        UsageError: a precision or device that does not exist.
         ModelError, CutError, PlanError, CompileError: the model, the cuts or the compiler.
         BundleError: `out` holds something else.
     """
-    check_targets(options.targets)
+    if options.targets:
+        from shardline.partition.compiling import check_targets, compile_stages  # most bundles are not compiled
+
+        check_targets(options.targets)
     rounded = in_precision(model, options.precision)
-    planned = make_plan(rounded, pictures, options, say)
+    planned = plan(rounded, pictures, options, progress=progress)
     liveness, chosen = planned.liveness, planned.plan
     with writing_bundle(out) as (draft, seal):
         shards: list[Shard] = []
         for shard in cut(liveness, chosen.cuts, torch.from_numpy(pictures[:2])):
-            say(f"cutting shard {len(shards)} of {len(chosen.stages)}")
+            progress(f"cutting shard {len(shards)} of {len(chosen.stages)}")
             shards.append(shard)
         description = describe(model, name, chosen, shards, options.precision)
         if golden is not None:
@@ -101,28 +122,27 @@ def build(
         whole = liveness.program if rounded is model else capture(model)
         _save_program(whole, draft / WHOLE_FILE)
         loaded = _save_shards(draft, description, shards, pictures[:1])
-        reference = run_of(whole, shards[-1].outputs)
+        reference = _runner(whole, shards[-1].outputs)
         if rounded is not model:
-            say(f"comparing {options.precision} with fp32")
-            uncut = run_of(liveness.program, shards[-1].outputs)
-            prove_equal(chain_of(loaded)(pictures[:1]), uncut(pictures[:1]), options.precision)
-            description = replace(
-                description, portable_tolerance=tolerance_of([uncut], reference, pictures, model.task)
-            )
+            progress(f"comparing {options.precision} with fp32")
+            uncut = _runner(liveness.program, shards[-1].outputs)
+            _check_equal(run_chain(loaded, pictures[:1]), uncut(pictures[:1]), options.precision)
+            tolerance = _measure_tolerance([uncut], reference, pictures, model.task)
+            description = replace(description, portable_tolerance=tolerance)
         if options.targets:
-            stages = compile_stages(draft, description, options.targets, options.fixed_batches, say)
-            say("comparing compiled with the whole")
-            tolerance = compiled_tolerance(draft, loaded, stages, options.targets, reference, pictures)
+            stages = compile_stages(draft, description, options.targets, options.fixed_batches, progress)
+            progress("comparing compiled with the whole")
+            tolerance = _measure_compiled(draft, loaded, stages, options.targets, reference, pictures)
             description = replace(description, stages=stages, compiled_tolerance=tolerance)
-        say("writing")
+        progress("writing")
         return seal(description), chosen
 
 
-def describe(model: Model, name: str, chosen: Plan, shards: Sequence[Shard], precision: str = "fp32") -> Bundle:
-    """What bundle.json says, but for the files.
+def describe(model: "Model", name: str, chosen: Plan, shards: Sequence[Shard], precision: str = "fp32") -> Bundle:
+    """Description of the bundle for bundle.json, without the files.
 
     Raises:
-        ModelError: as many labels as a classifier has classes must be given, or none; a detector's are its own.
+        ModelError: the number of labels is not the number of classes, or labels for a task that has its own.
     """
     _check_labels(model, shards[-1].outputs)
     return Bundle(
@@ -152,7 +172,7 @@ def describe(model: Model, name: str, chosen: Plan, shards: Sequence[Shard], pre
     )
 
 
-def _check_labels(model: Model, outputs: Sequence[TensorSpec]) -> None:
+def _check_labels(model: "Model", outputs: Sequence[TensorSpec]) -> None:
     own = task_code(model.task).labels
     if own is not None:
         if model.labels != own:
@@ -164,10 +184,10 @@ def _check_labels(model: Model, outputs: Sequence[TensorSpec]) -> None:
 
 
 def _save_program(program: ExportedProgram, path: Path) -> None:
-    """Save the program and nothing else.
+    """Save the program alone.
 
-    Example inputs would be pickled, symbols of earlier stages only confuse, and stack traces tell strangers where the
-    builder's files lie.
+    Example inputs would be pickled, symbols of earlier stages only confuse, and stack traces reveal where the builder's
+    files lie.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     used = {symbol for node in program.graph.nodes for symbol in _symbols(node.meta.get("val"))}
@@ -179,19 +199,19 @@ def _save_program(program: ExportedProgram, path: Path) -> None:
 
 
 def _symbols(value: object) -> set[sympy.Symbol]:
-    """The symbols in a node's sizes."""
+    """Symbols in the sizes of a node's value."""
     sizes = value.shape if isinstance(value, torch.Tensor) else [value]
     return {symbol for size in sizes if isinstance(size, torch.SymInt) for symbol in size.node.expr.free_symbols}
 
 
 def _save_golden(draft: Path, bundle: Bundle, whole: ExportedProgram, golden: GoldenPicture) -> None:
-    """Save the picture and what the whole model replies to it, at the threads that the costs were measured with.
+    """Save the picture and the whole model's reply to it, with the threads that the costs were measured with.
 
-    A task that answers from an index has nothing to say yet: partition/indexing.py saves both.
+    A task with an index has no reply yet: partition/indexing.py saves both.
     """
     if task_code(bundle.task.name).open_index is not None:
         return
-    outputs = run_of(whole, bundle.stages[-1].outputs)(golden.pixels)
+    outputs = _runner(whole, bundle.stages[-1].outputs)(golden.pixels)
     request = Request(outputs=outputs, labels=bundle.task.labels, views=(golden.view,))
     reply = {"predictions": task_reply(bundle.task.name)(request)}
     (draft / GOLDEN_PICTURE_FILE).write_bytes(golden.png)
@@ -199,7 +219,7 @@ def _save_golden(draft: Path, bundle: Bundle, whole: ExportedProgram, golden: Go
 
 
 def _save_shards(draft: Path, bundle: Bundle, shards: Sequence[Shard], pixels: np.ndarray) -> list[LoadedShard]:
-    """Save each shard with its golden input and outputs: what it gives for the first picture, chained."""
+    """Save each shard with its golden input and outputs: those of the first picture, uint8 [1, 3, height, width]."""
     loaded = []
     tensors: Mapping[str, np.ndarray] = {shards[0].inputs[0].name: pixels}
     for stage, shard in zip(bundle.stages, shards, strict=True):
@@ -209,8 +229,92 @@ def _save_shards(draft: Path, bundle: Bundle, shards: Sequence[Shard], pixels: n
         outputs = loaded[-1].run(tensors)
         if not all(np.isfinite(value).all() for value in outputs.values()):
             raise CutError(
-                f"shard {stage.index} gives values that are not finite for a real picture: check the weights"
+                f"shard {stage.index} returns values that are not finite for a real picture: check the weights"
             )
         Golden(tensors, outputs).save(folder)
         tensors = outputs
     return loaded
+
+
+def _runner(program: ExportedProgram, specs: Sequence[TensorSpec]) -> Run:
+    """Function from uint8 [batch, 3, height, width] to the program's outputs, with the names and layout of `specs`."""
+    module = runnable(program)
+
+    def run(pixels: np.ndarray) -> Outputs:
+        with torch.inference_mode():
+            values = tree_leaves(module(torch.tensor(pixels)))
+        return {spec.name: to_numpy(value, spec) for spec, value in zip(specs, values, strict=True)}
+
+    return run
+
+
+def _check_equal(chain: Outputs, whole: Outputs, precision: str) -> None:
+    """Check that the chain of shards is equal to the uncut program, to the bit.
+
+    Raises:
+        CutError: it is not.
+    """
+    if names := unequal(chain, whole):
+        raise CutError(
+            f"in {precision} the shards do not give the {', '.join(names)} that the uncut model gives: cut elsewhere"
+        )
+
+
+def _measure_tolerance(runs: Sequence[Run], reference: Run, pictures: np.ndarray, task: str) -> Tolerance:
+    """Compare runs with the reference on pictures, uint8 [n, 3, height, width], and noise, and add a margin."""
+    agreement = Agreement(task_code(task))
+    for pixels, is_picture in _samples(pictures):
+        expected = reference(pixels)
+        for run in runs:
+            agreement.add(run(pixels), expected, picture=is_picture)
+    return stated_tolerance(agreement)
+
+
+def stated_tolerance(agreement: Agreement) -> Tolerance:
+    """Tolerance that a bundle states: the measured differences with a margin.
+
+    Where every answer was equal within the least error, every answer must be.
+    """
+    top1 = 1.0 if agreement.top1 is None else agreement.top1
+    error = max(_MARGIN * agreement.max_relative_error, _LEAST_ERROR)
+    exact = top1 == 1.0 and error == _LEAST_ERROR
+    return Tolerance(
+        max_relative_error=float(f"{error:.2g}"),
+        top1_agreement=1.0 if exact else round(max(0.0, top1 - _TOP1_MARGIN), 3),
+    )
+
+
+def _samples(pictures: np.ndarray) -> Iterator[tuple[np.ndarray, bool]]:
+    """Yield batches, uint8 [1, 3, height, width], and True for pictures, False for noise."""
+    for picture in pictures[:_PICTURES]:
+        yield picture[None], True
+    generator = np.random.default_rng(0)
+    for _ in range(_NOISE):
+        yield generator.integers(0, 256, (1, *pictures.shape[1:]), dtype=np.uint8), False
+
+
+def _measure_compiled(
+    draft: Path,
+    shards: Sequence[LoadedShard],
+    stages: Sequence[Stage],
+    targets: Sequence[str],
+    reference: Run,
+    pictures: np.ndarray,
+) -> Tolerance:
+    """Compare a draft's compiled packages, for all targets, with the reference, as `_measure_tolerance` does.
+
+    Raises:
+        BundleError: a package does not give the golden outputs.
+    """
+    with ExitStack() as stack:
+        chains: list[Run] = []
+        for target in targets:
+            device = choose_device(target)
+            chain = []
+            for shard, stage in zip(shards, stages, strict=True):
+                folder = draft / stage_folder(stage.index)
+                module = stack.enter_context(opened(folder, select(stage, device).packages, stage, device))
+                chain.append(LoadedShard(shard.bundle, stage, module, device))
+                chain[-1].warm_up(Golden.load(folder))
+            chains.append(partial(run_chain, chain))
+        return _measure_tolerance(chains, reference, pictures, shards[0].bundle.task.name)

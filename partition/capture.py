@@ -1,4 +1,4 @@
-"""nn.Module -> the whole as an exported program: uint8 pixels in, dynamic batch, functional ATen operations.
+"""Capture an nn.Module as an exported program: uint8 pixels in, dynamic batch, functional ATen operations.
 
 `torch.export` is the one way into the system. The program is functionalised without decomposing anything
 (`run_decompositions({})`): no in-place operation aliases across a cut, and every kernel that eager PyTorch runs is run
@@ -7,21 +7,27 @@ with the same arguments, so that the whole equals the user's module to the bit. 
 
 import warnings
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch.export import Dim, ExportedProgram
 from torch.utils._pytree import tree_leaves
 
-from shardline.partition.models import Model
-from shardline.partition.program import DTYPES, one_line, runnable
+from shardline.partition.compare import tensor_difference
+from shardline.partition.program import DTYPES, MAX_BATCH, one_line, runnable
 from shardline.wire.errors import ModelError
 
-MAX_BATCH = 1024
+if TYPE_CHECKING:
+    from shardline.partition.models import Model
+
 _EXAMPLE_BATCH = 2  # torch.export specialises on 0 and 1
 
 
 class Flat(torch.nn.Module):
-    """`model` with its outputs, however nested, as one flat tuple: a named tuple's class is not in the archive."""
+    """Wrapper of `model` that returns its outputs, however nested, as one flat tuple.
+
+    An archive cannot hold the class of a named tuple.
+    """
 
     def __init__(self, model: torch.nn.Module) -> None:
         super().__init__()
@@ -29,14 +35,16 @@ class Flat(torch.nn.Module):
         self.training = False  # not .eval(): a module out of a .pt2 file refuses it
 
     def outputs(self, pixels: torch.Tensor) -> tuple[object, ...]:
+        """Run the model on [batch, 3, height, width], uint8 or normalised float32, and flatten its outputs."""
         return tuple(tree_leaves(self.model(pixels)))
 
     def forward(self, pixels: torch.Tensor) -> tuple[object, ...]:
+        """Run the model on uint8 [batch, 3, height, width]; returns the flat outputs."""
         return self.outputs(pixels)
 
 
 class Pixels(Flat):
-    """`uint8 [batch, 3, height, width]` -> what `model` makes of (pixels / 255 - mean) / std, as one flat tuple."""
+    """Wrapper of `model` that normalises uint8 [batch, 3, height, width] as (pixels / 255 - mean) / std first."""
 
     mean: torch.Tensor
     std: torch.Tensor
@@ -47,27 +55,29 @@ class Pixels(Flat):
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=True)
 
     def normalised(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Normalise uint8 [batch, 3, height, width] to float32 of the same shape."""
         return (pixels.to(torch.float32) / 255 - self.mean) / self.std
 
     def forward(self, pixels: torch.Tensor) -> tuple[object, ...]:
+        """Normalise and run the model on uint8 [batch, 3, height, width]; returns the flat outputs."""
         return self.outputs(self.normalised(pixels))
 
 
-def whole_module(model: Model) -> torch.nn.Module:
-    """The user's model with its normalisation in front: what the whole is compared with."""
+def whole_module(model: "Model") -> torch.nn.Module:
+    """Wrap the user's model with its normalisation in front; the whole must equal this module."""
     if isinstance(model.module, Flat):
         return model.module
     return Flat(model.module) if model.takes_pixels else Pixels(model.module, model.mean, model.std)
 
 
-def random_pixels(model: Model, batch: int, seed: int = 0) -> torch.Tensor:
-    """uint8 [batch, 3, height, width], the same for the same seed."""
+def random_pixels(model: "Model", batch: int, seed: int = 0) -> torch.Tensor:
+    """Random pixels of the model's size, uint8 [batch, 3, height, width], the same for the same seed."""
     generator = torch.Generator().manual_seed(seed)
     shape = (batch, 3, model.picture.height, model.picture.width)
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
 
 
-def capture(model: Model) -> ExportedProgram:
+def capture(model: "Model") -> ExportedProgram:
     """Export the whole and check it against the module itself, to the bit, at batches 1 to 3.
 
     Raises:
@@ -159,13 +169,13 @@ def run_whole(module: torch.nn.Module, pixels: torch.Tensor) -> list[torch.Tenso
         torch.backends.mha.set_fastpath_enabled(fused)
 
 
-def _check_equal(module: torch.nn.Module, program: ExportedProgram, model: Model) -> None:
+def _check_equal(module: torch.nn.Module, program: ExportedProgram, model: "Model") -> None:
     exported = runnable(program)
     for batch in (1, 2, 3):
         pixels = random_pixels(model, batch, seed=batch)
         for left, right in zip(run_whole(module, pixels), run_whole(exported, pixels), strict=True):
-            if not torch.equal(left, right):
-                difference = (left.double() - right.double()).abs().max().item()
+            difference = tensor_difference(left, right)
+            if difference:
                 raise ModelError(
                     f"{model.reference}: the exported program differs from the module by {difference} at batch "
                     f"{batch}; is its forward random, or does it depend on the batch?"

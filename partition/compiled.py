@@ -1,11 +1,11 @@
-"""A shard's compiled packages: which of them fit this machine, and how they are run.
+"""Select a shard's compiled packages that fit this machine, and load them.
 
 A package is an archive of AOTInductor's with a shared library in it, made for one release of torch, one kind of CPU and
-perhaps one GPU architecture. `select` compares all of that before anything is opened. The library is native code: what
-vouches for it is the bundle's digest alone, which fixes the digest of every package (docs/compiled.md).
+perhaps one GPU architecture. `select` compares all of that before anything is opened. The library is native code: only
+the bundle's digest vouches for it, which fixes the digest of every package (docs/compiled.md).
 
 The library is unpacked into the temporary folder, loaded, which copies the weights, and deleted once the shard is warm.
-No compiler is needed, and torch's Python for compiling is not loaded.
+No compiler is needed, and torch's compiler modules are not imported.
 """
 
 import ctypes
@@ -33,7 +33,7 @@ PROGRAMS = ("auto", "portable", "compiled")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """What a package must fit; the fields are those of `shardline.storage.bundle.Package`."""
+    """Properties of a machine that a package must fit; the fields are those of `shardline.storage.bundle.Package`."""
 
     torch_version: str
     system: str
@@ -44,6 +44,7 @@ class Machine:
 
 
 def this_machine(device: torch.device = CPU) -> Machine:
+    """Describe this machine with one of its devices."""
     features = torch.cpu.get_capabilities()
     return Machine(
         torch_version=torch.__version__.partition("+")[0],
@@ -56,14 +57,14 @@ def this_machine(device: torch.device = CPU) -> Machine:
 
 
 class Selection(NamedTuple):
-    """The packages to take, the one for any batch first; in one line why not others, or why none."""
+    """Selected packages, the one for any batch first, and in one line the reason why others, or all, were left out."""
 
     packages: tuple[Package, ...]
     why_not: str
 
 
 def select(stage: Stage, device: torch.device, machine: Machine | None = None) -> Selection:
-    """Which of a stage's packages fit the device and the machine; without one for any batch none is taken."""
+    """Select the packages of a stage that fit the device and the machine; none without one for any batch."""
     machine = machine or this_machine(device)
     candidates = [package for package in stage.compiled if package.target == device.type]
     if not candidates:
@@ -78,7 +79,7 @@ def select(stage: Stage, device: torch.device, machine: Machine | None = None) -
 
 
 def _misfit(package: Package, machine: Machine) -> str:
-    """What the package needs and the machine has not; '' if it fits."""
+    """Requirement of the package that the machine does not meet; '' if it fits."""
     for field, what in (("torch_version", "torch "), ("system", ""), ("machine", ""), ("gpu_architecture", "")):
         needed, found = getattr(package, field), getattr(machine, field)
         if needed != found:
@@ -90,7 +91,7 @@ def _misfit(package: Package, machine: Machine) -> str:
 
 
 class Compiled:
-    """A stage's packages as one module: the one for exactly this batch where there is one, else the one for any."""
+    """Module that runs a stage's package for exactly this batch where there is one, else that for any batch."""
 
     def __init__(self, runners: Mapping[int | None, Module], stage: Stage) -> None:
         self.batches = tuple(sorted(batch for batch in runners if batch is not None))
@@ -110,11 +111,12 @@ def _no_such_batch(*inputs: torch.Tensor) -> object:
 
 @contextmanager
 def opened(folder: Path, packages: Sequence[Package], stage: Stage, device: torch.device) -> Iterator[Compiled]:
-    """Load packages, whose digests were checked. Inside the context the shard must be warmed up: a GPU's kernels are
-    read from the unpacked files when they first run.
+    """Load packages, whose digests were checked.
+
+    Warm the shard up inside the context: a GPU's kernels are read from the unpacked files when they first run.
 
     Raises:
-        BundleError: one holds what no package has, or cannot be loaded.
+        BundleError: a package has an unknown member, or cannot be loaded.
     """
     with tempfile.TemporaryDirectory(prefix="shardline-") as unpacked:
         runners = {
@@ -131,18 +133,18 @@ def _runner(path: Path, unpacked: Path, device: torch.device) -> Module:
     except RuntimeError as exc:
         raise BundleError(
             f"{path.name} cannot be loaded ({one_line(exc)}): is the temporary folder mounted noexec? "
-            "Take --program portable or build the bundle again"
+            "Choose --program portable or build the bundle again"
         ) from exc
     if device.type == "cpu":
-        _let_go(library)
+        _reclaim(library)
     return lambda *inputs: runner.run(list(inputs))
 
 
-def _let_go(library: Path) -> None:
-    """Let the kernel take back the library's constants: the loader has copied the weights out of them.
+def _reclaim(library: Path) -> None:
+    """Let the kernel reclaim the pages of the library's constants, from which the loader has copied the weights.
 
-    Advice, not an order: what is dirty stays, what is touched again comes from the file, and a kernel before Linux 5.4,
-    which does not know MADV_PAGEOUT, does nothing.
+    This is advice: dirty pages stay, pages that are touched again are read from the file, and a kernel before Linux
+    5.4, which does not know MADV_PAGEOUT, does nothing.
     """
     try:
         mapped = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()

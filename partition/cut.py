@@ -1,9 +1,9 @@
-"""Whole + positions -> shards, each an exported program of its own.
+"""Cut the whole at positions into shards, each an exported program of its own.
 
-A shard takes the tensors that are alive at the cut before it and gives those alive at the cut after it. Free nodes
-(constants, sizes) that it needs are made again inside it; the batch size is read off a tensor that it gets. Strides are
+A shard takes the tensors that are alive at the cut before it and returns those alive at the cut after it. Free nodes
+(constants, sizes) that it needs are computed again inside it; the batch size is read off one of its inputs. Strides are
 kept: the shard is exported with inputs of the strides that the whole model's tensors have there, so that the same
-kernels run (`partition/layout.py` brings them back after the wire).
+kernels run (`partition/tensors.py` restores them after the wire).
 """
 
 import operator
@@ -19,10 +19,9 @@ from torch.export import Dim, ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.fx import Graph, GraphModule, Node
 
-from shardline.partition.capture import MAX_BATCH
-from shardline.partition.layout import dim_order, strides_by_batch, to_numpy, to_torch
 from shardline.partition.liveness import Liveness, Position, size_at
-from shardline.partition.program import node_values, safetensors_dtype
+from shardline.partition.program import MAX_BATCH, node_values, safetensors_dtype
+from shardline.partition.tensors import dim_order, strides_by_batch, to_numpy, to_torch
 from shardline.storage.bundle import TensorSpec
 from shardline.wire.errors import CutError
 
@@ -31,7 +30,7 @@ _EXAMPLE_BATCH = 2  # torch.export specialises on 0 and 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """One stage's program with what crosses on both sides. `cut` names the position after it, None for the last."""
+    """One stage's program and its inputs and outputs. `cut` names the position after it, None for the last stage."""
 
     program: ExportedProgram
     cut: str | None
@@ -41,7 +40,7 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class _Edge:
-    """The tensors that cross at one place, and how."""
+    """Tensors that cross at one position, and their specs."""
 
     nodes: tuple[Node, ...]
     specs: tuple[TensorSpec, ...]
@@ -56,7 +55,7 @@ def cut(liveness: Liveness, positions: Sequence[Position], pixels: torch.Tensor)
 
     Args:
         positions: from `liveness`, rising.
-        pixels: uint8 [n, 3, height, width], what the whole is run on to learn strides.
+        pixels: uint8 [n, 3, height, width]; the whole is run on them to find the strides.
 
     Raises:
         CutError: torch.export does not take a shard.
@@ -67,7 +66,9 @@ def cut(liveness: Liveness, positions: Sequence[Position], pixels: torch.Tensor)
 def shards_between(
     liveness: Liveness, positions: Sequence[Position], pixels: torch.Tensor, wanted: Iterable[tuple[int, int]]
 ) -> Iterator[Shard]:
-    """The shards that `wanted` names by start and end: 0 is the input, i+1 is positions[i], the last is the output.
+    """Cut out the shards that `wanted` lists by their first and last edge, from uint8 [n, 3, height, width].
+
+    Edge 0 is the input, edge i+1 is positions[i], and the last edge is the output.
 
     Raises:
         CutError: torch.export does not take a shard.
@@ -94,18 +95,18 @@ def shards_between(
 
 
 def _repeated(pixels: torch.Tensor, batch: int) -> torch.Tensor:
-    """The first `batch` pictures, over again where there are fewer."""
+    """Take the first `batch` pictures, and repeat them where there are fewer."""
     return pixels.repeat(batch, 1, 1, 1)[:batch]
 
 
 def _output_names(liveness: Liveness) -> tuple[str, ...]:
-    """`output`, or `output_0`, `output_1`, … where the model has several."""
+    """Names of the model's outputs: `output`, or `output_0`, `output_1`, … where there are several."""
     count = len(liveness.outputs)
     return ("output",) if count == 1 else tuple(f"output_{index}" for index in range(count))
 
 
 def _spec(name: str, node: Node, two: Mapping[str, torch.Tensor], three: Mapping[str, torch.Tensor]) -> TensorSpec:
-    """How a node's tensor crosses, from what it was at batches 2 and 3."""
+    """Spec of a node's tensor, from its layout at batches 2 and 3."""
     value = two[node.name]
     return TensorSpec(
         name=name,
@@ -117,7 +118,7 @@ def _spec(name: str, node: Node, two: Mapping[str, torch.Tensor], three: Mapping
 
 
 def _plain(spec: TensorSpec) -> TensorSpec:
-    """As the model's own dimensions have it: no kernel reads the last stage's outputs, its task does."""
+    """Spec with the model's own dimension order: the last stage's outputs are read by its task, not by a kernel."""
     return replace(spec, dim_order=tuple(range(len(spec.shape))), strides=None)
 
 
@@ -153,7 +154,7 @@ def _dynamic(node: Node, batch: Any) -> dict[int, Any]:
 
 
 class _Extraction:
-    """Copies the nodes between two edges into a graph of their own."""
+    """Copy of the nodes between two edges in a graph of their own."""
 
     def __init__(self, liveness: Liveness, before: _Edge, after: _Edge) -> None:
         self._liveness = liveness
@@ -177,7 +178,7 @@ class _Extraction:
         return GraphModule(self._attributes, self._graph)
 
     def _batch_from(self, nodes: Sequence[Node]) -> Node:
-        """The batch size, read off the first input that has it as a dimension, else as a multiple."""
+        """Node of the batch size, read off the first input that has it as a dimension, else as a multiple."""
         dims = [
             (size_at(size, 1), node, dim)
             for node in nodes
@@ -191,7 +192,7 @@ class _Extraction:
         return size if multiple == 1 else self._graph.call_function(operator.floordiv, (size, multiple))
 
     def _needed(self) -> set[Node]:
-        """Every node to make in this shard: what leads from its inputs, and from free nodes, to its outputs."""
+        """Collect the nodes of this shard: everything between its inputs, the free nodes, and its outputs."""
         needed: set[Node] = set()
         waiting = list(self._after.nodes)
         while waiting:
@@ -214,7 +215,7 @@ class _Extraction:
         return copy
 
     def _is_batch_multiple(self, node: Node) -> bool:
-        """Is this a size of the form N * batch? Then it comes from the batch, whatever tensor the whole read it off."""
+        """True for a size of the form N * batch, which comes from the batch whatever tensor the whole read it off."""
         value = node.meta.get("val")
         if not isinstance(value, torch.SymInt):
             return False
@@ -222,7 +223,7 @@ class _Extraction:
         return bool(ratio.is_Integer)
 
     def _attribute(self, node: Node) -> Node:
-        """A parameter, buffer or constant of the whole, as an attribute of the shard under the same name."""
+        """Copy a parameter, buffer or constant of the whole to an attribute of the shard of the same name."""
         spec = self._inputs[node.name]
         program = self._liveness.program
         if spec.kind is InputKind.USER_INPUT or spec.target is None:

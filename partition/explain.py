@@ -1,8 +1,8 @@
-"""What was weighed: the plans that no other beats in everything, and why the one taken was.
+"""Explain a plan: compare it with the plans on the Pareto front, and give the reasons for the choice.
 
-Four figures of a plan are weighed: its slowest stage, the latency of one picture, its largest request and its largest
-stage's memory. The front of one of them against the goal's objective is walked exactly: the best plan, then the best
-with a smaller request, and so on, until there is none. Limits are left out at first, so that one sees what they cost.
+Four figures of a plan are compared: its slowest stage, the latency of one picture, its largest request and its largest
+stage's memory. The front of one figure against the goal's objective is walked exactly: the best plan, then the best
+with a smaller request, and so on, until there is none. Limits are left out at first, so that their price is visible.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 
 from shardline.partition.costs import Costs
 from shardline.partition.liveness import Liveness
-from shardline.partition.plan import Plan, StagePlan, at_edges, best_cuts
-from shardline.partition.search import Path, best_path, count_paths
-from shardline.partition.segments import (
+from shardline.partition.plan import Plan, StagePlan, best_cuts, plan_from_edges
+from shardline.partition.search import (
     FRAME_OVERHEAD_BYTES,
     Goal,
     Objective,
+    Path,
     allowed,
+    best_path,
+    count_paths,
     forbidding,
     memory_bytes,
     request_bytes,
@@ -29,16 +31,16 @@ from shardline.partition.segments import (
 )
 from shardline.wire.limits import format_bytes
 
-_STEP = 0.9  # of one plan's figure to the next one's: closer ones are not worth a line
-_MOST = 6  # plans of one walk
-_NAMES_ENOUGH = 3  # positions with names for each cut, to weigh only these
+_STEP = 0.9  # ratio of a plan's figure to the previous plan's: closer plans are not worth a line
+_MOST_PLANS = 6  # of one walk
+_NAMES_ENOUGH = 3  # named positions per cut, from which on only named positions are compared
 
 Allowed = list[NDArray[np.bool_]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Weighed:
-    """One plan of the list. `over` names the limits that it breaks: "limit", "memory"."""
+class Candidate:
+    """One of the compared plans. `over` names the limits that it breaks: "limit", "memory"."""
 
     plan: Plan
     taken: bool
@@ -46,31 +48,31 @@ class Weighed:
 
     @property
     def figures(self) -> tuple[float, float, int, int]:
-        """Smaller is better in each: slowest stage's ms, latency in ms, largest request's bytes, largest stage's."""
+        """Slowest stage and latency in ms, bytes of the largest request and the largest stage: smaller is better."""
         return self.plan.slowest_ms, self.plan.latency_ms, self.plan.request_bytes, self.plan.memory_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """`plans` is how many there could be, `within_limits` how many of them keep the limits."""
+    """Compared plans and reasons. `plans` counts all possible plans, `within_limits` those that keep the limits."""
 
     plans: int
     within_limits: int
-    weighed: tuple[Weighed, ...]
+    candidates: tuple[Candidate, ...]
     reasons: tuple[str, ...]
 
 
 def explain(liveness: Liveness, costs: Costs, goal: Goal, taken: Plan) -> Explanation:
-    """Weigh `taken`, a plan for this goal, against the others."""
+    """Compare `taken`, a plan for this goal, with other plans."""
     anywhere = within_memory(costs, _without_memory(goal))
     named = _named(liveness, anywhere, goal)
     paths = {path.edges for walk in _walks(costs, goal, named) for path in walk}
     mine = tuple(position.index + 1 for position in taken.cuts)
-    weighed = [_weigh(liveness, costs, goal, edges, mine) for edges in paths | {mine}]
+    candidates = [_candidate(liveness, costs, goal, edges, mine) for edges in paths | {mine}]
     return Explanation(
         plans=count_paths(anywhere),
         within_limits=count_paths(allowed(costs, goal)),
-        weighed=tuple(sorted(_unbeaten(weighed), key=lambda each: _objective(each.plan, goal))),
+        candidates=tuple(sorted(_unbeaten(candidates), key=lambda candidate: _objective(candidate.plan, goal))),
         reasons=tuple(_reasons(liveness, costs, goal, taken)),
     )
 
@@ -84,44 +86,46 @@ def _objective(plan: Plan, goal: Goal) -> float:
 
 
 def _named(liveness: Liveness, anywhere: Allowed, goal: Goal) -> Allowed:
-    """Only what begins and ends at ends of modules, if there are enough of them."""
+    """Restrict stages to those between ends of modules, if there are enough of these."""
     names = np.array([True, *(bool(position.names) for position in liveness.positions), True])
     if names.sum() - 2 < _NAMES_ENOUGH * (goal.stages - 1):
         return anywhere
-    return [each & names[:, None] & names[None, :] for each in anywhere]
+    return [stage & names[:, None] & names[None, :] for stage in anywhere]
 
 
 def _walks(costs: Costs, goal: Goal, named: Allowed) -> Iterator[Iterator[Path]]:
-    """The objective against requests, against memory, and throughput against latency."""
+    """Walk the objective against requests, against memory, and throughput against latency."""
     requests, memory = request_bytes(costs), memory_bytes(costs)
     yield _walk(costs, goal, named, [requests] * goal.stages)
     yield _walk(costs, goal, named, [memory] * goal.stages)
     slowest = stage_ms(costs, goal, Objective.THROUGHPUT)
     latency = forbidding(stage_ms(costs, goal, Objective.LATENCY), named)
-    yield _front(lambda may: best_path(forbidding(latency, may), np.add), named, slowest)
+    yield _front(lambda steps: best_path(forbidding(latency, steps), np.add), named, slowest)
 
 
 def _walk(costs: Costs, goal: Goal, named: Allowed, measure: list[NDArray[np.int64]]) -> Iterator[Path]:
-    return _front(lambda may: best_cuts(costs, goal, may), named, measure)
+    return _front(lambda steps: best_cuts(costs, goal, steps), named, measure)
 
 
 def _front(
-    best: Callable[[Allowed], Path | None], may: Allowed, measure: list[NDArray[np.int64]] | list[NDArray[np.float64]]
+    best: Callable[[Allowed], Path | None], steps: Allowed, measure: list[NDArray[np.int64]] | list[NDArray[np.float64]]
 ) -> Iterator[Path]:
-    """The best path, then the best whose largest measure is clearly smaller, and so on."""
-    for _ in range(_MOST):
-        path = best(may)
+    """Yield the best path, then the best whose largest measure is clearly smaller, and so on."""
+    for _ in range(_MOST_PLANS):
+        path = best(steps)
         if path is None:
             return
         yield path
-        bounds = [0, *path.edges, len(may[0]) - 1]
-        largest = max(float(each[bounds[k], bounds[k + 1]]) for k, each in enumerate(measure))
-        may = [step & (each <= largest * _STEP) for step, each in zip(may, measure, strict=True)]
+        bounds = [0, *path.edges, len(steps[0]) - 1]
+        largest = max(float(values[bounds[k], bounds[k + 1]]) for k, values in enumerate(measure))
+        steps = [step & (values <= largest * _STEP) for step, values in zip(steps, measure, strict=True)]
 
 
-def _weigh(liveness: Liveness, costs: Costs, goal: Goal, edges: tuple[int, ...], mine: tuple[int, ...]) -> Weighed:
-    plan = at_edges(liveness, costs, edges, goal)
-    return Weighed(plan=plan, taken=edges == mine, over=tuple(_over(plan)))
+def _candidate(
+    liveness: Liveness, costs: Costs, goal: Goal, edges: tuple[int, ...], mine: tuple[int, ...]
+) -> Candidate:
+    plan = plan_from_edges(liveness, costs, edges, goal)
+    return Candidate(plan=plan, taken=edges == mine, over=tuple(_over(plan)))
 
 
 def _over(plan: Plan) -> Iterator[str]:
@@ -135,13 +139,17 @@ def _too_large(stage: StagePlan) -> bool:
     return stage.place.memory_bytes is not None and stage.memory_bytes > stage.place.memory_bytes
 
 
-def _unbeaten(weighed: list[Weighed]) -> list[Weighed]:
-    """Those that none beats in everything, and the one that was taken."""
-    return [each for each in weighed if each.taken or not any(_beats(other, each) for other in weighed)]
+def _unbeaten(candidates: list[Candidate]) -> list[Candidate]:
+    """Keep the plans on the Pareto front, and the one that was taken."""
+    return [
+        candidate
+        for candidate in candidates
+        if candidate.taken or not any(_beats(rival, candidate) for rival in candidates)
+    ]
 
 
-def _beats(one: Weighed, other: Weighed) -> bool:
-    pairs = list(zip(one.figures, other.figures, strict=True))
+def _beats(rival: Candidate, candidate: Candidate) -> bool:
+    pairs = list(zip(rival.figures, candidate.figures, strict=True))
     return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
 
 
@@ -149,20 +157,20 @@ def _reasons(liveness: Liveness, costs: Costs, goal: Goal, taken: Plan) -> Itera
     figure = _objective(taken, goal)
     what = "slowest stage" if goal.objective is Objective.THROUGHPUT else "latency"
     within = best_cuts(costs, goal, allowed(costs, goal))
-    exact = taken if within is None else at_edges(liveness, costs, within.edges, goal)
+    exact = taken if within is None else plan_from_edges(liveness, costs, within.edges, goal)
     if _objective(exact, goal) < figure:
         yield f"the smallest {what} within the limits is {_objective(exact, goal):.1f} ms, cut at {_cuts(exact)}"
         yield f"taken is {_cuts(taken) or 'no cut'}: {figure:.1f} ms, {_why_not_exact(taken)}"
     else:
         yield f"no plan within the limits has a smaller {what} than {figure:.1f} ms"
     memory, requests = within_memory(costs, goal), within_request(costs, goal)
-    for option, may in (("--limit", memory), ("--memory-per-stage", [requests] * goal.stages)):
-        path = best_cuts(costs, goal, may)
-        other = taken if path is None else at_edges(liveness, costs, path.edges, goal)
-        if tuple(_over(other)) and _objective(other, goal) < _objective(exact, goal):
+    for option, steps in (("--limit", memory), ("--memory-per-stage", [requests] * goal.stages)):
+        path = best_cuts(costs, goal, steps)
+        unlimited = taken if path is None else plan_from_edges(liveness, costs, path.edges, goal)
+        if tuple(_over(unlimited)) and _objective(unlimited, goal) < _objective(exact, goal):
             yield (
-                f"without {option} it is {_objective(other, goal):.1f} ms, cut at {_cuts(other)}: requests of "
-                f"{format_bytes(other.request_bytes)}, stages of up to {format_bytes(other.memory_bytes)}"
+                f"without {option} it is {_objective(unlimited, goal):.1f} ms, cut at {_cuts(unlimited)}: requests of "
+                f"{format_bytes(unlimited.request_bytes)}, stages of up to {format_bytes(unlimited.memory_bytes)}"
             )
 
 

@@ -1,25 +1,23 @@
-"""Pictures -> the index of a bundle: each goes through the chain of shards, and what comes out is kept beside the last.
+"""Build the index of a bundle: embed pictures with the chain of shards, and store the vectors with the last shard.
 
 An index belongs to the bundle as its shards do: its files are listed in bundle.json, so a bundle with another index is
-another bundle, with another digest, and a chain never answers from an index that its manifest did not mean. The model
-is not touched.
+another bundle, with another digest, and a chain never answers from an index that its manifest does not name. The model
+is not changed.
 """
 
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from shardline.partition.build import GoldenPicture
-from shardline.partition.device import CPU
-from shardline.partition.golden import Golden
+from shardline.partition.device import CPU, available_cpus
 from shardline.partition.lookup import embedding_width, index_files, index_of
-from shardline.partition.proof import chain_of
-from shardline.partition.runtime import load_shard
-from shardline.partition.threads import available_cpus
+from shardline.partition.runtime import Golden, load_shard, run_chain
 from shardline.storage.bundle import GOLDEN_PICTURE_FILE, GOLDEN_REPLY_FILE, stage_folder
 from shardline.storage.bundle_folder import changing_bundle, open_bundle
 from shardline.tasks.faiss_index import FaissIndex, make_index, open_index
@@ -29,30 +27,36 @@ from shardline.tasks.request import Request
 from shardline.tasks.retrieve import embeddings
 from shardline.wire.errors import BundleError
 
-FLAT_UP_TO = 20_000  # vectors: to look at all of them takes a millisecond or two
-HNSW_UP_TO = 500_000  # each has 256 bytes of links beside its numbers; an ivf index has none, and asks more of a search
+if TYPE_CHECKING:
+    from shardline.partition.build import GoldenPicture
+
+FLAT_UP_TO = 20_000  # vectors: comparing with all of them takes a millisecond or two
+HNSW_UP_TO = 500_000  # a vector has 256 bytes of links beside its numbers; an ivf index has none, but searches slower
 
 BATCH = 32
-_SAMPLE = 500  # of the vectors, to see how much a search finds
+_SAMPLE = 500  # vectors that the recall is measured with
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pictures:
-    """Some pictures as a transformer makes them: `pixels` uint8 [n, 3, height, width], n ids and n labels."""
+class PictureBatch:
+    """Pictures as a transformer decodes them: `pixels` is uint8 [n, 3, height, width], with n ids and n labels."""
 
     pixels: np.ndarray
     ids: tuple[str, ...]
     labels: tuple[str | None, ...]
 
 
-Prove = Callable[[np.ndarray], GoldenPicture]
-"""Pixels uint8 [3, height, width] -> a picture's file that has them, to ask a served chain about."""
+Prove = Callable[[np.ndarray], "GoldenPicture"]
+"""Makes a picture file of pixels, uint8 [3, height, width], that a served chain is tested with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
-    """A bundle's index. `recall` is the share of the ten nearest that a search finds; None where that is all of them,
-    or was not measured."""
+class IndexResult:
+    """The bundle with its new index.
+
+    `recall` is the share of the ten nearest neighbours that a search finds; None where a search finds all of them, or
+    the share was not measured.
+    """
 
     digest: str
     entries: Entries
@@ -61,7 +65,7 @@ class Made:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Embedded:
-    """Vectors [n, width], ids and labels of n pictures, and the pixels of the first."""
+    """Vectors, float32 [n, width], ids and labels of n pictures, and the first's pixels, uint8 [3, height, width]."""
 
     vectors: np.ndarray
     ids: tuple[str, ...]
@@ -71,32 +75,35 @@ class _Embedded:
 
 def build_index(
     folder: Path,
-    pictures: Iterable[Pictures],
+    pictures: Iterable[PictureBatch],
     prove: Prove,
     *,
     kind: IndexKind | None = None,
     metric: Metric = "cosine",
     device: torch.device = CPU,
-) -> Made:
-    """Make the index of the bundle at `folder` of pictures; one that is there goes.
+) -> IndexResult:
+    """Build the index of the bundle at `folder` from pictures; it replaces an earlier index.
 
-    The first picture becomes the bundle's golden one, for an index answers nothing that proves it about a picture that
-    is far from all.
+    The first picture becomes the bundle's golden picture: the reply to a picture that is far from all others would not
+    test the index.
 
     Args:
-        kind: None takes one by the number of pictures: flat, then hnsw, then ivf.
+        prove: makes the golden picture's file.
+        kind: kind of index; None chooses by the number of pictures: flat, then hnsw, then ivf.
 
     Raises:
-        BundleError: no bundle of a task with an index, no picture, an id twice, or faiss is not installed.
+        BundleError: the bundle's task has no index, there is no picture, an id stands twice, or faiss is not installed.
     """
     chain = _Chain(folder, device)
     embedded = chain.embed(pictures)
     index, recall = _indexed(embedded, kind, metric)
-    return Made(digest=chain.write(index, prove(embedded.first)), entries=index.entries, recall=recall)
+    return IndexResult(digest=chain.write(index, prove(embedded.first)), entries=index.entries, recall=recall)
 
 
-def add_to_index(folder: Path, pictures: Iterable[Pictures], prove: Prove, *, device: torch.device = CPU) -> Made:
-    """Add pictures to the index of the bundle at `folder`; its kind and how it is searched stay.
+def add_to_index(
+    folder: Path, pictures: Iterable[PictureBatch], prove: Prove, *, device: torch.device = CPU
+) -> IndexResult:
+    """Add pictures to the index of the bundle at `folder`; its kind and search settings stay.
 
     Raises:
         BundleError: as `build_index`, or there is no index yet.
@@ -104,15 +111,15 @@ def add_to_index(folder: Path, pictures: Iterable[Pictures], prove: Prove, *, de
     chain = _Chain(folder, device)
     last = chain.bundle.stages[-1]
     where = folder / stage_folder(last.index)
-    index_of(where, chain.bundle, last)  # or it says what is missing
+    index_of(where, chain.bundle, last)  # it raises where an index is missing
     index = open_index(where, embedding_width(last))
     embedded = chain.embed(pictures)
     larger = index.add(embedded.vectors, embedded.ids, embedded.labels)
-    return Made(digest=chain.write(larger, prove(embedded.first)), entries=larger.entries)
+    return IndexResult(digest=chain.write(larger, prove(embedded.first)), entries=larger.entries)
 
 
 def _indexed(embedded: _Embedded, kind: IndexKind | None, metric: Metric) -> tuple[FaissIndex, float | None]:
-    """The index, and what its usual search finds of what there is."""
+    """Make the index, and measure the recall of its default search."""
     count = len(embedded.ids)
     chosen: IndexKind = kind or ("flat" if count <= FLAT_UP_TO else "hnsw" if count <= HNSW_UP_TO else "ivf")
     vectors, ids, labels = embedded.vectors, embedded.ids, embedded.labels
@@ -125,7 +132,7 @@ def _indexed(embedded: _Embedded, kind: IndexKind | None, metric: Metric) -> tup
 
 
 class _Chain:
-    """A bundle's shards in this process: the portable ones, which give what the whole gives."""
+    """A bundle's portable shards, loaded in this process; they are equal to the whole."""
 
     def __init__(self, folder: Path, device: torch.device) -> None:
         self.bundle = open_bundle(folder)
@@ -136,13 +143,14 @@ class _Chain:
         embedding_width(self.bundle.stages[-1])
         self._folder = folder
         where = [folder / stage_folder(stage.index) for stage in self.bundle.stages]
-        shards = [load_shard(each, device=device, program="portable") for each in where]
-        joins = all(shard.can_join(Golden.load(each)) for shard, each in zip(shards, where, strict=True))
-        self._together = BATCH if joins else 1
-        self._run = chain_of(shards)
+        shards = [load_shard(stage, device=device, program="portable") for stage in where]
+        joins = all(shard.can_join(Golden.load(stage)) for shard, stage in zip(shards, where, strict=True))
+        self._batch = BATCH if joins else 1
+        self._run = partial(run_chain, shards)
 
-    def embed(self, pictures: Iterable[Pictures]) -> _Embedded:
-        """
+    def embed(self, pictures: Iterable[PictureBatch]) -> _Embedded:
+        """Run all pictures, and collect their vectors.
+
         Raises:
             BundleError: there is no picture.
         """
@@ -150,25 +158,30 @@ class _Chain:
         ids: list[str] = []
         labels: list[str | None] = []
         first = None
-        for some in pictures:
-            first = some.pixels[0] if first is None else first
-            parts = range(0, len(some.pixels), self._together)
-            vectors += [embeddings(self._run(some.pixels[start : start + self._together])) for start in parts]
-            ids += some.ids
-            labels += some.labels
+        waiting: list[np.ndarray] = []  # batches are always full but the last: last digits depend on their size
+        for batch in pictures:
+            first = batch.pixels[0] if first is None else first
+            ids += batch.ids
+            labels += batch.labels
+            waiting += list(batch.pixels)
+            while len(waiting) >= self._batch:
+                vectors.append(embeddings(self._run(np.stack(waiting[: self._batch]))))
+                del waiting[: self._batch]
         if first is None:
-            raise BundleError("there is no picture to make an index of: name another --data")
+            raise BundleError("there is no picture to build an index from: name another --data")
+        if waiting:
+            vectors.append(embeddings(self._run(np.stack(waiting))))
         return _Embedded(vectors=np.concatenate(vectors), ids=tuple(ids), labels=tuple(labels), first=first)
 
-    def write(self, index: FaissIndex, golden: GoldenPicture) -> str:
-        """The bundle with this index in its place -> its new digest."""
+    def write(self, index: FaissIndex, golden: "GoldenPicture") -> str:
+        """Put the index into the bundle, and return the bundle's new digest."""
         request = Request(outputs=self._run(golden.pixels), views=(golden.view,), index=index)
-        said = {"predictions": task_reply(self.bundle.task.name)(request)}
+        reply = {"predictions": task_reply(self.bundle.task.name)(request)}
         changed = (*index_files(self.bundle), GOLDEN_PICTURE_FILE, GOLDEN_REPLY_FILE)
         with changing_bundle(self._folder, changed) as (draft, before):
             if before.digest != self.bundle.digest:
-                raise BundleError(f"{self._folder} was changed by somebody else meanwhile: try again")
+                raise BundleError(f"{self._folder} was changed by another process meanwhile: try again")
             index.save(draft / stage_folder(before.stages[-1].index))
             (draft / GOLDEN_PICTURE_FILE).write_bytes(golden.png)
-            (draft / GOLDEN_REPLY_FILE).write_text(json.dumps(said, indent=1) + "\n")
+            (draft / GOLDEN_REPLY_FILE).write_text(json.dumps(reply, indent=1) + "\n")
         return open_bundle(self._folder).digest

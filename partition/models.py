@@ -1,15 +1,15 @@
-"""A reference such as `torchvision:resnet50` -> the model, what its pictures look like, its labels.
+"""Load a model by its reference, such as `torchvision:resnet50`, with its weights, preprocessing and labels.
 
-Three kinds of reference:
+There are three kinds of reference:
     torchvision:NAME[?argument=value&…]   a model that torchvision registers, with arguments for its builder
-    package.module:factory[?argument=…]   a callable that gives an nn.Module, likewise with arguments
+    package.module:factory[?argument=…]   a callable that returns an nn.Module, with arguments as above
     path/to/program.pt2                   an exported program, dynamic in the batch
 
-and of weights:
-    (none)                  torchvision's best weights by name; for the other kinds, what the model came with
+and four of weights:
+    (none)                  torchvision's default weights; for the other kinds, the weights that the model has
     IMAGENET1K_V2           torchvision's weights of that name (downloaded by torchvision)
     path.safetensors        a state dict; .pt and .pth files are read with `weights_only`
-    random:SEED             random, with statistics calibrated on pictures (`partition/calibrate.py`)
+    random:SEED             random, with statistics calibrated on pictures (`partition/prepare.py`)
 """
 
 import importlib
@@ -27,11 +27,10 @@ import torchvision
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from shardline.partition.archive import without_examples
+from shardline.partition.archive import load_program, without_examples
 from shardline.partition.program import one_line, runnable
-from shardline.partition.runtime import load_program
 from shardline.storage.bundle import PictureSpec
-from shardline.wire.errors import BundleError, ModelError
+from shardline.wire.errors import BundleError, FileError, ModelError, UsageError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -47,10 +46,11 @@ _BUILDER_ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """A model that takes normalised `float32 [batch, 3, height, width]`, and what the outside must know of it.
+    """A model that takes normalised float32 [batch, 3, height, width], with its preprocessing and labels.
 
-    `takes_pixels` is True where the model itself takes `uint8` pixels and normalises them (some .pt2 programs). `task`
-    is the name of what is made of its outputs: a key of shardline.tasks.registry.TASKS.
+    `takes_pixels` is True where the model itself takes uint8 pixels and normalises them (some .pt2 programs). `task` is
+    the name of the task that interprets its outputs: a key of shardline.tasks.registry.TASKS. `random` is True for
+    random weights, which must be calibrated.
     """
 
     reference: str
@@ -66,13 +66,15 @@ class Model:
 
 
 def load_model(reference: str, weights: str | None = None, size: int | None = None) -> Model:
-    """Build the model that `reference` names, in evaluation mode, with its weights.
+    """Load the model that `reference` names, in evaluation mode, with its weights.
 
     Args:
-        size: height and width in pixels in place of the model's own.
+        size: height and width of its pictures in pixels, instead of the model's own.
 
     Raises:
-        ModelError: the reference, the weights or their fit.
+        UsageError: a reference or weights of no known form, or that do not go together.
+        FileError: a file of weights that does not exist or cannot be read.
+        ModelError: the model cannot be built, or the weights do not fit it.
     """
     kind, _, rest = reference.partition(":")
     seed = _seed(weights)
@@ -80,14 +82,14 @@ def load_model(reference: str, weights: str | None = None, size: int | None = No
         torch.manual_seed(seed or 0)
         if reference.endswith(".pt2"):
             if seed is not None:
-                raise ModelError(f"{reference} comes with its own weights; leave --weights {weights} out")
+                raise UsageError(f"{reference} comes with its own weights; leave --weights {weights} out")
             model = _from_program(Path(reference))
         elif kind == "torchvision" and rest:
             model = _from_torchvision(reference, rest, weights)
         elif kind and rest:
             model = _from_factory(reference, kind, rest)
         else:
-            raise ModelError(
+            raise UsageError(
                 f"{reference!r} names no model; allowed are torchvision:NAME, package.module:factory and a .pt2 file"
             )
     if weights is not None and seed is None and not _is_torchvision_weights(kind, weights):
@@ -107,7 +109,7 @@ def _seed(weights: str | None) -> int | None:
         return None
     _, _, seed = weights.partition(":")
     if not seed.isdecimal() or int(seed) >= _SEEDS:
-        raise ModelError(f"--weights {weights} has no seed; write random:SEED with a whole number, e.g. random:0")
+        raise UsageError(f"--weights {weights} has no seed; write random:SEED with a whole number, e.g. random:0")
     return int(seed)
 
 
@@ -116,7 +118,7 @@ def _is_random(weights: str) -> bool:
 
 
 def resized(picture: PictureSpec, size: int) -> PictureSpec:
-    """The same for a network that takes `size` pixels a side."""
+    """Change the preprocessing to pictures of `size` pixels per side, with the same crop."""
     resize = None if picture.resize is None else round(size * picture.resize / picture.height)
     return replace(picture, height=size, width=size, resize=resize)
 
@@ -128,7 +130,7 @@ def _is_torchvision_weights(kind: str, weights: str) -> bool:
 def _from_torchvision(reference: str, rest: str, weights: str | None) -> Model:
     name, _, query = rest.partition("?")
     if name not in torchvision.models.list_models(module=torchvision.models):
-        raise ModelError(f"torchvision has no classification model {name!r}; see torchvision.models.list_models()")
+        raise UsageError(f"torchvision has no classification model {name!r}; see torchvision.models.list_models()")
     choices = torchvision.models.get_model_weights(name)
     chosen = _torchvision_weights(name, weights)
     arguments = {**_BUILDER_ARGUMENTS.get(name, {}), **_arguments(reference, query)}
@@ -165,7 +167,7 @@ def _from_torchvision(reference: str, rest: str, weights: str | None) -> Model:
 
 
 def _torchvision_weights(name: str, weights: str | None) -> Any:
-    """torchvision's weights of that name, None where the weights come from elsewhere."""
+    """Find torchvision's weights of that name; None for random weights and those of a file."""
     choices = torchvision.models.get_model_weights(name)
     if weights is not None and (_is_random(weights) or Path(weights).suffix):
         return None
@@ -173,7 +175,7 @@ def _torchvision_weights(name: str, weights: str | None) -> Any:
         return choices.DEFAULT if weights is None else choices[weights]
     except KeyError as exc:
         names = ", ".join(choice.name for choice in choices)
-        raise ModelError(
+        raise UsageError(
             f"torchvision has no weights {weights!r} for {name}; it has {names}; a file or random:SEED is taken too"
         ) from exc
 
@@ -182,7 +184,7 @@ def _arguments(reference: str, query: str) -> dict[str, Any]:
     try:
         return {key: literal_eval(value) for key, value in parse_qsl(query, strict_parsing=bool(query))}
     except (ValueError, SyntaxError) as exc:
-        raise ModelError(
+        raise UsageError(
             f"{reference}: write arguments as ?name=value&name=value with numbers or Python literals"
         ) from exc
 
@@ -190,7 +192,7 @@ def _arguments(reference: str, query: str) -> dict[str, Any]:
 def _from_factory(reference: str, module_name: str, called: str) -> Model:
     factory_name, _, query = called.partition("?")
     arguments = _arguments(reference, query)
-    # The command does not run from the user's folder's point of view: `python -m` would look there, a script does not.
+    # `python -m` searches the current folder for modules, a console script does not.
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:
@@ -252,21 +254,20 @@ def _load_state(module: torch.nn.Module, path: Path) -> None:
 
 
 def read_state(path: Path) -> dict[str, torch.Tensor]:
-    """A file's state dict, on the CPU; nothing in it is run.
+    """Read a file's state dict, tensors of any shape and dtype on the CPU, by name; nothing in it is run.
 
     Raises:
-        ModelError: it is not there, or none.
+        FileError: the file does not exist or cannot be read.
+        ModelError: the file is not a state dict.
     """
     try:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as exc:
-        raise ModelError(
-            f"--weights {path} does not exist; a file, a torchvision name or random:SEED is taken"
-        ) from exc
+        raise FileError(f"--weights {path} does not exist; a file, a torchvision name or random:SEED is taken") from exc
     except (SafetensorError, OSError, RuntimeError, ValueError) as exc:
-        raise ModelError(f"--weights {path} cannot be read: {one_line(exc)}") from exc
+        raise FileError(f"--weights {path} cannot be read: {one_line(exc)}") from exc
     except Exception as exc:  # torch raises pickle.UnpicklingError and others for what weights_only refuses
         raise ModelError(
             f"--weights {path} is not a plain state dict (it is damaged, or would run code): save it with safetensors"

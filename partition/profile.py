@@ -1,39 +1,87 @@
-"""How long each operation of the whole takes on a device: measured node by node, or taken from an earlier measurement.
+"""Measure how long each operation of the whole takes on a device, and cache measurements on disk.
 
 The whole is run node by node, several times; a node's time is its fastest run, since everything else on the machine
-only adds. Timing node by node costs some microseconds of interpreter each (on a GPU, a wait for its end), so the nodes'
-times are scaled: their sum is the fastest run of the whole at once. Times do not depend on the values of weights and
-pictures, so a profile is kept under a digest of the graph, the shapes and the machine.
+only adds. Timing node by node costs some microseconds of interpreter for each (on a GPU, a synchronisation), so the
+nodes' times are scaled: their sum is the fastest run of the whole at once. Times do not depend on the values of weights
+and pictures, so a profile is cached under a digest of the graph, the shapes and the machine.
 """
 
 import copy
 import hashlib
 import json
+import os
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch.export import ExportedProgram
 from torch.fx import Interpreter, Node
 
-from shardline.partition.cache import Cache
-from shardline.partition.device import move
+from shardline.partition.device import describe_machine, move
 from shardline.partition.liveness import Liveness, size_at
-from shardline.partition.machine import describe_machine
-from shardline.partition.program import lifted_arguments, runnable
+from shardline.partition.program import Progress, lifted_arguments, runnable, silent
 from shardline.wire.typed import typed
 
-_VERSION = 1  # of what is measured and how: raise it when an older profile would mislead
+_VERSION = 1  # of the measurement: raise it when an older profile would mislead
 _ROUNDS = range(3, 10)  # at least and at most
-_ENOUGH_S = 6.0  # after which no further round begins
+_ENOUGH_S = 6.0  # no further round begins after this time
+
+
+class Cache:
+    """A folder of small JSON documents, one per measurement.
+
+    A document is written completely or not at all. A damaged one is reported and counts as absent.
+    """
+
+    def __init__(self, folder: Path, progress: Progress = silent) -> None:
+        """Use `folder`, which is created when the first document is written."""
+        self._folder = folder
+        self._progress = progress
+
+    def get(self, name: str) -> dict[str, Any] | None:
+        """Read the document called `name`; None if there is none that can be read."""
+        path = self._folder / f"{name}.json"
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, RecursionError):
+            document = None
+        if not isinstance(document, dict):
+            self.damaged(name)
+            return None
+        return document
+
+    def put(self, name: str, document: dict[str, Any]) -> None:
+        """Write the document; a folder that cannot be written to is reported, and nothing is kept."""
+        path = self._folder / f"{name}.json"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False) as draft:
+                json.dump(document, draft)
+            Path(draft.name).replace(path)
+        except OSError as exc:
+            self._progress(f"{path} cannot be written ({exc.strerror}): times will be measured again next time")
+
+    def damaged(self, name: str) -> None:
+        """Report a document whose content is not a measurement."""
+        self._progress(f"{self._folder / name}.json is damaged: measuring again")
+
+
+def user_folder() -> Path:
+    """Folder of this user's caches: $XDG_CACHE_HOME/shardline, else ~/.cache/shardline."""
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(given) if Path(given).is_absolute() else Path.home() / ".cache") / "shardline"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """`node_ms` has each operation of the graph; they add up to one run of the whole on `batch` pictures."""
+    """Milliseconds of each operation of the whole's graph, which add up to one run on `batch` pictures."""
 
     device: str
     batch: int
@@ -46,24 +94,24 @@ def profile(
     liveness: Liveness,
     pixels: torch.Tensor,
     device: torch.device,
-    say: Callable[[str], None] = lambda _: None,
     *,
     cache: Cache | None = None,
     fresh: bool = False,
+    progress: Progress = silent,
 ) -> Profile:
-    """The whole's times on `pixels` (uint8 [batch, 3, height, width]), with torch's current number of threads.
+    """Measure the whole on `pixels` (uint8 [batch, 3, height, width]), with torch's current number of threads.
 
     Args:
-        cache: where to look for an earlier measurement, and to keep a new one.
-        fresh: do not look, measure.
+        cache: holds earlier measurements, and receives new ones.
+        fresh: measure even what the cache has.
     """
     name = f"profiles/{_key(liveness.program, len(pixels), device)}"
     what = f"batch {len(pixels)} on {device}"
     known = None if cache is None or fresh else _known(cache, name)
     if known is not None and known.node_ms.keys() == {node.name for node in _operations(liveness.program)}:
-        say(f"{what} was measured at {known.measured_at}; --fresh measures anew")
+        progress(f"{what} was measured at {known.measured_at}; --fresh measures again")
         return known
-    say(f"measuring {what}")
+    progress(f"measuring {what}")
     measured = _measure(liveness.program, pixels, device)
     if cache is not None:
         cache.put(name, asdict(measured))
@@ -82,7 +130,7 @@ def _known(cache: Cache, name: str) -> Profile | None:
 
 
 def _key(program: ExportedProgram, batch: int, device: torch.device) -> str:
-    """A digest of all that the times depend on."""
+    """Digest of everything that the times depend on."""
     graph = [[node.op, node.name, str(node.target), str(node.args), str(node.kwargs), _layout(node)]
              for node in program.graph.nodes]  # fmt: skip
     content = [_VERSION, graph, batch, device.type, describe_machine(device)]
@@ -137,7 +185,7 @@ def _wait(device: torch.device) -> None:
 
 
 class _Timer(Interpreter):
-    """Runs a graph and keeps each operation's fastest time in seconds."""
+    """Interpreter that keeps the fastest time of each operation, in seconds."""
 
     def __init__(self, module: torch.fx.GraphModule, device: torch.device) -> None:
         super().__init__(module)

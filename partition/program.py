@@ -1,6 +1,8 @@
-"""Small tools on exported programs: run one and keep named nodes' values, dtypes' names, others' errors."""
+"""Helpers for exported programs: run one, record node values, name dtypes, shorten errors, report progress."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -8,7 +10,12 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.fx import Interpreter, Node
 
-# What a frame carries, under safetensors' names.
+Progress = Callable[[str], None]
+"""Receives one short line of text per step of a long computation."""
+
+MAX_BATCH = 1024  # of an exported program
+
+# The dtypes that a frame can carry, by their names in safetensors.
 DTYPES = {
     torch.bool: "BOOL",
     torch.uint8: "U8",
@@ -23,27 +30,39 @@ DTYPES = {
 }
 
 
+def import_root() -> str:
+    """Folder that the package `shardline` is imported from, for the PYTHONPATH of child processes."""
+    spec = find_spec("shardline")
+    assert spec is not None
+    assert spec.origin is not None
+    return str(Path(spec.origin).resolve().parents[1])
+
+
+def silent(_: str) -> None:
+    """Ignore progress."""
+
+
 def one_line(exc: BaseException) -> str:
-    """What an exception of torch's or of the user's code says, short enough for a message of ours."""
+    """Text of an exception of torch's or of the user's code, short enough for an error message."""
     return " ".join(str(exc).split())[:300] or type(exc).__name__
 
 
 def safetensors_dtype(dtype: torch.dtype) -> str:
-    """torch.float32 -> 'F32', safetensors' name."""
+    """Name of a torch dtype in safetensors: torch.float32 -> 'F32'."""
     return DTYPES[dtype]
 
 
 def runnable(program: ExportedProgram) -> torch.fx.GraphModule:
-    """The program as a module to call.
+    """Turn the program into a module that can be called.
 
-    Without torch's guards: they repeat checks that a stage makes of every frame, forbid a batch of 1 where only its
-    multiples cross, and are code that would come out of the archive.
+    It has none of torch's guards: they repeat checks that a stage makes of every frame, forbid a batch of 1 where only
+    its multiples cross, and are code that would come out of the archive.
     """
     return program.module(check_guards=False)
 
 
 def lifted_arguments(program: ExportedProgram, pixels: torch.Tensor) -> list[torch.Tensor]:
-    """What the program's graph takes, in order: parameters, buffers, constants and the pixels."""
+    """Arguments of the graph, in order: parameters, buffers, constants, and pixels, uint8 [batch, 3, height, width]."""
     arguments = []
     for spec in program.graph_signature.input_specs:
         if spec.kind is InputKind.USER_INPUT:
@@ -55,7 +74,7 @@ def lifted_arguments(program: ExportedProgram, pixels: torch.Tensor) -> list[tor
 
 
 class _Recorder(Interpreter):
-    """Runs a graph node by node and keeps the values of the nodes that are asked for."""
+    """Interpreter that keeps the values of chosen nodes."""
 
     def __init__(self, program: ExportedProgram, names: Iterable[str]) -> None:
         super().__init__(program.graph_module)
@@ -70,7 +89,7 @@ class _Recorder(Interpreter):
 
 
 def node_values(program: ExportedProgram, pixels: torch.Tensor, names: Iterable[str]) -> dict[str, torch.Tensor]:
-    """Run the program on `pixels` (uint8 [batch, 3, height, width]) and give the named nodes' tensors."""
+    """Run the program on `pixels` (uint8 [batch, 3, height, width]) and return the named nodes' tensors."""
     recorder = _Recorder(program, names)
     with torch.inference_mode():
         recorder.run(*lifted_arguments(program, pixels))

@@ -1,41 +1,143 @@
-"""Load one shard and run it: numpy in, numpy out, as frames carry them."""
+"""Load one shard and run it: numpy arrays in, numpy arrays out, as frames carry them.
+
+On a GPU a shard has one stream of its own: the copy in, the program and the copy out are queued behind each other,
+through pinned host memory, and the host waits once, at the end.
+"""
 
 import logging
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from safetensors.torch import save as safetensors_bytes
+from torch.utils._pytree import tree_leaves
 
-from shardline.partition.archive import check_archive, needs_torchvision
+from shardline.partition.archive import check_torch_version, load_program
+from shardline.partition.compare import Outputs, largest_value, max_abs_difference
 from shardline.partition.compiled import Compiled, opened, select
-from shardline.partition.device import CPU, Module, lane_to, move
-from shardline.partition.golden import Golden
-from shardline.partition.layout import along, join
+from shardline.partition.device import CPU, Module, move
 from shardline.partition.program import one_line, runnable
-from shardline.partition.tensors import check_tensors, instance_axes, instances, repeats
-from shardline.storage.bundle import SHARD_FILE, Bundle, Stage
+from shardline.partition.tensors import (
+    along,
+    as_numpy,
+    as_torch,
+    check_tensors,
+    instance_axes,
+    instances,
+    join,
+    repeats,
+)
+from shardline.storage.bundle import GOLDEN_FILE, SHARD_FILE, Bundle, Stage, TensorSpec
 from shardline.storage.bundle_folder import read_stage
 from shardline.tasks.registry import task_code
 from shardline.wire.errors import BundleError
+from shardline.wire.frame import Array
 
-# Of the largest golden value; another machine rounds otherwise, a wrong shard is far off.
+# Relative to the largest golden value. Another machine rounds differently; a wrong shard is far off.
 _GOLDEN_TOLERANCE = {"fp32": 1e-3, "fp16": 1e-2, "bf16": 5e-2}
 
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """One input of a stage and the outputs that the stage gave for it when the bundle was built.
+
+    Arrays have the dtypes of the stage's specs and their shapes in memory order, for a batch of 1.
+    """
+
+    inputs: Mapping[str, np.ndarray]
+    outputs: Mapping[str, np.ndarray]
+
+    def save(self, folder: Path) -> None:
+        """Write both into the stage's folder."""
+        tensors = {f"in.{name}": value for name, value in self.inputs.items()}
+        tensors |= {f"out.{name}": value for name, value in self.outputs.items()}
+        contiguous = {name: as_torch(np.array(value, order="C")) for name, value in tensors.items()}
+        (folder / GOLDEN_FILE).write_bytes(safetensors_bytes(contiguous))
+
+    @classmethod
+    def load(cls, folder: Path) -> "Golden":
+        """Read both from the stage's folder.
+
+        Raises:
+            BundleError: the file is missing or damaged.
+        """
+        try:
+            tensors = {name: as_numpy(value) for name, value in load_file(folder / GOLDEN_FILE).items()}
+        except (SafetensorError, OSError) as exc:
+            raise BundleError(f"{GOLDEN_FILE} cannot be read ({exc}): push or build the bundle again") from exc
+        return cls(
+            {name.removeprefix("in."): value for name, value in tensors.items() if name.startswith("in.")},
+            {name.removeprefix("out."): value for name, value in tensors.items() if name.startswith("out.")},
+        )
+
+
+class Executor(Protocol):
+    """Runs a shard's module on its device, with the copies there and back."""
+
+    pinned: bool  # whether inputs should lie in pinned memory
+
+    def run(self, module: Module, inputs: Sequence[torch.Tensor], specs: Sequence[TensorSpec]) -> list[Array]:
+        """Run the module on CPU tensors and return the arrays that a frame carries, shapes and dtypes as in `specs`."""
+
+
+def executor_on(device: torch.device) -> Executor:
+    """Create the executor for the CPU or for one GPU."""
+    return _CpuExecutor() if device.type == "cpu" else _GpuExecutor(device)
+
+
+class _CpuExecutor:
+    pinned = False
+
+    def run(self, module: Module, inputs: Sequence[torch.Tensor], specs: Sequence[TensorSpec]) -> list[Array]:
+        with torch.inference_mode():
+            return [as_numpy(value) for value in _contiguous(module(*inputs), specs)]
+
+
+class _GpuExecutor:
+    pinned = True
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream = torch.cuda.Stream(device)
+
+    def run(self, module: Module, inputs: Sequence[torch.Tensor], specs: Sequence[TensorSpec]) -> list[Array]:
+        with torch.inference_mode(), torch.cuda.stream(self._stream):
+            there = [value.to(self._device, non_blocking=True) for value in inputs]
+            here = [
+                torch.empty(value.shape, dtype=value.dtype, pin_memory=True).copy_(value, non_blocking=True)
+                for value in _contiguous(module(*there), specs)
+            ]
+            self._stream.synchronize()
+        return [as_numpy(value) for value in here]
+
+
+def _contiguous(values: object, specs: Sequence[TensorSpec]) -> Iterable[torch.Tensor]:
+    """Yield the program's outputs with their dimensions in the order of the whole's memory, without holes."""
+    for value, spec in zip(tree_leaves(values), specs, strict=True):
+        yield value.permute(spec.dim_order).contiguous()
+
+
 class LoadedShard:
-    """One stage's program, portable or compiled, ready to run."""
+    """One stage's program, portable or compiled, ready to run.
+
+    Arrays are those of frames: the dtypes of the stage's specs, and their shapes in memory order, `[batch, …]` for
+    most.
+    """
 
     def __init__(self, bundle: Bundle, stage: Stage, module: Module, device: torch.device = CPU) -> None:
         self.bundle = bundle
         self.digest = bundle.digest
         self.stage = stage
         self._module = module
-        self._lane = lane_to(device)
+        self._executor = executor_on(device)
         self._axes = instance_axes(stage.inputs + stage.outputs)
 
     @property
@@ -47,28 +149,29 @@ class LoadedShard:
         return isinstance(self._module, Compiled)
 
     @property
-    def can_part(self) -> bool:
-        """Can a frame's instances be told apart, and so be run one by one?"""
+    def can_split(self) -> bool:
+        """True where a frame can be split into its instances, so that each can be run alone."""
         return self._axes is not None
 
     def can_join(self, golden: Golden) -> bool:
-        """Can several frames be run as one batch without an instance that changes another's outputs?
+        """True where several frames can run as one batch without an instance changing another's outputs.
 
-        Tried on the golden input, with zeros beside it: nothing in a program says that it never reduces over the batch.
+        This is tried on the golden input, joined with zeros: nothing in a program says that it never reduces over the
+        batch.
         """
         if self._axes is None or any(repeats(spec) for spec in self.stage.inputs):
             return False
         zeros = {name: np.zeros_like(value) for name, value in golden.inputs.items()}
         outputs = self.run_joined([golden.inputs, zeros])[0]
         found, expected = self._comparable(outputs), self._comparable(golden.outputs)
-        return all(_off_by(found[name], value) <= self._allowed(value) for name, value in expected.items())
+        return all(max_abs_difference(found[name], value) <= self._allowed(value) for name, value in expected.items())
 
     def instances(self, tensors: Mapping[str, np.ndarray]) -> int:
-        """How many instances a frame's tensors hold; 1 where none of them shows it."""
+        """Number of instances in a frame's tensors, shapes as for `run`; 1 where no shape depends on the batch."""
         return instances(tensors, self.stage.inputs)
 
     def check(self, tensors: Mapping[str, np.ndarray]) -> None:
-        """Check one frame's tensors against the stage's inputs.
+        """Compare the names, dtypes and shapes of one frame's tensors with the stage's inputs.
 
         Raises:
             FrameError: a tensor is missing, unknown, of another dtype or shape, or holds NaN.
@@ -76,7 +179,7 @@ class LoadedShard:
         check_tensors(tensors, self.stage.inputs)
 
     def run(self, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Run the shard on one frame's tensors; shapes and dtypes are those of the stage's specs.
+        """Run the shard on one frame's tensors; shapes and dtypes are those of the stage's input and output specs.
 
         Raises:
             FrameError: see `check`.
@@ -84,29 +187,30 @@ class LoadedShard:
         self.check(tensors)
         return self.run_joined([tensors])[0]
 
-    def part(self, tensors: Mapping[str, np.ndarray], start: int, stop: int) -> Mapping[str, np.ndarray]:
-        """The instances `start` to `stop` of a frame's tensors, as views. The shard must be one that `can_part`."""
+    def split(self, tensors: Mapping[str, np.ndarray], start: int, stop: int) -> Mapping[str, np.ndarray]:
+        """Views of the instances `start` to `stop` of a frame's tensors, shapes as for `run`; the shard `can_split`."""
         assert self._axes is not None
         return {name: value[along(self._axes[name], start, stop)] for name, value in tensors.items()}
 
-    def unpart(self, parts: Sequence[Mapping[str, np.ndarray]]) -> Mapping[str, np.ndarray]:
-        """The outputs of a frame's parts, put together again."""
+    def concatenate(self, parts: Sequence[Mapping[str, np.ndarray]]) -> Mapping[str, np.ndarray]:
+        """Concatenate the outputs of a split frame along the batch, shapes as for `run`."""
         if len(parts) == 1:
             return parts[0]
         assert self._axes is not None
         return {name: np.concatenate([part[name] for part in parts], self._axes[name]) for name in parts[0]}
 
     def run_joined(self, frames: Sequence[Mapping[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
-        """Run the checked tensors of several frames as one batch; -> each one's own outputs, views of the batch's.
+        """Run the checked tensors of several frames as one batch, and return the outputs of each frame.
 
-        Several only where the shard `can_join` them.
+        Shapes and dtypes are those of the stage's specs, each frame with a batch of its own. Outputs are views of the
+        batch's. Pass several frames only to a shard that `can_join` them.
         """
         axes = self._axes or {}
         inputs = [
-            join([frame[spec.name] for frame in frames], spec, axes.get(spec.name, 0), pinned=self._lane.pinned)
+            join([frame[spec.name] for frame in frames], spec, axes.get(spec.name, 0), pinned=self._executor.pinned)
             for spec in self.stage.inputs
         ]
-        values = self._lane.run(self._module, inputs, self.stage.outputs)
+        values = self._executor.run(self._module, inputs, self.stage.outputs)
         outputs = {spec.name: value for spec, value in zip(self.stage.outputs, values, strict=True)}
         if len(frames) == 1:
             return [outputs]
@@ -118,7 +222,7 @@ class LoadedShard:
         ]
 
     def warm_up(self, golden: Golden) -> None:
-        """Run the golden input, through each package of a compiled shard, and compare with what it gave when built.
+        """Run the golden input, through each package of a compiled shard, and compare with the golden outputs.
 
         Raises:
             BundleError: the outputs are far off: this machine or torch does not compute what the builder's did.
@@ -133,45 +237,43 @@ class LoadedShard:
                 self._compare(name, value, expected[name])
 
     def _comparable(self, tensors: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        """What of a stage's outputs moves little where another machine rounds otherwise."""
+        """Values of a stage's outputs that change little where another machine rounds differently."""
         return task_code(self.bundle.task.name).comparable(tensors) if self.is_last else tensors
 
     def _batches_to_warm(self) -> tuple[int, ...]:
-        """One that each package takes; the package for any batch takes the first that has none of its own."""
-        fixed = self._module.batches if isinstance(self._module, Compiled) and self.can_part else ()
+        """One batch size per package; the package for any batch gets the first size that has no package of its own."""
+        fixed = self._module.batches if isinstance(self._module, Compiled) and self.can_split else ()
         if isinstance(self._module, Compiled) and not self._module.takes_any:
             return fixed
         free = next(batch for batch in range(1, len(fixed) + 2) if batch not in fixed)
         return (*fixed, free)
 
     def repeated(self, tensors: Mapping[str, np.ndarray], copies: int) -> Mapping[str, np.ndarray]:
-        """The golden instance, as often as a batch holds it."""
+        """Repeat golden arrays, of batch 1 and shapes as for `run`, to a batch of `copies`."""
         if copies == 1:
             return tensors
         assert self._axes is not None
         return {name: np.concatenate([value] * copies, self._axes[name]) for name, value in tensors.items()}
 
     def _compare(self, name: str, found: np.ndarray, expected: np.ndarray) -> None:
-        difference = _off_by(found, expected)
+        difference = max_abs_difference(found, expected)
         if not difference <= self._allowed(expected):
             raise BundleError(
                 f"stage {self.stage.index}{' compiled' if self.is_compiled else ''} gives {name} off by "
-                f"{difference:.3g} from the golden output (largest value {_largest(expected):.3g}): build the bundle "
-                f"with this torch ({torch.__version__})"
+                f"{difference:.3g} from the golden output (largest value {largest_value(expected):.3g}): build the "
+                f"bundle with this torch ({torch.__version__})"
             )
 
     def _allowed(self, expected: np.ndarray) -> float:
-        return _GOLDEN_TOLERANCE[self.bundle.precision] * _largest(expected)
+        return _GOLDEN_TOLERANCE[self.bundle.precision] * largest_value(expected)
 
 
-def _off_by(found: np.ndarray, expected: np.ndarray) -> float:
-    if found.shape != expected.shape:
-        return math.inf
-    return float(np.abs(found.astype(np.float64) - expected.astype(np.float64)).max(initial=0.0))
-
-
-def _largest(expected: np.ndarray) -> float:
-    return float(np.abs(expected).max(initial=0.0)) or 1.0
+def run_chain(shards: Sequence[LoadedShard], pixels: np.ndarray) -> Outputs:
+    """Run uint8 [batch, 3, height, width] through all shards and return the last one's outputs, [batch, …] each."""
+    tensors: Outputs = {shards[0].stage.inputs[0].name: pixels}
+    for shard in shards:
+        tensors = shard.run(tensors)
+    return tensors
 
 
 def load_shard(
@@ -186,16 +288,16 @@ def load_shard(
 
     Args:
         digest: the bundle's digest as the manifest names it.
-        device: where it computes.
-        program: "auto" takes the compiled packages where all that they need is here, else the portable program;
-            "portable" and "compiled" take nothing else.
-        only_batch: the caller parts frames and runs no other batch: packages for others would only hold memory.
+        device: where the shard computes.
+        program: "auto" takes the compiled packages where this machine has everything that they need, else the portable
+            program; "portable" and "compiled" take nothing else.
+        only_batch: the caller splits frames and runs no other batch: packages for others would only hold memory.
 
     Raises:
         BundleError: naming what is missing, altered, of another bundle, of another torch version or unsafe to load.
     """
     bundle, stage = read_stage(folder, digest)
-    packages, why_not = select(stage, device) if program != "portable" else ((), "as asked")
+    packages, why_not = select(stage, device) if program != "portable" else ((), "as requested")
     if packages and only_batch is not None and instance_axes(stage.inputs + stage.outputs) is not None:
         packages = tuple(package for package in packages if package.batch == only_batch) or packages[:1]
     if packages:
@@ -206,7 +308,7 @@ def load_shard(
     if program == "compiled":
         raise BundleError(
             f"stage {stage.index} has no compiled package for this machine: {why_not}; build it with --compile here, "
-            "or take --program auto"
+            "or choose --program auto"
         )
     check_torch_version(bundle.torch_version)
     logger.info("stage %d runs %s, no compiled package: %s", stage.index, SHARD_FILE, why_not)
@@ -231,41 +333,3 @@ def _warmed(shard: LoadedShard, folder: Path) -> LoadedShard:
             f"stage {shard.stage.index} does not run its golden input ({one_line(exc)}): build the bundle again"
         ) from exc
     return shard
-
-
-def load_program(path: Path) -> torch.export.ExportedProgram:
-    """Load an exported program whose archive `check_archive` lets pass.
-
-    Not by `torch.export.load`, which tries an older format, with pickles, where this one fails.
-
-    Raises:
-        BundleError: it does not, or cannot be loaded.
-    """
-    from torch.export.pt2_archive._package import load_pt2  # over a second, which a compiled shard starts without
-
-    check_archive(path)
-    if needs_torchvision(path):
-        import torchvision  # noqa: F401  it registers its operations; a second of start for those that have none
-    try:
-        program: torch.export.ExportedProgram = load_pt2(str(path)).exported_programs["model"]
-        program._guards_code = []  # source code out of the archive
-        return program
-    except Exception as exc:  # torch's loader raises whatever its many parsers raise
-        raise BundleError(f"{path.name} cannot be loaded by torch {torch.__version__}: {one_line(exc)}") from exc
-
-
-def check_torch_version(built_with: str) -> None:
-    """A shard runs on the torch release (major.minor) that made it.
-
-    Raises:
-        BundleError: another release is installed.
-    """
-    if _release(built_with) != _release(torch.__version__):
-        raise BundleError(
-            f"the shard was built with torch {built_with}, here is {torch.__version__}; torch {_release(built_with)} "
-            "is allowed: use the image of that release or build the bundle again"
-        )
-
-
-def _release(version: str) -> str:
-    return ".".join(version.split(".")[:2])

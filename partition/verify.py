@@ -1,7 +1,7 @@
-"""The chain of shards against the whole: every difference, at every cut and at the end.
+"""Verify a bundle: compare the chain of shards with the whole, at every cut and at the end.
 
 Portable shards in fp32 run as the whole does, eagerly in this process, with the same threads and batch, and every
-tensor between two shards goes through a frame: equality is to the bit or something is wrong. Shards in another
+tensor between two shards goes through a frame: the two are equal to the bit, or something is wrong. Shards in another
 precision, and compiled ones, are compared at the end, within the tolerance that bundle.json states.
 """
 
@@ -14,21 +14,23 @@ import numpy as np
 import torch
 from torch.export import ExportedProgram
 
-from shardline.partition.agreement import Agreement, Outputs
+from shardline.partition.archive import load_program
+from shardline.partition.compare import Agreement, Outputs, max_abs_difference
 from shardline.partition.compiled import select
 from shardline.partition.device import CPU
-from shardline.partition.layout import to_numpy
 from shardline.partition.program import node_values
-from shardline.partition.runtime import LoadedShard, load_program, load_shard
+from shardline.partition.runtime import LoadedShard, load_shard
+from shardline.partition.tensors import to_numpy
 from shardline.storage.bundle import WHOLE_FILE, TensorSpec, Tolerance, stage_folder
 from shardline.storage.bundle_folder import open_bundle
+from shardline.tasks.registry import task_code
 from shardline.wire.errors import BundleError
-from shardline.wire.frame import Frame, decode, encode, is_float
+from shardline.wire.frame import Frame, decode, encode
 
 
 @dataclass(slots=True, kw_only=True)
 class CutReport:
-    """How the tensors at one cut compare. Differences are absolute, in the tensors' own units."""
+    """Comparison of the tensors at one cut. Differences are absolute, in the tensors' own units."""
 
     name: str
     equal: int = 0
@@ -37,7 +39,7 @@ class CutReport:
 
 @dataclass(slots=True, kw_only=True)
 class CompiledReport:
-    """How the outputs of the compiled shards compare with the whole's; or, in one line, why they did not run here."""
+    """Comparison of the compiled shards' outputs with the whole's, or the reason, in one line, why they did not run."""
 
     why_not: str | None = None
     max_relative_error: float | None = None
@@ -47,12 +49,13 @@ class CompiledReport:
 
 
 @dataclass(slots=True, kw_only=True)
-class Report:
-    """What `verify` found. `pictures` were compared; `top1_*` are None where the model gives no classes.
+class VerifyReport:
+    """Result of `verify`.
 
-    The top one is a task's answer to a picture: the class with the highest score, or all the plates that are read.
-    `tolerance` is what the portable shards may differ by, None for nothing at all; `compiled` is None where the bundle
-    has no compiled shards, or none were asked for.
+    `pictures` counts the compared pictures; `top1_*` are None where the model gives no classes. The top one is a task's
+    answer to a picture: the class with the highest score, or all plates that are read. `tolerance` bounds the
+    difference of the portable shards, None where they must be equal; `compiled` is None where the bundle has no
+    compiled shards, or none were requested.
     """
 
     bundle: str
@@ -75,22 +78,25 @@ class Report:
 
     @property
     def all_equal(self) -> bool:
+        """True where every picture and every random tensor is equal to the bit."""
         return self.equal == self.pictures and self.random_equal == self.random_tensors
 
     @property
     def passed(self) -> bool:
+        """True where the portable shards are equal, or within their tolerance, and the compiled ones within theirs."""
         portable = self.all_equal if self.tolerance is None else self.within
         return portable and (self.compiled is None or self.compiled.within)
 
     def to_dict(self) -> dict[str, Any]:
+        """Convert to plain values for JSON."""
         return asdict(self)
 
 
 class Chain:
-    """A whole and its shards, in this process."""
+    """The whole and the shards of a bundle, loaded in this process."""
 
     def __init__(self, folder: Path, program: str = "portable") -> None:
-        """Load a bundle's whole and all its shards, with every digest checked.
+        """Load the bundle's whole and all of its shards, and check every digest.
 
         Raises:
             BundleError: naming what is missing or altered.
@@ -101,13 +107,14 @@ class Chain:
         self.shards = load_shards(folder, program)
 
     def run_stages(self, pixels: np.ndarray) -> list[dict[str, np.ndarray]]:
-        """uint8 [batch, 3, height, width] -> each stage's outputs by name, every hop through a frame."""
+        """Run uint8 [batch, 3, height, width]; returns each stage's outputs by name. Every hop goes through a frame."""
         return run_shards(self.shards, pixels)
 
     def run_reference(self, pixels: np.ndarray) -> list[dict[str, np.ndarray]]:
-        """What the whole gives at each cut and at the end, as the stages would send it.
+        """Run the whole on uint8 [batch, 3, height, width] and return its tensors at each cut and at the end.
 
-        In another precision than fp32 at the end only: the whole has other tensors at the cuts.
+        They have the shapes, dtypes and layout of the stages' outputs. In another precision than fp32 the end alone is
+        returned: the whole has other tensors at the cuts.
         """
         compared = self.shards if self.bundle.precision == "fp32" else self.shards[-1:]
         ends = [_node_names(self.whole, shard) for shard in compared]
@@ -117,21 +124,21 @@ class Chain:
             for shard, names in zip(compared, ends, strict=True)
         ]
 
-    def compare(self, pixels: np.ndarray, report: Report) -> "Comparison":
-        """Run both on one batch (uint8 [batch, 3, height, width]) and add what differs to `report.cuts`."""
+    def compare(self, pixels: np.ndarray, report: VerifyReport) -> "Comparison":
+        """Run both on one batch, uint8 [batch, 3, height, width], and add the differences to `report.cuts`."""
         stages, reference = self.run_stages(pixels), self.run_reference(pixels)
         equal = True
         for cut, found, expected in zip(report.cuts, stages[-len(reference) :], reference, strict=True):
-            differences = [_difference(found[name], expected[name]) for name in expected]
+            differences = [max_abs_difference(found[name], expected[name]) for name in expected]
             cut.max_abs_difference = max(cut.max_abs_difference, *differences)
             cut.equal += not any(differences)
             equal = equal and not any(differences)
         return Comparison(equal, stages[-1], reference[-1])
 
-    def report(self) -> Report:
-        """An empty one."""
+    def report(self) -> VerifyReport:
+        """Create an empty report."""
         names = [shard.stage.cut or "output" for shard in self.shards]
-        return Report(
+        return VerifyReport(
             bundle=self.digest,
             stages=len(self.shards),
             threads=torch.get_num_threads(),
@@ -143,7 +150,7 @@ class Chain:
 
 
 def load_shards(folder: Path, program: str) -> list[LoadedShard]:
-    """All shards of the bundle at `folder`, on the CPU.
+    """Load all shards of the bundle at `folder` on the CPU.
 
     Raises:
         BundleError: as `load_shard`.
@@ -153,7 +160,7 @@ def load_shards(folder: Path, program: str) -> list[LoadedShard]:
 
 
 def run_shards(shards: Sequence[LoadedShard], pixels: np.ndarray) -> list[dict[str, np.ndarray]]:
-    """uint8 [batch, 3, height, width] -> each stage's outputs by name, every hop through a frame."""
+    """Run uint8 [batch, 3, height, width]; returns each stage's outputs by name. Every hop goes through a frame."""
     tensors: Mapping[str, np.ndarray] = {shards[0].stage.inputs[0].name: pixels}
     outputs = []
     for shard in shards:
@@ -165,7 +172,7 @@ def run_shards(shards: Sequence[LoadedShard], pixels: np.ndarray) -> list[dict[s
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One batch: was everything equal at every cut, and what came out at the end."""
+    """Comparison of one batch: equality at every cut, and the final outputs of both."""
 
     equal: bool
     chain: Outputs
@@ -173,22 +180,23 @@ class Comparison:
 
 
 def verify(
-    folder: Path, batches: Iterable[np.ndarray], random_batches: Sequence[np.ndarray] = (), program: str = "auto"
-) -> Report:
-    """Compare a bundle's chain with its whole, and its compiled chain too where it has one for this machine.
+    folder: Path, batches: Iterable[np.ndarray], random_batches: Sequence[np.ndarray] = (), *, program: str = "auto"
+) -> VerifyReport:
+    """Compare a bundle's chain with its whole, and its compiled chain as well where it has one for this machine.
 
     Args:
-        batches: uint8 [1, 3, height, width] each, real pictures.
-        random_batches: uint8 [n, 3, height, width] each, noise; compared, but not counted as pictures.
-        program: "portable" leaves out the compiled chain, "compiled" insists on it.
+        batches: real pictures, uint8 [1, 3, height, width] each.
+        random_batches: noise, uint8 [n, 3, height, width] each; compared, but not counted as pictures.
+        program: "portable" leaves out the compiled chain, "compiled" requires it.
 
     Raises:
-        BundleError: the bundle is incomplete or altered, or has no compiled chain for this machine where one must be.
+        BundleError: the bundle is incomplete or altered, or lacks a compiled chain for this machine that is required.
     """
     chain = Chain(folder)
     report = chain.report()
     compiled = _compiled_chain(folder, chain, report, program)
-    portable_agreement, compiled_agreement = Agreement(report.task), Agreement(report.task)
+    task = task_code(report.task)
+    portable_agreement, compiled_agreement = Agreement(task), Agreement(task)
     for pixels, is_picture in _samples(batches, random_batches):
         comparison = chain.compare(pixels, report)
         portable_agreement.add(comparison.chain, comparison.whole, picture=is_picture)
@@ -216,13 +224,13 @@ def verify(
 
 
 def _samples(pictures: Iterable[np.ndarray], noise: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, bool]]:
-    """Each batch, and whether it is a picture."""
+    """Yield each batch, with True for a picture and False for noise."""
     yield from ((pixels, True) for pixels in pictures)
     yield from ((pixels, False) for pixels in noise)
 
 
-def _compiled_chain(folder: Path, chain: Chain, report: Report, program: str) -> list[LoadedShard]:
-    """The compiled shards; none where they do not fit this machine, and then `report.compiled` says why."""
+def _compiled_chain(folder: Path, chain: Chain, report: VerifyReport, program: str) -> list[LoadedShard]:
+    """Load the compiled shards; none where they do not fit this machine, with the reason in `report.compiled`."""
     stages = chain.bundle.stages
     why_not = next((chosen.why_not for chosen in (select(stage, CPU) for stage in stages) if not chosen.packages), None)
     if program == "compiled" and why_not:
@@ -234,24 +242,14 @@ def _compiled_chain(folder: Path, chain: Chain, report: Report, program: str) ->
 
 
 def random_batches(spec: TensorSpec, count: int, batch: int = 2, seed: int = 0) -> list[np.ndarray]:
-    """`count` arrays of uniform uint8 noise of the input's shape."""
+    """Make `count` arrays of uniform noise in the input's shape, uint8 [batch, 3, height, width]."""
     generator = np.random.default_rng(seed)
     return [generator.integers(0, 256, spec.shape_for(batch), dtype=np.uint8) for _ in range(count)]
 
 
 def _node_names(whole: ExportedProgram, shard: LoadedShard) -> dict[str, str]:
-    """Where the whole makes what this shard gives: live tensors bear their node's name, outputs their place."""
+    """Node of the whole for each of the shard's outputs, by name; the model's own outputs correspond by position."""
     names = [spec.name for spec in shard.stage.outputs]
     if shard.is_last:
         return dict(zip(names, whole.graph_signature.user_outputs, strict=True))
     return {name: name for name in names}
-
-
-def _difference(found: np.ndarray, expected: np.ndarray) -> float:
-    """The largest absolute difference; infinite where shapes, dtypes or the places of NaN differ."""
-    if found.shape != expected.shape or found.dtype != expected.dtype:
-        return float("inf")
-    if np.array_equal(found, expected, equal_nan=is_float(found.dtype)):
-        return 0.0
-    difference = np.abs(found.astype(np.float64) - expected.astype(np.float64))
-    return float("inf") if np.isnan(difference).any() else float(difference.max())

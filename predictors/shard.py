@@ -20,11 +20,9 @@ import numpy as np
 from prometheus_client import Gauge, Histogram
 
 from shardline.partition.compiled import PROGRAMS
-from shardline.partition.device import DEVICES, bound_memory, choose_device, is_device, memory_bytes
-from shardline.partition.golden import Golden
+from shardline.partition.device import DEVICES, bound_memory, choose_device, is_device, memory_bytes, use_threads
 from shardline.partition.lookup import index_of
-from shardline.partition.runtime import LoadedShard, load_shard
-from shardline.partition.threads import use_threads
+from shardline.partition.runtime import Golden, LoadedShard, load_shard
 from shardline.predictors.batching import RequestSlice
 from shardline.predictors.model import FRAME_TYPE, Answer, BytesModel
 from shardline.predictors.server import arguments, run_main, serve
@@ -110,7 +108,7 @@ class ShardPredictor(BytesModel):
         if device.type != "cpu":
             DEVICE_MEMORY_BYTES.labels(self.name).set_function(lambda: memory_bytes(device))
             logger.info("stage %d holds %d bytes of %s", self._shard.stage.index, memory_bytes(device), device)
-        self._parts = self._shard.can_part if self._max_batch == 1 else self._joins()
+        self._parts = self._shard.can_split if self._max_batch == 1 else self._joins()
         self._worker = Worker(
             self._compute,
             max_queue=self._max_queue,
@@ -169,10 +167,10 @@ class ShardPredictor(BytesModel):
         return [BatchRun(tensors, taken_ms) for tensors in outputs]
 
     def _tensors(self, part: RequestSlice[Tensors, BatchRun]) -> Tensors:
-        return self._shard.part(part.item, part.start, part.stop) if self._parts else part.item
+        return self._shard.split(part.item, part.start, part.stop) if self._parts else part.item
 
     def _finish(self, frame: Frame, runs: Sequence[BatchRun]) -> Answer:
-        outputs = self._shard.unpart([run.outputs for run in runs])
+        outputs = self._shard.concatenate([run.outputs for run in runs])
         timings = {**frame.timings, str(frame.stage): round(sum(run.taken_ms for run in runs), 3)}
         if self._shard.is_last:
             return self._reply(replace(frame, tensors=outputs, timings=timings))

@@ -4,7 +4,7 @@ Arguments are named as the options of the commands that call these functions. do
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -12,24 +12,23 @@ from typing import Any, Literal
 import numpy as np
 from torch import nn
 
-from shardline.hops import hop_cost
 from shardline.manifests.quantities import parse_bytes
 from shardline.partition.build import BuildOptions
 from shardline.partition.build import build as build_bundle
-from shardline.partition.cache import Cache, user_folder
-from shardline.partition.calibrate import calibrate
 from shardline.partition.compiled import PROGRAMS
 from shardline.partition.compiling import check_targets
-from shardline.partition.embedding import without_head
+from shardline.partition.device import use_threads
 from shardline.partition.explain import Explanation
 from shardline.partition.explain import explain as explain_plan
+from shardline.partition.hops import hop_cost
 from shardline.partition.models import IMAGENET_MEAN, IMAGENET_STD, Model
-from shardline.partition.plan import StagePlan
-from shardline.partition.planning import Planned, PlanOptions, make_plan
-from shardline.partition.precision import in_precision
-from shardline.partition.segments import Objective
-from shardline.partition.threads import use_threads
-from shardline.partition.verify import Report, random_batches
+from shardline.partition.plan import Planned, PlanOptions, StagePlan
+from shardline.partition.plan import plan as plan_stages
+from shardline.partition.prepare import in_precision, prepare
+from shardline.partition.profile import Cache, user_folder
+from shardline.partition.program import Progress, silent
+from shardline.partition.search import Objective
+from shardline.partition.verify import VerifyReport, random_batches
 from shardline.partition.verify import verify as verify_bundle
 from shardline.predictors.picture import to_pixels
 from shardline.storage.bundle import Bundle, PictureSpec, bundle_name
@@ -45,10 +44,6 @@ Pictures = str | Path | Sequence[str | Path]
 """A folder, which is searched for pictures, or paths of pictures."""
 
 _PictureFiles = list[tuple[str, Callable[[], bytes]]]  # name, and how to read it
-
-
-def _silent(_: str) -> None:
-    """Report no progress."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -113,7 +108,7 @@ def capture(
     task: Literal["classify", "plates", "retrieve"] | None = None,
     embed: bool = False,
     precision: str = "fp32",
-    progress: Callable[[str], None] = _silent,
+    progress: Progress = silent,
 ) -> CapturedModel:
     """Load a model, and prepare the pictures that it is measured with; random weights are calibrated on them.
 
@@ -143,18 +138,10 @@ def capture(
     else:
         loaded = model if isinstance(model, Model) else _from_module(model, weights, size)
         loaded = loaded if task is None else for_task(loaded, task)
-    loaded = without_head(loaded) if embed else loaded
-    loaded = replace(
-        loaded,
-        mean=loaded.mean if mean is None else mean,
-        std=loaded.std if std is None else std,
-        labels=loaded.labels if labels is None else tuple(labels),
-    )
     files = [read() for _, read in _picture_files(pictures, loaded.task, progress)]
     pixels = calibration_pixels(files, loaded.picture)
-    if loaded.random:
-        progress(f"calibrating on {len(pixels)} views of {len(files)} pictures")
-        calibrate(loaded, pixels)
+    names = None if labels is None else tuple(labels)
+    loaded = prepare(loaded, pixels, mean=mean, std=std, labels=names, embed=embed, progress=progress)
     return CapturedModel(model=loaded, pixels=pixels, precision=precision)
 
 
@@ -171,7 +158,7 @@ def plan(
     speeds: Sequence[float] = (1.0,),
     hop: tuple[float, float] | None = None,
     fresh: bool = False,
-    progress: Callable[[str], None] = _silent,
+    progress: Progress = silent,
 ) -> ModelPlan:
     """Measure a model on this machine and choose where to cut it.
 
@@ -204,12 +191,12 @@ def plan(
         memory_bytes=tuple(_bytes("memory_per_stage", size) for size in memory_per_stage),
         devices=tuple(device),
         speeds=tuple(speeds),
-        hop=lambda: hop_cost(hop, cache, progress, fresh=fresh),
+        hop=lambda: hop_cost(hop, cache, fresh=fresh, progress=progress),
         cache=cache,
         fresh=fresh,
     )
     rounded = in_precision(captured.model, captured.precision)
-    return ModelPlan(planned=make_plan(rounded, captured.pixels, options, progress), options=options)
+    return ModelPlan(planned=plan_stages(rounded, captured.pixels, options, progress=progress), options=options)
 
 
 plan_model = plan  # for `build`, which has a parameter of that name
@@ -222,7 +209,7 @@ def build(
     plan: ModelPlan | None = None,
     name: str | None = None,
     compile_for: Sequence[str] = (),
-    progress: Callable[[str], None] = _silent,
+    progress: Progress = silent,
 ) -> Bundle:
     """Cut a captured model as planned, and write the bundle at `folder`; an older bundle there is replaced.
 
@@ -245,7 +232,7 @@ def build(
         **fields | {"cuts": chosen.cuts, "fresh": False}, precision=captured.precision, targets=tuple(compile_for)
     )
     golden = golden_picture(captured.pixels[0], captured.model.picture)
-    bundle, _ = build_bundle(captured.model, name, captured.pixels, options, folder, progress, golden=golden)
+    bundle, _ = build_bundle(captured.model, name, captured.pixels, options, folder, golden=golden, progress=progress)
     return bundle
 
 
@@ -257,8 +244,8 @@ def verify(
     threads: int | None = None,
     program: str = "auto",
     track: Callable[[Sequence[Any]], Iterable[Any]] = iter,
-    progress: Callable[[str], None] = _silent,
-) -> Report:
+    progress: Progress = silent,
+) -> VerifyReport:
     """Compare a bundle's chain of shards with the whole model; `passed` of the report is the verdict.
 
     Args:
@@ -281,7 +268,7 @@ def verify(
     files = _picture_files(pictures, described.task.name, progress)
     use_threads(threads)
     noise = random_batches(described.stages[0].inputs[0], random)
-    return verify_bundle(Path(bundle), _batches(track(files), described), noise, program)
+    return verify_bundle(Path(bundle), _batches(track(files), described), noise, program=program)
 
 
 def _from_module(module: nn.Module, weights: str | None, size: int | None) -> Model:
@@ -299,7 +286,7 @@ def _from_module(module: nn.Module, weights: str | None, size: int | None) -> Mo
     )
 
 
-def _picture_files(pictures: Pictures | None, task: str, progress: Callable[[str], None] = _silent) -> _PictureFiles:
+def _picture_files(pictures: Pictures | None, task: str, progress: Progress = silent) -> _PictureFiles:
     if pictures is None:
         return [(name, partial(bytes, data)) for name, data in task_samples(task, progress).items()]
     paths = picture_files(Path(pictures)) if isinstance(pictures, str | Path) else [Path(path) for path in pictures]

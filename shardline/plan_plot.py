@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from shardline.wire.errors import PlanError
 
 if TYPE_CHECKING:
-    from shardline.partition.planning import Planned
+    from shardline.partition.plan import Planned
 
 _SUFFIXES = (".png", ".svg", ".pdf")
 _COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")  # Paul Tol's, told apart by everybody

@@ -8,9 +8,8 @@ from shardline.storage.bundle import Bundle
 from shardline.wire.limits import format_bytes
 
 if TYPE_CHECKING:
-    from shardline.partition.explain import Explanation, Weighed
-    from shardline.partition.plan import Plan
-    from shardline.partition.planning import Planned
+    from shardline.partition.explain import Candidate, Explanation
+    from shardline.partition.plan import Plan, Planned
 
 
 def plan_dict(planned: "Planned", explanation: "Explanation") -> dict[str, Any]:
@@ -56,7 +55,7 @@ def plan_dict(planned: "Planned", explanation: "Explanation") -> dict[str, Any]:
             "reasons": list(explanation.reasons),
             "weighed": [
                 {"cuts": _cuts(each), **_figures(each.plan), "taken": each.taken, "over": list(each.over)}
-                for each in explanation.weighed
+                for each in explanation.candidates
             ],
         },
     }
@@ -71,8 +70,8 @@ def _figures(plan: "Plan") -> dict[str, Any]:
     }
 
 
-def _cuts(weighed: "Weighed") -> list[str]:
-    return [position.name for position in weighed.plan.cuts]
+def _cuts(candidate: "Candidate") -> list[str]:
+    return [position.name for position in candidate.plan.cuts]
 
 
 def bundle_dict(bundle: Bundle) -> dict[str, Any]:

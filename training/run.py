@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from shardline.partition.threads import available_cpus, use_threads
+from shardline.partition.device import available_cpus, use_threads
 from shardline.training.checkpoint import LAST, load_checkpoint
 from shardline.training.fit import TrainingCallback, TrainingResult, TrainingRun, TrainingTask, fit, is_mixed
 from shardline.training.optim import TrainingSettings

@@ -18,10 +18,10 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from benchmarks.pictures import pixels_of
-from shardline.partition.device import choose_device, move
+from shardline.partition.archive import load_program
+from shardline.partition.device import choose_device, move, use_threads
 from shardline.partition.program import runnable
-from shardline.partition.runtime import load_program, load_shard
-from shardline.partition.threads import use_threads
+from shardline.partition.runtime import load_shard
 from shardline.storage.bundle import WHOLE_FILE, stage_folder
 from shardline.storage.bundle_folder import open_bundle
 

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from kserve import Model, ModelServer, model_server
 
-from shardline.partition.golden import Golden
-from shardline.partition.runtime import load_shard
+from shardline.partition.runtime import Golden, load_shard
 from shardline.predictors.picture import pixel_batch
 from shardline.wire.limits import Limits
 

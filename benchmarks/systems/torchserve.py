@@ -129,8 +129,8 @@ def write_torchscript(bundle_folder: Path, out: Path) -> None:
     import torch
     from torchvision.models import get_model
 
+    from shardline.partition.archive import load_program
     from shardline.partition.models import IMAGENET_MEAN, IMAGENET_STD
-    from shardline.partition.runtime import load_program
 
     bundle = open_bundle(bundle_folder)
     state = load_program(bundle_folder / WHOLE_FILE).state_dict

@@ -66,8 +66,7 @@ def import_torchserve(
     name: Annotated[str | None, typer.Option(help="Name of the bundle (default: the folder's name)")] = None,
 ) -> None:
     """Make a bundle from a TorchServe archive of an image classifier, eager or TorchScript."""
-    from shardline.formats.torchserve_archive import read_archive
-    from shardline.formats.torchserve_import import CLASSIFIER_PICTURE, Taking, take_over
+    from shardline.formats.torchserve_import import CLASSIFIER_PICTURE, Taking, read_archive, take_over
     from shardline.tables import bundle_table
 
     chosen = bundle_name(name or out_folder.name)
@@ -93,7 +92,7 @@ def export_torchscript(bundle: _BundleArgument, out_folder: _OutOption) -> None:
     """Write shards and whole model as TorchScript, scripted and traced, each equal to the bundle's to the bit."""
     from shardline.formats.torchscript import export_torchscript as write_torchscript
 
-    for script in write_torchscript(bundle, out_folder, say):
+    for script in write_torchscript(bundle, out_folder, progress=say):
         out.print(f"{out_folder / script.path}" if script.path else f"no {script.form} {script.part}: {script.reason}")
 
 
@@ -113,11 +112,11 @@ def export_torchserve(
     ] = 8080,
 ) -> None:
     """Write a .mar for each shard and for the whole model, config.properties, and a README with the commands."""
-    from shardline.formats.mar import STORE, ServeOptions
-    from shardline.formats.mar import export_torchserve as write_torchserve
+    from shardline.formats.torchserve_export import STORE, ServeOptions
+    from shardline.formats.torchserve_export import export_torchserve as write_torchserve
 
     options = ServeOptions(workers=workers, batch=batch, delay_ms=delay_ms, timeout_s=timeout_s, port=port)
-    for name in write_torchserve(bundle, out_folder, options, say):
+    for name in write_torchserve(bundle, out_folder, options, progress=say):
         out.print(f"{out_folder / STORE / name}.mar")
 
 
@@ -144,6 +143,6 @@ def export_triton(
     from shardline.formats.triton import export_triton as write_triton
 
     options = TritonOptions(platform=platform, batch=batch, delay_us=delay_us, instances=instances)
-    for model in write_triton(bundle, out_folder, options, say):
+    for model in write_triton(bundle, out_folder, options, progress=say):
         why = f"; no ONNX: {model.reason}" if model.reason else ""
         out.print(f"{out_folder / model.name}: {model.platform}, off by {model.relative_error:.1e} at most{why}")

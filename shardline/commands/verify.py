@@ -11,7 +11,7 @@ import shardline
 from shardline.console import err, out, say
 
 if TYPE_CHECKING:
-    from shardline.partition.verify import CompiledReport, Report
+    from shardline.partition.verify import CompiledReport, VerifyReport
     from shardline.storage.bundle import Tolerance
 
 
@@ -76,7 +76,7 @@ def verify(
     raise typer.Exit(0 if report.passed else 1)
 
 
-def summary(report: "Report") -> str:
+def summary(report: "VerifyReport") -> str:
     """What was compared and how it ended, one line for each cut where something differs."""
     lines = [_portable(report)]
     if report.top1_agreement is not None:
@@ -93,7 +93,7 @@ def summary(report: "Report") -> str:
     return "\n".join(lines)
 
 
-def _portable(report: "Report") -> str:
+def _portable(report: "VerifyReport") -> str:
     where = f"{report.stages} stages, {report.threads} threads"
     if report.tolerance is not None:
         verdict = _verdict(f"{report.precision} split", report.within)

@@ -20,10 +20,9 @@ from typing import Any
 import pytest
 import torch
 
-from shardline.partition.archive import JSON_MEMBER_BYTES, check_archive, without_examples
+from shardline.partition.archive import JSON_MEMBER_BYTES, check_archive, load_program, without_examples
 from shardline.partition.models import load_model
 from shardline.partition.program import runnable
-from shardline.partition.runtime import load_program
 from shardline.storage.bundle import SHARD_FILE, stage_folder
 from shardline.wire.errors import BundleError, ModelError
 

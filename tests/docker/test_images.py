@@ -16,7 +16,7 @@ import requests
 from services.processes import ROOT, answers, free_port, wait_until
 
 from shardline.manifests.resources import USER
-from shardline.partition.golden import Golden
+from shardline.partition.runtime import Golden
 from shardline.storage.bundle import Bundle
 from shardline.storage.bundle_folder import read_stage
 from shardline.wire.frame import Frame, decode, encode

@@ -17,8 +17,8 @@ from e2e.conftest import Up, shardline, up, up_manifests
 from services.processes import ROOT, wait_until
 
 from shardline.partition.build import BuildOptions, build
+from shardline.partition.device import use_threads
 from shardline.partition.models import load_model
-from shardline.partition.threads import use_threads
 from shardline.partition.verify import Chain
 from shardline.predictors.picture import pixel_batch
 from shardline.storage.bundle_folder import open_bundle

@@ -14,8 +14,8 @@ import pytest
 from services.handed_over import whole_reply
 from services.processes import ROOT
 
-from shardline.formats.carried import carried
-from shardline.formats.mar import CONFIG_FILE, ServeOptions, config, export_torchserve, requirements
+from shardline.formats.torchserve_export import CONFIG_FILE, ServeOptions, config, export_torchserve, requirements
+from shardline.formats.vendored import carried
 from shardline.storage.bundle import BUNDLE_FILE, STAGE_FILE
 from shardline.storage.bundle_folder import open_bundle, writing_bundle
 from shardline.wire.errors import FormatError

@@ -12,8 +12,7 @@ from services.handed_over import Numbered, bundle_of
 from typer.testing import CliRunner
 
 from shardline.__main__ import app
-from shardline.formats.folder import writing_folder
-from shardline.formats.parts import parts_of
+from shardline.formats.parts import parts_of, writing_folder
 from shardline.formats.torchscript import FORMS, PARTS_FILE, export_torchscript, save_form
 from shardline.partition.verify import Chain
 from shardline.wire.errors import FormatError

@@ -12,7 +12,7 @@ import requests
 from services.handed_over import whole_reply
 from services.processes import ROOT, free_port, listens, running, wait_until
 
-from shardline.formats.mar import CONFIG_FILE, ServeOptions, export_torchserve
+from shardline.formats.torchserve_export import CONFIG_FILE, ServeOptions, export_torchserve
 
 BIN = ROOT / ".venv-peers" / "bin"
 

@@ -16,8 +16,7 @@ from torchvision import transforms
 from typer.testing import CliRunner
 
 from shardline.__main__ import app
-from shardline.formats.torchserve_archive import read_archive
-from shardline.formats.torchserve_import import CLASSIFIER_PICTURE, Taking, take_over
+from shardline.formats.torchserve_import import CLASSIFIER_PICTURE, Taking, read_archive, take_over
 from shardline.partition.verify import Chain
 from shardline.predictors.picture import to_pixels
 from shardline.wire.errors import FormatError, ModelError

@@ -17,11 +17,10 @@ from services.processes import ROOT
 from services.small_models import residual
 
 from shardline.formats.onnx_file import MOST_RELATIVE_ERROR
-from shardline.formats.pbtxt import Enum, pbtxt
 from shardline.formats.torchscript import load_torchscript
-from shardline.formats.triton import LABELS_FILE, TritonOptions, export_triton
-from shardline.partition.agreement import relative_error
-from shardline.partition.golden import Golden
+from shardline.formats.triton import LABELS_FILE, Enum, TritonOptions, export_triton, pbtxt
+from shardline.partition.compare import relative_error
+from shardline.partition.runtime import Golden
 from shardline.partition.verify import Chain
 from shardline.predictors.picture import pixel_batch
 from shardline.wire.errors import FormatError

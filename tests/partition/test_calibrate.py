@@ -8,9 +8,9 @@ import torch
 from torch import nn
 from torchvision.models import VisionTransformer
 
-from shardline.partition.calibrate import calibrate
 from shardline.partition.capture import run_whole, whole_module
 from shardline.partition.models import Model, load_model
+from shardline.partition.prepare import calibrate
 from shardline.storage.bundle import PictureSpec
 from shardline.training.samples import calibration_pixels, sample_pictures
 from shardline.wire.errors import ModelError

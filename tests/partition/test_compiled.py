@@ -18,12 +18,10 @@ import torch
 from services.processes import ROOT
 
 from shardline.commands.verify import summary
-from shardline.partition.compile_one import feature_of
 from shardline.partition.compiled import Compiled, Machine, select, this_machine
-from shardline.partition.compiling import check_targets
+from shardline.partition.compiling import check_targets, feature_of
 from shardline.partition.device import CPU
-from shardline.partition.golden import Golden
-from shardline.partition.runtime import load_shard
+from shardline.partition.runtime import Golden, load_shard
 from shardline.partition.verify import verify
 from shardline.storage.bundle import Package, Stage, TensorSpec, Tolerance, stage_folder
 from shardline.storage.bundle_folder import open_bundle

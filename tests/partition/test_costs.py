@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from shardline.partition.cache import Cache
 from shardline.partition.capture import capture, random_pixels
 from shardline.partition.costs import Costs, HopCost, costs_of
 from shardline.partition.liveness import Liveness, analyse
 from shardline.partition.models import load_model
-from shardline.partition.profile import Profile, profile
+from shardline.partition.profile import Cache, Profile, profile
 
 NAMES = ("residual", "tuples", "shared_buffer", "windows", "reused", "derived")
 CPU = torch.device("cpu")
@@ -62,7 +61,7 @@ def test_the_edges_part_the_whole_s_time_without_rest(
 def ask(liveness: Liveness, folder: Path, batch: int = 1, *, fresh: bool = False) -> tuple[Profile, list[str]]:
     lines: list[str] = []
     cache = Cache(folder, lines.append)
-    return profile(liveness, pixels(batch), CPU, lines.append, cache=cache, fresh=fresh), lines
+    return profile(liveness, pixels(batch), CPU, cache=cache, fresh=fresh, progress=lines.append), lines
 
 
 @pytest.fixture
@@ -76,7 +75,7 @@ def test_what_was_measured_is_not_measured_again(liveness: Liveness, tmp_path: P
     second, said_then = ask(same_model, tmp_path)
 
     assert said == ["measuring batch 1 on cpu"]
-    assert said_then == [f"batch 1 on cpu was measured at {first.measured_at}; --fresh measures anew"]
+    assert said_then == [f"batch 1 on cpu was measured at {first.measured_at}; --fresh measures again"]
     assert second == first
 
 
@@ -90,7 +89,7 @@ def test_what_changes_times_is_measured_again(what: str, liveness: Liveness, tmp
     try:
         images = random_pixels(load_model("services.small_models:residual", size=size), 2 if what == "batch" else 1)
         lines: list[str] = []
-        profile(other, images, CPU, lines.append, cache=Cache(tmp_path))
+        profile(other, images, CPU, cache=Cache(tmp_path), progress=lines.append)
     finally:
         torch.set_num_threads(threads)
 
@@ -120,7 +119,7 @@ def test_a_damaged_profile_is_measured_anew_with_one_line(content: str, liveness
 
     _, said = ask(liveness, tmp_path)
 
-    assert said == [f"{path} is damaged: measuring anew", "measuring batch 1 on cpu"]
+    assert said == [f"{path} is damaged: measuring again", "measuring batch 1 on cpu"]
     assert json.loads(path.read_text())["batch"] == 1
     assert list(path.parent.iterdir()) == [path]
 

@@ -12,10 +12,10 @@ from torch.utils._pytree import tree_leaves
 
 from shardline.partition.capture import capture, random_pixels, run_whole, whole_module
 from shardline.partition.cut import Shard, cut
-from shardline.partition.layout import to_numpy, to_torch
 from shardline.partition.liveness import Liveness, analyse
 from shardline.partition.models import Model, load_model
 from shardline.partition.program import runnable
+from shardline.partition.tensors import to_numpy, to_torch
 from shardline.wire.errors import CutError
 
 SMALL = ("residual", "tuples", "shared_buffer", "windows", "strided")

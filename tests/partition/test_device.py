@@ -10,20 +10,11 @@ import torch
 from conftest import build_small
 
 from shardline.partition.compiled import select
-from shardline.partition.device import (
-    CPU,
-    bound_memory,
-    choose_device,
-    gpu_architecture,
-    is_device,
-    lane_to,
-    memory_bytes,
-)
-from shardline.partition.golden import Golden
-from shardline.partition.runtime import LoadedShard, load_shard
+from shardline.partition.device import CPU, bound_memory, choose_device, gpu_architecture, is_device, memory_bytes
+from shardline.partition.runtime import Golden, LoadedShard, executor_on, load_shard
 from shardline.storage.bundle import TensorSpec, stage_folder
 from shardline.storage.bundle_folder import open_bundle
-from shardline.wire.errors import ModelError
+from shardline.wire.errors import UsageError
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
@@ -38,7 +29,7 @@ def test_a_device_may_be_named_so(name: str) -> None:
 @pytest.mark.parametrize("name", ["tpu", "", "cuda:", "cuda:-1", "cuda:0 ", "0", "MIG-1", f"{MIG},{MIG}", f"{MIG}\n"])
 def test_an_unknown_device(name: str) -> None:
     assert not is_device(name)
-    with pytest.raises(ModelError, match="allowed are auto, cpu, cuda, cuda:N or the UUID"):
+    with pytest.raises(UsageError, match="allowed are auto, cpu, cuda, cuda:N or the UUID"):
         choose_device(name)
 
 
@@ -54,21 +45,21 @@ def test_auto_takes_the_gpu_where_there_is_one() -> None:
 @no_gpu
 @pytest.mark.parametrize("name", ["cuda", "cuda:1"])
 def test_a_gpu_that_is_not_there_is_said(name: str) -> None:
-    with pytest.raises(ModelError, match=f"device {name}: this process sees no GPU; give the container one"):
+    with pytest.raises(UsageError, match=f"device {name}: this process sees no GPU; give its container one"):
         choose_device(name)
 
 
 @no_gpu
 def test_a_slice_by_its_uuid_is_all_that_cuda_may_see(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    with pytest.raises(ModelError, match="this process sees no GPU"):
+    with pytest.raises(UsageError, match="this process sees no GPU"):
         choose_device(MIG)
 
     assert os.environ["CUDA_VISIBLE_DEVICES"] == MIG
 
 
 def test_the_memory_of_the_cpu_is_the_containers_matter() -> None:
-    with pytest.raises(ModelError, match="the container's memory limit holds"):
+    with pytest.raises(UsageError, match="the container's memory limit holds"):
         bound_memory(CPU, 1024**3)
 
 
@@ -76,7 +67,7 @@ def test_outputs_come_back_in_the_order_of_memory() -> None:
     spec = TensorSpec(name="x", dtype="BF16", shape=("batch", 3, 4), dim_order=(0, 2, 1))
     tensor = torch.arange(24.0).to(torch.bfloat16).reshape(2, 4, 3).permute(0, 2, 1)
 
-    (found,) = lane_to(CPU).run(lambda x: [x], [tensor], [spec])
+    (found,) = executor_on(CPU).run(lambda x: [x], [tensor], [spec])
 
     assert found.shape == (2, 4, 3)
     assert found.flags.c_contiguous
@@ -148,7 +139,7 @@ def test_shards_compiled_for_the_gpu(tmp_path: Path, precision: str) -> None:
 @needs_gpu
 def test_a_gpu_that_is_one_too_many() -> None:
     count = torch.cuda.device_count()
-    with pytest.raises(ModelError, match=f"the last is cuda:{count - 1}"):
+    with pytest.raises(UsageError, match=f"the last is cuda:{count - 1}"):
         choose_device(f"cuda:{count}")
 
 
@@ -156,7 +147,7 @@ def test_a_gpu_that_is_one_too_many() -> None:
 def test_memory_is_bounded_and_reported(small_bundle: Path) -> None:
     device = choose_device("cuda")
     total = torch.cuda.get_device_properties(device).total_memory
-    with pytest.raises(ModelError, match=f"the GPU has {total}"):
+    with pytest.raises(UsageError, match=f"the GPU has {total}"):
         bound_memory(device, total + 1)
     bound_memory(device, 256 * 1024**2)
     try:

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from shardline.partition.embedding import without_head
 from shardline.partition.models import load_model
+from shardline.partition.prepare import without_head
 from shardline.wire.errors import ModelError
 
 WIDTHS = {
@@ -51,10 +51,13 @@ def test_small_ones() -> None:
 @pytest.mark.parametrize(
     ("module", "message"),
     [
-        (nn.Sequential(nn.ReLU()), "has no head to take out"),
-        (nn.Linear(3, 3), "has no head to take out"),
-        (nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1)), r"without 1 must give one .*; it gives \[2, 4, 8, 8\]"),
-        (nn.Sequential(nn.Linear(8, 8), nn.Conv2d(5, 4, 1)), r"without 0 must give one .*; it fails: "),
+        (nn.Sequential(nn.ReLU()), "has no head to remove"),
+        (nn.Linear(3, 3), "has no head to remove"),
+        (
+            nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1)),
+            r"without 1 must return one .*; it returns \[2, 4, 8, 8\]",
+        ),
+        (nn.Sequential(nn.Linear(8, 8), nn.Conv2d(5, 4, 1)), r"without 0 must return one .*; it fails: "),
     ],
 )
 def test_what_has_none(module: nn.Module, message: str) -> None:

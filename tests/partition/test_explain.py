@@ -13,8 +13,8 @@ from shardline.partition.costs import Costs
 from shardline.partition.explain import Explanation, explain
 from shardline.partition.liveness import Liveness, analyse
 from shardline.partition.models import load_model
-from shardline.partition.plan import plan
-from shardline.partition.segments import FRAME_OVERHEAD_BYTES, Goal
+from shardline.partition.plan import best_plan
+from shardline.partition.search import FRAME_OVERHEAD_BYTES, Goal
 from shardline.wire.errors import PlanError
 from shardline.wire.limits import Limits
 
@@ -54,7 +54,7 @@ def cases(draw: st.DrawFn) -> tuple[Costs, Goal]:
 
 def explained(liveness: Liveness, costs: Costs, goal: Goal) -> Explanation:
     try:
-        return explain(liveness, costs, goal, plan(liveness, costs, goal))
+        return explain(liveness, costs, goal, best_plan(liveness, costs, goal))
     except PlanError:
         assume(False)
         raise
@@ -73,15 +73,16 @@ def test_none_of_the_list_is_beaten_and_limits_are_told(case: tuple[Costs, Goal]
     assert told.plans == len(everything)
     fitting = [each for each in everything.values() if fits(each, goal, room)]
     assert told.within_limits == len(fitting)
-    assert sum(each.taken for each in told.weighed) == 1
-    for each in told.weighed:
+    assert sum(each.taken for each in told.candidates) == 1
+    for each in told.candidates:
         found = everything[tuple(position.index for position in each.plan.cuts)]
         assert each.figures == pytest.approx(found)
         assert (not each.over) is fits(found, goal, room)
         if not each.taken and len(named) >= 3 * (goal.stages - 1):
             slack = tuple(value * (1 - 1e-9) for value in found)
             assert not [other for other in at_names if all(a < b for a, b in zip(other, slack, strict=True))]
-    kept = [each.plan.slowest_ms if goal.objective == "throughput" else each.plan.latency_ms for each in told.weighed]
+    plans = [candidate.plan for candidate in told.candidates]
+    kept = [plan.slowest_ms if goal.objective == "throughput" else plan.latency_ms for plan in plans]
     assert kept == sorted(kept)
 
 
@@ -119,5 +120,5 @@ def test_the_plan_taken_is_the_first_where_names_cost_nothing(residual: Liveness
     costs = costs_of([1.0] * 18, [1000] * 17)
     told = explained(residual, costs, goal_of(1))
 
-    assert [each.taken for each in told.weighed] == [True]
+    assert [each.taken for each in told.candidates] == [True]
     assert told.reasons == (f"no plan within the limits has a smaller slowest stage than {18.5:.1f} ms",)

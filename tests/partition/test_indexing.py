@@ -10,7 +10,7 @@ import pytest
 from services.retrieval import SIDE, WIDTH, build_retrieval, pictures, random_pixels
 
 from shardline.partition.build import GoldenPicture
-from shardline.partition.indexing import Pictures, add_to_index, build_index
+from shardline.partition.indexing import PictureBatch, add_to_index, build_index
 from shardline.partition.lookup import index_of
 from shardline.partition.verify import Chain, verify
 from shardline.storage.bundle import PictureSpec, stage_folder
@@ -120,7 +120,7 @@ def test_a_bundle_without_an_index_has_nothing_to_answer_from(bare: Path) -> Non
 
     assert "golden.json" not in described.files
     assert index_of(bare / stage_folder(0), described, described.stages[0]) is None
-    with pytest.raises(BundleError, match="has no index: make one by `shardline index build"):
+    with pytest.raises(BundleError, match="has no index: build one by `shardline index build"):
         index_of(opened(bare), described, described.stages[1])
     with pytest.raises(BundleError, match="has no index"):
         add_to_index(bare, pictures(5), prove)
@@ -167,7 +167,7 @@ def test_a_bundle_of_another_task_takes_no_index(small_bundle: Path) -> None:
 
 
 def test_no_picture(bundle: Path) -> None:
-    with pytest.raises(BundleError, match="no picture to make an index of"):
+    with pytest.raises(BundleError, match="no picture to build an index from"):
         build_index(bundle, iter(()), prove)
 
 
@@ -181,11 +181,11 @@ def test_what_fails_leaves_the_bundle_as_it_was(bundle: Path) -> None:
 
 
 def test_two_at_a_time_do_not_lose_each_other_s(bundle: Path) -> None:
-    def meanwhile() -> Iterator[Pictures]:
+    def meanwhile() -> Iterator[PictureBatch]:
         build_index(bundle, pictures(4, seed=3), prove)
         yield from pictures(3)
 
-    with pytest.raises(BundleError, match="changed by somebody else meanwhile"):
+    with pytest.raises(BundleError, match="changed by another process meanwhile"):
         build_index(bundle, meanwhile(), prove)
 
     assert len(open_index(opened(bundle), WIDTH).entries.ids) == 4

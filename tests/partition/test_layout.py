@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardline.partition.layout import (
+from shardline.partition.program import DTYPES, safetensors_dtype
+from shardline.partition.tensors import (
     as_numpy,
     as_torch,
     dim_order,
@@ -15,7 +16,6 @@ from shardline.partition.layout import (
     to_numpy,
     to_torch,
 )
-from shardline.partition.program import DTYPES, safetensors_dtype
 from shardline.storage.bundle import TensorSpec
 from shardline.wire.frame import dtype_name
 

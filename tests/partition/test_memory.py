@@ -11,9 +11,9 @@ from torch.fx import Interpreter, Node
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from shardline.partition.capture import capture, random_pixels
+from shardline.partition.costs import edge_bytes, stage_peak_bytes, stage_weight_bytes
 from shardline.partition.cut import cut
 from shardline.partition.liveness import Liveness, analyse
-from shardline.partition.memory import edge_bytes, stage_peak_bytes, stage_weight_bytes
 from shardline.partition.models import load_model
 from shardline.partition.program import lifted_arguments
 

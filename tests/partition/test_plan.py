@@ -24,8 +24,8 @@ from shardline.partition.capture import capture
 from shardline.partition.costs import Costs, HopCost
 from shardline.partition.liveness import Liveness, analyse
 from shardline.partition.models import load_model
-from shardline.partition.plan import Plan, plan, plan_at
-from shardline.partition.segments import FRAME_OVERHEAD_BYTES, Goal, Place
+from shardline.partition.plan import Plan, best_plan, plan_at
+from shardline.partition.search import FRAME_OVERHEAD_BYTES, Goal, Place
 from shardline.wire.errors import PlanError
 from shardline.wire.limits import Limits
 
@@ -105,7 +105,7 @@ def test_no_plan_is_better_than_the_one_that_is_found(costs: Costs, goal: Goal, 
         return
     best = min(objective_ms(cuts, costs, goal) for cuts in candidates)
 
-    found = plan(unnamed, costs, goal)
+    found = best_plan(unnamed, costs, goal)
 
     assert len(found.stages) == goal.stages
     assert tuple(indexes(found)) in candidates
@@ -120,7 +120,7 @@ def test_of_plans_with_the_same_slowest_stage_the_smallest_sum_is_taken(
 ) -> None:
     goal = goal_of(stages)
     assume(candidates := possible(costs, goal))
-    found = plan(unnamed, costs, goal)
+    found = best_plan(unnamed, costs, goal)
     as_fast = [cuts for cuts in candidates if objective_ms(cuts, costs, goal) <= found.slowest_ms * (1 + 1e-12)]
 
     least = min(sum(stage_times(cuts, costs, goal)) for cuts in as_fast)
@@ -134,7 +134,7 @@ def test_names_cost_next_to_nothing(costs: Costs, goal: Goal, residual: Liveness
     assume(candidates := possible(costs, goal))
     best = min(objective_ms(cuts, costs, goal) for cuts in candidates)
 
-    found = plan(residual, costs, goal)
+    found = best_plan(residual, costs, goal)
     near = [cuts for cuts in candidates if objective_ms(cuts, costs, goal) <= best * (1 + TOLERANCE) * (1 - 1e-9)]
 
     assert tuple(indexes(found)) in candidates
@@ -158,7 +158,7 @@ def test_a_name_is_taken_within_three_hundredths_and_not_beyond(
     parts[0], parts[named.index], parts[-1] = 100.0, 100.0 * share, 100.0 * (1 - share)
     costs = costs_of(parts, [0] * len(residual.positions))
 
-    found = plan(residual, costs, goal_of(2))
+    found = best_plan(residual, costs, goal_of(2))
 
     assert bool(found.cuts[0].names) is is_moved
 
@@ -166,8 +166,8 @@ def test_a_name_is_taken_within_three_hundredths_and_not_beyond(
 def test_a_fast_stage_gets_more_of_the_model(unnamed: Liveness) -> None:
     costs = even(unnamed)
 
-    alike = plan(unnamed, costs, goal_of(3))
-    last_is_fast = plan(unnamed, costs, goal_of(3, speeds=[1, 1, 4]))
+    alike = best_plan(unnamed, costs, goal_of(3))
+    last_is_fast = best_plan(unnamed, costs, goal_of(3, speeds=[1, 1, 4]))
 
     assert indexes(alike) == [5, 11]
     assert indexes(last_is_fast) == [2, 5]
@@ -180,13 +180,13 @@ def test_latency_goes_by_the_bodies_where_the_model_is_the_same_everywhere(unnam
     live[2], live[4] = 1000, 2000
     costs = costs_of([1.0] * (len(live) + 1), live)
 
-    assert indexes(plan(unnamed, costs, goal_of(3, "latency"))) == [2, 4]
-    assert indexes(plan(unnamed, costs, goal_of(3))) != [2, 4]
+    assert indexes(best_plan(unnamed, costs, goal_of(3, "latency"))) == [2, 4]
+    assert indexes(best_plan(unnamed, costs, goal_of(3))) != [2, 4]
 
 
 def test_one_stage_has_no_cut(residual: Liveness) -> None:
     costs = even(residual)
-    found = plan(residual, costs, goal_of(1))
+    found = best_plan(residual, costs, goal_of(1))
 
     assert found.cuts == ()
     assert found.slowest_ms == pytest.approx(18 + HOP.ms(PIXEL_BYTES, 0))
@@ -197,7 +197,7 @@ def test_one_stage_has_no_cut(residual: Liveness) -> None:
 def test_as_many_stages_as_there_are_places(residual: Liveness) -> None:
     count = len(residual.positions)
 
-    assert indexes(plan(residual, even(residual), goal_of(count + 1))) == list(range(count))
+    assert indexes(best_plan(residual, even(residual), goal_of(count + 1))) == list(range(count))
 
 
 def test_stages_add_up_to_the_whole(residual: Liveness) -> None:
@@ -237,7 +237,7 @@ def test_the_batch_counts_when_places_are_chosen(unnamed: Liveness) -> None:
     live[-1] = MEBIBYTE
     costs = costs_of([1.0] * (len(live) + 1), live, batch=5)
 
-    assert indexes(plan(unnamed, costs, goal_of(2))) == [len(live) - 1]
+    assert indexes(best_plan(unnamed, costs, goal_of(2))) == [len(live) - 1]
 
 
 # what cannot be planned
@@ -245,7 +245,7 @@ def test_the_batch_counts_when_places_are_chosen(unnamed: Liveness) -> None:
 
 def refused(liveness: Liveness, costs: Costs, goal: Goal) -> str:
     with pytest.raises(PlanError) as caught:
-        plan(liveness, costs, goal)
+        best_plan(liveness, costs, goal)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -264,7 +264,7 @@ def test_places_that_pass_too_much_for_the_batch_are_refused(residual: Liveness)
     assert "only 0 of 17 positions pass at most 6.0 MiB for a batch of 4" in line
     assert "the smallest passes 8.0 MiB" in line
     assert "take fewer stages or a smaller --batch, or --limit 8.1Mi" in line
-    assert plan(residual, costs, goal_of(2, limits=Limits(request_bytes=int(8.1 * MEBIBYTE))))
+    assert best_plan(residual, costs, goal_of(2, limits=Limits(request_bytes=int(8.1 * MEBIBYTE))))
 
 
 @given(costs=synthetic(), stages=st.integers(1, 4), room=st.integers(1, 100))
@@ -281,10 +281,10 @@ def test_a_refusal_for_memory_names_what_does_suffice_and_no_more(
     assert needed
     enough = int(needed[1])
 
-    assert plan(unnamed, costs, goal_of(stages, limits=limits, memory_bytes=enough * MEBIBYTE))
+    assert best_plan(unnamed, costs, goal_of(stages, limits=limits, memory_bytes=enough * MEBIBYTE))
     refused(unnamed, costs, goal_of(stages, limits=limits, memory_bytes=(enough - 1) * MEBIBYTE))
     if more := re.search(r"take (\d+) stages", line):
-        assert plan(unnamed, costs, goal_of(int(more[1]), limits=limits, memory_bytes=room * MEBIBYTE))
+        assert best_plan(unnamed, costs, goal_of(int(more[1]), limits=limits, memory_bytes=room * MEBIBYTE))
 
 
 def test_a_refusal_for_memory_names_the_nearest_cut(residual: Liveness) -> None:
@@ -294,7 +294,7 @@ def test_a_refusal_for_memory_names_the_nearest_cut(residual: Liveness) -> None:
     line = refused(residual, costs, goal_of(3, memory_bytes=40 * MEBIBYTE))
 
     assert line == (
-        "3 stages of at most 40.0 MiB: the smallest largest stage is 60.0 MiB (cut at one.0, three.0); "
+        "no 3-stage plan fits 40.0 MiB per stage: the best split still needs 60.0 MiB (cut at one.0, three.0); "
         "take 5 stages or --memory-per-stage 61Mi"
     )
 
@@ -306,8 +306,8 @@ def test_stages_with_memory_of_their_own_are_refused_by_their_own(residual: Live
 
     line = refused(residual, costs, dataclasses.replace(goal_of(2), places=places))
 
-    assert line.startswith("no 2 stages fit --memory-per-stage: nearest comes the cut at ")
-    assert "and its place has " in line
+    assert line.startswith("no 2-stage plan fits --memory-per-stage: the best split, cut at ")
+    assert "which may hold " in line
 
 
 def test_a_cut_that_passes_too_much_is_refused_by_name(residual: Liveness) -> None:
@@ -322,7 +322,7 @@ def test_a_cut_that_passes_for_one_picture_but_not_for_the_batch_is_taken(residu
 
 
 def test_cuts_whose_stages_do_not_fit_their_memory_are_refused(residual: Liveness) -> None:
-    with pytest.raises(PlanError, match=r"stage 0 holds 3\.0 MiB .*; its place has 2\.0 MiB: cut elsewhere"):
+    with pytest.raises(PlanError, match=r"stage 0 holds 3\.0 MiB .*; it may hold 2\.0 MiB: cut elsewhere"):
         plan_at(
             residual,
             even(residual, live_bytes=MEBIBYTE + MEBIBYTE // 2),
@@ -337,10 +337,10 @@ def test_pictures_that_no_request_holds_are_refused(stages: int, residual: Liven
     more = Limits(request_bytes=limits.request_bytes + 1)
 
     assert "take a smaller --size" in refused(residual, even(residual), goal_of(stages, limits=limits))
-    assert plan(residual, even(residual), goal_of(stages, limits=more)).max_instances == 1
+    assert best_plan(residual, even(residual), goal_of(stages, limits=more)).max_instances == 1
 
 
 def test_times_that_are_all_nothing_still_make_a_plan(unnamed: Liveness) -> None:
     costs = costs_of([0.0] * (len(unnamed.positions) + 1), [0] * len(unnamed.positions))
 
-    assert math.isclose(plan(unnamed, costs, goal_of(5)).slowest_ms, HOP.ms(PIXEL_BYTES, 0))
+    assert math.isclose(best_plan(unnamed, costs, goal_of(5)).slowest_ms, HOP.ms(PIXEL_BYTES, 0))

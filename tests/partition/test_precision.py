@@ -10,13 +10,11 @@ import pytest
 import torch
 
 from shardline.commands.verify import summary
-from shardline.partition.agreement import Agreement, relative_error
 from shardline.partition.build import BuildOptions, build
 from shardline.partition.capture import run_whole, whole_module
-from shardline.partition.golden import Golden
 from shardline.partition.models import load_model
-from shardline.partition.precision import in_precision
-from shardline.partition.runtime import load_shard
+from shardline.partition.prepare import in_precision
+from shardline.partition.runtime import Golden, load_shard
 from shardline.partition.verify import Chain, random_batches, verify
 from shardline.storage.bundle import Tolerance, stage_folder
 from shardline.storage.bundle_folder import open_bundle
@@ -136,43 +134,3 @@ def test_what_cannot_be_rounded(change: dict[str, Any], precision: str, message:
 
     with pytest.raises(ModelError, match=message):
         in_precision(model, precision)
-
-
-class TestAgreement:
-    def test_adds_up(self) -> None:
-        agreement = Agreement()
-        agreement.add({"y": np.array([[1.0, 2.0]])}, {"y": np.array([[1.0, 2.02]])})
-        agreement.add({"y": np.array([[3.0, 2.0]])}, {"y": np.array([[2.0, 4.0]])})
-        agreement.add({"y": np.array([[9.0, 2.0]])}, {"y": np.array([[9.0, 9.5]])}, picture=False)
-
-        assert agreement.max_relative_error == pytest.approx(7.5 / 9.5)
-        assert (agreement.top1, agreement.classes) == (0.5, 2)
-
-    def test_a_tolerance_has_a_margin(self) -> None:
-        agreement = Agreement()
-        agreement.add({"y": np.array([[1.0, 2.0]])}, {"y": np.array([[1.0, 2.02]])})
-
-        assert agreement.tolerance() == Tolerance(max_relative_error=0.02, top1_agreement=0.9)
-        assert agreement.within(agreement.tolerance())
-
-    def test_next_to_nothing_must_agree_in_every_class(self) -> None:
-        agreement = Agreement()
-        agreement.add({"y": np.array([[1.0, 2.0]])}, {"y": np.array([[1.0, 2.0 + 1e-7]])})
-
-        assert agreement.tolerance() == Tolerance(max_relative_error=1e-4, top1_agreement=1.0)
-
-    @pytest.mark.parametrize(
-        ("found", "expected", "error"),
-        [
-            ([1.0, -2.0], [1.0, -2.0], 0.0),
-            ([1.0, -2.0], [1.0, -4.0], 0.5),
-            ([0.0], [0.0], 0.0),
-            ([0.5], [0.0], 0.5),
-            ([np.nan], [np.nan], 0.0),
-            ([np.nan], [1.0], np.inf),
-            ([1.0, 2.0], [1.0], np.inf),
-            ([], [], 0.0),
-        ],
-    )
-    def test_relative_error(self, found: list[float], expected: list[float], error: float) -> None:
-        assert relative_error(np.array(found), np.array(expected)) == error

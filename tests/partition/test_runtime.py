@@ -15,14 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from services.processes import ROOT
 
+from shardline.partition.archive import check_torch_version
 from shardline.partition.build import BuildOptions, build
-from shardline.partition.golden import Golden
-from shardline.partition.layout import dim_order, to_numpy, to_torch
+from shardline.partition.device import available_cpus, use_threads
 from shardline.partition.models import load_model
 from shardline.partition.program import safetensors_dtype
-from shardline.partition.runtime import LoadedShard, check_torch_version, load_shard
-from shardline.partition.tensors import check_tensors, instance_axes
-from shardline.partition.threads import available_cpus, use_threads
+from shardline.partition.runtime import Golden, LoadedShard, load_shard
+from shardline.partition.tensors import check_tensors, dim_order, instance_axes, to_numpy, to_torch
 from shardline.partition.verify import Chain
 from shardline.storage.bundle import GOLDEN_FILE, SHARD_FILE, TensorSpec, stage_folder
 from shardline.storage.bundle_folder import open_bundle
@@ -90,7 +89,7 @@ def test_the_parts_of_a_frame_run_as_if_each_had_come_alone(shards: list[LoadedS
     whole = {"pixels": pixels(3)}
     alone = [{"pixels": whole["pixels"][index : index + 1]} for index in range(3)]
     for shard in shards:
-        whole = dict(shard.unpart([shard.run(shard.part(whole, index, index + 1)) for index in range(3)]))
+        whole = dict(shard.concatenate([shard.run(shard.split(whole, index, index + 1)) for index in range(3)]))
         alone = [shard.run(tensors) for tensors in alone]
 
         for name, value in whole.items():
@@ -145,7 +144,7 @@ def test_a_value_that_all_instances_share_is_not_joined(shards: list[LoadedShard
     )
     repeating = LoadedShard(shard.bundle, replace(shard.stage, inputs=inputs), torch.nn.Identity())
 
-    assert repeating.can_part
+    assert repeating.can_split
     assert not repeating.can_join(Golden.load(small_bundle / stage_folder(1)))
 
 

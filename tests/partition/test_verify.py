@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from shardline.partition.archive import load_program
 from shardline.partition.build import BuildOptions, build
 from shardline.partition.capture import random_pixels, run_whole, whole_module
 from shardline.partition.models import load_model
-from shardline.partition.runtime import load_program
 from shardline.partition.verify import Chain, random_batches, verify
 from shardline.storage.bundle import SHARD_FILE, WHOLE_FILE, stage_folder
 from shardline.storage.bundle_folder import open_bundle

@@ -43,7 +43,7 @@ HOMES = {
     "kserve_storage": ["storage/initializer.py"],
     "matplotlib": ["benchmarks", "shardline", "training/evaluation"],
     "ml_dtypes": ["wire/frame.py"],
-    "model_archiver": ["formats/mar.py"],
+    "model_archiver": ["formats/torchserve_export.py"],
     "onnxruntime": ["formats/onnx_file.py"],
     "onnxscript": ["formats/onnx_file.py"],
     "prometheus_client": ["predictors/shard.py"],

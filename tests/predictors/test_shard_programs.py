@@ -34,7 +34,7 @@ def ask(port: int, name: str, body: bytes) -> requests.Response:
     ("program", "line"),
     [
         ("auto", "stage 0 runs compiled/cpu/any.pt2"),
-        ("portable", "stage 0 runs shard.pt2, no compiled package: as asked"),
+        ("portable", "stage 0 runs shard.pt2, no compiled package: as requested"),
     ],
 )
 def test_what_runs_is_logged_and_answers(program: str, line: str, compiled_bundle: Path, tmp_path: Path) -> None:

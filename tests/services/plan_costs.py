@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from shardline.partition.costs import Costs, HopCost, Times
-from shardline.partition.segments import Goal, Objective, Place
+from shardline.partition.search import Goal, Objective, Place
 from shardline.wire.limits import Limits
 
 MEBIBYTE = 1024**2

@@ -7,9 +7,9 @@ import numpy as np
 from PIL import Image
 
 from shardline.partition.build import BuildOptions, build
-from shardline.partition.embedding import without_head
-from shardline.partition.indexing import Pictures
+from shardline.partition.indexing import PictureBatch
 from shardline.partition.models import load_model
+from shardline.partition.prepare import without_head
 from shardline.training.models import for_task
 
 SIDE = 32
@@ -30,12 +30,12 @@ def random_pixels(count: int, seed: int = 0) -> np.ndarray:
     return (colours + random.integers(0, 56, (count, 3, SIDE, SIDE))).astype(np.uint8)
 
 
-def pictures(count: int, seed: int = 0, at_once: int = 7) -> Iterator[Pictures]:
+def pictures(count: int, seed: int = 0, at_once: int = 7) -> Iterator[PictureBatch]:
     """With ids "SEED/PLACE", and labels "even" and "odd"."""
     pixels = random_pixels(count, seed)
     for start in range(0, count, at_once):
         places = range(start, min(start + at_once, count))
-        yield Pictures(
+        yield PictureBatch(
             pixels=pixels[places.start : places.stop],
             ids=tuple(f"{seed}/{place}" for place in places),
             labels=tuple("odd" if place % 2 else "even" for place in places),

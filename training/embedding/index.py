@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shardline.partition.build import GoldenPicture
-from shardline.partition.device import choose_device
-from shardline.partition.indexing import BATCH, Made, Pictures, add_to_index, build_index
-from shardline.partition.threads import use_threads
+from shardline.partition.device import choose_device, use_threads
+from shardline.partition.indexing import BATCH, IndexResult, PictureBatch, add_to_index, build_index
 from shardline.predictors.picture import to_pixels
 from shardline.storage.bundle import PictureSpec
 from shardline.storage.bundle_folder import open_bundle
@@ -48,7 +47,7 @@ class IndexSource:
     def __len__(self) -> int:
         return len(self._digits.labels) if self._digits else len(self._files)
 
-    def batches(self) -> Iterator[Pictures]:
+    def batches(self) -> Iterator[PictureBatch]:
         """Decode the pictures batch by batch.
 
         Raises:
@@ -57,7 +56,7 @@ class IndexSource:
         """
         return self._of_digits() if self._digits else self._of_files()
 
-    def _of_digits(self) -> Iterator[Pictures]:
+    def _of_digits(self) -> Iterator[PictureBatch]:
         assert self._digits is not None
         side = self._digits.pictures.shape[1:]
         if side != (self._spec.height, self._spec.width):
@@ -67,16 +66,16 @@ class IndexSource:
             )
         for start in range(0, len(self), _DIGITS_AT_ONCE):
             numbers = range(start, min(start + _DIGITS_AT_ONCE, len(self)))
-            yield Pictures(
+            yield PictureBatch(
                 pixels=as_pixels(self._digits.pictures[numbers.start : numbers.stop]),
                 ids=tuple(digit_name(self._split, number) for number in numbers),
                 labels=tuple(map(str, self._digits.labels[numbers.start : numbers.stop].tolist())),
             )
 
-    def _of_files(self) -> Iterator[Pictures]:
+    def _of_files(self) -> Iterator[PictureBatch]:
         waiting = iter(self._files)
         while files := list(islice(waiting, BATCH)):
-            yield Pictures(
+            yield PictureBatch(
                 pixels=np.stack([self._pixels(file) for file in files]),
                 ids=tuple(file.relative_to(self._folder).as_posix() for file in files),
                 labels=tuple(None if file.parent == self._folder else file.parent.name for file in files),
@@ -92,7 +91,7 @@ class IndexSource:
 def index_pictures(
     bundle: Path, data: Path, split: Split, track: Track, *, device: str = "auto", kind: IndexKind | None = None,
     metric: Metric = "cosine", extend: bool = False,
-) -> Made:  # fmt: skip
+) -> IndexResult:  # fmt: skip
     """Run the bundle's chain over pictures and write the index of its vectors into the bundle; the model stays.
 
     Args:
@@ -108,7 +107,7 @@ def index_pictures(
     described = open_bundle(bundle)
     source = IndexSource(data, split, described.picture, described.limits)
 
-    def counted(advance: Callable[[int], None]) -> Iterator[Pictures]:
+    def counted(advance: Callable[[int], None]) -> Iterator[PictureBatch]:
         for batch in source.batches():
             yield batch
             advance(len(batch.ids))
@@ -123,7 +122,7 @@ def index_pictures(
         return build_index(bundle, counted(advance), prove, kind=kind, metric=metric, device=chosen)
 
 
-def index_summary(made: Made) -> str:
+def index_summary(made: IndexResult) -> str:
     """One line about an index: pictures, labels, width, kind, metric, search effort and measured recall."""
     entries = made.entries
     effort = "" if entries.kind == "flat" else f", {EFFORTS[entries.kind]} {entries.effort}"

@@ -102,8 +102,8 @@ def open_model(name: str, model: "Model") -> LocalModel:
 
 
 def _open_whole(folder: Path, task: str) -> LocalModel:
+    from shardline.partition.archive import load_program
     from shardline.partition.program import runnable
-    from shardline.partition.runtime import load_program
 
     bundle = read_bundle_for(folder, task)
     return _from_bundle(f"{folder.name}: whole", bundle, run_module(runnable(load_program(folder / WHOLE_FILE))))

@@ -34,7 +34,7 @@ def open_sources(factory: SourceFactory[SourceT], run: EvaluationRun) -> list[So
         ShardlineError: as the factory.
     """
     if run.url is None or run.against:
-        from shardline.partition.threads import use_threads
+        from shardline.partition.device import use_threads
 
         use_threads(run.threads)
     if run.url is None:

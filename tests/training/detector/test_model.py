@@ -12,11 +12,11 @@ from torch.utils._pytree import tree_leaves
 
 from shardline.partition.capture import Pixels, capture, random_pixels, run_whole, whole_module
 from shardline.partition.cut import Shard, cut
-from shardline.partition.layout import to_numpy, to_torch
 from shardline.partition.liveness import Liveness, analyse
 from shardline.partition.models import Model, load_model
-from shardline.partition.precision import in_precision
+from shardline.partition.prepare import in_precision
 from shardline.partition.program import runnable
+from shardline.partition.tensors import to_numpy, to_torch
 from shardline.training.detector.model import HeadMaps, PlateDetector, decode
 
 SHAPES = [(16, 4), (16, 2), (16, 2), (32, 4), (32, 4), (128, 4), (128, 15), (16, 7, 16)]

@@ -10,11 +10,11 @@ from torch.utils._pytree import tree_leaves
 
 from shardline.partition.capture import capture, run_whole, whole_module
 from shardline.partition.cut import cut
-from shardline.partition.layout import to_numpy, to_torch
 from shardline.partition.liveness import Liveness, analyse
 from shardline.partition.models import Model
-from shardline.partition.precision import in_precision
+from shardline.partition.prepare import in_precision
 from shardline.partition.program import runnable
+from shardline.partition.tensors import to_numpy, to_torch
 from shardline.predictors.picture import fit_picture
 from shardline.tasks.plates.task import read_plates
 from shardline.training.detector.model import OUTPUTS

@@ -1,17 +1,17 @@
-"""Why there is no plan: which limit is in the way, and how far off it is."""
+"""Explain why no plan is feasible: the limit that excludes every plan, and the value that would admit one."""
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shardline.partition.costs import Costs
-from shardline.partition.liveness import Liveness
-from shardline.partition.search import Path, best_path
-from shardline.partition.segments import (
+from shardline.partition.search import (
     FRAME_OVERHEAD_BYTES,
     Goal,
+    Path,
     Place,
     allowed,
+    best_path,
     fits_request,
     forbidding,
     memory_bytes,
@@ -20,16 +20,20 @@ from shardline.partition.segments import (
     within_request,
 )
 from shardline.wire.errors import PlanError
-from shardline.wire.limits import Limits, format_bytes
+from shardline.wire.limits import MIB, Limits, format_bytes
 
-_MEBIBYTE = 1024**2
-_MORE_STAGES = 16  # as far as a remedy is looked for
+if TYPE_CHECKING:
+    from shardline.partition.costs import Costs
+    from shardline.partition.liveness import Liveness
+
+_MORE_STAGES = 16  # largest number of stages that is tried as a remedy
 
 
 def check_pixels(pixel_bytes: int, limits: Limits) -> None:
-    """
+    """Check that a picture fits into a request.
+
     Raises:
-        PlanError: not even one picture goes into a request.
+        PlanError: not even one picture does.
     """
     if pixel_bytes + FRAME_OVERHEAD_BYTES > limits.request_bytes:
         raise PlanError(
@@ -38,26 +42,27 @@ def check_pixels(pixel_bytes: int, limits: Limits) -> None:
         )
 
 
-def check_count(liveness: Liveness, stages: int) -> None:
-    """
+def check_count(liveness: "Liveness", stages: int) -> None:
+    """Check that the model has enough positions for this many stages.
+
     Raises:
-        PlanError: fewer than one stage, or more than there are positions to part them.
+        PlanError: fewer than one stage, or more stages than positions allow.
     """
     if stages < 1:
-        raise PlanError(f"--stages {stages}: a plan has at least 1 stage")
+        raise PlanError(f"--stages {stages}: at least 1 stage is needed")
     if stages - 1 > len(liveness.positions):
         raise PlanError(f"{stages} stages need {stages - 1} cuts; the model has {len(liveness.positions)} positions")
 
 
-def no_plan(liveness: Liveness, costs: Costs, goal: Goal) -> PlanError:
-    """The error to raise where no plan keeps the goal's limits."""
+def no_plan(liveness: "Liveness", costs: "Costs", goal: Goal) -> PlanError:
+    """Create the error to raise where no plan keeps the goal's limits."""
     requests = [within_request(costs, goal)] * goal.stages
-    if best_path(forbidding([np.zeros(each.shape) for each in requests], requests), np.add) is None:
+    if best_path(forbidding([np.zeros(stage.shape) for stage in requests], requests), np.add) is None:
         return _no_room_in_requests(liveness, costs, goal)
     return _no_room_in_memory(liveness, costs, goal)
 
 
-def _no_room_in_requests(liveness: Liveness, costs: Costs, goal: Goal) -> PlanError:
+def _no_room_in_requests(liveness: "Liveness", costs: "Costs", goal: Goal) -> PlanError:
     fitting = int(fits_request(costs, goal)[1:-1].sum())
     smallest = min(costs.body_bytes[1:-1], default=0)
     return PlanError(
@@ -67,19 +72,19 @@ def _no_room_in_requests(liveness: Liveness, costs: Costs, goal: Goal) -> PlanEr
     )
 
 
-def _larger_limit(costs: Costs, goal: Goal) -> str:
-    """', or --limit 7.3Mi' where there is a number of bytes that lets a plan through."""
+def _larger_limit(costs: "Costs", goal: Goal) -> str:
+    """Text ', or --limit 7.3Mi' where a larger limit admits a plan, else ''."""
     found = best_path(forbidding([request_bytes(costs).astype(float)] * goal.stages, _forward(costs, goal)), np.maximum)
     if found is None:
         return ""
     return f", or --limit {_rounded_up(int(found.cost) + FRAME_OVERHEAD_BYTES, 0.1):.1f}Mi"
 
 
-def _no_room_in_memory(liveness: Liveness, costs: Costs, goal: Goal) -> PlanError:
+def _no_room_in_memory(liveness: "Liveness", costs: "Costs", goal: Goal) -> PlanError:
     rooms = {place.memory_bytes for place in goal.places}
     if len(rooms) > 1:
         return _no_room_at_places(liveness, costs, goal)
-    room = goal.places[0].memory_bytes or 0
+    limit = goal.places[0].memory_bytes or 0
     smallest = _smallest_largest(costs, goal)
     assert smallest is not None
     names = ", ".join(liveness.positions[edge - 1].name for edge in smallest.edges)
@@ -90,14 +95,13 @@ def _no_room_in_memory(liveness: Liveness, costs: Costs, goal: Goal) -> PlanErro
         costs, goal, smallest
     ) else ""  # fmt: skip
     return PlanError(
-        f"{goal.stages} {'stage' if goal.stages == 1 else 'stages'} of at most {format_bytes(room)}: the smallest "
-        f"largest stage{requests} is {format_bytes(int(smallest.cost))}{f' (cut at {names})' if names else ''}; take "
-        f"{' or '.join(remedies)}"
+        f"no {goal.stages}-stage plan fits {format_bytes(limit)} per stage: the best split{requests} still needs "
+        f"{format_bytes(int(smallest.cost))}{f' (cut at {names})' if names else ''}; take {' or '.join(remedies)}"
     )
 
 
-def _no_room_at_places(liveness: Liveness, costs: Costs, goal: Goal) -> PlanError:
-    """Stages with memory of their own: how much more each would need, all in the same proportion."""
+def _no_room_at_places(liveness: "Liveness", costs: "Costs", goal: Goal) -> PlanError:
+    """Error for stages with limits of their own: the split that exceeds them by the smallest factor."""
     held = memory_bytes(costs).astype(float)
     shares = [held / (place.memory_bytes or math.inf) for place in goal.places]
     found = best_path(forbidding(shares, [within_request(costs, goal)] * goal.stages), np.maximum)
@@ -107,42 +111,43 @@ def _no_room_at_places(liveness: Liveness, costs: Costs, goal: Goal) -> PlanErro
     needed = int(held[bounds[worst], bounds[worst + 1]])
     names = ", ".join(liveness.positions[edge - 1].name for edge in found.edges)
     return PlanError(
-        f"no {goal.stages} stages fit --memory-per-stage: nearest comes the cut at {names}, where stage {worst} holds "
-        f"{format_bytes(needed)} and its place has {format_bytes(goal.places[worst].memory_bytes or 0)}; give it "
-        f"{_rounded_up(needed):.0f}Mi, or take more stages"
+        f"no {goal.stages}-stage plan fits --memory-per-stage: the best split, cut at {names}, needs "
+        f"{format_bytes(needed)} for stage {worst}, which may hold "
+        f"{format_bytes(goal.places[worst].memory_bytes or 0)}; give it {_rounded_up(needed):.0f}Mi, or "
+        "take more stages"
     )
 
 
-def _smallest_largest(costs: Costs, goal: Goal) -> Path | None:
-    """The cuts whose largest stage is smallest, under the limit of requests."""
+def _smallest_largest(costs: "Costs", goal: Goal) -> Path | None:
+    """Find the cuts whose largest stage is smallest, within the limit of requests."""
     held = [memory_bytes(costs).astype(float)] * goal.stages
     return best_path(forbidding(held, [within_request(costs, goal)] * goal.stages), np.maximum)
 
 
-def _free_of_requests(costs: Costs, goal: Goal, smallest: Path) -> bool:
-    """Is the smallest largest stage as large without a limit on requests?"""
+def _free_of_requests(costs: "Costs", goal: Goal, smallest: Path) -> bool:
+    """True where the largest stage would not become smaller without a limit on requests."""
     held = [memory_bytes(costs).astype(float)] * goal.stages
     found = best_path(forbidding(held, _forward(costs, goal)), np.maximum)
     return found is not None and found.cost == smallest.cost
 
 
-def _enough_stages(costs: Costs, goal: Goal) -> int | None:
-    """The fewest stages, all at the same kind of place, for which a plan exists."""
+def _enough_stages(costs: "Costs", goal: Goal) -> int | None:
+    """Smallest number of stages, all with the same placement, for which a plan exists; None up to 16."""
     place: Place = goal.places[0]
     for stages in range(goal.stages + 1, _MORE_STAGES + 1):
         more = Goal(places=(place,) * stages, objective=goal.objective, limits=goal.limits)
-        may = allowed(costs, more)
-        if best_path(forbidding([np.zeros(may[0].shape)] * stages, may), np.add) is not None:
+        steps = allowed(costs, more)
+        if best_path(forbidding([np.zeros(steps[0].shape)] * stages, steps), np.add) is not None:
             return stages
     return None
 
 
-def _forward(costs: Costs, goal: Goal) -> list[np.ndarray]:
-    """Every stage whose end is behind its start."""
+def _forward(costs: "Costs", goal: Goal) -> list[np.ndarray]:
+    """True for every stage whose end lies behind its start: bool [edges, edges] per stage."""
     anywhere = Goal(places=(Place(),) * goal.stages, limits=goal.limits)
     return within_memory(costs, anywhere)
 
 
 def _rounded_up(count_bytes: int, step: float = 1.0) -> float:
-    """Mebibytes, rounded up to a step, so that what a message proposes does suffice."""
-    return math.ceil(count_bytes / _MEBIBYTE / step) * step
+    """Mebibytes, rounded up to a step, so that the value in a remedy suffices."""
+    return math.ceil(count_bytes / MIB / step) * step

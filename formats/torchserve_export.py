@@ -19,11 +19,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from shardline.formats.carried import foreign, write_carried
-from shardline.formats.folder import writing_folder
-from shardline.formats.parts import Part, parts_of
+from shardline.formats.parts import Part, parts_of, writing_folder
 from shardline.formats.torchscript import save_torchscript
-from shardline.partition.planning import Progress
+from shardline.formats.vendored import foreign, write_carried
+from shardline.partition.program import Progress, silent
 from shardline.storage.bundle import BUNDLE_FILE, STAGE_FILE
 from shardline.storage.bundle_folder import open_bundle
 from shardline.wire.errors import FormatError
@@ -33,7 +32,7 @@ CONFIG_FILE = "config.properties"
 README_FILE = "README.md"
 _HANDLER = Path(__file__).with_name("torchserve_handler.py")
 _HANDLER_NEEDS = (
-    "shardline.partition.golden",
+    "shardline.partition.runtime",
     "shardline.partition.runtime",
     "shardline.predictors.picture",
     "shardline.storage.bundle",
@@ -58,7 +57,7 @@ class ServeOptions:
     port: int = 8080  # inference; management and metrics on the two above
 
 
-def export_torchserve(folder: Path, out: Path, options: ServeOptions, say: Progress = lambda _: None) -> list[str]:
+def export_torchserve(folder: Path, out: Path, options: ServeOptions, *, progress: Progress = silent) -> list[str]:
     """Write model store, config.properties and README.md into `out`; -> the models' names, the shards' first.
 
     Raises:
@@ -75,7 +74,7 @@ def export_torchserve(folder: Path, out: Path, options: ServeOptions, say: Progr
     with writing_folder(out) as draft:
         (draft / STORE).mkdir()
         for part in parts_of(folder):
-            say(f"archiving {part.name}")
+            progress(f"archiving {part.name}")
             with TemporaryDirectory(dir=draft) as scratch:
                 _archive(part, Path(scratch), draft / STORE)
             names.append(part.name)

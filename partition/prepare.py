@@ -1,0 +1,212 @@
+"""Prepare a model for capture: calibrate random weights, remove its head, or round it to bf16 or fp16.
+
+Calibration: a freshly initialised network gives nearly the same outputs for every picture, since its BatchNorm layers
+assume mean 0 and variance 1, and some heads start at zero. So the BatchNorm statistics are measured on real pictures, a
+head of zeros is initialised at random, and a classifier's head is shifted and scaled so that no class is favoured on
+average and logits spread as a trained model's do. Nothing is learned: the result is a stand-in for trained weights that
+is fair to every class and sensitive to pictures.
+
+Rounding: pixels are normalised in fp32 and then rounded, and the outputs are widened to fp32 again, so that the task
+sees the dtype that it always sees. The bundle's whole stays in fp32, so that the rounding error can be measured.
+"""
+
+import copy
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils._pytree import tree_leaves
+
+from shardline.partition.capture import Pixels, random_pixels, run_whole, whole_module
+from shardline.partition.program import Progress, one_line, silent
+from shardline.wire.errors import ModelError, UsageError
+
+if TYPE_CHECKING:
+    from shardline.partition.models import Model
+
+_HEAD_STD = 0.02  # as vision transformers initialise their other linear layers
+_LOGIT_STD = 2.0  # of one class's logit from picture to picture
+_CHUNK = 8  # pictures per forward pass, where statistics do not depend on it
+
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def prepare(
+    model: "Model",
+    pixels: np.ndarray,
+    *,
+    mean: tuple[float, float, float] | None = None,
+    std: tuple[float, float, float] | None = None,
+    labels: tuple[str, ...] | None = None,
+    embed: bool = False,
+    progress: Progress = silent,
+) -> "Model":
+    """Prepare a loaded model for capture: replace its constants, and calibrate it where its weights are random.
+
+    Args:
+        pixels: real pictures of the model's size, uint8 [n, 3, height, width], as different as possible.
+        mean: mean of each channel, instead of the model's.
+        std: standard deviation of each channel, instead of the model's.
+        labels: names of the classes, instead of the model's.
+        embed: remove the head, so that the model returns embeddings.
+
+    Raises:
+        ModelError: `embed` without a head to remove, or too few pictures to calibrate with.
+    """
+    model = without_head(model) if embed else model
+    model = replace(
+        model, mean=mean or model.mean, std=std or model.std, labels=model.labels if labels is None else labels
+    )
+    if model.random:
+        progress(f"calibrating random weights on {len(pixels)} pictures")
+        calibrate(model, pixels)
+    return model
+
+
+def calibrate(model: "Model", pictures: np.ndarray, seed: int = 0) -> None:
+    """Set the model's BatchNorm statistics and head, in place, so that its outputs differ between pictures.
+
+    Args:
+        pictures: uint8 [n, 3, height, width], real pictures, as different as possible; n ≥ 2.
+
+    Raises:
+        ModelError: fewer than two pictures.
+    """
+    if len(pictures) < 2:
+        raise ModelError(f"random weights are calibrated on at least 2 pictures; there are {len(pictures)}")
+    pixels = torch.from_numpy(pictures)
+    module = whole_module(model)
+    _draw_zero_heads(module, seed)
+    _measure_batch_norms(module, pixels)
+    if model.task == "classify":
+        _balance_head(module, pixels)
+
+
+def _draw_zero_heads(module: nn.Module, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear) and not layer.weight.any():
+            nn.init.trunc_normal_(layer.weight, std=_HEAD_STD, generator=generator)
+
+
+def _measure_batch_norms(module: nn.Module, pixels: torch.Tensor) -> None:
+    """Run all pictures in a single pass, so that each layer sees the normalised outputs of the layers before it."""
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
+    if not layers:
+        return
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # None: the plain average over batches
+        layer.train()
+    with torch.no_grad():
+        module(pixels)
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+        layer.eval()
+
+
+def _balance_head(module: nn.Module, pixels: torch.Tensor) -> None:
+    """Shift and scale the layer that makes the logits, if there is one: mean 0 per class, deviation `_LOGIT_STD`."""
+    with torch.no_grad():
+        logits = torch.cat([_logits(module, chunk) for chunk in torch.split(pixels, _CHUNK)])
+        head = _head(module, logits.shape[-1])
+        if head is None or head.bias is None:
+            return
+        scale = _LOGIT_STD / logits.std(dim=0).mean().clamp(min=1e-6)
+        head.weight *= scale
+        head.bias.copy_((head.bias - logits.mean(dim=0)) * scale)
+
+
+def _logits(module: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
+    first: torch.Tensor = tree_leaves(module(pixels))[0]
+    return first.flatten(1)
+
+
+def _head(module: nn.Module, classes: int) -> nn.Linear | nn.Conv2d | None:
+    """Find the last layer that returns one value per class."""
+    found: nn.Linear | nn.Conv2d | None = None
+    for layer in module.modules():
+        if (isinstance(layer, nn.Linear) and layer.out_features == classes) or (
+            isinstance(layer, nn.Conv2d) and layer.out_channels == classes
+        ):
+            found = layer
+    return found
+
+
+class _Rounded(Pixels):
+    """Wrapper of a model whose weights and activations are rounded to `dtype`, on uint8 [batch, 3, height, width]."""
+
+    def __init__(self, model: "Model", dtype: torch.dtype) -> None:
+        super().__init__(copy.deepcopy(model.module).to(dtype), model.mean, model.std)
+        self._dtype = dtype
+
+    def forward(self, pixels: torch.Tensor) -> tuple[object, ...]:
+        return tuple(_widened(value) for value in self.outputs(self.normalised(pixels).to(self._dtype)))
+
+
+def _widened(value: object) -> object:
+    return value.float() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
+
+
+def in_precision(model: "Model", precision: str) -> "Model":
+    """Round a model to a precision, and let it take pixels; in fp32 the model itself is returned, unchanged.
+
+    Raises:
+        UsageError: an unknown precision.
+        ModelError: a model that needs fp32: an exported program that normalises by itself, or one that names the dtype
+            in its code.
+    """
+    if precision == "fp32":
+        return model
+    if precision not in _DTYPES:
+        raise UsageError(f"--precision {precision!r}: allowed are fp32, {', '.join(_DTYPES)}")
+    if model.takes_pixels:
+        raise ModelError(
+            f"{model.reference} normalises its pixels by itself, in fp32: give a model that takes normalised "
+            f"float32 pictures, or build without --precision {precision}"
+        )
+    rounded = _Rounded(model, _DTYPES[precision])
+    try:
+        run_whole(rounded, random_pixels(model, 1))
+    except Exception as exc:  # whatever the user's own forward raises comes through here
+        raise ModelError(
+            f"{model.reference} does not run in {precision}: {one_line(exc)}; build it in fp32, or let its forward "
+            "follow the dtype of its input"
+        ) from exc
+    return replace(model, module=rounded, takes_pixels=True)
+
+
+def without_head(model: "Model") -> "Model":
+    """Remove a classifier's head, its last linear layer, so that it returns embeddings; labels are removed, too.
+
+    A network without linear layers (SqueezeNet) loses its last convolution; its features are averaged then.
+
+    Raises:
+        ModelError: an exported program, or a model that does not return float [batch, width] without its head.
+    """
+    if not isinstance(model.module, nn.Module) or isinstance(model.module, torch.fx.GraphModule):
+        raise ModelError(f"{model.reference}: an exported program keeps its head; export the model without it")
+    named = list(model.module.named_modules())
+    linear = [name for name, layer in named if isinstance(layer, nn.Linear)]
+    heads = linear or [name for name, layer in named if isinstance(layer, nn.Conv2d)]
+    if not heads or not heads[-1]:
+        raise ModelError(f"{model.reference} has no head to remove: leave --embed out, or choose another model")
+    model.module.set_submodule(heads[-1], nn.Identity())
+    _check_embedding(model, heads[-1])
+    return replace(model, labels=())
+
+
+def _check_embedding(model: "Model", head: str) -> None:
+    wanted = f"{model.reference} without {head} must return one float [batch, width]"
+    picture = torch.zeros(2, 3, model.picture.height, model.picture.width)
+    try:
+        with torch.inference_mode():
+            found = model.module(picture)
+    except Exception as exc:  # the user's model
+        raise ModelError(f"{wanted}; it fails: {one_line(exc)}") from exc
+    if not isinstance(found, torch.Tensor) or found.dim() != 2 or len(found) != 2 or not found.is_floating_point():
+        what = list(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
+        raise ModelError(f"{wanted}; it returns {what}: write a factory for a model that does")
