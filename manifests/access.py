@@ -1,6 +1,6 @@
-"""With whose rights a pod fetches its shard: a ServiceAccount with a key's Secret, or Workload Identity on GKE.
+"""Credentials with which pods fetch shards from a bucket: a Secret with a key, or Workload Identity on GKE.
 
-Only predictors fetch anything. Neither they nor the transformer talk to the Kubernetes API, so no token is mounted.
+Only predictors fetch shards. No pod of a chain calls the Kubernetes API, so no token is mounted.
 """
 
 import re
@@ -17,9 +17,10 @@ GOOGLE_ANNOTATION = "iam.gke.io/gcp-service-account"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BucketAccess:
     """Attributes:
-    service_account: of the stages' pods. Written only with one of the two below, else it must exist already.
-    gcs_secret: a Secret whose key `gcloud-application-credentials.json` is a Google service account's key.
-    workload_identity: e-mail of the Google service account as which GKE lets the pods act.
+    service_account: name of the stages' ServiceAccount. It is rendered only with one of the two fields below; without
+        them it must exist already.
+    gcs_secret: name of a Secret whose entry `gcloud-application-credentials.json` is a Google service account's key.
+    workload_identity: e-mail of the Google service account that GKE lets the pods act as.
     """
 
     service_account: str | None = None
@@ -29,22 +30,23 @@ class BucketAccess:
     def __post_init__(self) -> None:
         for what, name in {"service account": self.service_account, "secret": self.gcs_secret}.items():
             if name is not None and not _OBJECT_NAME.fullmatch(name):
-                raise ManifestError(f"the {what} {name!r} is not allowed: lower-case letters, digits, '-' and '.'")
+                raise ManifestError(f"the {what} {name!r} is not a name: write lower-case letters, digits, '-' and '.'")
         if self.workload_identity is not None and not _GOOGLE_ACCOUNT.fullmatch(self.workload_identity):
             raise ManifestError(
-                f"{self.workload_identity!r} is no Google service account: write NAME@PROJECT.iam.gserviceaccount.com"
+                f"{self.workload_identity!r} is not a Google service account: "
+                "write NAME@PROJECT.iam.gserviceaccount.com"
             )
         if self.gcs_secret and self.workload_identity:
             raise ManifestError(
-                "with a key in a secret Workload Identity is never used: give --gcs-secret or --workload-identity"
+                "--gcs-secret and --workload-identity exclude each other: with a key, Workload Identity is not used"
             )
 
     def account(self, names: Names) -> str | None:
-        """The name of the stages' ServiceAccount; None is the namespace's default."""
+        """Name of the stages' ServiceAccount; None stands for the namespace's default."""
         return self.service_account or (names.app if self.gcs_secret or self.workload_identity else None)
 
     def documents(self, names: Names) -> list[Document]:
-        """The ServiceAccount, if there is something to say in it; it belongs to all versions of the chain."""
+        """Render the ServiceAccount, if one is needed; all versions of the chain share it."""
         account = self.account(names)
         if account is None or not (self.gcs_secret or self.workload_identity):
             return []
@@ -54,13 +56,13 @@ class BucketAccess:
                 "apiVersion": "v1",
                 "kind": "ServiceAccount",
                 "metadata": names.metadata(account, annotations=annotations),
-                # KServe looks for the key in these (service_account_credentials.go); Kubernetes no longer fills it in.
+                # KServe reads the key from these (service_account_credentials.go); Kubernetes does not fill them in.
                 **({"secrets": [{"name": self.gcs_secret}]} if self.gcs_secret else {}),
                 "automountServiceAccountToken": False,
             }
         ]
 
     def fields(self, names: Names) -> Document:
-        """Of a predictor."""
+        """Fields of a predictor's spec."""
         account = self.account(names)
         return {"serviceAccountName": account} if account else {}

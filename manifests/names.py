@@ -1,4 +1,7 @@
-"""Names and labels of a chain's objects: what KServe's webhooks check, and what its controller trips over later."""
+"""Names and labels of a chain's Kubernetes objects.
+
+Every name is checked here against KServe's webhooks, and against the longer names that its controller derives from it.
+"""
 
 import json
 import re
@@ -11,13 +14,13 @@ from shardline.wire.errors import ManifestError
 if TYPE_CHECKING:
     from shardline.storage.bundle import Bundle
 
-# inference_graph_validation.go and inference_service_validation.go have the same pattern
+# the pattern of inference_graph_validation.go and inference_service_validation.go
 _NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-LABEL_CHARACTERS = 63  # RFC 1035, and the most that the value of a Kubernetes label may have
+LABEL_CHARACTERS = 63  # RFC 1035; also the limit for the value of a Kubernetes label
 ARGUMENT_BYTES = 128 * 1024  # Linux's MAX_ARG_STRLEN: the router gets its graph as one argument
-TRANSFORMER = "pre"  # of a step's name: no longer with "-predictor" than a stage's number with "-transformer"
-SHORT_DIGEST = 8  # hex digits of the bundle's digest that names and labels carry
+TRANSFORMER = "pre"  # suffix of the transformer's service: with "-predictor" no longer than "-0-transformer"
+SHORT_DIGEST = 8  # hex digits of the bundle's digest in names and labels
 
 PART_OF = "app.kubernetes.io/part-of"
 MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -25,7 +28,7 @@ BUNDLE = "shardline/bundle"
 STAGE = "shardline/stage"
 DIGEST_ANNOTATION = "shardline/bundle-digest"
 
-# What KServe's controller puts on the pods of a component and of a graph's router.
+# labels that KServe's controller puts on the pods of a component and of a graph's router
 SERVICE_LABEL = "serving.kserve.io/inferenceservice"
 COMPONENT_LABEL = "component"
 GRAPH_LABEL = "serving.kserve.io/inferencegraph"
@@ -37,14 +40,13 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Names:
-    """Every name in a chain's documents. `app` is the chain's, and its graph's.
+    """Every name in a chain's documents. `app` is the name of the chain and of its graph.
 
-    `transformer` is the InferenceService that is the graph's first step; None: the transformer is a component of the
-    first stage's.
+    `transformer` is the InferenceService that is the graph's first step. It is None where the transformer is a
+    component of the first stage's InferenceService.
 
-    A versioned chain has its bundle's short digest in the names of all that belongs to the version, so that two
-    versions stand side by side; the graph alone, which leads to one of them, has none. It has a graph of one step even
-    where one stage needs none, for that reason.
+    In a versioned chain the bundle's short digest is part of every name but the graph's, so that two versions stand
+    side by side and the graph leads to one of them. Such a chain has a graph even if it has a single stage.
     """
 
     app: str
@@ -57,19 +59,19 @@ class Names:
 
     @property
     def steps(self) -> tuple[str, ...]:
-        """The InferenceServices that a request passes, in order."""
+        """Names of the InferenceServices in the order in which a request passes them."""
         return (self.transformer, *self.services) if self.transformer else self.services
 
     @property
     def components(self) -> tuple[tuple[str, str, int | None], ...]:
-        """(InferenceService, component, stage) of each set of pods that answer requests."""
+        """(InferenceService, component, stage) of each set of pods that serves requests."""
         first, *others = ((service, "predictor", stage) for stage, service in enumerate(self.services))
         transformer = (self.transformer, "predictor", None) if self.transformer else (first[0], "transformer", 0)
         return (first, transformer, *others)
 
     @property
     def front(self) -> str:
-        """The Kubernetes Service that takes requests: the router's, or else the only stage's transformer."""
+        """Name of the Kubernetes Service that takes requests: the router's, else the only stage's transformer's."""
         return self.graph or f"{self.services[0]}-transformer"
 
     def metadata(
@@ -80,7 +82,7 @@ class Names:
         labels: Mapping[str, str] | None = None,
         stage: int | None = None,
     ) -> Document:
-        """Name, namespace, the labels by which all objects of a chain or a version are found, the whole digest."""
+        """Build an object's metadata, with the labels by which the objects of a chain or a version are selected."""
         own = {PART_OF: self.app, MANAGED_BY: "shardline", BUNDLE: short_digest(self.digest)}
         if stage is not None:
             own[STAGE] = str(stage)
@@ -93,7 +95,7 @@ class Names:
 
 
 def short_digest(digest: str) -> str:
-    """'sha256:e578b161…' -> 'e578b161'."""
+    """Shorten a bundle's digest for names and labels: 'sha256:e578b161…' -> 'e578b161'."""
     return digest.removeprefix("sha256:")[:SHORT_DIGEST]
 
 
@@ -105,12 +107,12 @@ def names_of(
     versioned: bool = False,
     transformer_step: bool = False,
 ) -> Names:
-    """The names of a bundle's objects; `name` is the bundle's own by default.
+    """Name a bundle's objects; `name` is the name of the bundle by default.
 
-    With `transformer_step` the transformer is an InferenceService of its own, for which even one stage needs a graph.
+    With `transformer_step` the transformer is an InferenceService of its own, and there is always a graph.
 
     Raises:
-        ManifestError: a name that the cluster would refuse, some of it only after `kubectl apply` has said yes.
+        ManifestError: a name that the cluster would refuse, at once or only after `kubectl apply` has succeeded.
     """
     app = bundle.name if name is None else name
     _check_pattern("name", app, _NAME)
@@ -133,29 +135,29 @@ def names_of(
 
 
 def _check_derived(names: Names) -> None:
-    """What KServe makes of the names, and fails to reconcile when it is too long.
+    """Check the names that KServe derives: it fails to reconcile an object when they are too long.
 
     The first label of a component's host is `<service>-transformer-<namespace>` (raw_kube_reconciler.go createRawURL),
-    of a graph's `<graph>-<namespace>`; pods are labelled `app: isvc.<service>-transformer` and `app: isvc.<graph>`
-    (deployment_reconciler.go). The longer component counts for every stage, so that a chain which fits keeps fitting
-    when its first stage becomes another.
+    that of a graph's host is `<graph>-<namespace>`. Pods are labelled `app: isvc.<service>-transformer` and `app:
+    isvc.<graph>` (deployment_reconciler.go). Every stage is checked as if it had the transformer, so that a chain that
+    fits keeps fitting when another stage becomes its first.
     """
-    parts = [("service", f"{each}-transformer") for each in names.services]
+    parts = [("service", f"{service}-transformer") for service in names.services]
     parts += [("graph", names.graph)] if names.graph else []
     derived = [(f"{kind}'s host name", f"{part}-{names.namespace}", "--name or --namespace") for kind, part in parts]
     derived += [(f"{kind}'s pod label", f"isvc.{part}", "--name") for kind, part in parts]
-    _check_length(*max(derived, key=lambda each: len(each[1])))  # so that one shorter name heals all
+    _check_length(*max(derived, key=lambda entry: len(entry[1])))  # with the longest, all fit
 
 
 def check_graph_argument(spec: Mapping[str, Any], names: Names) -> None:
-    """The router is started with the graph's spec, all steps' URLs in it, as one argument.
+    """Check that the graph's spec, with the URLs of all steps, fits into one argument of the router's command line.
 
     Raises:
-        ManifestError: Linux would not start it.
+        ManifestError: it is longer than Linux allows.
     """
     urls = sum(
-        len(f',"serviceUrl":"http://{each}-transformer.{names.namespace}.svc.cluster.local/v1/models/{each}:predict"')
-        for each in names.steps
+        len(f',"serviceUrl":"http://{step}-transformer.{names.namespace}.svc.cluster.local/v1/models/{step}:predict"')
+        for step in names.steps
     )
     size = len(json.dumps(spec, separators=(",", ":"))) + urls
     if size >= ARGUMENT_BYTES:

@@ -1,11 +1,14 @@
-"""Who may reach which pod, at the level that a NetworkPolicy knows: addresses and ports.
+"""Network access to a chain: NetworkPolicies between its pods, and an Ingress or HTTPRoute from outside.
 
-    anyone ─▶ router ─▶ every predictor, where the transformer is a step of its own; and where it is not:
+    anyone ─▶ router ─▶ every predictor                       if the transformer is a step of the graph, else:
     anyone ─▶ router ─▶ stage 0's transformer ─▶ stage 0's predictor        router ─▶ the other predictors
 
-A NetworkPolicy sees no paths. That nobody unloads a model through the pods that may be reached, `POST
-/v2/repository/models/…/unload`, is for the servers to refuse. Nodes reach their own pods whatever a policy says, so
-probes and port-forwards work.
+A NetworkPolicy knows addresses and ports, not paths: the servers themselves refuse `POST
+/v2/repository/models/…/unload`. Nodes reach their own pods under any policy, so probes and port-forwards work.
+
+In Standard mode KServe exposes no graph to the outside. The Ingress or HTTPRoute leads to the router's Service, or,
+where a single stage needs no graph, to the transformer's. Its name, `<chain>-public`, is never one of KServe's own,
+which are named after the InferenceService.
 """
 
 import re
@@ -18,16 +21,19 @@ from shardline.wire.errors import ManifestError
 if TYPE_CHECKING:
     from shardline.manifests.sizing import ChainTimeouts
 
-HTTP_PORT = 8080
+HTTP_PORT = 8080  # of every pod
+SERVICE_PORT = 80  # of the Services that KServe creates
 
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_HOST = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*")
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
     """Attributes:
-    policies: whether NetworkPolicies are written at all.
-    allow_namespaces: whose pods may reach every pod of the chain, e.g. Prometheus' namespace.
+    policies: render NetworkPolicies.
+    allow_namespaces: namespaces whose pods may reach every pod of the chain, e.g. that of Prometheus.
     """
 
     policies: bool = True
@@ -36,15 +42,16 @@ class Network:
     def __post_init__(self) -> None:
         for name in self.allow_namespaces:
             if not _NAMESPACE.fullmatch(name):
-                raise ManifestError(f"{name!r} is no namespace: lower-case letters, digits and '-'")
+                raise ManifestError(f"{name!r} is not a namespace: write lower-case letters, digits and '-'")
         if self.allow_namespaces and not self.policies:
-            raise ManifestError("without a NetworkPolicy every namespace is let in: leave out --allow-namespace")
+            raise ManifestError("without NetworkPolicies every namespace has access: leave out --allow-namespace or --no-network-policy")
 
     def documents(self, names: Names) -> list[Document]:
-        """They select the pods of all versions of the chain.
+        """Render the NetworkPolicies, which select the pods of all versions of the chain.
 
-        Without a graph the transformer is the way in, and open. The policy of a chain whose transformer is a step has a
-        name of its own: a version that has it otherwise may still answer, and keeps its policies until it goes.
+        Without a graph the transformer takes the requests and is open to all. The policy of a chain whose transformer
+        is a step has a name of its own: during a rollout another version, with the transformer as a component, keeps
+        its own policies until it is deleted.
         """
         if not self.policies:
             return []
@@ -57,7 +64,7 @@ class Network:
         policies = [self._policy(names, "first-stage", first, transformer)]
         if names.graph:
             router = {GRAPH_LABEL: names.graph}
-            # Policies add up: one for all predictors would let the router past the transformer.
+            # Policies add up: one for all predictors would let the router bypass the transformer.
             others = {"matchLabels": predictors, "matchExpressions": [_is_not(STAGE, "0")]}
             policies.append(self._policy(names, "stages", others, router))
             policies.append(self._policy(names, "transformer", {"matchLabels": transformer}, router))
@@ -85,19 +92,13 @@ def _is_not(label: str, value: str) -> Document:
     return {"key": label, "operator": "NotIn", "values": [value]}
 
 
-PORT = 80  # of the Services that KServe makes
-
-_HOST = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*")
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exposure:
     """Attributes:
-    host: that clients ask for; without one nothing is written.
-    ingress_class: of an Ingress; None is the cluster's default class.
-    gateway: 'name' or 'namespace/name' of a Gateway; an HTTPRoute is written then, and no Ingress.
-    tls_secret: a Secret with the host's certificate, for an Ingress; a Gateway has its own.
+    host: host name of the requests; without one nothing is rendered.
+    ingress_class: class of the Ingress; None stands for the cluster's default class.
+    gateway: 'name' or 'namespace/name' of a Gateway; with it an HTTPRoute is rendered in place of an Ingress.
+    tls_secret: name of a Secret with the host's certificate, for an Ingress; a Gateway has its own certificate.
     """
 
     host: str | None = None
@@ -108,31 +109,31 @@ class Exposure:
     def __post_init__(self) -> None:
         if self.host is None:
             if self.ingress_class or self.gateway or self.tls_secret:
-                raise ManifestError("a way in needs the host name that clients ask for: give --ingress-host")
+                raise ManifestError("an Ingress or HTTPRoute needs the host name of the requests: give --ingress-host")
             return
         if not _HOST.fullmatch(self.host):
-            raise ManifestError(f"the host {self.host!r} is no host name: write it as shardline.example.com")
+            raise ManifestError(f"{self.host!r} is not a host name: write it as shardline.example.com")
         if self.gateway and (self.ingress_class or self.tls_secret):
             raise ManifestError(
-                "a Gateway has its own class and certificates: give --gateway or the options of an Ingress"
+                "--gateway excludes --ingress-class and --tls-secret: a Gateway has its own class and certificates"
             )
         for name in (self.ingress_class, self.tls_secret, *(self.gateway or "").split("/")):
             if name and not _NAME.fullmatch(name):
-                raise ManifestError(f"{name!r} is no object's name: lower-case letters, digits, '-' and '.'")
+                raise ManifestError(f"{name!r} is not an object's name: write lower-case letters, digits, '-' and '.'")
 
     def documents(self, names: Names, times: "ChainTimeouts", body_bytes: int) -> list[Document]:
-        """An HTTPRoute if there is a gateway, else an Ingress."""
+        """Render an HTTPRoute if there is a gateway, else an Ingress."""
         if self.host is None:
             return []
         return [self._route(names, times) if self.gateway else self._ingress(names, times, body_bytes)]
 
     def _ingress(self, names: Names, times: "ChainTimeouts", body_bytes: int) -> Document:
-        """The annotations are ingress-nginx's, whose own limits are 1 MB and 60 s; other controllers pass them over."""
+        """Build the Ingress. The annotations raise the limits of ingress-nginx, 1 MB and 60 s; others ignore them."""
         annotations = {
             "nginx.ingress.kubernetes.io/proxy-body-size": str(body_bytes),
             "nginx.ingress.kubernetes.io/proxy-read-timeout": str(times.server_write_s),
         }
-        backend = {"service": {"name": names.front, "port": {"number": PORT}}}
+        backend = {"service": {"name": names.front, "port": {"number": SERVICE_PORT}}}
         path = {"path": "/", "pathType": "Prefix", "backend": backend}
         tls = {"tls": [{"hosts": [self.host], "secretName": self.tls_secret}]} if self.tls_secret else {}
         return {
@@ -150,7 +151,7 @@ class Exposure:
         namespace, _, name = (self.gateway or "").rpartition("/")
         rule = {
             "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
-            "backendRefs": [{"name": names.front, "port": PORT}],
+            "backendRefs": [{"name": names.front, "port": SERVICE_PORT}],
             "timeouts": {"request": f"{times.server_write_s}s"},
         }
         return {

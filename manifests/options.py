@@ -1,4 +1,4 @@
-"""What may be asked of `render` beside the bundle itself."""
+"""Options of `render`: how a bundle's chain is named, placed, sized, scaled and reached."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -19,12 +19,12 @@ PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 
 # pkg/controller/v1beta1/inferenceservice/utils/utils.go SupportedStorageURIPrefixList
 _STORAGE = re.compile(r"(gs|s3|pvc|file|https?|hdfs|webhdfs|oci|oci\+native|oci\+fetch|hf)://.+")
-PARTS = ("stages", "transformer", "router")  # of a chain, each with requests and limits of its own
+PARTS = ("stages", "transformer", "router")  # parts of a chain that have their own requests and limits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overrides:
-    """What a user wants instead of the plan's numbers; None leaves the plan's."""
+    """Requests and limits that replace those computed from the plan; None keeps the computed value."""
 
     cpu_request_m: int | None = None
     cpu_limit_m: int | None = None
@@ -51,7 +51,7 @@ def parse_overrides(
     memory_requests: Iterable[str] = (),
     memory_limits: Iterable[str] = (),
 ) -> dict[str, Overrides]:
-    """Read the overrides of each of `PARTS`. '500m' is for every part; 'stages=500m' is for one, and wins there.
+    """Read the overrides of each of `PARTS`. '500m' holds for every part; 'stages=500m' holds for one and takes priority.
 
     Raises:
         UsageError: an unknown part, or text that is not a quantity.
@@ -84,13 +84,13 @@ def _by_part(words: Iterable[str]) -> Mapping[str, str]:
 class RenderOptions:
     """Attributes:
     storage: URI of the pushed bundle; stage i is fetched from `<storage>/stages/<i>`.
-    name: of the chain; the bundle's own by default.
-    versioned: whether the bundle's short digest is in the names of all that belongs to this version.
-    mode: KServe's deployment mode, 'standard' or 'knative'. Knative scales by itself and is stricter: what its
-        webhook refuses is left out, what cannot be had there is refused here.
-    transformer_as: 'component' of the first stage's InferenceService, through which the stage's answer goes back, or
-        'step' of the graph, an InferenceService of its own. None is whichever costs less: a step where there are
-        several stages, a component where there is one.
+    name: name of the chain; by default the bundle's.
+    versioned: put the bundle's short digest into the names of this version's objects.
+    mode: KServe's deployment mode, 'standard' or 'knative'. Knative has its own scaling and is stricter: fields that
+        its webhook refuses are left out, and options that it cannot fulfil are refused.
+    transformer_as: 'component' of the first stage's InferenceService, through which the stage's response passes back,
+        or 'step' of the graph, an InferenceService of its own. None chooses the cheaper: a step for several stages, a
+        component for one.
     """
 
     storage: str
@@ -115,12 +115,11 @@ class RenderOptions:
     def __post_init__(self) -> None:
         if not _STORAGE.fullmatch(self.storage):
             raise ManifestError(
-                f"the storage URI {self.storage!r} is none that KServe takes: give gs://…, s3://…, pvc://… or "
-                "file:///… with --storage"
+                f"{self.storage!r} is not a storage URI of KServe: give gs://…, s3://…, pvc://… or file:///… with --storage"
             )
         for image in (self.image, self.transformer_image):
-            if not image or any(each.isspace() for each in image):
-                raise ManifestError(f"{image!r} is no image: write it as registry/name:tag")
+            if not image or any(character.isspace() for character in image):
+                raise ManifestError(f"{image!r} is not an image: write it as registry/name:tag")
         _one_of("pull policy", self.image_pull_policy, PULL_POLICIES)
         _one_of("mode", self.mode, MODES)
         if self.transformer_as is not None:
@@ -129,29 +128,33 @@ class RenderOptions:
 
     def _check_together(self) -> None:
         if self.knative and (self.exposure.host or self.scaling.autoscaler != "none"):
-            raise ManifestError("Knative makes its own way in and scales by itself: leave out those options, or --mode")
+            raise ManifestError(
+                "--mode knative excludes --ingress-host and --autoscaler: Knative exposes and scales services itself"
+            )
         if self.placement.gpu_resource and self.scaling.autoscaler == "hpa":
             raise ManifestError(
-                "an HPA counts CPU, of which a stage on a GPU uses little: scale by --autoscaler keda --prometheus URL"
+                "an HPA scales by CPU, of which a stage on a GPU uses little: give --autoscaler keda --prometheus URL"
             )
         if self.scaling.prometheus and self.network.policies and not self.network.allow_namespaces:
             raise ManifestError(
-                "the NetworkPolicy would keep Prometheus out: name its namespace with --allow-namespace"
+                "the NetworkPolicies block Prometheus: name its namespace with --allow-namespace"
             )
 
     def transformer_step(self, stages: int) -> bool:
-        """Whether the transformer is a step of the graph, in a chain of so many stages."""
+        """True if the transformer is a step of the graph in a chain of that many stages."""
         return stages > 1 if self.transformer_as is None else self.transformer_as == "step"
 
     @property
     def knative(self) -> bool:
+        """True in KServe's Knative mode, False in its Standard mode."""
         return self.mode == "knative"
 
     @property
     def gpu(self) -> bool:
+        """True if the stages run on GPUs."""
         return self.placement.gpu_resource is not None
 
 
 def _one_of(what: str, found: str, allowed: tuple[str, ...]) -> None:
     if found not in allowed:
-        raise ManifestError(f"{found!r} is no {what}: one of {', '.join(allowed)}")
+        raise ManifestError(f"{found!r} is not a {what}: choose {', '.join(allowed)}")

@@ -1,11 +1,11 @@
-"""Where a chain's pods run: GPUs, nodes, taints, spread over nodes, and how a rollout replaces them there."""
+"""Scheduling of a chain's pods: GPUs, node selectors, tolerations, spread, affinity and the rollout strategy."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from shardline.manifests.names import PART_OF, Document, Names
-from shardline.wire.errors import ManifestError
+from shardline.wire.errors import ManifestError, UsageError
 
 GPU = "nvidia.com/gpu"
 ACCELERATOR_LABEL = "cloud.google.com/gke-accelerator"
@@ -18,7 +18,7 @@ _VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Toleration:
-    """Of a taint `key=value:effect`; without a value any, without an effect all."""
+    """Toleration of the taint `key=value:effect`; without a value it matches any value, without an effect all."""
 
     key: str
     value: str | None = None
@@ -33,12 +33,13 @@ class Toleration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """Of the stages' pods; transformer and router need no special node, and follow only `colocate` and `spread`.
+    """Nodes for the stages' pods. The transformer and the router run anywhere; `colocate` and `spread` include them.
 
     Attributes:
-        gpu_resource: what a stage takes one of, e.g. 'nvidia.com/gpu' or 'nvidia.com/mig-1g.10gb'; None is CPU.
-        spread: topology keys over which a component's replicas are spread, where the scheduler can.
-        colocate: prefer nodes where pods of the chain run already: frames of megabytes then cross no network.
+        gpu_resource: the resource of which each stage requests one, e.g. 'nvidia.com/gpu' or 'nvidia.com/mig-1g.10gb';
+            None for CPUs.
+        spread: topology keys over which a component's replicas are spread, if the scheduler can.
+        colocate: prefer nodes that run pods of the chain already, so that frames of megabytes cross no network.
     """
 
     gpu_resource: str | None = None
@@ -48,28 +49,28 @@ class Placement:
     colocate: bool = False
 
     def __post_init__(self) -> None:
-        keys = [*self.node_selector, *self.spread, *(each.key for each in self.tolerations)]
+        keys = [*self.node_selector, *self.spread, *(toleration.key for toleration in self.tolerations)]
         for key in keys + ([self.gpu_resource] if self.gpu_resource else []):
             if not _QUALIFIED.fullmatch(key):
-                raise ManifestError(f"{key!r} is no name that Kubernetes takes: write it as name or domain/name")
-        for value in [*self.node_selector.values(), *(each.value or "" for each in self.tolerations)]:
+                raise ManifestError(f"{key!r} is not a qualified name: write it as name or domain/name")
+        for value in [*self.node_selector.values(), *(toleration.value or "" for toleration in self.tolerations)]:
             if not _VALUE.fullmatch(value):
                 raise ManifestError(
-                    f"{value!r} is no value of a label or taint: at most 63 letters, digits, '-', '_', '.'"
+                    f"{value!r} is not a value of a label or taint: write at most 63 letters, digits, '-', '_', '.'"
                 )
         for toleration in self.tolerations:
             if toleration.effect not in (None, *_EFFECTS):
-                raise ManifestError(f"{toleration.effect!r} is no taint's effect: one of {', '.join(_EFFECTS)}")
+                raise ManifestError(f"{toleration.effect!r} is not a taint's effect: write {', '.join(_EFFECTS)}")
         if self.gpu_resource and "/" not in self.gpu_resource:
             raise ManifestError(
-                f"{self.gpu_resource!r} is no device's resource: write it as {GPU} or nvidia.com/mig-1g.10gb"
+                f"{self.gpu_resource!r} is not a GPU resource: write it as {GPU} or nvidia.com/mig-1g.10gb"
             )
 
     def stage_fields(self) -> Document:
-        """A predictor's nodeSelector and tolerations."""
-        tolerations = [each.to_dict() for each in self.tolerations]
-        if self.gpu_resource and not any(each.key == GPU for each in self.tolerations):
-            # Nodes with GPUs bear this taint on GKE and wherever the GPU operator is told to put it.
+        """Build a predictor's nodeSelector and tolerations."""
+        tolerations = [toleration.to_dict() for toleration in self.tolerations]
+        if self.gpu_resource and not any(toleration.key == GPU for toleration in self.tolerations):
+            # Nodes with GPUs have this taint on GKE, and elsewhere if the GPU operator is configured to set it.
             tolerations.append(Toleration(key=GPU, effect="NoSchedule").to_dict())
         return {
             **({"nodeSelector": dict(self.node_selector)} if self.node_selector else {}),
@@ -77,9 +78,9 @@ class Placement:
         }
 
     def spread_fields(self, selector: Mapping[str, str]) -> Document:
-        """topologySpreadConstraints of the component whose pods have these labels.
+        """Build the topologySpreadConstraints of the component whose pods have these labels.
 
-        ScheduleAnyway: a stage with two pods on one node is better than a stage with one.
+        ScheduleAnyway, since a stage with two pods on one node is better than a stage with one pod.
         """
         constraints = [
             {
@@ -93,6 +94,7 @@ class Placement:
         return {"topologySpreadConstraints": constraints} if constraints else {}
 
     def affinity_fields(self, names: Names) -> Document:
+        """Build the preference for nodes that run pods of the chain already."""
         if not self.colocate:
             return {}
         term = {"labelSelector": {"matchLabels": {PART_OF: names.app}}, "topologyKey": HOSTNAME}
@@ -101,29 +103,29 @@ class Placement:
 
 
 def rollout(*, gpu: bool) -> Document:
-    """How a Deployment replaces its pods.
+    """Build a Deployment's rollout strategy.
 
-    On CPUs a new pod is Ready before an old one goes, so that no request finds a stage empty. A new pod on GPUs would
-    wait for ever for a device that the old one holds where there is one node with one: there the old one goes first.
+    On CPUs a new pod is Ready before an old one is deleted, so that a stage always has a pod. On GPUs the old pod is
+    deleted first: where there is only one device, the new pod would otherwise wait for it for ever.
     """
     update = {"maxSurge": 0, "maxUnavailable": 1} if gpu else {"maxSurge": 1, "maxUnavailable": 0}
     return {"type": "RollingUpdate", "rollingUpdate": update}
 
 
 def parse_toleration(text: str) -> Toleration:
-    """'key', 'key=value', 'key:NoSchedule' or 'key=value:NoSchedule', as `kubectl taint` writes them."""
+    """Read a toleration in `kubectl taint`'s notation: 'key', 'key=value', 'key:NoSchedule', 'key=value:NoSchedule'."""
     taint, _, effect = text.partition(":")
     key, equals, value = taint.partition("=")
     return Toleration(key=key, value=value if equals else None, effect=effect or None)
 
 
 def parse_node_selector(words: list[str]) -> dict[str, str]:
-    """['a=b', …] -> {'a': 'b', …}
+    """Read node selectors: ['a=b', …] -> {'a': 'b', …}.
 
     Raises:
-        ManifestError: one without '='.
+        UsageError: one without '='.
     """
     for word in words:
         if "=" not in word:
-            raise ManifestError(f"the node selector {word!r} has no '=': write it as key=value")
+            raise UsageError(f"the node selector {word!r} has no '=': write it as key=value")
     return dict(word.split("=", 1) for word in words)

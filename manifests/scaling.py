@@ -1,6 +1,6 @@
-"""How many pods each component has: a fixed number, an HPA by CPU, KEDA by running requests, or Knative's own.
+"""Replicas and autoscaling of each component: a fixed number, an HPA by CPU, KEDA by running requests, or Knative.
 
-KServe makes the HorizontalPodAutoscaler or ScaledObject from an InferenceService's fields, so those are written here.
+KServe creates the HorizontalPodAutoscaler or ScaledObject from fields of the InferenceService, which are rendered here.
 """
 
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ AUTOSCALERS = ("none", "hpa", "keda")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scaling:
     """Attributes:
-    replicas: of each stage, the transformer and the router; the fewest where they are scaled.
+    replicas: number of pods of each stage, the transformer and the router; with an autoscaler the minimum.
     autoscaler: 'none', 'hpa' or 'keda'.
-    max_replicas: of each stage and the transformer, where they are scaled.
-    cpu_percent: of the CPU request, at which an HPA adds pods.
-    prometheus: URL of the server that KEDA asks.
-    requests_per_pod: running and waiting in a stage, at which KEDA adds pods. At two, one waits for the other.
+    max_replicas: with an autoscaler, the maximum number of pods of each stage and the transformer.
+    cpu_percent: CPU utilization, in percent of the request, that an HPA keeps.
+    prometheus: URL of the Prometheus server that KEDA queries.
+    requests_per_pod: number of running and waiting requests per pod that KEDA keeps. With 2, one request waits.
     """
 
     replicas: int = 1
@@ -31,32 +31,33 @@ class Scaling:
 
     def __post_init__(self) -> None:
         if self.replicas < 1:
-            raise ManifestError(f"{self.replicas} replicas cannot answer: give 1 or more")
+            raise ManifestError(f"{self.replicas} replicas cannot serve requests: give 1 or more")
         if self.autoscaler not in AUTOSCALERS:
-            raise ManifestError(f"{self.autoscaler!r} is no autoscaler: one of {', '.join(AUTOSCALERS)}")
+            raise ManifestError(f"{self.autoscaler!r} is not an autoscaler: choose {', '.join(AUTOSCALERS)}")
         if (self.autoscaler != "none") != (self.max_replicas is not None):
-            raise ManifestError("an --autoscaler needs --max-replicas, and only an autoscaler has them")
+            raise ManifestError("--autoscaler and --max-replicas belong together: give both or neither")
         if self.max_replicas is not None and self.max_replicas < self.replicas:
-            raise ManifestError(f"at most {self.max_replicas} replicas, but {self.replicas} at least: raise the first")
+            raise ManifestError(f"--max-replicas {self.max_replicas} is below --replicas {self.replicas}: raise it")
         if not 1 <= self.cpu_percent <= 100:
             raise ManifestError(f"a CPU target of {self.cpu_percent} % is not allowed: KServe takes 1 to 100")
         if (self.autoscaler == "keda") != (self.prometheus is not None):
-            raise ManifestError("KEDA scales by what Prometheus counted: give --autoscaler keda and --prometheus URL")
+            raise ManifestError("KEDA scales by a Prometheus metric: give --autoscaler keda and --prometheus URL together")
         if self.requests_per_pod < 1:
-            raise ManifestError(f"{self.requests_per_pod} requests per pod would never be enough pods: give 1 or more")
+            raise ManifestError(f"{self.requests_per_pod} requests per pod is below the minimum: give 1 or more")
 
     @property
     def most(self) -> int:
+        """Largest number of pods of a component."""
         return self.max_replicas or self.replicas
 
     @property
     def annotations(self) -> Document:
-        """Of an InferenceService in Standard mode."""
+        """Annotations of an InferenceService in Standard mode."""
         scraped = {"serving.kserve.io/enable-prometheus-scraping": "true"} if self.prometheus else {}
         return {"serving.kserve.io/autoscalerClass": self.autoscaler, **scraped}
 
     def fields(self, names: Names, service: str, component: str) -> Document:
-        """Of a component in Standard mode."""
+        """Build the scaling fields of a component in Standard mode."""
         counts = {"minReplicas": self.replicas, "maxReplicas": self.most}
         match self.autoscaler:
             case "hpa":
@@ -67,7 +68,7 @@ class Scaling:
                 return counts
 
     def _running_requests(self, names: Names, service: str, component: str) -> Document:
-        """Seconds spent predicting per second: how many requests are in the pods at once, by Little's law."""
+        """Build the KEDA metric: seconds of prediction per second, which is the number of requests in the pods at once."""
         pods = f'namespace="{names.namespace}",pod=~"{service}-{component}-.+"'
         return {
             "type": "External",
@@ -83,10 +84,10 @@ class Scaling:
 
 
 def disruption_budgets(names: Names, scaling: Scaling) -> list[Document]:
-    """One pod of a component at a time may be evicted, when a node is drained, say.
+    """Render the budgets that let one pod of a component be evicted at a time, e.g. when a node is drained.
 
-    maxUnavailable and not minAvailable, which for one replica would keep the node from ever being drained. For a
-    component that never has a second pod a budget protects nothing, so there is none.
+    They set maxUnavailable, since minAvailable would block the drain of a node for ever if there is one replica. A
+    component that never has a second pod gets no budget, which would protect nothing.
     """
     if scaling.most < 2:
         return []

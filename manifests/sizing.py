@@ -1,7 +1,7 @@
-"""What a pod is given: CPU, memory and time, from what the plan measured.
+"""CPU, memory and timeouts of a chain's pods, computed from the measurements of the plan.
 
-KServe fills in what a component leaves open (1 CPU, 2Gi: inference_service_defaults.go setResourceRequirementDefaults),
-which kills a large shard and wastes a small one. So every number is set here, and each rule says what it stands on.
+KServe's defaults (1 CPU, 2Gi: inference_service_defaults.go setResourceRequirementDefaults) kill a large shard and
+waste memory on a small one. So every number is set here, with the measurement that it is based on.
 """
 
 import math
@@ -17,30 +17,30 @@ if TYPE_CHECKING:
     from shardline.manifests.options import Overrides
 
 
-MAX_QUEUE = 32  # requests that may wait at one stage; one more is answered 503
+MAX_QUEUE = 32  # requests that may wait at one stage; the next gets a 503
 
-PROCESS_BYTES = 832 * MIB  # Python, torch and kserve; a shard of 22 MB was seen to take 821 MB on a CPU, all in all
-TRANSFORMER_PROCESS_BYTES = 192 * MIB  # Python, kserve, numpy and Pillow: 155 MB seen
-WEIGHT_COPIES = 2.5  # the archive's bytes and the tensors made of them while loading, and what the allocator keeps
-INDEX_COPIES = {INDEX_FILE: 1, ENTRIES_FILE: 8}  # vectors as they lie in the file; ids and labels as Python's texts
-ACTIVATION_FACTOR = 16  # tensors inside a stage against the larger of its two ends: a ResNet's first layers have 11
-BODY_COPIES = 3  # as received, as decoded, as sent on
-PIXEL_BYTES = 3 * 2  # one decoded picture, and the one that Pillow makes of it
-DECODING = 2  # pictures at a time: predictors/transformer.py
-LIMIT_FACTOR = 1.5  # the limit above the request: an out-of-memory kill costs more than idle memory
+PROCESS_BYTES = 832 * MIB  # Python, torch and kserve; a process with a shard of 22 MB was measured at 821 MB
+TRANSFORMER_PROCESS_BYTES = 192 * MIB  # Python, kserve, numpy and Pillow; measured: 155 MB
+WEIGHT_COPIES = 2.5  # while loading: the archive, the tensors read from it, and what the allocator keeps
+INDEX_COPIES = {INDEX_FILE: 1, ENTRIES_FILE: 8}  # in memory against on disk: vectors are the same, ids and labels become Python strings
+ACTIVATION_FACTOR = 16  # tensors inside a stage against the larger of its input and output; ResNet's first layers: 11
+BODY_COPIES = 3  # received, decoded, sent on
+PIXEL_BYTES = 3 * 2  # the decoded picture and Pillow's resized copy
+DECODING = 2  # pictures that predictors/transformer.py decodes at a time
+LIMIT_FACTOR = 1.5  # limit against request: an out-of-memory kill costs more than idle memory
 MEMORY_STEP_MIB = 64
 
 TRANSFORMER_CPU_REQUEST_M = 250
 TRANSFORMER_CPU_LIMIT_M = 1000
 MIN_CPU_REQUEST_M = 100
 
-ROUTER_PROCESS_BYTES = 64 * MIB  # KServe's router idle: 52 MB seen
-ROUTER_BODY_COPIES = 6  # of each request's body at once: 189 MB seen at eight requests of 3 MB
-ROUTER_REQUESTS = 8  # at once that memory is requested for; the limit is for as many as a stage lets wait
+ROUTER_PROCESS_BYTES = 64 * MIB  # KServe's router without requests; measured: 52 MB
+ROUTER_BODY_COPIES = 6  # copies of a request's body; measured: 189 MB at eight requests of 3 MB
+ROUTER_REQUESTS = 8  # concurrent requests covered by the memory request; the limit covers a stage's full queue
 ROUTER_CPU_REQUEST_M = 100
 ROUTER_CPU_LIMIT_M = 1000
 
-SLOWER = 4  # a pod's CPU against the machine that measured
+SLOWER = 4  # a pod's CPU against the machine of the measurement
 MIN_REQUEST_S = 30
 MAX_REQUEST_S = 600  # KServe's own --predictor_request_timeout_seconds
 READ_S = 60  # 32 MB at 4.5 Mbit/s
@@ -50,7 +50,7 @@ MARGIN_S = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compute:
-    """Requests and limits of one container: thousandths of a CPU and format_bytes."""
+    """Requests and limits of one container, in thousandths of a CPU and in MiB."""
 
     cpu_request_m: int
     cpu_limit_m: int
@@ -58,7 +58,7 @@ class Compute:
     memory_limit_mib: int
 
     def overridden(self, by: "Overrides") -> "Compute":
-        """With the user's numbers. A limit pulls a request down to it that nobody gave, and a request a limit up."""
+        """Apply the user's numbers. A given limit lowers a computed request, a given request raises a computed limit."""
         cpu_request_m, cpu_limit_m = _pair(self.cpu_request_m, self.cpu_limit_m, by.cpu_request_m, by.cpu_limit_m)
         memory_request_mib, memory_limit_mib = _pair(
             self.memory_request_mib, self.memory_limit_mib, by.memory_request_mib, by.memory_limit_mib
@@ -72,6 +72,7 @@ class Compute:
         )
 
     def to_resources(self) -> dict[str, Any]:
+        """Write them as a container's `resources`."""
         return {
             "requests": {"cpu": format_cpu(self.cpu_request_m), "memory": f"{self.memory_request_mib}Mi"},
             "limits": {"cpu": format_cpu(self.cpu_limit_m), "memory": f"{self.memory_limit_mib}Mi"},
@@ -86,10 +87,10 @@ def _pair(request: int, limit: int, wanted_request: int | None, wanted_limit: in
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainTimeouts:
-    """How long each party waits: the stages' deadline first, then the router's client, then the router's server.
+    """Timeouts of a chain, in ascending order: the stages' deadline, the router's client, the router's server.
 
-    In that order, so that a late request gets a stage's 504, a stage that hangs gets the router's 500 with its address,
-    and the connection that the router's server closes without a word (TestServerTimeout) is the last resort.
+    With this order a late request gets a stage's 504, and a stage that hangs causes the router's 500, which names its
+    address. The router's server, which closes the connection without a response (TestServerTimeout), comes last.
     """
 
     request_ms: int
@@ -100,14 +101,14 @@ class ChainTimeouts:
 
 
 def stage_compute(bundle: Bundle, stage: Stage) -> Compute:
-    """CPU by the measured share of the time, memory by weights, activations and waiting bodies.
+    """Compute a stage's CPU from its share of the measured time, its memory from weights, activations and bodies.
 
-    The limit is the number of threads that the costs were measured with: a shard runs as many threads as its limit has
-    CPUs, and only at that number are the plan's times, and bit equality with the whole, to be had. The requests of all
-    stages together are what the whole model would request: at one request at a time only one stage works.
+    The CPU limit is the number of threads of the measurement: a shard runs as many threads as its limit has CPUs, and
+    the plan's times and the bit equality with the whole hold for that number only. The requests of all stages add up to
+    what the whole model would request, since one request occupies one stage at a time.
     """
     threads_m = 1000 * max(1, bundle.threads)
-    total_ms = sum(each.model_ms for each in bundle.stages)
+    total_ms = sum(measured.model_ms for measured in bundle.stages)
     share = stage.model_ms / total_ms if total_ms > 0 else 1 / len(bundle.stages)
     return _compute(
         cpu_request_m=min(threads_m, max(MIN_CPU_REQUEST_M, math.ceil(threads_m * share / 10) * 10)),
@@ -121,7 +122,7 @@ def stage_compute(bundle: Bundle, stage: Stage) -> Compute:
 
 
 def transformer_compute(bundle: Bundle) -> Compute:
-    """The largest pictures that are decoded at a time, and the bodies around them."""
+    """Compute the transformer's resources, which hold the largest pictures while they are decoded, and their bodies."""
     return _compute(
         cpu_request_m=TRANSFORMER_CPU_REQUEST_M,
         cpu_limit_m=TRANSFORMER_CPU_LIMIT_M,
@@ -130,10 +131,10 @@ def transformer_compute(bundle: Bundle) -> Compute:
 
 
 def router_compute(bundle: Bundle) -> Compute:
-    """The bodies that the router holds: of each running request the one it sends and the one it receives.
+    """Compute the router's resources, which hold the body sent and the body received of each running request.
 
-    A request's largest body is the frame at the largest cut. Behind a full queue of the first stage, and with one
-    client who sends the most that a server reads, the router must not be killed: its death ends every client's request.
+    A request's largest body is the frame at the largest cut. The limit covers a full queue of the first stage and one
+    client that sends the largest body that a server reads, since the death of the router ends all requests.
     """
     frame_bytes = bundle.max_instances * max(stage.output_bytes for stage in bundle.stages)
     return Compute(
@@ -148,12 +149,12 @@ def router_compute(bundle: Bundle) -> Compute:
 
 
 def timeouts(bundle: Bundle) -> ChainTimeouts:
-    """Room for a request behind a full queue at the slowest stage, all of the largest kind, `SLOWER` times slower.
+    """Compute timeouts for the largest request behind a full queue of such requests, on pods `SLOWER` times slower.
 
-    serverWrite counts from the end of the request's headers and covers reading the body and all steps (Go's
+    serverWrite starts at the end of the request's headers and covers reading the body and all steps (Go's
     http.Server.WriteTimeout); the last step may start just before the deadline and then hang.
     """
-    runs = math.ceil(bundle.max_instances / bundle.batch)  # of the largest request
+    runs = math.ceil(bundle.max_instances / bundle.batch)  # batches of the largest request
     slowest_ms = runs * max(stage.model_ms for stage in bundle.stages)
     total_ms = runs * sum(stage.model_ms for stage in bundle.stages)
     needed_s = math.ceil(SLOWER * (total_ms + MAX_QUEUE * slowest_ms) / 1000)
@@ -175,8 +176,8 @@ def _activation_bytes(bundle: Bundle, stage: Stage) -> int:
 
 
 def _index_bytes(bundle: Bundle, stage: Stage) -> int:
-    """Of the index that a last stage answers from (docs/retrieval.md): in memory its vectors are as in its file."""
-    sizes = {path.rpartition("/")[2]: each.size_bytes for path, each in bundle.files.items() if _is_index(path, stage)}
+    """Memory of the index from which the last stage of a retrieval chain replies (docs/retrieval.md)."""
+    sizes = {path.rpartition("/")[2]: file.size_bytes for path, file in bundle.files.items() if _is_index(path, stage)}
     return sum(INDEX_COPIES[name] * size_bytes for name, size_bytes in sizes.items())
 
 

@@ -111,12 +111,12 @@ def test_tolerations_as_kubectl_writes_taints(text: str, toleration: dict[str, s
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Placement(gpu_resource="gpu"), "'gpu' is no device's resource: write it as nvidia.com/gpu"),
-        (lambda: Placement(gpu_resource="nvidia.com/a b"), "'nvidia.com/a b' is no name that Kubernetes takes"),
-        (lambda: Placement(node_selector={"a": "b c"}), "'b c' is no value of a label or taint"),
-        (lambda: Placement(tolerations=(parse_toleration(":NoSchedule"),)), "'' is no name that Kubernetes takes"),
-        (lambda: Placement(tolerations=(parse_toleration("a:Never"),)), "'Never' is no taint's effect: one of NoSch"),
-        (lambda: Placement(spread=("-",)), "'-' is no name that Kubernetes takes"),
+        (lambda: Placement(gpu_resource="gpu"), "'gpu' is not a GPU resource: write it as nvidia.com/gpu"),
+        (lambda: Placement(gpu_resource="nvidia.com/a b"), "'nvidia.com/a b' is not a qualified name"),
+        (lambda: Placement(node_selector={"a": "b c"}), "'b c' is not a value of a label or taint"),
+        (lambda: Placement(tolerations=(parse_toleration(":NoSchedule"),)), "'' is not a qualified name"),
+        (lambda: Placement(tolerations=(parse_toleration("a:Never"),)), "'Never' is not a taint's effect: write NoSch"),
+        (lambda: Placement(spread=("-",)), "'-' is not a qualified name"),
         (lambda: parse_node_selector(["a"]), "the node selector 'a' has no '='"),
     ],
 )
