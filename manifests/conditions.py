@@ -1,14 +1,14 @@
-"""A step's `condition`: whether a GJSON path (github.com/tidwall/gjson) leads to something in a body.
+"""Conditions of a graph's steps: GJSON paths (github.com/tidwall/gjson) that hold if they match something in a body.
 
-GJSON is a language of its own. What is read here is what conditions are made of, and with GJSON's own oddities:
+GJSON is a query language of its own. The subset that conditions use is supported, with GJSON's oddities:
 
-    instances.0.modelId               names of objects, numbers of lists
-    instances.#(modelId=="2").name    the first of a list that is so; == != < <= > >=, or only the name: it has one
-    predictions.#(>0.5)               likewise, of a list of plain values
-    [@this].#(picker==ERROR)          the whole body, as the only one of a list; quotation marks may be left out
+    instances.0.modelId               keys of objects, indices of lists
+    instances.#(modelId=="2").name    the first element of a list that matches: == != < <= > >=, or just that key exists
+    predictions.#(>0.5)               the first match in a list of plain values
+    [@this].#(picker==ERROR)          the whole body as the only element of a list; quotation marks may be left out
 
-Everything else (wildcards, modifiers, pipes, counts, all matches at once) is refused when the graph is read. One thing
-differs: GJSON looks for brackets even in a body that is nothing but a JSON string.
+Everything else (wildcards, modifiers, pipes, counts, all matches at once) is refused when the graph is read. There is
+one difference: GJSON searches for brackets even in a body that is a single JSON string.
 """
 
 import json
@@ -21,7 +21,7 @@ from typing import Any
 from shardline.manifests.gojson import is_json
 
 _NAME = r"[A-Za-z0-9_-]+"
-_QUOTED = r'"[^"\\~][^"\\]*"|""'  # GJSON turns a value that begins with ~ into a question of truth
+_QUOTED = r'"[^"\\~][^"\\]*"|""'  # GJSON reads a value that begins with ~ as a test for truth
 _BARE = r"-?[A-Za-z0-9_][A-Za-z0-9_.+-]*"
 _QUERY = re.compile(
     rf"#\( *(?P<path>{_NAME}(?:\.{_NAME})*)? *(?:(?P<op>[=!<>]=|[=<>]) *(?P<value>{_QUOTED}|{_BARE}) *)?\)"
@@ -42,21 +42,21 @@ _COMPARE: dict[str | None, Callable[[Any, Any], bool]] = {
 
 
 class _Nothing:
-    """The path leads nowhere; a JSON null is something."""
+    """The path matches nothing; a JSON null is a match."""
 
 
 _NOTHING = _Nothing()
 
 
 class _Object(tuple[tuple[str, Any], ...]):
-    """The members of a JSON object as they come: GJSON takes the first of those that have one name."""
+    """The members of a JSON object in their order: of several with the same name GJSON takes the first."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """`#(path op value)`: an element of a list that is so. No `op` asks only whether the path leads somewhere."""
+    """`#(path op value)`: the first matching element of a list. Without `op` the path need only exist."""
 
     path: tuple[str, ...]
     op: str | None
@@ -65,18 +65,21 @@ class Query:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
+    """A parsed GJSON path."""
+
     parts: "tuple[str | Query, ...]"
-    whole: bool  # of a list that holds nothing but the body
+    whole: bool  # applied to a list whose only element is the body
 
     def holds(self, document: Any) -> bool:
-        """Whether the path leads somewhere in what `parse_body` gave."""
+        """True if the path matches something in the result of `parse_body`."""
         return _find([document] if self.whole else document, self.parts) is not _NOTHING
 
 
 def parse_condition(text: str) -> Condition:
-    """
+    """Read a condition.
+
     Raises:
-        ValueError: GJSON of another kind, or none.
+        ValueError: GJSON beyond the supported subset, or no GJSON at all.
     """
     whole = text.startswith(_WHOLE)
     rest = text.removeprefix(_WHOLE)
@@ -89,7 +92,7 @@ def parse_condition(text: str) -> Condition:
         if not rest.startswith("."):
             break
         rest = rest[1:]
-    raise ValueError(f"the router here reads names, numbers and #(name==value), not {rest!r}")
+    raise ValueError(f"this router supports names, numbers and #(name==value), not {rest!r}")
 
 
 def _query(match: re.Match[str]) -> Query:
@@ -102,13 +105,13 @@ def _query(match: re.Match[str]) -> Query:
 
 
 def parse_body(body: bytes) -> Any:
-    """What conditions are asked of.
+    """Parse a body for `Condition.holds`.
 
     Raises:
         ValueError: not JSON.
     """
     if not is_json(body):
-        raise ValueError("no JSON")
+        raise ValueError("not JSON")
     text = body.decode(errors="replace")
     return json.loads(text, parse_int=float, parse_float=float, object_pairs_hook=_Object)
 
@@ -120,18 +123,18 @@ def _find(value: Any, parts: "tuple[str | Query, ...]") -> Any:
     match part, value:
         case str(), _Object():
             found = (_find(member, rest) for name, member in value if name == part)
-            return next((each for each in found if each is not _NOTHING), _NOTHING)
+            return next((match for match in found if match is not _NOTHING), _NOTHING)
         case str(), list():
             return _find(value[int(part)], rest) if part.isdecimal() and int(part) < len(value) else _NOTHING
         case Query(), list():
-            first = next((each for each in value if _matches(each, part)), _NOTHING)
+            first = next((element for element in value if _matches(element, part)), _NOTHING)
             return _find(first, rest)
         case _:
             return _NOTHING
 
 
 def _matches(element: Any, query: Query) -> bool:
-    """GJSON's queryMatches."""
+    """Compare an element with a query, as GJSON's queryMatches does."""
     plain = not isinstance(element, _Object | list)
     if plain and query.path:
         return False
@@ -151,7 +154,7 @@ def _matches(element: Any, query: Query) -> bool:
 
 
 def _truth_matches(value: bool, query: Query) -> bool:
-    """true is greater than false, >= whatever it is held against, and never <= anything; false the other way round."""
+    """Compare booleans as GJSON does: true is > false, >= anything and never <= anything; false is the opposite."""
     own, other = ("true", "false") if value else ("false", "true")
     greater = ">" if value else "<"
     match query.op:

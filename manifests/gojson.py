@@ -1,7 +1,7 @@
-"""Go's encoding/json, where the bytes that KServe's router sends depend on it.
+"""Go's encoding/json in Python, as far as the bytes that KServe's router sends depend on it.
 
-Go reads every number into a float64, prints it in its own way, sorts keys, escapes <, > and &, matches the fields of a
-struct without regard to case, and takes text that is not UTF-8. Python differs in each of these.
+Go reads every number as a float64, prints it in its own format, sorts keys, escapes <, > and &, matches the fields of a
+struct case-insensitively, and accepts text that is not UTF-8. Python differs in all of these.
 """
 
 import json
@@ -10,18 +10,18 @@ import re
 from decimal import Decimal
 from typing import Any, NoReturn
 
-# No JSON holds these bytes, within strings or without: a frame or a picture is known as such within a few bytes.
+# JSON never contains these bytes, not even in strings, so a frame or a picture is recognised by its first bytes.
 _BINARY = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _KINDS = {list: "array", str: "string", float: "number", bool: "bool"}
 _HTML = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
 
 
 def is_json(body: bytes) -> bool:
-    """What Go's json.Valid says, without parsing megabytes that cannot be JSON."""
+    """Validate as Go's json.Valid does, without parsing megabytes that cannot be JSON."""
     if _BINARY.search(body):
         return False
     try:
-        # A number may have any size and any length here: it is never converted.
+        # Numbers of any size and length are valid, so they are not converted.
         json.loads(_text(body), parse_int=str, parse_float=str, parse_constant=_refuse)
     except (ValueError, RecursionError):
         return False
@@ -29,9 +29,9 @@ def is_json(body: bytes) -> bool:
 
 
 def map_predictions(body: bytes) -> bytes:
-    """`{"predictions": [..]}` -> `{"instances": [..]}`, as a step with mapPredictionsToInstances gets it.
+    """Rewrite `{"predictions": [..]}` to `{"instances": [..]}`, for a step with mapPredictionsToInstances.
 
-    All other keys are dropped. A body that is not such an object, or whose list is empty, comes back as it is
+    All other keys are dropped. A body that is not such an object, or whose list is empty, is returned unchanged
     (cmd/router/main.go routeStep, sequenceReqRes).
     """
     if _BINARY.search(body):
@@ -44,7 +44,7 @@ def map_predictions(body: bytes) -> bytes:
 
 
 def _lists(document: Any) -> dict[str, list[Any] | None]:
-    """The fields that Go would fill, later ones over earlier ones. A wrong type anywhere is an error in Go, too."""
+    """Find the fields that Go would fill, the last of each name; a wrong type is an error, as in Go."""
     if document is None:
         return {}
     if not isinstance(document, dict):
@@ -56,10 +56,10 @@ def _lists(document: Any) -> dict[str, list[Any] | None]:
 
 
 def decode_object(body: bytes) -> dict[str, Any] | None:
-    """The object in an Ensemble step's answer; null is none.
+    """Parse the object in the response of an Ensemble's step; null gives None.
 
     Raises:
-        ValueError: something else, in Go's words but for some errors of syntax.
+        ValueError: not an object; the message is Go's, except for some syntax errors.
     """
     try:
         document = _decode(body)
@@ -81,7 +81,7 @@ def _syntax_error(error: json.JSONDecodeError) -> str:
 
 
 def _decode(body: bytes) -> Any:
-    """As json.Unmarshal into an interface{}: every number a float64."""
+    """Parse as json.Unmarshal does into an interface{}: every number is a float64."""
     return json.loads(_text(body), parse_int=_number, parse_float=_number, parse_constant=_refuse)
 
 
@@ -101,7 +101,7 @@ def _refuse(what: str) -> NoReturn:
 
 
 def encode(document: Any) -> bytes:
-    """As json.Marshal writes what `_decode` read."""
+    """Write the result of `_decode` as json.Marshal does."""
     return _encode(document).encode()
 
 
@@ -120,12 +120,14 @@ def _encode(value: Any) -> str:
 
 
 def _string(value: str) -> str:
-    whole = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # a lone surrogate is U+FFFD in Go
+    whole = value.encode("utf-16", "surrogatepass").decode(
+        "utf-16", "replace"
+    )  # Go replaces a lone surrogate by U+FFFD
     return json.dumps(whole, ensure_ascii=False).translate(_HTML)
 
 
 def _print(value: float) -> str:
-    """1.0 -> '1', 1e-7 -> '1e-7', 1e21 -> '1e+21': Go's floatEncoder."""
+    """Print a number as Go's floatEncoder does: 1.0 -> '1', 1e-7 -> '1e-7', 1e21 -> '1e+21'."""
     if value == 0 or 1e-6 <= abs(value) < 1e21:
         text = format(Decimal(repr(value)), "f")
         return text.removesuffix(".0")

@@ -1,7 +1,7 @@
-"""An InferenceGraph's spec as KServe's router gets it: nodes of steps, each step a URL or another node.
+"""An InferenceGraph's spec as KServe's router receives it: nodes of steps, each with a URL or another node as target.
 
-What KServe's webhook would not let through, or its router would only find out at the first request, is refused here at
-the start: a node that is not there or that leads back to itself, a step without a target, a weight that is missing.
+Mistakes that KServe's webhook would refuse, or that its router would only meet at the first request, are refused when
+the graph is read: a missing node, a cycle, a step without a target, a missing weight.
 """
 
 import json
@@ -25,15 +25,15 @@ Kind = Literal["Sequence", "Splitter", "Ensemble", "Switch"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """Which fields count depends on the kind of its node, as in KServe: the others are ignored."""
+    """One step. Its node's kind decides which fields have an effect; the others are ignored, as in KServe."""
 
     target: "str | Node"  # a URL or a node
     name: str = ""
-    use_response: bool = False  # Sequence: the answer of the step before, not the node's input
-    map_predictions: bool = False  # Sequence
+    use_response: bool = False  # Sequence: the input is the previous step's response, not the node's input
+    map_predictions: bool = False  # Sequence: see gojson.map_predictions
     hard: bool = False  # Sequence, Ensemble: a status other than 2xx ends the node
-    weight: int = 0  # Splitter: how many of 100 requests
-    condition: Condition | None = None  # Switch, of the input; Sequence, of the answer before
+    weight: int = 0  # Splitter: percentage of the requests
+    condition: Condition | None = None  # Switch: on the input; Sequence: on the previous response
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouterTimeouts:
-    """Seconds; None is none, which Go writes as 0."""
+    """The router's timeouts in seconds; None stands for no timeout, which Go writes as 0."""
 
     server_read_s: float | None = SERVER_READ_S
     server_write_s: float | None = SERVER_WRITE_S
@@ -59,39 +59,41 @@ class Graph:
 
 
 def parse_graph(text: str) -> Graph:
-    """`--graph-json` -> Graph.
+    """Read the text of `--graph-json`.
 
     Raises:
-        ManifestError: not a graph's spec, or one with a condition that the router here does not read.
+        ManifestError: not a graph's spec, or one with a condition that this router does not support.
     """
     try:
         spec = json.loads(text)
     except ValueError as exc:
-        raise ManifestError(f"--graph-json is no JSON ({exc}): give an InferenceGraph's spec") from exc
+        raise ManifestError(f"--graph-json is not JSON ({exc}): give an InferenceGraph's spec") from exc
     if not isinstance(spec, dict):
-        raise ManifestError("--graph-json is no JSON object: give an InferenceGraph's spec")
+        raise ManifestError("--graph-json is not a JSON object: give an InferenceGraph's spec")
     return parse_spec(spec)
 
 
 def parse_spec(spec: Mapping[str, Any]) -> Graph:
-    """As `parse_graph`, of a spec that is parsed already."""
+    """Read a spec that is parsed already; see `parse_graph`."""
     try:
         return Graph(root=_node(spec["nodes"], ROOT, ()), timeouts=_timeouts(spec.get("routerTimeouts") or {}))
     except (KeyError, TypeError, AttributeError, ValueError) as exc:
-        raise ManifestError(f"the graph's spec is incomplete or of a wrong shape ({exc!r}): render it again") from exc
+        raise ManifestError(f"the graph's spec is incomplete or invalid ({exc!r}): render it again") from exc
 
 
 def _node(nodes: Mapping[str, Any], name: str, above: tuple[str, ...]) -> Node:
     if name in above:
         raise ManifestError(
             f"the graph's node {name} leads back to itself ({' -> '.join((*above, name))}), "
-            "on which KServe's router calls itself for ever: let a step name another node"
+            "and KServe's router would recurse without end: let a step name another node"
         )
     if above and name not in nodes:
-        raise ManifestError(f"the graph's node {above[-1]} names a node {name}, there are {', '.join(nodes)}: add it")
+        raise ManifestError(
+            f"the graph's node {above[-1]} names the node {name}, but there are only {', '.join(nodes)}: add it"
+        )
     kind, steps = nodes[name]["routerType"], nodes[name].get("steps") or ()
     if kind not in get_args(Kind):
-        raise ManifestError(f"the graph's node {name} is a {kind}, a router knows {', '.join(get_args(Kind))}")
+        raise ManifestError(f"the graph's node {name} is a {kind}, allowed are {', '.join(get_args(Kind))}")
     if not steps:
         raise ManifestError(f"the graph's node {name} has no steps: give it one")
     return Node(
@@ -122,14 +124,14 @@ def _url(step: Mapping[str, Any], where: str) -> str:
 def _weight(step: Mapping[str, Any], where: str) -> int:
     weight = step.get("weight")
     if not isinstance(weight, int) or isinstance(weight, bool):
-        raise ManifestError(f"{where} has no weight: a Splitter's steps have one each, 100 together")
+        raise ManifestError(f"{where} has no weight: give each step of a Splitter one, 100 together")
     return weight
 
 
 def _condition(step: Mapping[str, Any], kind: Kind, where: str) -> Condition | None:
     text = step.get("condition") or ""
     if kind == "Switch" and not text:
-        raise ManifestError(f"{where} has no condition: a Switch's steps have one each")
+        raise ManifestError(f"{where} has no condition: give each step of a Switch one")
     if not text or kind not in ("Switch", "Sequence"):
         return None
     try:

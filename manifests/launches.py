@@ -1,6 +1,6 @@
-"""A chain -> the processes that run it here, with what the storage initializer and the controller would add.
+"""Plan the processes that run a chain on this machine: command lines, environments and ports.
 
-Pure but for looking which ports are free: nothing is started.
+What KServe's storage initializer and controller add in a cluster is added here. Nothing is started.
 """
 
 import json
@@ -17,13 +17,13 @@ from shardline.manifests.processes import HOST, Launch
 from shardline.manifests.workloads import ChainSpec, Workload, with_urls
 from shardline.wire.errors import ManifestError
 
-# Below what Linux hands out to outgoing connections: none of those can take a port while its process restarts.
+# Below Linux's range for outgoing connections, which could take a port while its process restarts.
 _PORTS = range(20_000, 32_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchPlan:
-    """Every process to start, and the replicas that share a Service, by the Service's port."""
+    """Every process to start; the replicas behind each Service, by the Service's port; the chain's URL."""
 
     launches: tuple[Launch, ...]
     services: Mapping[int, tuple[str, ...]]
@@ -33,9 +33,9 @@ class LaunchPlan:
 def plan_launches(
     chain: ChainSpec, folder: Path, *, port: int, router: Path | None, threads: int | None = None
 ) -> LaunchPlan:
-    """Give every component the port of its Service, every replica its own, and every step its address.
+    """Assign a port to every Service and every replica, and an address to every step of the graph.
 
-    `threads` is how many each stage computes with; None: as many as its CPU limit says.
+    `threads` is the number of threads of each stage; None takes it from the stage's CPU limit.
     """
     free = _free_ports(taken=port)
     ports = {workload.name: next(free) for workload in chain.workloads}
@@ -58,7 +58,7 @@ def plan_launches(
 def _replicas(
     workload: Workload, ports: Mapping[str, int], folder: Path, free: Iterator[int], threads: int | None
 ) -> list[Launch]:
-    one = Launch(
+    single = Launch(
         name=workload.name,
         argv=_argv(workload, ports, folder),
         env=_env(workload, folder, threads),
@@ -71,7 +71,7 @@ def _replicas(
     )
     several = workload.replicas > 1
     names = [f"{workload.name}#{i}" if several else workload.name for i in range(workload.replicas)]
-    return [_at_port(replace(one, name=name), next(free) if several else one.port) for name in names]
+    return [_at_port(replace(single, name=name), next(free) if several else single.port) for name in names]
 
 
 def _at_port(launch: Launch, port: int) -> Launch:
@@ -79,9 +79,9 @@ def _at_port(launch: Launch, port: int) -> Launch:
 
 
 def _argv(workload: Workload, ports: Mapping[str, int], folder: Path) -> tuple[str, ...]:
-    """The container's command line with what KServe's controller would add if it is absent.
+    """Build the command line of a container, with the arguments that KServe's controller adds where they are absent.
 
-    Nothing is drained here: no Service has to forget anybody, and Ctrl-C is to be quick.
+    `--drain_seconds` is left out: there are no endpoints to update here, and Ctrl-C should stop the chain at once.
     """
     words = [_here(word, folder, workload) for word in (*workload.command, *workload.args)]
     words = list(_without(tuple(words), "--drain_seconds"))
@@ -95,7 +95,7 @@ def _argv(workload: Workload, ports: Mapping[str, int], folder: Path) -> tuple[s
 
 
 def _without(words: tuple[str, ...], flag: str) -> tuple[str, ...]:
-    """The words but for `--flag=value` and `--flag value`."""
+    """Remove an option in either form: `--flag=value` and `--flag value`."""
     kept = []
     rest = iter(words)
     for word in rest:
@@ -118,8 +118,8 @@ def _env(workload: Workload, folder: Path, threads: int | None) -> dict[str, str
 
 
 def _with_our_packages(env: dict[str, str]) -> dict[str, str]:
-    """Processes start in the run's folder, where no module of the user's is in the way; ours are found by this."""
-    root = str(Path(__file__).absolute().parents[2])  # not resolved: it is found through shardline's link
+    """Put Shardline on PYTHONPATH: processes start in a folder of the run, where no user's module shadows others."""
+    root = str(Path(__file__).absolute().parents[2])  # not resolved: through the link in shardline/
     others = [env["PYTHONPATH"]] if env.get("PYTHONPATH") else []
     return env | {"PYTHONPATH": os.pathsep.join([root, *others])}
 
@@ -145,15 +145,15 @@ def _router_launch(
 
 
 def shard_folder(folder: Path, workload: Workload) -> Path:
-    """What takes the place of /mnt/models: replicas share it."""
+    """Folder that takes the place of /mnt/models; replicas share it."""
     return folder / workload.name
 
 
 def bind(port: int) -> None:
-    """Open and close a port, on all interfaces, as KServe's servers do; what lingers of old connections is no obstacle.
+    """Open and close a port on all interfaces, as KServe's servers do, to check that it is free.
 
     Raises:
-        OSError: it is taken, or not for this user.
+        OSError: the port is taken, or this user may not open it.
     """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -162,7 +162,7 @@ def bind(port: int) -> None:
 
 
 def _free_ports(*, taken: int) -> Iterator[int]:
-    """Ports that nobody listens on now, each once."""
+    """Yield free ports, each once, in random order."""
     for port in random.sample(_PORTS, len(_PORTS)):
         try:
             if port != taken:

@@ -1,9 +1,9 @@
 """Run rendered manifests as processes on this machine: the same documents, args and env as in the cluster.
 
-What the cluster adds is added here: the storage initializer's download under /mnt/models (here a folder of the run's
-own), the controller's `--model_name`, `--predictor_host` and `--http_port`, the steps' serviceUrl, a Service in front
-of replicas, restarts with backoff. What it limits is only told: the CPU limit goes to the processes as OMP_NUM_THREADS,
-since no cgroup holds them here; memory is not limited.
+What the cluster adds is added here: the storage initializer's download to /mnt/models (here a folder of the run), the
+controller's `--model_name`, `--predictor_host` and `--http_port`, the steps' serviceUrl, a Service in front of
+replicas, and restarts with backoff. Processes get the CPU limit as OMP_NUM_THREADS only, since no cgroup enforces it;
+memory is not limited.
 
     up(Path("manifests-out"))       # until Ctrl-C
 """
@@ -37,18 +37,18 @@ def up(
     threads: int | None = None,
     grace_s: float = GRACE_S,
 ) -> None:
-    """Run the documents at `path` (a file or a folder) until Ctrl-C, SIGTERM or SIGHUP; a second one hurries.
+    """Run the documents at `path` (a file or a folder) until Ctrl-C, SIGTERM or SIGHUP; a second signal kills at once.
 
-    To be called in the main thread, which alone gets signals.
+    Call it in the main thread, the only one that receives signals.
 
     Args:
-        port: where the chain is asked. With one stage it is the transformer's own, else the router's.
-        router: KServe's own router binary instead of `shardline.manifests.router`; it can only listen on port 8080.
-        threads: that each stage computes with; None: as many as its CPU limit says.
-        grace_s: how long processes may finish their requests before they are killed.
+        port: port of the chain. With one stage the transformer listens on it, else the router.
+        router: KServe's own router binary in place of `shardline.manifests.router`; it listens on port 8080 only.
+        threads: number of threads of each stage; None takes it from the stage's CPU limit.
+        grace_s: seconds that processes have to finish their requests before they are killed.
 
     Raises:
-        ManifestError: documents that cannot be run, a taken port, a process that ends before it was ever ready.
+        ManifestError: documents that cannot be run, a taken port, or a process that exits before it is ready.
         StorageError: a shard that cannot be fetched.
     """
     console = console or PlainConsole()
@@ -71,10 +71,10 @@ def _check_router(chain: ChainSpec, port: int, router: Path | None) -> None:
         parse_spec(with_urls(chain, dict.fromkeys(chain.model_names, "http://unknown")))
         return
     if not os.access(router, os.X_OK) or router.is_dir():
-        raise ManifestError(f"{router} is no program: --router takes the path of KServe's router binary")
+        raise ManifestError(f"{router} is not a program: give the path of KServe's router binary with --router")
     if port != KSERVE_ROUTER_PORT:
         raise ManifestError(
-            f"KServe's router listens on port {KSERVE_ROUTER_PORT} only, asked for was {port}: "
+            f"KServe's router listens on port {KSERVE_ROUTER_PORT} only, but --port is {port}: "
             "leave out --port or --router"
         )
 
@@ -124,7 +124,7 @@ async def _until_stopped(plan: LaunchPlan, console: Console, grace_s: float) -> 
 
 
 async def _announce(processes: list[Supervisor], changed: asyncio.Event, console: Console, url: str) -> None:
-    while waiting := tuple(each.name for each in processes if not each.was_ready):
+    while waiting := tuple(process.name for process in processes if not process.was_ready):
         console.progress(len(processes) - len(waiting), len(processes), waiting)
         changed.clear()
         await changed.wait()
@@ -133,7 +133,7 @@ async def _announce(processes: list[Supervisor], changed: asyncio.Event, console
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """What went wrong first; the processes that were stopped because of it have nothing to add."""
+    """Find the first error; later ones come from processes that were stopped because of it."""
     error = errors.exceptions[0]
     return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
@@ -145,7 +145,7 @@ def _on_signals(call: Callable[[], object]) -> None:
 
 @contextmanager
 def _sigterm_as_ctrl_c() -> Iterator[None]:
-    """While shards are fetched, too, `up` must not leave its folder behind."""
+    """Turn SIGTERM into KeyboardInterrupt, so that the folder is deleted even while shards are being fetched."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

@@ -44,7 +44,7 @@ class Network:
             if not _NAMESPACE.fullmatch(name):
                 raise ManifestError(f"{name!r} is not a namespace: write lower-case letters, digits and '-'")
         if self.allow_namespaces and not self.policies:
-            raise ManifestError("without NetworkPolicies every namespace has access: leave out --allow-namespace or --no-network-policy")
+            raise ManifestError("--allow-namespace needs NetworkPolicies: leave it out, or --no-network-policy")
 
     def documents(self, names: Names) -> list[Document]:
         """Render the NetworkPolicies, which select the pods of all versions of the chain.

@@ -51,7 +51,7 @@ def parse_overrides(
     memory_requests: Iterable[str] = (),
     memory_limits: Iterable[str] = (),
 ) -> dict[str, Overrides]:
-    """Read the overrides of each of `PARTS`. '500m' holds for every part; 'stages=500m' holds for one and takes priority.
+    """Read the overrides of each of `PARTS`. '500m' holds for every part; 'stages=500m' holds for one, first.
 
     Raises:
         UsageError: an unknown part, or text that is not a quantity.
@@ -115,7 +115,7 @@ class RenderOptions:
     def __post_init__(self) -> None:
         if not _STORAGE.fullmatch(self.storage):
             raise ManifestError(
-                f"{self.storage!r} is not a storage URI of KServe: give gs://…, s3://…, pvc://… or file:///… with --storage"
+                f"{self.storage!r} is not a URI that KServe supports: give gs://…, s3://…, pvc://… or file:///…"
             )
         for image in (self.image, self.transformer_image):
             if not image or any(character.isspace() for character in image):
@@ -136,9 +136,7 @@ class RenderOptions:
                 "an HPA scales by CPU, of which a stage on a GPU uses little: give --autoscaler keda --prometheus URL"
             )
         if self.scaling.prometheus and self.network.policies and not self.network.allow_namespaces:
-            raise ManifestError(
-                "the NetworkPolicies block Prometheus: name its namespace with --allow-namespace"
-            )
+            raise ManifestError("the NetworkPolicies block Prometheus: name its namespace with --allow-namespace")
 
     def transformer_step(self, stages: int) -> bool:
         """True if the transformer is a step of the graph in a chain of that many stages."""

@@ -1,12 +1,12 @@
-"""One process kept running: what a kubelet does for a container, on this machine.
+"""Supervise processes on this machine as a kubelet supervises containers: start, probe, restart with backoff, stop.
 
-A process that dies before it was ever ready is a fault in what it was given: the error goes up and ends everything. One
-that dies later is started again, after a pause that doubles from 0.5 s to 10 s and is forgotten once it has been ready
-for a while.
+A process that exits before it was ready was given something wrong: its error ends the whole chain. A process that exits
+later is restarted, after a pause that doubles from 0.5 s to 10 s and is reset once the process has been ready for a
+while.
 
-No process outlives `up`: each is in a group of its own, which is killed as a whole, and on Linux the kernel kills it
-when its parent dies in whatever way (PR_SET_PDEATHSIG). The own group also keeps the terminal's Ctrl-C from it: `up`
-alone gets that, and stops the processes in order.
+No process outlives `up`: each runs in a process group of its own, which is killed as a whole, and on Linux the kernel
+kills it when its parent dies (PR_SET_PDEATHSIG). The group also keeps the terminal's Ctrl-C from the processes: only
+`up` receives it and stops them in order.
 """
 
 import asyncio
@@ -25,33 +25,35 @@ from shardline.wire.errors import ManifestError
 HOST = "127.0.0.1"
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 10.0
-HEALTHY_S = 10.0  # ready for so long, a process has earned a short pause again
+HEALTHY_S = 10.0  # a process that was ready for this long restarts after the first pause again
 _POLL_S = 0.1  # until ready
-_PROBE_S = 5.0  # an answer later than this is none
+_PROBE_S = 5.0  # timeout of a probe
 _LINE_BYTES = 64 * 1024
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class Console(Protocol):
+    """Output of `up`: the command prints it in colour, PlainConsole in plain lines."""
+
     def log(self, process: str, line: str) -> None:
-        """A line that a process printed."""
+        """Print a line of a process's output."""
         ...
 
     def progress(self, ready: int, total: int, waiting_for: tuple[str, ...]) -> None:
-        """How many processes are ready, until all are for the first time."""
+        """Report the number of ready processes, until all are ready for the first time."""
         ...
 
     def ready(self, url: str) -> None:
-        """All are ready: requests go to `url`."""
+        """Report that all are ready and that requests go to `url`."""
         ...
 
     def notice(self, text: str) -> None:
-        """One line about something that happened: a process died, all is being stopped."""
+        """Report an event in one line, e.g. that a process exited."""
         ...
 
 
 class PlainConsole:
-    """Processes' lines to stderr with their names in front, the rest to stdout."""
+    """Print processes' lines to stderr, prefixed with their names, and the rest to stdout."""
 
     def log(self, process: str, line: str) -> None:
         print(f"{process} | {line}", file=sys.stderr, flush=True)
@@ -69,22 +71,22 @@ class PlainConsole:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """How to start a process, and how to know that it is ready."""
+    """Command line of a process and its readiness probe."""
 
     name: str
     argv: tuple[str, ...]
     env: Mapping[str, str]
     folder: Path
     port: int
-    ready_path: str | None = None  # None: the port is open
+    ready_path: str | None = None  # None: ready when the port is open
     ready_period_s: float = 10.0
     startup_s: float = 600.0
-    watched: bool = False  # probed on after it was ready, because a balancer chooses by it
-    deaf: bool = False  # takes its time after SIGTERM whatever happens: not waited for
+    watched: bool = False  # probed after it was ready, too, since a Service in front of replicas depends on it
+    deaf: bool = False  # sleeps after SIGTERM whatever happens, so it is killed at once
 
 
 class Supervisor:
-    """Keeps one process running until it is cancelled; `ready` is what the last probe said."""
+    """Keeps one process running until it is cancelled; `ready` is the result of the last probe."""
 
     def __init__(
         self,
@@ -108,8 +110,10 @@ class Supervisor:
         self._last_line = "it printed nothing"
 
     async def keep_running(self) -> None:
-        """Raises:
-        ManifestError: the process cannot be started, or ended before it was ever ready.
+        """Start the process, and again whenever it exits, until cancelled.
+
+        Raises:
+            ManifestError: the process cannot be started, or exited before it was ready.
         """
         pause_s = FIRST_PAUSE_S
         while True:
@@ -122,7 +126,7 @@ class Supervisor:
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     async def _live(self) -> tuple[str, float]:
-        """One life of the process: how it ended, and for how many seconds it was ready."""
+        """Run the process once; returns how it exited and for how many seconds it was ready."""
         process = await self._start()
         log = asyncio.create_task(self._copy_log(process))
         probes = asyncio.create_task(self._probe(process))
@@ -189,7 +193,7 @@ class Supervisor:
 
 
 async def answers(port: int, path: str | None) -> bool:
-    """Whether the port is open or, with a path, GET says 200 to 399: a kubelet's httpGet probe."""
+    """Probe a port as a kubelet does: it must be open and, with a path, GET must return 200 to 399."""
     try:
         async with asyncio.timeout(_PROBE_S):
             reader, writer = await asyncio.open_connection(HOST, port)
@@ -209,7 +213,7 @@ async def _status(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pa
 
 
 async def _next_line(stream: asyncio.StreamReader) -> bytes:
-    """A line, or a piece of one that is longer than the buffer; empty at the end."""
+    """Read a line, or a part of one that is longer than the buffer; empty at the end."""
     try:
         return await stream.readuntil(b"\n")
     except asyncio.IncompleteReadError as exc:
@@ -219,7 +223,7 @@ async def _next_line(stream: asyncio.StreamReader) -> bytes:
 
 
 async def _stop(process: asyncio.subprocess.Process, grace_s: float, hurry: asyncio.Event) -> None:
-    """SIGTERM, then SIGKILL to all that is left of the group after the grace period, or at once when in a hurry."""
+    """Send SIGTERM, then SIGKILL to the rest of the group after the grace period, or as soon as `hurry` is set."""
     if process.returncode is None:
         with suppress(ProcessLookupError):
             process.terminate()
@@ -243,14 +247,14 @@ def _how_it_ended(returncode: int | None) -> str:
 
 
 def _dies_with(parent: int) -> Callable[[], None] | None:
-    """What a child does between fork and exec so that SIGKILL to its parent ends it, too; only Linux can."""
+    """Make the function that ties a child's life to its parent, to be called between fork and exec; Linux only."""
     if sys.platform != "linux":
         return None
     prctl = ctypes.CDLL(None).prctl  # looked up before the fork: the child must not take locks
 
     def in_child() -> None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before the line above
+        if os.getppid() != parent:  # the parent died before the line above
             os._exit(1)
 
     return in_child

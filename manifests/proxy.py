@@ -1,7 +1,7 @@
-"""A Kubernetes Service for the replicas of one workload: TCP connections, round robin, ready replicas only.
+"""A stand-in for a Kubernetes Service: a TCP proxy that balances connections over the ready replicas of a workload.
 
-As with kube-proxy a connection stays with its replica, and when none is ready connections are refused: the listening
-socket is closed then, for a client must not be able to tell this from the real thing.
+As with kube-proxy, connections are distributed round robin and stay with their replica, and connections are refused
+while no replica is ready: the listening socket is closed then.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ class Replica(Protocol):
 
 
 class ServiceProxy:
-    """Call `update` whenever a replica's readiness may have changed."""
+    """The proxy of one Service. Call `update` whenever a replica's readiness may have changed."""
 
     def __init__(self, port: int, replicas: Sequence[Replica]) -> None:
         self._port = port
@@ -33,10 +33,11 @@ class ServiceProxy:
         self._connections: set[asyncio.Task[None]] = set()
 
     def update(self) -> None:
+        """Check the replicas' readiness again."""
         self._changed.set()
 
     async def keep_running(self) -> None:
-        """Listen while a replica is ready; until cancelled."""
+        """Listen while a replica is ready, until cancelled."""
         server: asyncio.Server | None = None
         try:
             while True:
@@ -61,7 +62,7 @@ class ServiceProxy:
         try:
             await self._forward(reader, writer)
         except asyncio.CancelledError:
-            pass  # all is being stopped; a stream's callback must not raise it
+            pass  # the proxy is being stopped; a stream's callback must not raise this
         finally:
             self._connections.discard(task)
             writer.close()
@@ -80,7 +81,7 @@ class ServiceProxy:
                 their_writer.close()
 
     def _choose(self) -> Replica | None:
-        """The next ready replica in turn."""
+        """Choose the next ready replica."""
         for _ in self._replicas:
             self._next = (self._next + 1) % len(self._replicas)
             if self._replicas[self._next].ready:
@@ -89,7 +90,7 @@ class ServiceProxy:
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """One direction, to its end, which is passed on; a broken connection ends it like any other."""
+    """Copy one direction and pass its end on; a broken connection counts as an end."""
     with suppress(OSError):
         while data := await reader.read(_CHUNK_BYTES):
             writer.write(data)

@@ -1,4 +1,11 @@
-"""A bundle -> one YAML file that `kubectl apply -f` and `shardline up` take alike."""
+"""Render a bundle as Kubernetes YAML: one file for `kubectl apply -f` and `shardline up`, or a kustomize tree.
+
+    base/kustomization.yaml  base/<name>.yaml      the documents without --gpu
+    overlays/cpu/kustomization.yaml                the base, unchanged
+    overlays/gpu/kustomization.yaml  stages.yaml   the documents with --gpu, as patches of the base
+
+A patch is the difference of the two renders (RFC 7386), so an overlay cannot drift from `render --gpu`.
+"""
 
 import re
 from collections.abc import Mapping
@@ -19,10 +26,10 @@ from shardline.wire.errors import ManifestError
 
 
 def read_described(path: Path) -> Bundle:
-    """What is at `path`: a bundle's folder, all of whose files are checked, or a bundle.json alone, which says enough.
+    """Read a bundle to render: a folder, all of whose files are checked, or a bundle.json alone.
 
     Raises:
-        BundleError: not a whole bundle.
+        BundleError: not a complete bundle.
         ManifestError: the file cannot be read.
     """
     if not path.is_file():
@@ -34,10 +41,10 @@ def read_described(path: Path) -> Bundle:
 
 
 def render(bundle: Bundle, options: RenderOptions) -> list[Document]:
-    """The bundle's Kubernetes documents, in the order in which to apply them: pods start behind closed doors.
+    """Render a bundle as Kubernetes documents, in the order to apply them: NetworkPolicies come before the pods.
 
-    K > 1 stages are `<name>-<i>`, a single one is `<name>`; versioned ones are `<name>-<short digest>-<i>`. A
-    transformer that is a step of its own is `<name>-pre`.
+    Several stages are called `<name>-<i>`, a single one `<name>`, versioned ones `<name>-<short digest>-<i>`. A
+    transformer that is a step of the graph is called `<name>-pre`.
 
     Raises:
         ManifestError: a name that KServe or Kubernetes would refuse.
@@ -65,12 +72,12 @@ def render(bundle: Bundle, options: RenderOptions) -> list[Document]:
 
 
 def write_chain(bundle: Bundle, out: Path, options: RenderOptions, *, command: str | None = None) -> Path:
-    """Write `<out>/<name>.yaml` and give its path back.
+    """Write the documents to `<out>/<name>.yaml`; returns its path.
 
-    `command` is the command line that the header tells to write the file again.
+    `command` is the command line that the file's header gives for writing it again.
 
     Raises:
-        ManifestError: as `documents`, or the file cannot be written.
+        ManifestError: see `render`, or the file cannot be written.
     """
     path = out / f"{options.name or bundle.name}.yaml"
     _write(path, _header(bundle, command) + to_yaml(render(bundle, options)))
@@ -78,7 +85,8 @@ def write_chain(bundle: Bundle, out: Path, options: RenderOptions, *, command: s
 
 
 def _write(path: Path, text: str) -> None:
-    """
+    """Write a file and the folders above it.
+
     Raises:
         ManifestError: it cannot be written.
     """
@@ -90,11 +98,11 @@ def _write(path: Path, text: str) -> None:
 
 
 def to_yaml(rendered: list[Document]) -> str:
-    """Block style, keys in the order in which they were put, lists indented as `kubectl` users write them."""
+    """Write documents as YAML: block style, keys in their own order, lists indented as in Kubernetes' documentation."""
     return yaml.dump_all(rendered, Dumper=_Dumper, sort_keys=False, width=120, explicit_start=True)
 
 
-# Words that Go's YAML, which kubectl reads, takes for a number or a boolean, and PyYAML for neither: 12e34567, 0o7, y.
+# Text that kubectl's YAML parser reads as a number or a boolean and PyYAML does not: 12e34567, 0o7, y.
 _AMBIGUOUS = re.compile(r"[-+]?(\.?[0-9][0-9_]*(\.[0-9_]*)?([eE][-+]?[0-9]+)?|0[xob][0-9a-fA-F_]+)|[yYnN]")
 
 
@@ -106,7 +114,7 @@ class _Dumper(yaml.SafeDumper):
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002 PyYAML's signature
         super().increase_indent(flow, indentless=False)
 
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 a reader should not have to look up anchors
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 readers should not have to look up anchors
         return True
 
 
@@ -114,7 +122,7 @@ _Dumper.add_representer(str, _Dumper.represent_str)
 
 
 def _header(bundle: Bundle, command: str | None) -> str:
-    """Comment lines: what was rendered, and how to do it again."""
+    """Write the comment at the top of a file: the bundle, and the command that renders it again."""
     stages = "1 stage" if len(bundle.stages) == 1 else f"{len(bundle.stages)} stages"
     lines = [
         f"{bundle.model}, {bundle.weights} weights, {bundle.precision}, {stages}",
@@ -129,10 +137,12 @@ PATCHES = "stages.yaml"
 
 
 def kustomize_folders(bundle: Bundle, options: RenderOptions) -> dict[str, list[Document]]:
-    """Path within the folder -> its documents. `options.placement.gpu_resource` is the GPU overlay's.
+    """Render a kustomize tree: path of each file -> its documents.
+
+    `options.placement.gpu_resource` is the resource of the GPU overlay.
 
     Raises:
-        ManifestError: as `documents`.
+        ManifestError: see `render`.
     """
     placement = options.placement
     on_gpu = replace(options, placement=replace(placement, gpu_resource=placement.gpu_resource or GPU))
@@ -151,10 +161,10 @@ def kustomize_folders(bundle: Bundle, options: RenderOptions) -> dict[str, list[
 
 
 def write_kustomize(bundle: Bundle, out: Path, options: RenderOptions, *, command: str | None = None) -> Path:
-    """Write `base/` and `overlays/` into `out` and give it back.
+    """Write `base/` and `overlays/` into `out`; returns `out`.
 
     Raises:
-        ManifestError: as `documents`, or a file cannot be written.
+        ManifestError: see `render`, or a file cannot be written.
     """
     for path, written in kustomize_folders(bundle, options).items():
         _write(out / path, _header(bundle, command) + to_yaml(written))
@@ -162,7 +172,7 @@ def write_kustomize(bundle: Bundle, out: Path, options: RenderOptions, *, comman
 
 
 def merge_patch(before: Mapping[str, object], after: Mapping[str, object]) -> Document:
-    """What makes `after` of `before`: keys that are new or changed; those that are gone are None (RFC 7386)."""
+    """Compute the merge patch (RFC 7386) from `before` to `after`: new and changed keys, and None for removed ones."""
     patch: Document = dict.fromkeys(key for key in before if key not in after)
     for key, value in after.items():
         old = before.get(key)

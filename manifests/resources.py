@@ -1,8 +1,8 @@
 """KServe's documents as plain dictionaries: one ServingRuntime, K InferenceServices, one InferenceGraph.
 
-Pure functions: values in, a document out. The runtime holds what all stages share (image, command, probes), an
-InferenceService what differs (shard, digest, resources). KServe appends an InferenceService's args to its runtime's and
-fills in `{{.Name}}` (ReplacePlaceholders), so the service's name is the model's name and the graph's path.
+The functions are pure. The runtime holds what all stages share (image, command, probes), an InferenceService what is
+its own (shard, digest, resources). KServe appends an InferenceService's args to those of its runtime and replaces
+`{{.Name}}` (ReplacePlaceholders), so the name of the service is also that of the model and of the graph's path.
 """
 
 from shardline.manifests.names import (
@@ -23,7 +23,7 @@ MODEL_FORMAT = "shardline"
 
 
 def serving_runtime(names: Names, options: RenderOptions) -> Document:
-    """The runtime of every stage, in the stages' own namespace."""
+    """Render the ServingRuntime of all stages, in the stages' namespace."""
     args = [
         f"--model_dir={MODEL_FOLDER}",
         f"--http_port={HTTP_PORT}",
@@ -50,7 +50,7 @@ def serving_runtime(names: Names, options: RenderOptions) -> Document:
 def inference_service(
     bundle: Bundle, stage: Stage, names: Names, options: RenderOptions, timeouts: ChainTimeouts
 ) -> Document:
-    """One stage; stage 0 has the transformer, if that is no step of its own."""
+    """Render one stage; stage 0 also has the transformer, unless that is a step of the graph."""
     spec = {"predictor": _predictor(bundle, stage, names, options, timeouts)}
     if stage.index == 0 and names.transformer is None:
         spec["transformer"] = _transformer_component(bundle, names, options, timeouts)
@@ -58,10 +58,10 @@ def inference_service(
 
 
 def transformer_step(bundle: Bundle, names: Names, options: RenderOptions, timeouts: ChainTimeouts) -> list[Document]:
-    """The transformer as an InferenceService of its own, if it is the graph's first step.
+    """Render the transformer as an InferenceService of its own, if it is the graph's first step.
 
-    To KServe it is a predictor: a custom container without a storage URI. So nothing is injected but the name of the
-    service into its environment, and the graph asks for the name that its arguments give (utils.go GetModelName).
+    For KServe it is a predictor, a custom container without a storage URI. So KServe injects nothing but the service's
+    name into its environment, and the graph calls the model by the name in its arguments (utils.go GetModelName).
     """
     if names.transformer is None:
         return []
@@ -87,10 +87,10 @@ def _service(names: Names, name: str, spec: Document, options: RenderOptions, *,
 def inference_graph(
     names: Names, graph: str, bundle: Bundle, options: RenderOptions, timeouts: ChainTimeouts
 ) -> Document:
-    """The chain: each stage gets the stage before's answer byte for byte, and a stage's failure is the reply.
+    """Render the graph: each stage gets the previous stage's response byte for byte, and the first error is the reply.
 
-    `dependency: Hard` because the default hands a stage's error to the next stage as its input (cmd/router/main.go
-    routeStep).
+    `dependency: Hard`, since with the default the router sends a stage's error to the next stage as its input
+    (cmd/router/main.go routeStep).
 
     Raises:
         ManifestError: more stages than the router's command line holds.
@@ -114,7 +114,7 @@ def inference_graph(
     return {
         "apiVersion": "serving.kserve.io/v1alpha1",
         "kind": "InferenceGraph",
-        # The router does little and is not scaled: without a class KServe would make it an HPA.
+        # The router does little work and is not scaled; without a class KServe would create an HPA for it.
         "metadata": names.metadata(graph, annotations=_mode(options) | _fixed(options)),
         "spec": spec,
     }
@@ -153,11 +153,11 @@ def _predictor(bundle: Bundle, stage: Stage, names: Names, options: RenderOption
 
 
 def _transformer_component(bundle: Bundle, names: Names, options: RenderOptions, timeouts: ChainTimeouts) -> Document:
-    """The transformer component of stage 0.
+    """Build the transformer component of stage 0.
 
-    `--model_name`, `--predictor_host` and `--http_port` are left out: KServe's controller adds them
-    (transformer_custom.go GetContainer). containerConcurrency is left out: it would become `--workers`, and workers
-    answer 501.
+    `--model_name`, `--predictor_host` and `--http_port` are left out, since KServe's controller adds them
+    (transformer_custom.go GetContainer). containerConcurrency is left out, since it would become `--workers`, with
+    which every request fails with 501.
     """
     return _transformer(bundle, names, names.services[0], "transformer", [], options, timeouts)
 
@@ -171,7 +171,7 @@ def _transformer(
     options: RenderOptions,
     timeouts: ChainTimeouts,
 ) -> Document:
-    """The transformer's pods, as the predictor or the transformer (`kind`) of `service`; `args` come last."""
+    """Build the transformer's pods, as the predictor or the transformer (`kind`) of `service`; `args` come last."""
     server = container(
         options.transformer_image,
         "shardline.predictors.transformer",
@@ -210,14 +210,14 @@ def _step(index: int, service: str) -> Document:
 
 
 def _mode(options: RenderOptions) -> Document:
-    """On both kinds: graphs have no defaulter, and the cluster's default mode is Knative in KServe's Helm chart."""
+    """Build the mode's annotation. Without it the cluster's default applies, in KServe's Helm chart Knative."""
     return {"serving.kserve.io/deploymentMode": options.mode.capitalize()}
 
 
 def _visibility(names: Names, options: RenderOptions) -> Document:
-    """Not for the world, which asks the graph: KServe publishes each component under a host name of its own otherwise.
+    """Build the label that keeps KServe from exposing each component under a public host name of its own.
 
-    A single service without a graph is the way in itself, and KServe may publish it unless there is one of ours.
+    A single service without a graph takes the requests itself: KServe may expose it, unless our Ingress does.
     """
     if names.graph is None and options.exposure.host is None:
         return {}
@@ -233,15 +233,15 @@ def _fixed(options: RenderOptions) -> Document:
     return {} if options.knative else {"serving.kserve.io/autoscalerClass": "none"}
 
 
-# A pod that is to go: PRE_STOP_S let the Service forget it, then SIGTERM; for DRAIN_S it tells those who still hold a
-# connection to close it; the SDK finishes what runs within 30 s.
+# Shutdown of a pod: for PRE_STOP_S the Service removes it from its endpoints; after SIGTERM the server closes kept
+# connections for DRAIN_S; then the SDK finishes running requests within 30 s.
 PRE_STOP_S = 10
 DRAIN_S = 15
 GRACE_S = 60
-USER = 65532  # "nonroot" of distroless images; a number, for the kubelet cannot see that a name is not root's
-KNATIVE_TIMEOUT_S = 600  # max-revision-timeout-seconds of its config-defaults, over which its webhook refuses
+USER = 65532  # "nonroot" of distroless images; a number, since the kubelet cannot tell whether a name is root's
+KNATIVE_TIMEOUT_S = 600  # Knative's max-revision-timeout-seconds, the most that its webhook allows
 
-# Threads that wait for work must not spin: with several processes on a node they take each other's CPU.
+# Threads that wait for work must not spin, since several processes share a node's CPUs.
 _ENV = [
     {"name": "OMP_WAIT_POLICY", "value": "PASSIVE"},
     {"name": "PYTHONUNBUFFERED", "value": "1"},
@@ -249,7 +249,7 @@ _ENV = [
 
 
 def component(names: Names, service: str, kind: str, options: RenderOptions, *, timeout_s: int, gpu: bool) -> Document:
-    """The fields of a predictor or transformer (`kind`) but for its containers."""
+    """Build the fields of a predictor or transformer (`kind`) except its containers."""
     common = {
         "automountServiceAccountToken": False,  # nothing in the pod talks to the Kubernetes API
         **({"imagePullSecrets": [{"name": options.image_pull_secret}]} if options.image_pull_secret else {}),
@@ -261,10 +261,10 @@ def component(names: Names, service: str, kind: str, options: RenderOptions, *, 
         return {**replicas, "timeout": min(timeout_s, KNATIVE_TIMEOUT_S), **common}
     return {
         **replicas,
-        "timeout": timeout_s,  # of the HTTPRoute, whose default is 60 s
+        "timeout": timeout_s,  # for the HTTPRoute, whose default is 60 s
         "deploymentStrategy": rollout(gpu=gpu),
         "terminationGracePeriodSeconds": GRACE_S,
-        # Of KServe's storage initializer, too, which has none of its own: its image may name no user but root.
+        # Holds for KServe's storage initializer as well, whose image may run as root.
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": USER,
@@ -285,10 +285,10 @@ def container(
     options: RenderOptions,
     resources: Document | None = None,
 ) -> Document:
-    """The container of a server. `model_path` answers 200 once the model is loaded and warm.
+    """Build the container of a server. `model_path` returns 200 once the model is loaded and warmed up.
 
-    A server that refuses its shard ends with one line; FallbackToLogsOnError puts it into the pod's status, where
-    `kubectl describe` shows it.
+    A server that refuses its shard exits with a one-line message, which FallbackToLogsOnError copies into the pod's
+    status, where `kubectl describe` shows it.
     """
     return {
         "name": "kserve-container",
@@ -297,9 +297,9 @@ def container(
         "command": ["python", "-m", module],
         "args": args,
         **({"resources": resources} if resources else {}),
-        "env": [dict(each) for each in _ENV],
+        "env": [dict(variable) for variable in _ENV],
         "ports": [{"containerPort": HTTP_PORT, "protocol": "TCP"}],
-        # Loading may take minutes; 10 of them is also when a Deployment's rollout counts as failed.
+        # Loading may take minutes. After 10 minutes a Deployment's rollout counts as failed, too.
         "startupProbe": _probe(model_path, period_s=2, timeout_s=2, failures=300),
         "readinessProbe": _probe(model_path, period_s=5, timeout_s=5, failures=3),
         "livenessProbe": _probe("/", period_s=10, timeout_s=10, failures=6),
@@ -319,12 +319,13 @@ def container(
 
 
 def drain_args(options: RenderOptions) -> list[str]:
-    """Knative's queue-proxy drains in front of the server."""
+    """Build the drain argument; under Knative the queue-proxy drains connections."""
     return [] if options.knative else [f"--drain_seconds={DRAIN_S}"]
 
 
 def volumes() -> list[Document]:
-    return [{"name": "tmp", "emptyDir": {}}]  # the root file system is read-only
+    """Build the writable /tmp beside the read-only root file system."""
+    return [{"name": "tmp", "emptyDir": {}}]
 
 
 def _probe(path: str, *, period_s: int, timeout_s: int, failures: int) -> Document:

@@ -3,14 +3,14 @@
     python -m shardline.manifests.router --port 8080 \\
         --graph-json '{"nodes": {"root": {"routerType": "Sequence", "steps": […]}}}'
 
-It keeps to KServe v0.20 (cmd/router/main.go), errors and oddities included, because what runs here must not behave
-better than the cluster: any path and method but /readyz runs the graph, steps are always POSTed to, only headers that
-match PROPAGATE_HEADERS go on, bodies pass byte for byte, a client that leaves does not stop the steps, and an answer
-that is later than serverWrite ends in a closed connection without a status. The tests in tests/kserve/ say all of this
-and run against KServe's binary as well; docs/conformance.md lists them.
+It follows KServe v0.20 (cmd/router/main.go), errors and oddities included, since a chain must not behave better here
+than in the cluster: any path and method but /readyz runs the graph, every step is called with POST, only headers that
+match PROPAGATE_HEADERS are passed on, bodies pass byte for byte, a client that disconnects does not stop the steps, and
+a response that is later than serverWrite ends in a closed connection without a status. The tests in tests/kserve/ hold
+all of this and run against KServe's binary as well; docs/conformance.md lists them.
 
-Not taken over: conditions beyond those of conditions.py (refused at the start), the look-out for an Istio sidecar, and
-all but the most common of the Content-Types that Go guesses for a reply which is not JSON.
+Not implemented: conditions beyond those of conditions.py (refused at the start), the detection of an Istio sidecar, and
+all but the most common Content-Types that Go guesses for a reply that is not JSON.
 """
 
 import argparse
@@ -49,17 +49,21 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
 
 
 class Flow:
-    """Each method takes a node's or step's input, and the client's headers, which every step gets."""
+    """Run requests through a graph, node by node (cmd/router/main.go routeStep).
+
+    Methods take the input of a node or step, and the client's headers, which every step gets.
+    """
 
     def __init__(self, root: Node, client: StepClient) -> None:
         self._root = root
         self._client = client
-        self._started: set[asyncio.Task[Any]] = set()  # an Ensemble's steps, whether or not anyone waits for them
+        self._started: set[asyncio.Task[Any]] = set()  # an Ensemble's steps, kept from garbage collection
 
     async def run(self, body: bytes, headers: Headers) -> StepResponse:
-        """
+        """Run one request.
+
         Raises:
-            StepError: a step gave no answer, or the root leads no further.
+            StepError: a step did not respond, or no step was selected.
         """
         return await self._node(self._root, body, headers)
 
@@ -80,14 +84,14 @@ class Flow:
         try:
             return await self._node(step.target, body, headers)
         except StepError as exc:
-            raise StepError(str(exc)) from exc  # a Switch's 404 is the client's only at the root
+            raise StepError(str(exc)) from exc  # a Switch's 404 reaches the client only from the root
 
     async def _sequence(self, node: Node, body: bytes, headers: Headers) -> StepResponse:
-        """A failed soft step's answer goes on to the next step like any other."""
+        """Run the steps in order; the error of a Soft step is passed on like any other response."""
         answer = StepResponse(status=200, body=b"")
         for step in node.steps:
             if not _condition_met(step, answer.body):
-                return StepResponse(status=200, body=answer.body)  # whatever the step before said
+                return StepResponse(status=200, body=answer.body)  # whatever the previous status was
             chosen = answer.body if step.use_response else body
             answer = await self._step(step, map_predictions(chosen) if step.map_predictions else chosen, headers)
             if step.hard and not answer.ok:
@@ -95,7 +99,7 @@ class Flow:
         return answer
 
     async def _ensemble(self, node: Node, body: bytes, headers: Headers) -> StepResponse:
-        """All steps at once. Their objects are taken in the steps' order; an error is heard as soon as it happens."""
+        """Run all steps at once and merge their objects in the steps' order; the first error ends the node."""
         tasks = [self._start(step, body, headers) for step in node.steps]
         merged = {}
         for index, (step, task) in enumerate(zip(node.steps, tasks, strict=True)):
@@ -107,7 +111,7 @@ class Flow:
         return StepResponse(status=200, body=encode(merged))
 
     def _start(self, step: Step, body: bytes, headers: Headers) -> "asyncio.Task[tuple[StepResponse, Any]]":
-        """As in KServe nobody stops the other steps when one has decided the answer."""
+        """Start a step, which runs to its end even if another step decides the response, as in KServe."""
         task = asyncio.create_task(self._object(step, body, headers))
         self._started.add(task)
         task.add_done_callback(self._forget)
@@ -116,7 +120,7 @@ class Flow:
     def _forget(self, task: "asyncio.Task[Any]") -> None:
         self._started.discard(task)
         if not task.cancelled():
-            task.exception()  # heard, if only here
+            task.exception()  # retrieved, so that asyncio does not log it
 
     async def _object(self, step: Step, body: bytes, headers: Headers) -> tuple[StepResponse, Any]:
         answer = await self._step(step, body, headers)
@@ -127,15 +131,16 @@ class Flow:
 
 
 async def _done_or_any_failed(task: "asyncio.Task[Any]", tasks: "list[asyncio.Task[Any]]") -> None:
-    """
+    """Wait until `task` is done.
+
     Raises:
-        StepError: what the first of `tasks` to fail says.
+        StepError: the error of the first of `tasks` to fail meanwhile.
     """
     while not task.done():
-        pending = [each for each in tasks if not each.done()]
+        pending = [other for other in tasks if not other.done()]
         done, _ = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-        for each in done:
-            each.result()
+        for finished in done:
+            finished.result()
 
 
 def _split(node: Node) -> Step:
@@ -164,7 +169,7 @@ def _condition_met(step: Step, answer: bytes) -> bool:
 
 
 class Router:
-    """One graph behind HTTP; `draining` only turns /readyz."""
+    """HTTP handlers of one graph; `draining` changes /readyz only."""
 
     def __init__(self, graph: Graph, client: StepClient, patterns: Sequence[re.Pattern[str]]) -> None:
         self._flow = Flow(graph.root, client)
@@ -176,14 +181,14 @@ class Router:
         return web.Response(status=503, text="shutting down\n") if self.draining else web.Response()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Go's WriteTimeout counts from the end of the headers, and is noticed only when the answer is written."""
+        """Run a request. Go's WriteTimeout starts at the end of the headers and is checked when the response is written."""
         write_s = self._timeouts.server_write_s
         late_at = None if write_s is None else asyncio.get_running_loop().time() + write_s
         body = await _read(request, self._timeouts.server_read_s)
         response = await self._answer(body, propagated(request.raw_headers, self._patterns))
         with suppress(TimeoutError, ConnectionError):
             async with asyncio.timeout_at(late_at):
-                await asyncio.sleep(0)  # a deadline that has passed already strikes here, before the status is sent
+                await asyncio.sleep(0)  # a deadline that has passed takes effect here, before the status is sent
                 await response.prepare(request)
                 await response.write_eof()
                 return response
@@ -200,17 +205,17 @@ class Router:
 
 
 async def _read(request: web.Request, timeout_s: float | None) -> bytes:
-    """The body, whole. Go ignores an error here, so what has come until the timeout goes on to the steps."""
+    """Read the whole body. Go ignores errors here, so after a timeout the steps get the part that was received."""
     parts: list[bytes] = []
     with suppress(TimeoutError, ConnectionError, web.RequestPayloadError):
         async with asyncio.timeout(timeout_s):
             async for part in request.content.iter_any():
-                parts.append(part)  # noqa: PERF401  # a comprehension would lose all when the time is up
+                parts.append(part)  # noqa: PERF401  # a comprehension would lose the parts at the timeout
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _content_type(body: bytes) -> dict[str, str]:
-    """Go's http.DetectContentType, in short."""
+    """Guess the Content-Type in the manner of Go's http.DetectContentType."""
     if not body:
         return {}
     if is_json(body):
@@ -225,7 +230,7 @@ def _hang_up(request: web.Request) -> None:
 
 
 async def serve(graph: Graph, *, port: int, patterns: Sequence[re.Pattern[str]], drain_s: float) -> None:
-    """Serve until SIGTERM or SIGINT; then turn /readyz, serve on for `drain_s` seconds, and finish what is running.
+    """Serve until SIGTERM or SIGINT; then fail /readyz, serve for `drain_s` more seconds, and finish running requests.
 
     Raises:
         ManifestError: the port is taken.
@@ -236,7 +241,7 @@ async def serve(graph: Graph, *, port: int, patterns: Sequence[re.Pattern[str]],
         await runner.setup()
         try:
             await _open(runner, port)
-            await _told_to_stop()
+            await _stop_signal()
             router.draining = True
             await asyncio.sleep(drain_s)
         finally:
@@ -269,11 +274,11 @@ def _runner(router: Router, graph: Graph) -> web.AppRunner:
     )
 
 
-async def _told_to_stop() -> None:
-    told = asyncio.Event()
+async def _stop_signal() -> None:
+    stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, told.set)
-    await told.wait()
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    await stopped.wait()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -282,7 +287,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--graph-json", required=True, help="an InferenceGraph's spec with serviceUrl set in each step")
     parser.add_argument("--port", type=int, default=8080)
-    parser.add_argument("--drain-seconds", type=float, default=DRAIN_S, help="to go on serving after SIGTERM")
+    parser.add_argument("--drain-seconds", type=float, default=DRAIN_S, help="seconds of serving after SIGTERM")
     options = parser.parse_args(arguments)
     logging.basicConfig(format="%(message)s")
     try:

@@ -41,7 +41,9 @@ class Scaling:
         if not 1 <= self.cpu_percent <= 100:
             raise ManifestError(f"a CPU target of {self.cpu_percent} % is not allowed: KServe takes 1 to 100")
         if (self.autoscaler == "keda") != (self.prometheus is not None):
-            raise ManifestError("KEDA scales by a Prometheus metric: give --autoscaler keda and --prometheus URL together")
+            raise ManifestError(
+                "KEDA scales by a Prometheus metric: give --autoscaler keda and --prometheus URL together"
+            )
         if self.requests_per_pod < 1:
             raise ManifestError(f"{self.requests_per_pod} requests per pod is below the minimum: give 1 or more")
 
@@ -68,7 +70,7 @@ class Scaling:
                 return counts
 
     def _running_requests(self, names: Names, service: str, component: str) -> Document:
-        """Build the KEDA metric: seconds of prediction per second, which is the number of requests in the pods at once."""
+        """Build KEDA's metric: seconds of prediction per second, which is the number of concurrent requests."""
         pods = f'namespace="{names.namespace}",pod=~"{service}-{component}-.+"'
         return {
             "type": "External",

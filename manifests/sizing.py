@@ -22,7 +22,10 @@ MAX_QUEUE = 32  # requests that may wait at one stage; the next gets a 503
 PROCESS_BYTES = 832 * MIB  # Python, torch and kserve; a process with a shard of 22 MB was measured at 821 MB
 TRANSFORMER_PROCESS_BYTES = 192 * MIB  # Python, kserve, numpy and Pillow; measured: 155 MB
 WEIGHT_COPIES = 2.5  # while loading: the archive, the tensors read from it, and what the allocator keeps
-INDEX_COPIES = {INDEX_FILE: 1, ENTRIES_FILE: 8}  # in memory against on disk: vectors are the same, ids and labels become Python strings
+INDEX_COPIES = {
+    INDEX_FILE: 1,
+    ENTRIES_FILE: 8,
+}  # in memory against on disk: vectors are the same, ids and labels become Python strings
 ACTIVATION_FACTOR = 16  # tensors inside a stage against the larger of its input and output; ResNet's first layers: 11
 BODY_COPIES = 3  # received, decoded, sent on
 PIXEL_BYTES = 3 * 2  # the decoded picture and Pillow's resized copy

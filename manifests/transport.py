@@ -1,6 +1,10 @@
-"""One call from the router to a step, and in Go's words what went wrong with it.
+"""HTTP calls from the router to a step: propagated headers, the request, and failures in Go's words.
 
-The words matter: the step's address in `cause` is all that a client learns about a stage that is down.
+The words matter, since the step's address in `cause` is all that a client learns about a stage that is down.
+
+Headers of the client are propagated as KServe's `PROPAGATE_HEADERS` says (cmd/router/main.go callService): Go regular
+expressions, separated by commas, that match anywhere in a header's canonical name (`X-Request-Id`). A pattern that only
+Python understands is skipped, as Go skips it.
 """
 
 import gzip
@@ -20,10 +24,10 @@ from shardline.wire.limits import MIB
 
 logger = logging.getLogger(__name__)
 
-# Look-around, back-references and atomic groups: RE2, which is Go's, has none of them.
+# look-around, back-references and atomic groups, which Go's RE2 does not support
 _ONLY_PYTHON = re.compile(r"\(\?(=|!|<=|<!|>|P=|\()|\\[1-9]")
-# The rules of one connection; Go's client writes its own, whatever it is given (net/http reqWriteExcludeHeader).
-_OF_ONE_HOP = frozenset(
+# headers of one connection; Go's client always writes its own (net/http reqWriteExcludeHeader)
+_HOP_BY_HOP = frozenset(
     {"Connection", "Content-Length", "Expect", "Host", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
 )
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -32,11 +36,11 @@ Headers = list[tuple[str, str]]
 
 IDLE_S = 90  # Go's DefaultTransport.IdleConnTimeout
 DIAL_S = 30  # Go's DefaultTransport dialer
-BUFFER_BYTES = 4 * MIB  # of a body that has come and is not yet taken; each time it is full, reading stops
+BUFFER_BYTES = 4 * MIB  # of a received body before reading pauses
 
 
 class StepError(Exception):
-    """No answer for the client but the router's own, with `status` and the message as its cause, in Go's words."""
+    """Failure of a step, which the router turns into its own response: `status`, and the message in Go's words."""
 
     def __init__(self, message: str, status: int = 500) -> None:
         super().__init__(message)
@@ -45,16 +49,19 @@ class StepError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepResponse:
+    """Status and body of a step's response."""
+
     status: int
     body: bytes
 
     @property
     def ok(self) -> bool:
+        """True for a status of 200 to 299."""
         return 200 <= self.status <= 299
 
 
 class StepClient:
-    """Go's http.Client, as far as a step can tell: any number of connections, redirects followed, gzip understood."""
+    """HTTP client that behaves as Go's http.Client: any number of connections, redirects, gzip."""
 
     def __init__(self, timeout_s: float | None) -> None:
         self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=DIAL_S)
@@ -79,23 +86,22 @@ class StepClient:
         await self._session.close()
 
     async def post(self, url: str, body: bytes, headers: Headers) -> StepResponse:
-        """
+        """Send a request to a step.
+
         Raises:
-            StepError: the step cannot be reached, is too slow, or stops in the middle of its answer.
+            StepError: the step cannot be reached, is too slow, or stops in the middle of its response.
         """
         own_encoding = not any(name == "Accept-Encoding" for name, _ in headers)
-        answering = False
+        responding = False
         try:
-            asked = [*headers, *([("Accept-Encoding", "gzip")] if own_encoding else [])]
-            async with self._session.post(URL(url, encoded=True), data=body, headers=asked) as response:
-                answering = True
-                answer = await response.read()
+            request_headers = [*headers, *([("Accept-Encoding", "gzip")] if own_encoding else [])]
+            async with self._session.post(URL(url, encoded=True), data=body, headers=request_headers) as response:
+                responding = True
+                reply = await response.read()
                 zipped = own_encoding and response.headers.get("Content-Encoding", "").lower() == "gzip"
-                return StepResponse(
-                    status=response.status, body=gzip.decompress(answer) if zipped and answer else answer
-                )
+                return StepResponse(status=response.status, body=gzip.decompress(reply) if zipped and reply else reply)
         except (aiohttp.ClientError, OSError, ValueError, EOFError, zlib.error) as exc:
-            raise StepError(_while_reading(exc) if answering else f'Post "{url}": {_before_answer(exc)}') from exc
+            raise StepError(_while_reading(exc) if responding else f'Post "{url}": {_before_response(exc)}') from exc
 
 
 def _while_reading(error: Exception) -> str:
@@ -104,7 +110,7 @@ def _while_reading(error: Exception) -> str:
     return "unexpected EOF" if isinstance(error, aiohttp.ClientPayloadError) else _text(error)
 
 
-def _before_answer(error: Exception) -> str:
+def _before_response(error: Exception) -> str:
     match error:
         case aiohttp.ClientConnectorDNSError():
             return f"dial tcp: lookup {error.host}: no such host"
@@ -130,11 +136,11 @@ def _text(error: Exception) -> str:
 
 
 def compile_patterns(text: str | None) -> list[re.Pattern[str]]:
-    """The value of PROPAGATE_HEADERS -> patterns. Invalid ones are logged and skipped.
+    """Compile the value of PROPAGATE_HEADERS; invalid patterns are logged and skipped.
 
-    None, the variable unset, is no pattern. The empty text is one empty pattern, which matches every name, as in Go.
+    None, the unset variable, gives no pattern. Empty text gives one empty pattern, which matches every name, as in Go.
     """
-    return [pattern for each in (text.split(",") if text is not None else ()) for pattern in _compiled(each)]
+    return [pattern for part in (text.split(",") if text is not None else ()) for pattern in _compiled(part)]
 
 
 def _compiled(text: str) -> list[re.Pattern[str]]:
@@ -148,12 +154,12 @@ def _compiled(text: str) -> list[re.Pattern[str]]:
 
 
 def propagated(headers: Iterable[tuple[bytes, bytes]], patterns: Sequence[re.Pattern[str]]) -> Headers:
-    """The headers of a request to a step, Content-Type among them: the client's if it is propagated, else JSON's."""
+    """Choose the headers of a request to a step; Content-Type is the client's if it is propagated, else JSON's."""
     named = [(canonical(name.decode("latin-1")), value.decode("latin-1")) for name, value in headers]
     chosen = [
         (name, value)
         for name, value in named
-        if name not in _OF_ONE_HOP and any(pattern.search(name) for pattern in patterns)
+        if name not in _HOP_BY_HOP and any(pattern.search(name) for pattern in patterns)
     ]
     if not next((value for name, value in chosen if name == "Content-Type"), ""):
         chosen.append(("Content-Type", "application/json"))
@@ -161,5 +167,5 @@ def propagated(headers: Iterable[tuple[bytes, bytes]], patterns: Sequence[re.Pat
 
 
 def canonical(name: str) -> str:
-    """'x-request-ID' -> 'X-Request-Id': Go's CanonicalMIMEHeaderKey."""
+    """Write a header's name as Go's CanonicalMIMEHeaderKey does: 'x-request-ID' -> 'X-Request-Id'."""
     return "-".join(part.capitalize() for part in name.split("-")) if _TOKEN.fullmatch(name) else name

@@ -1,6 +1,6 @@
-"""What KServe's controller makes of the documents: containers to run, and the address that each step calls.
+"""Read the workloads of a chain from its documents, as KServe's controller does: containers, arguments, addresses.
 
-Pure: YAML in, values out. A fault that KServe would show in a status or an event is a ManifestError here.
+A mistake that KServe would report in a status or an event is a ManifestError here.
 """
 
 import json
@@ -16,19 +16,19 @@ from shardline.manifests.names import Document
 from shardline.manifests.quantities import parse_quantity
 from shardline.wire.errors import ManifestError
 
-_KINDS = ("ServingRuntime", "InferenceService", "InferenceGraph")  # all else belongs to the cluster alone
+_KINDS = ("ServingRuntime", "InferenceService", "InferenceGraph")  # other kinds have no effect outside a cluster
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """One component of an InferenceService: what its Deployment would run."""
+    """One component of an InferenceService, with what its Deployment runs."""
 
     service: str
     component: str  # "predictor" or "transformer"
     command: tuple[str, ...]
     args: tuple[str, ...]
-    env: Mapping[str, str]  # without what comes from the cluster (valueFrom)
-    ready_path: str | None  # None: ready as soon as the port is open, KServe's default
+    env: Mapping[str, str]  # without the values that the cluster provides (valueFrom)
+    ready_path: str | None  # None, KServe's default: ready as soon as the port is open
     ready_period_s: float
     startup_s: float
     replicas: int
@@ -37,39 +37,40 @@ class Workload:
 
     @property
     def name(self) -> str:
+        """Name of the Deployment, without KServe's suffix for predictors."""
         return self.service if self.component == "predictor" else f"{self.service}-{self.component}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainSpec:
-    """What the documents describe as a whole. Without a graph the only service is the way in."""
+    """The chain that documents describe. Without a graph its only service takes the requests."""
 
     name: str
     workloads: tuple[Workload, ...]
-    model_names: Mapping[str, str]  # of each service, as the graph's path names it
+    model_names: Mapping[str, str]  # model of each service, as in the graph's paths
     graph: Document | None  # an InferenceGraph's spec
 
     @property
     def model_name(self) -> str:
-        """What the chain is asked as. A graph has no model of its own: its router takes any path."""
+        """Name of the model in the chain's URL. A graph has no model of its own, and its router takes any path."""
         return self.model_names[self.name] if self.graph is None else self.name
 
     def front(self, service: str) -> Workload:
-        """The component that a service's address leads to: the transformer if there is one."""
-        components = {each.component: each for each in self.workloads if each.service == service}
+        """Find the component that a service's address leads to: the transformer if there is one."""
+        components = {workload.component: workload for workload in self.workloads if workload.service == service}
         return components.get("transformer", components["predictor"])
 
 
 def read_chain(path: Path) -> ChainSpec:
-    """Read a YAML file, or all of a folder's; of a kustomize tree its base.
+    """Read the chain of a YAML file, of a folder's files, or of the base of a kustomize tree.
 
     Raises:
-        ManifestError: files that cannot be read, or documents that KServe could not run, or more than one chain.
+        ManifestError: files that cannot be read, documents that KServe could not run, or more than one chain.
     """
     try:
         return _chain(path, read_documents(path))
     except (AttributeError, KeyError, TypeError, ValueError) as exc:
-        raise ManifestError(f"{path} holds a document of a wrong shape ({exc!r}): render it again") from exc
+        raise ManifestError(f"{path} holds an invalid document ({exc!r}): render it again") from exc
 
 
 def _chain(path: Path, documents: list[Document]) -> ChainSpec:
@@ -83,9 +84,9 @@ def _chain(path: Path, documents: list[Document]) -> ChainSpec:
     if len(graphs) > 1 or (len(services) > 1 and not graphs):
         raise ManifestError(
             f"{path} holds {len(services)} InferenceServices and {len(graphs)} InferenceGraphs, "
-            "which is not one chain: give one file"
+            "which is not one chain: give the file of one chain"
         )
-    workloads = [each for service in services.values() for each in _workloads(service, kinds["ServingRuntime"])]
+    workloads = [workload for service in services.values() for workload in _workloads(service, kinds["ServingRuntime"])]
     graph = next(iter(graphs.values()), None)
     if graph is not None:
         _check_steps(graph, services)
@@ -98,9 +99,9 @@ def _chain(path: Path, documents: list[Document]) -> ChainSpec:
 
 
 def with_urls(chain: ChainSpec, addresses: Mapping[str, str]) -> Document:
-    """The graph's spec with every serviceName resolved, as the controller writes it into the router's --graph-json.
+    """Resolve every serviceName of the graph's spec, as KServe's controller does for the router's --graph-json.
 
-    `addresses` maps a service to 'http://host:port'. The path is v1's (pkg/constants PredictPath).
+    `addresses` maps a service to 'http://host:port'. The path is that of the v1 protocol (pkg/constants PredictPath).
     """
     spec: dict[str, Any] = json.loads(json.dumps(chain.graph))
     for _, step in _steps(spec):
@@ -143,18 +144,20 @@ def _runtime_container(service: Document, runtimes: Mapping[str, Document]) -> D
 
 
 def _filled_in(container: Document, service: Document) -> Document:
-    """The whole container is a template over the service's metadata (ReplacePlaceholders)."""
+    """Replace placeholders such as {{.Name}} in a runtime's container by the service's metadata (ReplacePlaceholders)."""
     metadata = service["metadata"]
     text = json.dumps(container)
     text = text.replace("{{.Name}}", metadata["name"]).replace("{{.Namespace}}", metadata.get("namespace", "default"))
     if left := re.search(r"{{.*?}}", text):
-        raise ManifestError(f"the ServingRuntime's {left[0]} cannot be filled in here; {{{{.Name}}}} can")
+        raise ManifestError(
+            f"the ServingRuntime's placeholder {left[0]} is not supported here: use {{{{.Name}}}} or {{{{.Namespace}}}}"
+        )
     filled: Document = json.loads(text)
     return filled
 
 
 def _merged(runtime: Document, model: Document) -> Document:
-    """The service's `model` over the runtime's container: args follow, env goes by name, all else replaces."""
+    """Merge the service's `model` into the runtime's container: args and env are appended, other fields replaced."""
     taken = ("command", "readinessProbe", "startupProbe", "resources")
     return {
         **runtime,
@@ -166,14 +169,16 @@ def _merged(runtime: Document, model: Document) -> Document:
 
 def _workload(service: Document, component: str, extension: Document, container: Document, model: Document) -> Workload:
     if not container.get("command"):
-        raise ManifestError(f"{_label(service)}: its {component} has no command, and an image cannot be run here")
+        raise ManifestError(
+            f"{_label(service)}: its {component} has no command, and images cannot be run here: add one"
+        )
     ready, startup = container.get("readinessProbe", {}), container.get("startupProbe", {})
     return Workload(
         service=service["metadata"]["name"],
         component=component,
         command=tuple(map(str, container["command"])),
         args=tuple(map(str, container.get("args", ()))),
-        env={each["name"]: str(each["value"]) for each in container.get("env", ()) if "value" in each},
+        env={variable["name"]: str(variable["value"]) for variable in container.get("env", ()) if "value" in variable},
         ready_path=ready.get("httpGet", {}).get("path"),
         ready_period_s=float(ready.get("periodSeconds", 10)),
         startup_s=float(startup.get("periodSeconds", 10) * startup.get("failureThreshold", 60)),
@@ -194,9 +199,9 @@ def _cpus(limit: object) -> int | None:
 
 
 def _model_name(service: Document) -> str:
-    """What the graph's path calls the model: the transformer's --model_name, else the model's, else the service's.
+    """Find the model's name in the graph's path: the transformer's --model_name, else the model's, else the service's.
 
-    The runtime's args do not count (utils.go GetModelName).
+    The runtime's args are ignored (utils.go GetModelName).
     """
     spec = service["spec"]
     lists = [container.get("args", ()) for container in spec.get("transformer", {}).get("containers", ())]
@@ -225,7 +230,7 @@ def _steps(spec: Document) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _at(document: Document, *path: str) -> Any:
-    """document[path[0]][path[1]]…, or a ManifestError that says what is missing."""
+    """Look up document[path[0]][path[1]]…; a missing key is a ManifestError."""
     value: Any = document
     for depth, key in enumerate(path, start=1):
         if not isinstance(value, Mapping) or key not in value:

@@ -51,7 +51,10 @@ def test_workload_identity_is_an_annotation(make_bundle: Callable[..., Bundle]) 
     [
         ({"gcs_secret": "A"}, "the secret 'A' is not allowed"),
         ({"service_account": "a_b"}, "the service account 'a_b' is not allowed"),
-        ({"workload_identity": "me@example.com"}, "'me@example.com' is not a Google service account: write NAME@PROJECT"),
+        (
+            {"workload_identity": "me@example.com"},
+            "'me@example.com' is not a Google service account: write NAME@PROJECT",
+        ),
         (
             {"gcs_secret": "key", "workload_identity": "fetcher@my-project.iam.gserviceaccount.com"},
             "--gcs-secret and --workload-identity exclude each other",
