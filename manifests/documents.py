@@ -57,13 +57,13 @@ def _is_overlay(kustomization: Mapping[str, Any]) -> bool:
 
 
 def find_files(paths: Sequence[Path]) -> list[Path]:
-    """The files themselves, and those of folders as `kubectl apply -f` takes them; `-` is standard input.
+    """List the files to read: those given, and those of folders as `kubectl apply -f` takes them; `-` is stdin.
 
-    In a folder with a kustomization only what its `resources` name counts, for patches are no documents of their own;
-    a folder that has a `base` and no YAML of its own stands for that.
+    Of a folder with a kustomization only its `resources` are read, since patches are not documents of their own. A
+    folder without YAML that has a folder `base` stands for that.
 
     Raises:
-        ManifestError: a path that does not exist or a folder without any.
+        ManifestError: a path that does not exist, or a folder without YAML.
     """
     files: list[Path] = []
     for path in paths:
@@ -72,24 +72,24 @@ def find_files(paths: Sequence[Path]) -> list[Path]:
 
 
 def _add(path: Path, files: list[Path]) -> None:
-    """Put a file, or a folder's, behind those that are there; none twice."""
+    """Append a file, or a folder's files, to `files`; none twice."""
     if path in files:
         return
     if path == STDIN or path.is_file():
         files.append(path)
         if path.name in _KUSTOMIZATIONS:
-            for each in _resources(path):
-                _add(each, files)
+            for resource in _resources(path):
+                _add(resource, files)
         return
     if not path.is_dir():
         raise ManifestError(f"{path} does not exist: give files or folders of YAML, or - for standard input")
-    for each in _members(path):
-        _add(each, files)
+    for member in _members(path):
+        _add(member, files)
 
 
 def _members(folder: Path) -> list[Path]:
     kustomizations = [folder / name for name in _KUSTOMIZATIONS if (folder / name).is_file()]
-    files = kustomizations[:1] or sorted(each for each in folder.iterdir() if each.suffix in _SUFFIXES)
+    files = kustomizations[:1] or sorted(file for file in folder.iterdir() if file.suffix in _SUFFIXES)
     if not files and (folder / "base").is_dir():
         return _members(folder / "base")
     if not files:
@@ -98,30 +98,30 @@ def _members(folder: Path) -> list[Path]:
 
 
 def _resources(kustomization: Path) -> list[Path]:
-    """The files and folders that it names; what it would fetch from elsewhere is left out."""
-    documents = [each.document for each in read_file(kustomization) if isinstance(each, ParsedDocument)]
-    lists = [each.get("resources") for each in documents if isinstance(each, dict)]
-    names = [name for each in lists if isinstance(each, list) for name in each if isinstance(name, str)]
+    """List the files and folders that a kustomization names; remote ones are left out."""
+    documents = [found.document for found in read_file(kustomization) if isinstance(found, ParsedDocument)]
+    lists = [document.get("resources") for document in documents if isinstance(document, dict)]
+    names = [name for names in lists if isinstance(names, list) for name in names if isinstance(name, str)]
     return [Path(os.path.normpath(kustomization.parent / name)) for name in names if "://" not in name]
 
 
 def read_file(path: Path) -> Iterator[ParsedDocument | Problem]:
-    """Every document of a file; a problem where it is no YAML, or holds none."""
+    """Read every document of a file; a file that is not YAML, or has no document, gives a problem."""
     try:
         text = sys.stdin.read() if path == STDIN else path.read_text(encoding="utf-8")
-        documents = [each for each in yaml.load_all(text, Loader=_Loader) if each is not None]
+        documents = [document for document in yaml.load_all(text, Loader=_Loader) if document is not None]
     except OSError as exc:
-        yield _unreadable(path, f"cannot be read ({exc.strerror}): look at its permissions")
+        yield _unreadable(path, f"cannot be read ({exc.strerror}): check its permissions")
         return
     except UnicodeDecodeError as exc:
-        yield _unreadable(path, f"is no text ({exc.reason} at byte {exc.start}): save it as UTF-8")
+        yield _unreadable(path, f"is not text ({exc.reason} at byte {exc.start}): save it as UTF-8")
         return
     except (yaml.YAMLError, ValueError, RecursionError) as exc:
-        yield _unreadable(path, f"is no YAML ({exc}): kubectl could not read it either")
+        yield _unreadable(path, f"is not YAML ({exc}): correct it, since kubectl cannot read it either")
         return
     if not documents:
-        yield _unreadable(path, "holds no document: remove it, or give the file that was meant")
-    yield from (ParsedDocument(document=each, file=str(path)) for each in documents)
+        yield _unreadable(path, "holds no document: remove it, or give another file")
+    yield from (ParsedDocument(document=document, file=str(path)) for document in documents)
 
 
 def _unreadable(path: Path, message: str) -> Problem:
@@ -129,10 +129,10 @@ def _unreadable(path: Path, message: str) -> Problem:
 
 
 class _Loader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):  # type: ignore[misc]  # chosen at run time
-    """As kubectl parses: dates stay text, and a key that stands twice is refused."""
+    """YAML loader that parses as kubectl does: dates stay text, and duplicate keys are refused."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 PyYAML's own way
-        first: [each for each in resolvers if each[0] != "tag:yaml.org,2002:timestamp"]
+        first: [resolver for resolver in resolvers if resolver[0] != "tag:yaml.org,2002:timestamp"]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
@@ -140,6 +140,6 @@ class _Loader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):  
         names = [name.value for name, _ in node.value if name.tag != "tag:yaml.org,2002:merge" and name.id == "scalar"]
         for index, name in enumerate(names):
             if name in names[:index]:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {name!r} stands twice", node.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f"the key {name!r} is given twice", node.start_mark)
         found: dict[Any, Any] = super().construct_mapping(node, deep=deep)
         return found

@@ -120,9 +120,7 @@ def _encode(value: Any) -> str:
 
 
 def _string(value: str) -> str:
-    whole = value.encode("utf-16", "surrogatepass").decode(
-        "utf-16", "replace"
-    )  # Go replaces a lone surrogate by U+FFFD
+    whole = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # Go: lone surrogates become U+FFFD
     return json.dumps(whole, ensure_ascii=False).translate(_HTML)
 
 

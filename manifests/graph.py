@@ -88,9 +88,7 @@ def _node(nodes: Mapping[str, Any], name: str, above: tuple[str, ...]) -> Node:
             "and KServe's router would recurse without end: let a step name another node"
         )
     if above and name not in nodes:
-        raise ManifestError(
-            f"the graph's node {above[-1]} names the node {name}, but there are only {', '.join(nodes)}: add it"
-        )
+        raise ManifestError(f"the graph's node {above[-1]} names the node {name}, known are {', '.join(nodes)}: add it")
     kind, steps = nodes[name]["routerType"], nodes[name].get("steps") or ()
     if kind not in get_args(Kind):
         raise ManifestError(f"the graph's node {name} is a {kind}, allowed are {', '.join(get_args(Kind))}")

@@ -1,7 +1,8 @@
-"""Kubernetes documents checked without a cluster: what a cluster would refuse, or take and then trip over.
+"""Check a chain's Kubernetes documents without a cluster: what it would reject, or accept and then fail on.
 
-Three layers: the typed models of the kserve and kubernetes packages (rules/models.py), CRD files where they are given
-(rules/crds.py), and rules: those of KServe's webhooks and controllers, and what else breaks a chain.
+There are three layers: the typed models of the kserve and kubernetes packages (rules/models.py), CRD files if they are
+given (rules/crds.py), and rules: those of KServe's webhooks and controllers, known traps, and how the parts of a chain
+fit together. docs/adr/0037-what-lint-is-for.md says what is not checked.
 """
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from shardline.wire.errors import ManifestError
 
 __all__ = ["RULES", "LintReport", "Problem", "Severity", "check", "lint", "lint_files"]
 
-# the ids of what comes from schemas
+# rule ids of problems that schemas find
 MODEL, CRD = "typed-model", "crd"
 
 RULES: tuple[Rule, ...] = rules_of(objects, graph, chain, service, scaling, traps, runtimes)
@@ -27,35 +28,36 @@ RULES: tuple[Rule, ...] = rules_of(objects, graph, chain, service, scaling, trap
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LintReport:
-    """What was found in files."""
+    """Problems of files, and how many files and documents were read."""
 
     problems: tuple[Problem, ...]
     documents: int
     files: int
 
     def count(self, severity: Severity) -> int:
-        return sum(each.severity == severity for each in self.problems)
+        """Count the problems of a severity."""
+        return sum(problem.severity == severity for problem in self.problems)
 
 
 def lint(documents: Sequence[Mapping[str, Any]], crds: Sequence[Mapping[str, Any]] = ()) -> list[Problem]:
-    """Every problem of documents that are to be applied together, in the documents' order.
+    """Check documents that are to be applied together; returns the problems in the documents' order.
 
-    `crds` are CustomResourceDefinitions, whose schemas the documents of their kinds are held against.
+    `crds` are CustomResourceDefinitions: documents of their kinds are validated against their schemas, too.
 
     Raises:
-        ManifestError: a CRD of a wrong shape.
+        ManifestError: an invalid CRD.
     """
-    return _lint([ParsedDocument(document=each) for each in documents], crds)
+    return _lint([ParsedDocument(document=document) for document in documents], crds)
 
 
 def check(documents: Sequence[Mapping[str, Any]], crds: Sequence[Mapping[str, Any]] = ()) -> list[Problem]:
-    """As `lint`; only warnings come back.
+    """Check documents and raise if there are errors; returns the warnings.
 
     Raises:
-        ManifestError: there are errors; its message lists them all, one a line.
+        ManifestError: there are errors; the message lists them all, one per line.
     """
     problems = lint(documents, crds)
-    errors = [str(each) for each in problems if each.severity is Severity.ERROR]
+    errors = [str(problem) for problem in problems if problem.severity is Severity.ERROR]
     if errors:
         count = f"{len(errors)} error{'s' if len(errors) > 1 else ''}"
         raise ManifestError("\n".join([f"a cluster would not run these documents, {count}:", *errors]))
@@ -63,48 +65,49 @@ def check(documents: Sequence[Mapping[str, Any]], crds: Sequence[Mapping[str, An
 
 
 def lint_files(paths: Sequence[Path], crds: Path | None = None) -> LintReport:
-    """Every problem of files and folders, read as `kubectl apply -f` reads them; `-` is standard input.
+    """Check files and folders, read as `kubectl apply -f` reads them; `-` stands for standard input.
 
     Raises:
-        ManifestError: a path that does not exist, a folder without YAML, or CRDs that are none.
+        ManifestError: a path that does not exist, a folder without YAML, or invalid CRDs.
     """
     files = find_files(paths)
-    read = [each for file in files for each in read_file(file)]
-    sources = [each for each in read if isinstance(each, ParsedDocument)]
-    problems = [*(each for each in read if isinstance(each, Problem)), *_lint(sources, read_crds(crds) if crds else ())]
-    return LintReport(problems=tuple(problems), documents=len(sources), files=len(files))
+    found = [item for file in files for item in read_file(file)]
+    documents = [item for item in found if isinstance(item, ParsedDocument)]
+    unreadable = [item for item in found if isinstance(item, Problem)]
+    problems = (*unreadable, *_lint(documents, read_crds(crds) if crds else ()))
+    return LintReport(problems=problems, documents=len(documents), files=len(files))
 
 
-def _lint(sources: Sequence[ParsedDocument], crds: Sequence[Mapping[str, Any]]) -> list[Problem]:
+def _lint(documents: Sequence[ParsedDocument], crds: Sequence[Mapping[str, Any]]) -> list[Problem]:
     schemas = compile_crds(crds)
     scope: list[Manifest] = []
     found: list[list[Problem]] = []
-    for source in (each for whole in sources for each in _members(whole)):
-        manifest, problems = _read(source, scope)
+    for parsed in (member for document in documents for member in _members(document)):
+        manifest, problems = _read(parsed, scope)
         scope.append(manifest)
-        found.append(problems + _against_crd(manifest, source, schemas))
+        found.append(problems + _crd_problems(manifest, parsed, schemas))
     for manifest, problems in zip(scope, found, strict=True):
-        problems += [each for rule in RULES for each in rule.problems(manifest)]
-    return [*_of_crds(schemas), *(each for problems in found for each in problems)]
+        problems += [problem for rule in RULES for problem in rule.problems(manifest)]
+    return [*_open_crds(schemas), *(problem for problems in found for problem in problems)]
 
 
-def _members(source: ParsedDocument) -> Iterator[ParsedDocument]:
-    """The documents of a List, which `kubectl get -o yaml` writes; anything else is itself."""
-    match source.document:
+def _members(parsed: ParsedDocument) -> Iterator[ParsedDocument]:
+    """Split a List, as `kubectl get -o yaml` writes it, into its documents; another document is returned itself."""
+    match parsed.document:
         case {"kind": "List", "items": list(items)}:
-            yield from (ParsedDocument(document=each, file=source.file) for each in items)
+            yield from (ParsedDocument(document=item, file=parsed.file) for item in items)
         case _:
-            yield source
+            yield parsed
 
 
-def _read(source: ParsedDocument, scope: list[Manifest]) -> tuple[Manifest, list[Problem]]:
-    """The cleaned document, and where it is not what its typed model says."""
-    if not isinstance(source.document, Mapping):
-        manifest = Manifest(document={}, file=source.file, scope=scope)
-        message = f"found {shown(source.document)}, allowed is a mapping with apiVersion, kind and metadata"
+def _read(parsed: ParsedDocument, scope: list[Manifest]) -> tuple[Manifest, list[Problem]]:
+    """Validate a document against its typed model; returns it cleaned, and the problems."""
+    if not isinstance(parsed.document, Mapping):
+        manifest = Manifest(document={}, file=parsed.file, scope=scope)
+        message = f"found {shown(parsed.document)}, allowed is a mapping with apiVersion, kind and metadata"
         return manifest, [problem(manifest, "", message, rule=MODEL)]
-    findings, cleaned = _drain(read_document(source.document))
-    manifest = Manifest(document=cleaned, file=source.file, scope=scope)
+    findings, cleaned = _drain(read_document(parsed.document))
+    manifest = Manifest(document=cleaned, file=parsed.file, scope=scope)
     return manifest, [problem(manifest, path, message, rule=MODEL) for path, message in findings]
 
 
@@ -117,13 +120,13 @@ def _drain(reader: Generator[Finding, None, Cleaned]) -> tuple[list[Finding], Cl
             return findings, end.value
 
 
-def _against_crd(manifest: Manifest, source: ParsedDocument, schemas: Schemas) -> list[Problem]:
-    if not isinstance(source.document, Mapping):
+def _crd_problems(manifest: Manifest, parsed: ParsedDocument, schemas: Schemas) -> list[Problem]:
+    if not isinstance(parsed.document, Mapping):
         return []
-    return [problem(manifest, path, message, rule=CRD) for path, message in schemas.findings(source.document)]
+    return [problem(manifest, path, message, rule=CRD) for path, message in schemas.findings(parsed.document)]
 
 
-def _of_crds(schemas: Schemas) -> Iterator[Problem]:
+def _open_crds(schemas: Schemas) -> Iterator[Problem]:
     for kind in dict.fromkeys(schemas.open_kinds):
         message = f"the CRD of {kind} accepts any spec: give one of config/crd/full, not of config/crd/minimal"
         yield Problem(severity=Severity.WARNING, message=message, rule=CRD)

@@ -181,7 +181,7 @@ class Router:
         return web.Response(status=503, text="shutting down\n") if self.draining else web.Response()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Run a request. Go's WriteTimeout starts at the end of the headers and is checked when the response is written."""
+        """Run a request. Go's WriteTimeout starts after the headers and is checked when the response is written."""
         write_s = self._timeouts.server_write_s
         late_at = None if write_s is None else asyncio.get_running_loop().time() + write_s
         body = await _read(request, self._timeouts.server_read_s)

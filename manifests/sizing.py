@@ -61,7 +61,7 @@ class Compute:
     memory_limit_mib: int
 
     def overridden(self, by: "Overrides") -> "Compute":
-        """Apply the user's numbers. A given limit lowers a computed request, a given request raises a computed limit."""
+        """Apply the user's numbers; a given limit lowers a computed request, and a given request raises a limit."""
         cpu_request_m, cpu_limit_m = _pair(self.cpu_request_m, self.cpu_limit_m, by.cpu_request_m, by.cpu_limit_m)
         memory_request_mib, memory_limit_mib = _pair(
             self.memory_request_mib, self.memory_limit_mib, by.memory_request_mib, by.memory_limit_mib

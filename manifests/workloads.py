@@ -144,7 +144,7 @@ def _runtime_container(service: Document, runtimes: Mapping[str, Document]) -> D
 
 
 def _filled_in(container: Document, service: Document) -> Document:
-    """Replace placeholders such as {{.Name}} in a runtime's container by the service's metadata (ReplacePlaceholders)."""
+    """Replace {{.Name}} and {{.Namespace}} in a runtime's container, as KServe does (ReplacePlaceholders)."""
     metadata = service["metadata"]
     text = json.dumps(container)
     text = text.replace("{{.Name}}", metadata["name"]).replace("{{.Namespace}}", metadata.get("namespace", "default"))

@@ -1,8 +1,9 @@
-"""What a rule is: one thing that KServe or Kubernetes refuses, or that breaks later, and how to see it in a document.
+"""Lint rules, the documents that they read, and the problems that they report.
 
-A rule is a generator of findings about one document; `@rule` says of which kinds, none is all. Its docstring's first
-line is its row in docs/lint.md. Rules read documents that the typed models have cleaned (models.py), so that every
-value has the type which the model gives it; what is missing is missing there, too.
+A rule checks one thing that KServe or Kubernetes refuses, or that breaks later. It is a generator of findings about one
+document; `@rule` names the kinds that it reads, none stands for all. The first line of its docstring is its row in
+docs/lint.md. Rules read documents that the typed models have cleaned (models.py): every value that is there has the
+type that its model gives it.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -21,35 +22,38 @@ DEFAULT_NAMESPACE = "default"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
-    """A container of a document and where it stands."""
+    """A container of a document, with its path in the document."""
 
     path: str
     fields: Document
 
     @property
     def name(self) -> str:
+        """Name of the container, empty if it has none."""
         return str(self.fields.get("name", ""))
 
     @property
     def args(self) -> list[str]:
+        """Arguments of the container."""
         return list(self.fields.get("args", ()))
 
     @property
     def env(self) -> list[Document]:
+        """Environment variables of the container."""
         return list(self.fields.get("env", ()))
 
     def value(self, variable: str) -> str | None:
-        """The value of an environment variable as it stands in the document; None where it does not."""
-        return next((str(each.get("value", "")) for each in self.env if each.get("name") == variable), None)
+        """Look up an environment variable; None if the document does not set it."""
+        return next((str(entry.get("value", "")) for entry in self.env if entry.get("name") == variable), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """`document` is a cleaned one: each value has the type that its model tells."""
+    """One document to check, and the others that are applied with it. `document` was cleaned by its typed model."""
 
     document: Document
     file: str = ""
-    scope: "list[Manifest]" = field(default_factory=list, repr=False, compare=False)  # all documents, this one too
+    scope: "list[Manifest]" = field(default_factory=list, repr=False, compare=False)  # all, including this one
 
     @property
     def kind(self) -> str:
@@ -86,20 +90,21 @@ class Manifest:
 
     @property
     def mode(self) -> str | None:
-        """The deployment mode that is written here, by its name of today; None leaves it to the cluster."""
+        """Deployment mode of the annotation, by its current name; None leaves it to the cluster."""
         found = self.annotations.get(MODE)
         return None if found is None else _LEGACY_MODES.get(str(found), str(found))
 
     def beside(self, kind: str) -> "Iterator[Manifest]":
-        """The documents of a kind in the same namespace, this one too if it is of that kind."""
-        return (each for each in self.scope if each.kind == kind and each.namespace == self.namespace)
+        """Iterate over the documents of a kind in this namespace, including this one."""
+        return (other for other in self.scope if other.kind == kind and other.namespace == self.namespace)
 
     def find(self, kind: str, name: str) -> "Manifest | None":
-        return next((each for each in self.beside(kind) if each.name == name), None)
+        """Find a document by its kind and name in this namespace."""
+        return next((other for other in self.beside(kind) if other.name == name), None)
 
 
 def containers(pod: Document, path: str, *names: str) -> Iterator[Container]:
-    """The containers of a pod's spec; `names` are the lists to look in."""
+    """Iterate over the containers of a pod's spec; `names` are the lists to read."""
     for name in names or ("containers",):
         for index, fields in enumerate(pod.get(name, ())):
             yield Container(path=f"{path}.{name}[{index}]", fields=fields)
@@ -117,13 +122,15 @@ SERVICE, GRAPH, RUNTIME, CLUSTER_RUNTIME = (
 
 
 class Severity(StrEnum):
-    ERROR = "error"  # refused, or it does not work
+    """Severity of a problem."""
+
+    ERROR = "error"  # the document is refused, or does not work
     WARNING = "warning"  # it works, but not as a chain should
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One thing that is wrong. `path` is that of the field, as in spec.nodes.root.steps[1].data."""
+    """A mistake in a document. `path` is that of the field, as in spec.nodes.root.steps[1].data."""
 
     severity: Severity
     message: str
@@ -134,6 +141,7 @@ class Problem:
 
     @property
     def where(self) -> str:
+        """File, document and field of the problem."""
         return ": ".join(part for part in (self.file, self.document, self.path) if part)
 
     def __str__(self) -> str:
@@ -142,7 +150,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """`source` is the file of KServe that the rule follows, or says whose rule it is."""
+    """A check of documents. `source` is the file of KServe that the rule follows, or `Kubernetes` or `ours`."""
 
     id: str
     kinds: tuple[str, ...]
@@ -152,14 +160,14 @@ class Rule:
     check: Check
 
     def problems(self, manifest: Manifest) -> Iterator[Problem]:
-        """What the rule finds in a document; nothing in one of another kind."""
+        """Check a document; one of another kind gives nothing."""
         if not self.kinds or manifest.kind in self.kinds:
             for path, message in self.check(manifest):
                 yield problem(manifest, path, message, rule=self.id, severity=self.severity)
 
 
 def rule(*kinds: str, source: str, severity: Severity = Severity.ERROR) -> Callable[[Check], Rule]:
-    """Make a rule of a generator of findings; the function's name is the rule's."""
+    """Turn a generator of findings into a rule, named after the function."""
 
     def decorate(check: Check) -> Rule:
         name = check.__name__.replace("_", "-")
@@ -170,11 +178,12 @@ def rule(*kinds: str, source: str, severity: Severity = Severity.ERROR) -> Calla
 
 
 def rules_of(*modules: ModuleType) -> tuple[Rule, ...]:
-    """The rules of modules, in the order in which they are written."""
-    return tuple(each for module in modules for each in vars(module).values() if isinstance(each, Rule))
+    """Collect the rules of modules, in the order of their definitions."""
+    return tuple(found for module in modules for found in vars(module).values() if isinstance(found, Rule))
 
 
 def problem(manifest: Manifest, path: str, message: str, *, rule: str, severity: Severity = Severity.ERROR) -> Problem:
+    """Make a problem of a finding, its message in one line."""
     one_line = " ".join(message.split())
     return Problem(
         severity=severity, message=one_line, rule=rule, file=manifest.file, document=manifest.label, path=path
@@ -182,7 +191,7 @@ def problem(manifest: Manifest, path: str, message: str, *, rule: str, severity:
 
 
 def key(path: str, name: object) -> str:
-    """`path` with one more step: a.b, or a[b/c.d] where the name has dots or slashes of its own."""
+    """Append a key to a path: a.b, or a[b/c.d] if the key contains dots or slashes."""
     text = str(name)
     if not text or set(text) & set("./[] \n"):
         return f"{path}[{text}]"
@@ -190,6 +199,6 @@ def key(path: str, name: object) -> str:
 
 
 def quoted(names: Mapping[str, Any] | list[str] | tuple[str, ...] | set[str]) -> str:
-    """'a', 'b' and 'c', in order."""
+    """List names in a sentence, sorted: 'a', 'b' and 'c'."""
     words = [repr(name) for name in sorted(names)]
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
