@@ -6,7 +6,8 @@ Only predictors fetch shards. No pod of a chain calls the Kubernetes API, so no 
 import re
 from dataclasses import dataclass
 
-from shardline.manifests.names import Document, Names
+from shardline.client.labels import Document
+from shardline.manifests.names import Names
 from shardline.wire.errors import ManifestError
 
 _OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")

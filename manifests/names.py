@@ -9,6 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from shardline.client.labels import (
+    BUNDLE_LABEL,
+    DIGEST_ANNOTATION,
+    MANAGED_LABEL,
+    PART_OF_LABEL,
+    STAGE_LABEL,
+    Document,
+)
 from shardline.wire.errors import ManifestError
 
 if TYPE_CHECKING:
@@ -22,20 +30,7 @@ ARGUMENT_BYTES = 128 * 1024  # Linux's MAX_ARG_STRLEN: the router gets its graph
 TRANSFORMER = "pre"  # suffix of the transformer's service: with "-predictor" no longer than "-0-transformer"
 SHORT_DIGEST = 8  # hex digits of the bundle's digest in names and labels
 
-PART_OF = "app.kubernetes.io/part-of"
-MANAGED_BY = "app.kubernetes.io/managed-by"
-BUNDLE = "shardline/bundle"
-STAGE = "shardline/stage"
-DIGEST_ANNOTATION = "shardline/bundle-digest"
-
-# labels that KServe's controller puts on the pods of a component and of a graph's router
-SERVICE_LABEL = "serving.kserve.io/inferenceservice"
-COMPONENT_LABEL = "component"
-GRAPH_LABEL = "serving.kserve.io/inferencegraph"
-
 MODEL_FOLDER = "/mnt/models"  # where KServe's storage initializer puts what storageUri names
-
-Document = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,9 +78,9 @@ class Names:
         stage: int | None = None,
     ) -> Document:
         """Build an object's metadata, with the labels by which the objects of a chain or a version are selected."""
-        own = {PART_OF: self.app, MANAGED_BY: "shardline", BUNDLE: short_digest(self.digest)}
+        own = {PART_OF_LABEL: self.app, MANAGED_LABEL: "shardline", BUNDLE_LABEL: short_digest(self.digest)}
         if stage is not None:
-            own[STAGE] = str(stage)
+            own[STAGE_LABEL] = str(stage)
         return {
             "name": name,
             "namespace": self.namespace,

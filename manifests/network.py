@@ -15,7 +15,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shardline.manifests.names import COMPONENT_LABEL, GRAPH_LABEL, PART_OF, STAGE, Document, Names
+from shardline.client.labels import COMPONENT_LABEL, GRAPH_LABEL, PART_OF_LABEL, STAGE_LABEL, Document
+from shardline.manifests.names import Names
 from shardline.wire.errors import ManifestError
 
 if TYPE_CHECKING:
@@ -56,16 +57,16 @@ class Network:
         if not self.policies:
             return []
         if names.transformer:
-            everything = {"matchLabels": {PART_OF: names.app, COMPONENT_LABEL: "predictor"}}
+            everything = {"matchLabels": {PART_OF_LABEL: names.app, COMPONENT_LABEL: "predictor"}}
             return [self._policy(names, "steps", everything, {GRAPH_LABEL: str(names.graph)})]
-        transformer = {PART_OF: names.app, COMPONENT_LABEL: "transformer"}
-        predictors = {PART_OF: names.app, COMPONENT_LABEL: "predictor"}
-        first = {"matchLabels": predictors | {STAGE: "0"}}
+        transformer = {PART_OF_LABEL: names.app, COMPONENT_LABEL: "transformer"}
+        predictors = {PART_OF_LABEL: names.app, COMPONENT_LABEL: "predictor"}
+        first = {"matchLabels": predictors | {STAGE_LABEL: "0"}}
         policies = [self._policy(names, "first-stage", first, transformer)]
         if names.graph:
             router = {GRAPH_LABEL: names.graph}
             # Policies add up: one for all predictors would let the router bypass the transformer.
-            others = {"matchLabels": predictors, "matchExpressions": [_is_not(STAGE, "0")]}
+            others = {"matchLabels": predictors, "matchExpressions": [_is_not(STAGE_LABEL, "0")]}
             policies.append(self._policy(names, "stages", others, router))
             policies.append(self._policy(names, "transformer", {"matchLabels": transformer}, router))
         return policies

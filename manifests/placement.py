@@ -4,7 +4,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from shardline.manifests.names import PART_OF, Document, Names
+from shardline.client.labels import PART_OF_LABEL, Document
+from shardline.manifests.names import Names
 from shardline.wire.errors import ManifestError, UsageError
 
 GPU = "nvidia.com/gpu"
@@ -97,7 +98,7 @@ class Placement:
         """Build the preference for nodes that run pods of the chain already."""
         if not self.colocate:
             return {}
-        term = {"labelSelector": {"matchLabels": {PART_OF: names.app}}, "topologyKey": HOSTNAME}
+        term = {"labelSelector": {"matchLabels": {PART_OF_LABEL: names.app}}, "topologyKey": HOSTNAME}
         preferred = [{"weight": 100, "podAffinityTerm": term}]
         return {"affinity": {"podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}}
 

@@ -15,8 +15,9 @@ from typing import Any
 
 import yaml
 
+from shardline.client.labels import Document
 from shardline.manifests import resources, sizing
-from shardline.manifests.names import Document, names_of
+from shardline.manifests.names import names_of
 from shardline.manifests.options import RenderOptions
 from shardline.manifests.placement import GPU
 from shardline.manifests.scaling import disruption_budgets

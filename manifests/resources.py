@@ -5,14 +5,8 @@ its own (shard, digest, resources). KServe appends an InferenceService's args to
 `{{.Name}}` (ReplacePlaceholders), so the name of the service is also that of the model and of the graph's path.
 """
 
-from shardline.manifests.names import (
-    COMPONENT_LABEL,
-    MODEL_FOLDER,
-    SERVICE_LABEL,
-    Document,
-    Names,
-    check_graph_argument,
-)
+from shardline.client.labels import COMPONENT_LABEL, SERVICE_LABEL, Document
+from shardline.manifests.names import MODEL_FOLDER, Names, check_graph_argument
 from shardline.manifests.network import HTTP_PORT
 from shardline.manifests.options import RenderOptions
 from shardline.manifests.placement import rollout

@@ -5,7 +5,8 @@ KServe creates the HorizontalPodAutoscaler or ScaledObject from fields of the In
 
 from dataclasses import dataclass
 
-from shardline.manifests.names import COMPONENT_LABEL, GRAPH_LABEL, SERVICE_LABEL, Document, Names
+from shardline.client.labels import COMPONENT_LABEL, GRAPH_LABEL, SERVICE_LABEL, Document
+from shardline.manifests.names import Names
 from shardline.wire.errors import ManifestError
 
 AUTOSCALERS = ("none", "hpa", "keda")

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shardline.client.labels import Document
 from shardline.manifests.documents import read_documents
-from shardline.manifests.names import Document
 from shardline.manifests.quantities import parse_quantity
 from shardline.wire.errors import ManifestError
 

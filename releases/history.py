@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from shardline.client.cluster import API_VERSIONS, Cluster
-from shardline.manifests.names import Document
+from shardline.client.labels import Document
 from shardline.releases.golden import TOLERANCE
 from shardline.wire.errors import ClusterError
 

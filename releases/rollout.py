@@ -20,12 +20,11 @@ from dataclasses import replace
 from shardline.client.cluster import Cluster
 from shardline.client.diagnosis import is_ready, pods_problem
 from shardline.client.graphs import services_of
-from shardline.client.labels import GRAPH_LABEL
+from shardline.client.labels import GRAPH_LABEL, MANAGED_LABEL, PART_OF_LABEL, Document
 from shardline.client.pictures import RequestBody
 from shardline.client.port_forward import PortForward
 from shardline.client.readiness import stages_of
 from shardline.client.target import Target
-from shardline.manifests.names import MANAGED_BY, PART_OF, Document
 from shardline.releases.golden import ReplyAgreement, compare
 from shardline.releases.history import (
     DEPLOYED,
@@ -81,7 +80,7 @@ def clear(cluster: Cluster, name: str, namespace: str, kinds: Iterable[Kind], *,
     for api_version, kind in sorted(kinds, key=lambda each: (each[1] != "InferenceGraph", each)):
         if not cluster.has(kind, api_version=api_version):
             continue
-        for found in cluster.select(kind, namespace, labels=f"{PART_OF}={name}", api_version=api_version):
+        for found in cluster.select(kind, namespace, labels=f"{PART_OF_LABEL}={name}", api_version=api_version):
             if (kind, found["metadata"]["name"]) not in kept:
                 deleted += cluster.delete(kind, namespace, found["metadata"]["name"], api_version=api_version)
     return deleted
@@ -105,7 +104,7 @@ def _failing(release: Release, left: str, say: Say) -> Iterator[None]:
 
 def _check(cluster: Cluster, release: Release) -> None:
     graph = cluster.get("InferenceGraph", release.namespace, release.name)
-    if graph is not None and (graph["metadata"].get("labels") or {}).get(MANAGED_BY) != "shardline":
+    if graph is not None and (graph["metadata"].get("labels") or {}).get(MANAGED_LABEL) != "shardline":
         raise ClusterError(
             f"there is an InferenceGraph {release.name} in namespace {release.namespace} that is not Shardline's: "
             "choose another --name, or delete it"

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 from shardline.client.cluster import Cluster
 from shardline.client.graphs import find_chain, services_of
-from shardline.client.labels import MANAGED
+from shardline.client.labels import MANAGED, Document
 from shardline.client.readiness import ChainState, chain_state, stages_of
-from shardline.manifests.names import Document
 from shardline.releases.history import DEPLOYED, Release, read_history, read_names
 
 
