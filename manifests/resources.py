@@ -5,7 +5,7 @@ its own (shard, digest, resources). KServe appends an InferenceService's args to
 `{{.Name}}` (ReplacePlaceholders), so the name of the service is also that of the model and of the graph's path.
 """
 
-from shardline.client.labels import COMPONENT_LABEL, SERVICE_LABEL, Document
+from shardline.client.labels import COMPONENT_LABEL, MODE_ANNOTATION, SERVICE_LABEL, Document
 from shardline.manifests.names import MODEL_FOLDER, Names, check_graph_argument
 from shardline.manifests.network import HTTP_PORT
 from shardline.manifests.options import RenderOptions
@@ -205,7 +205,7 @@ def _step(index: int, service: str) -> Document:
 
 def _mode(options: RenderOptions) -> Document:
     """Build the mode's annotation. Without it the cluster's default applies, in KServe's Helm chart Knative."""
-    return {"serving.kserve.io/deploymentMode": options.mode.capitalize()}
+    return {MODE_ANNOTATION: options.mode.capitalize()}
 
 
 def _visibility(names: Names, options: RenderOptions) -> Document:

@@ -1,4 +1,4 @@
-"""A bundle -> a chain that answers on a cluster, and the ways back."""
+"""Deploy, roll back and remove a chain on a cluster."""
 
 import json
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from shardline.wire.errors import ClusterError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployed:
-    """A revision that answers; `agreement` is None where the bundle holds no golden picture."""
+    """A revision that serves requests; `agreement` is None if its bundle has no golden picture."""
 
     release: Release
     agreement: ReplyAgreement | None
@@ -31,7 +31,8 @@ def deploy(
 
     Raises:
         ManifestError: the documents break a rule of KServe's.
-        ClusterError: what the cluster refuses or does not get ready; what answered before answers still.
+        ClusterError: the cluster refuses a document, or the chain does not get ready. Unless the message says
+            otherwise, the previous revision still serves requests.
     """
     rendered = render(bundle, replace(options, versioned=True))
     check(rendered)
@@ -50,7 +51,7 @@ def deploy(
 
 
 def make_namespace(cluster: Cluster, namespace: str) -> None:
-    """Make it if it does not exist; one that does is left as it is.
+    """Create a namespace; an existing one is left unchanged.
 
     Raises:
         ClusterError: the cluster refuses.
@@ -64,21 +65,22 @@ def rollback(
     """Deploy an earlier revision again, as a new one: `revision`, or the last that was deployed before the newest.
 
     Raises:
-        ClusterError: there is no such revision, or as `deploy`.
+        ClusterError: there is no such revision; see also `deploy`.
     """
     history = read_history(cluster, name, namespace)
     target = _target(history, name, namespace, revision)
-    say(f"going back to revision {target.revision}, bundle {target.bundle}")
+    say(f"rolling back to revision {target.revision}, bundle {target.bundle}")
     again = target.as_revision(_next_revision(history))
     return _roll_out(cluster, again, history, timeout_s=timeout_s, say=say)
 
 
 def undeploy(cluster: Cluster, name: str, namespace: str) -> int:
-    """Delete every object of the chain and then its history; gives back how many objects there were. The bucket is left
-    alone. Records that were altered by hand are no obstacle.
+    """Delete every object of the chain and then its history; returns the number of objects.
+
+    The bucket is left unchanged. Records that were altered by hand are deleted, too.
 
     Raises:
-        ClusterError: nothing of that name, or the cluster refuses.
+        ClusterError: nothing has that name, or the cluster refuses.
     """
     records = read_records(cluster, name, namespace)
     if not records:
@@ -92,9 +94,9 @@ def undeploy(cluster: Cluster, name: str, namespace: str) -> int:
 def _roll_out(
     cluster: Cluster, release: Release, history: Sequence[Release], *, timeout_s: float, say: Say
 ) -> Deployed:
-    command = "rollback" if any(each.phase == DEPLOYED for each in history) else "undeploy"
-    way_back = f"shardline {command} {release.name} --namespace {release.namespace}"
-    agreement = roll_out(cluster, release, way_back=way_back, timeout_s=timeout_s, say=say)
+    command = "rollback" if any(earlier.phase == DEPLOYED for earlier in history) else "undeploy"
+    undo_command = f"shardline {command} {release.name} --namespace {release.namespace}"
+    agreement = roll_out(cluster, release, undo_command=undo_command, timeout_s=timeout_s, say=say)
     return Deployed(release=release, agreement=agreement)
 
 
@@ -106,22 +108,20 @@ def _target(history: Sequence[Release], name: str, namespace: str, revision: int
     if not history:
         raise _nothing(name, namespace)
     if revision is None:
-        earlier = [each for each in history[:-1] if each.phase == DEPLOYED]
+        earlier = [past for past in history[:-1] if past.phase == DEPLOYED]
         if not earlier:
-            raise ClusterError(
-                f"{name} in {namespace} has no earlier revision that was deployed: nothing to go back to"
-            )
+            raise ClusterError(f"{name} in namespace {namespace} has no earlier deployed revision to roll back to")
         return earlier[-1]
     for release in history:
         if release.revision == revision:
             return release
-    kept = ", ".join(str(each.revision) for each in history)
-    raise ClusterError(f"{name} in {namespace} has no revision {revision}; allowed: {kept}")
+    kept = ", ".join(str(release.revision) for release in history)
+    raise ClusterError(f"{name} in namespace {namespace} has no revision {revision}: choose one of {kept}")
 
 
 def _nothing(name: str, namespace: str) -> ClusterError:
     return ClusterError(
-        f"nothing was deployed as {name} in namespace {namespace}: shardline status lists what was, see --namespace"
+        f"nothing was deployed as {name} in namespace {namespace}: shardline status lists the chains of a namespace"
     )
 
 

@@ -1,7 +1,7 @@
-"""Does a served chain reply as the model did when the bundle was built?
+"""Compare the reply of a served chain with the golden reply, which the whole model gave when the bundle was built.
 
-Portable shards in fp32 reply as the whole does, to the last digit on the builder's kind of CPU. Of rounded and compiled
-ones the bundle says how far they may be off, and that is what is allowed here.
+Portable shards in fp32 reply exactly as the whole model does on the same kind of CPU. For rounded and compiled shards
+the bundle states a tolerance, which is allowed here.
 """
 
 import math
@@ -12,21 +12,21 @@ from dataclasses import dataclass
 from shardline.storage.bundle import Bundle
 from shardline.wire.errors import ClusterError
 
-# Another CPU, GPU or number of threads moves scores in their last digits; a wrong shard is far off.
+# Another CPU, GPU or number of threads changes the last digits of scores; a wrong shard changes far more.
 TOLERANCE = 1e-3
-# A place counts as much as a score where it is off by this many pixels, or degrees: a box is told to a decimal, and
-# rounding moves it by more than it moves a score.
+# A difference of this many pixels, or degrees, counts as much as 1 of a score: boxes are rounded to a decimal, which
+# changes them by more than a score.
 _PIXELS = 1000.0
-_PLACES = frozenset({"board_center_p", "width", "height", "angle", "box", "quad"})
-# Behind the first: what the classes are that follow, and which pictures are near, too.
+_POSITIONS = frozenset({"board_center_p", "width", "height", "angle", "box", "quad"})
+# The classes after the best one, and the neighbours after the nearest one.
 _RANK = re.compile(r"\.top\[[1-9]\d*\]\.(label|index)$|\.(ids|labels)\[[1-9]\d*\]$")
-# A softmax moves by at most half of what the largest logit moves by, and that is seldom over 20.
+# A softmax changes by at most half of the change of the largest logit, which is rarely above 20.
 _SCORES_PER_ERROR = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyAgreement:
-    """`max_abs_difference` is over all numbers in the two replies; 0 means equal to the last digit."""
+    """Agreement of two replies: the largest absolute difference of their numbers; 0 means equal to the last digit."""
 
     max_abs_difference: float
     allowed: float = TOLERANCE
@@ -34,32 +34,31 @@ class ReplyAgreement:
     def __str__(self) -> str:
         if self.max_abs_difference == 0:
             return "equal to the whole model's reply, to the last digit"
-        return f"as the whole model's reply within {self.max_abs_difference:.2g}, {self.allowed:.2g} is allowed"
+        return f"equal to the whole model's reply within {self.max_abs_difference:.2g} ({self.allowed:.2g} is allowed)"
 
 
 def score_tolerance(bundle: Bundle) -> float:
-    """How far a score of a chain of this bundle may be from the golden reply's: whichever of its programs serves."""
-    stated = [each.max_relative_error for each in (bundle.portable_tolerance, bundle.compiled_tolerance) if each]
+    """Compute the tolerance for scores of a chain of this bundle, with either of its programs."""
+    tolerances = (bundle.portable_tolerance, bundle.compiled_tolerance)
+    stated = [tolerance.max_relative_error for tolerance in tolerances if tolerance]
     return min(1.0, max([TOLERANCE, *(_SCORES_PER_ERROR * error for error in stated)]))
 
 
 def compare(found: object, expected: object, tolerance: float = TOLERANCE) -> ReplyAgreement:
-    """Two replies as parsed JSON: texts, whole numbers and lengths must be equal, fractions within `tolerance`.
+    """Compare two replies as parsed JSON: text, integers and lengths must be equal, floats within `tolerance`.
 
-    Places of plates are within a thousand times as many pixels.
-
-    Where more than `TOLERANCE` is allowed, classes as near to each other may change places behind the first, and so may
-    neighbours.
+    Positions of plates may differ by a thousand times as many pixels. If `tolerance` is above `TOLERANCE`, the order of
+    classes after the best one may differ, and that of neighbours after the nearest one.
 
     Raises:
-        ClusterError: they differ, with the first place where they do.
+        ClusterError: they differ; the message has the first difference.
     """
     largest = 0.0
     for where, difference in _differences(found, expected, "reply", ranks_move=tolerance > TOLERANCE):
         if not difference <= tolerance:
             raise ClusterError(
-                f"the chain does not reply to the golden picture as the whole model did: {where}: is the bundle that "
-                "was built the one that is served?"
+                f"the chain's reply to the golden picture differs from the whole model's: {where}: check that the "
+                "bundle that was pushed is the one that was built"
             )
         largest = max(largest, difference)
     return ReplyAgreement(max_abs_difference=largest, allowed=tolerance)
@@ -68,7 +67,7 @@ def compare(found: object, expected: object, tolerance: float = TOLERANCE) -> Re
 def _differences(
     found: object, expected: object, where: str, *, ranks_move: bool = False
 ) -> Iterator[tuple[str, float]]:
-    """Each pair of leaves, by how much it differs; infinity where it is not by a number."""
+    """Yield the difference of each pair of leaves; infinity if they differ but are not both floats."""
     if ranks_move and _RANK.search(where):
         return
     if isinstance(found, dict) and isinstance(expected, dict) and found.keys() == expected.keys():
@@ -77,8 +76,8 @@ def _differences(
             for what, difference in _differences(found[key], expected[key], f"{where}.{key}", ranks_move=ranks_move):
                 yield what, difference * share
     elif isinstance(found, list) and isinstance(expected, list) and len(found) == len(expected):
-        for index, (one, other) in enumerate(zip(found, expected, strict=True)):
-            yield from _differences(one, other, f"{where}[{index}]", ranks_move=ranks_move)
+        for index, (item, wanted) in enumerate(zip(found, expected, strict=True)):
+            yield from _differences(item, wanted, f"{where}[{index}]", ranks_move=ranks_move)
     elif isinstance(found, float) and isinstance(expected, float):
         yield f"{where} is {found}, expected {expected}", abs(found - expected)
     else:
@@ -87,10 +86,10 @@ def _differences(
 
 
 def _unit(key: str, expected: object) -> float:
-    """What counts as much as 1 of a score: a distance is as long as the embeddings are."""
+    """Find the difference that counts as much as 1 of a score; distances grow with the length of the embeddings."""
     if key == "dist" and isinstance(expected, list):
-        return max([1.0, *(each for each in expected if isinstance(each, float))])
-    return _PIXELS if key in _PLACES else 1.0
+        return max([1.0, *(distance for distance in expected if isinstance(distance, float))])
+    return _PIXELS if key in _POSITIONS else 1.0
 
 
 def _short(value: object) -> str:

@@ -1,8 +1,8 @@
-"""What was deployed under a name, revision by revision: one ConfigMap each, in the chain's own namespace.
+"""The revisions of a chain, recorded on the cluster: one ConfigMap each, in the chain's namespace.
 
 A revision holds every document as it was applied, so that a rollback needs neither the bundle's folder nor the options
-of that day. The ConfigMap is written before anything is applied and its phase changed last: what was begun and not
-finished can be seen, and taken back.
+of that deploy. The ConfigMap is written before anything is applied, and its phase is changed last, so that a deploy
+that did not finish can be seen and undone.
 """
 
 import base64
@@ -17,13 +17,13 @@ from shardline.client.labels import Document
 from shardline.releases.golden import TOLERANCE
 from shardline.wire.errors import ClusterError
 
-KEPT = 10  # revisions; of older ones, only the last that was deployed
+KEPT = 10  # newest revisions that are kept, and the last deployed one before them
 PENDING, DEPLOYED = "pending", "deployed"
 
 RELEASE_LABEL = "shardline/release"
 PHASE_LABEL = "shardline/phase"
 _MANAGED = {"app.kubernetes.io/managed-by": "shardline"}
-# all that a chain may be made of
+# every kind that a chain may contain
 _EVERY_KIND = (
     "HTTPRoute", "InferenceGraph", "InferenceService", "Ingress", "NetworkPolicy", "PodDisruptionBudget",
     "ServiceAccount", "ServingRuntime",
@@ -33,12 +33,12 @@ Kind = tuple[str, str]  # apiVersion, kind
 
 
 class SupersededError(ClusterError):
-    """Another deploy, rollback or undeploy of the same name came after this one."""
+    """A later deploy, rollback or undeploy of the same name replaced this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenRequest:
-    """A picture's file, the model's v1 reply to it, and how far a served score may be from that."""
+    """The golden picture's file, the whole model's v1 reply to it, and the tolerance for scores."""
 
     picture: bytes
     reply: Mapping[str, Any]
@@ -47,7 +47,7 @@ class GoldenRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """One revision of a chain. `bundle` is the bundle's digest, `storage` where it was pushed, `created` ISO 8601."""
+    """One revision of a chain, with its bundle's digest, the URI that it was pushed to and its time in ISO 8601."""
 
     name: str
     namespace: str
@@ -61,22 +61,23 @@ class Release:
 
     @property
     def graph(self) -> Document:
-        """
+        """The revision's InferenceGraph.
+
         Raises:
             ClusterError: the revision has none.
         """
         for document in self.documents:
             if document["kind"] == "InferenceGraph":
                 return document
-        raise ClusterError(f"revision {self.revision} of {self.name} has no InferenceGraph to switch over")
+        raise ClusterError(f"revision {self.revision} of {self.name} has no InferenceGraph: deploy the bundle again")
 
     def as_revision(self, revision: int) -> "Release":
-        """The same to be deployed again."""
+        """Copy the revision under another number, to deploy it again."""
         return replace(self, revision=revision, phase=PENDING, created="")
 
 
 def read_history(cluster: Cluster, name: str, namespace: str) -> list[Release]:
-    """Every revision that is kept, the oldest first.
+    """Read every revision that is kept, the oldest first.
 
     Raises:
         ClusterError: the cluster refuses, or a record was altered by hand.
@@ -86,26 +87,26 @@ def read_history(cluster: Cluster, name: str, namespace: str) -> list[Release]:
 
 
 def read_records(cluster: Cluster, name: str, namespace: str) -> list[Document]:
-    """The ConfigMaps themselves, whatever is in them."""
+    """Read the ConfigMaps of the revisions, whatever they contain."""
     return cluster.select("ConfigMap", namespace, labels=f"{RELEASE_LABEL}={name}")
 
 
 def kinds_in(records: Iterable[Document]) -> set[Kind]:
-    """Of what was applied; one altered record, and it may have been anything."""
+    """Collect the kinds of the applied documents; if a record was altered, every kind that a chain may contain."""
     try:
-        return {(each["apiVersion"], each["kind"]) for found in records for each in _parse(found).documents}
+        return {(document["apiVersion"], document["kind"]) for found in records for document in _parse(found).documents}
     except ClusterError:
         return {(API_VERSIONS[kind], kind) for kind in _EVERY_KIND}
 
 
 def read_names(cluster: Cluster, namespace: str) -> list[str]:
-    """The names that have revisions in a namespace."""
+    """List the names that have revisions in a namespace."""
     records = cluster.select("ConfigMap", namespace, labels=RELEASE_LABEL)
     return sorted({record["metadata"]["labels"][RELEASE_LABEL] for record in records})
 
 
 def record(cluster: Cluster, release: Release) -> Release:
-    """Write a revision, new or again; gives it back with its time, as it will be read."""
+    """Write the record of a revision; returns the revision as it will be read, with its time."""
     created = release.created or datetime.now(UTC).isoformat(timespec="seconds")
     document = _to_document(replace(release, created=created))
     cluster.apply(document, force=True)
@@ -113,10 +114,10 @@ def record(cluster: Cluster, release: Release) -> Release:
 
 
 def check_newest(cluster: Cluster, release: Release) -> None:
-    """Of two that deploy at once, the later one goes on.
+    """Check that no later deploy has begun: of two concurrent deploys only the later one continues.
 
     Raises:
-        SupersededError: the record of `release`, as `record` gave it back, is not the newest any more.
+        SupersededError: the record of `release`, as `record` returned it, is no longer the newest.
     """
     own = cluster.get("ConfigMap", release.namespace, _record_name(release.name, release.revision))
     following = release.revision + 1
@@ -124,18 +125,18 @@ def check_newest(cluster: Cluster, release: Release) -> None:
         raise SupersededError(f"revision {release.revision} of {release.name} was undeployed meanwhile")
     if cluster.get("ConfigMap", release.namespace, _record_name(release.name, following)) is not None:
         raise SupersededError(
-            f"revision {following} of {release.name} was begun meanwhile, and revision {release.revision} gives way"
+            f"revision {following} of {release.name} was begun meanwhile and replaces revision {release.revision}"
         )
     if _parse(own) != release:
         raise SupersededError(
-            f"revision {release.revision} of {release.name} was begun by another deploy at the same time, which goes on"
+            f"another deploy began revision {release.revision} of {release.name} at the same time, and it continues"
         )
 
 
 def forget_oldest(cluster: Cluster, name: str, namespace: str) -> None:
-    """All but the newest, and the last one to go back to."""
+    """Delete the oldest revisions; the newest ones and the last deployed one stay."""
     history = read_history(cluster, name, namespace)
-    deployed = [each.revision for each in history[:-1] if each.phase == DEPLOYED]
+    deployed = [past.revision for past in history[:-1] if past.phase == DEPLOYED]
     for old in history[:-KEPT]:
         if old.revision not in deployed[-1:]:
             cluster.delete("ConfigMap", namespace, _record_name(name, old.revision))
@@ -172,7 +173,7 @@ def _parse(record: Document) -> Release:
     try:
         picture = (record.get("binaryData") or {}).get("golden.png")
         reply = data.get("golden.json")
-        tolerance = float(data.get("tolerance", TOLERANCE))  # a record of an earlier Shardline has none
+        tolerance = float(data.get("tolerance", TOLERANCE))  # records of earlier versions have none
         return Release(
             name=metadata["labels"][RELEASE_LABEL],
             namespace=metadata["namespace"],
@@ -186,19 +187,24 @@ def _parse(record: Document) -> Release:
         )
     except (KeyError, TypeError, ValueError) as exc:  # base64's and JSON's own errors are ValueErrors
         raise ClusterError(
-            f"ConfigMap {metadata['name']} is no record of a revision any more ({exc!r}), it was altered: "
+            f"ConfigMap {metadata['name']} was altered and is not the record of a revision any more ({exc!r}): "
             f"kubectl delete configmap {metadata['name']} --namespace {metadata['namespace']}, or shardline undeploy"
         ) from exc
 
 
 def _golden(picture: str, reply: str, tolerance: float) -> GoldenRequest:
-    return GoldenRequest(picture=base64.b64decode(picture), reply=json.loads(reply), tolerance=tolerance)
+    return GoldenRequest(
+        picture=base64.b64decode(picture),
+        reply=json.loads(reply),
+        tolerance=tolerance,
+    )
 
 
 def _parse_documents(text: str) -> list[Document]:
-    """Raises KeyError, TypeError or ValueError for what could not be applied."""
+    """Read the documents of a record; KeyError, TypeError or ValueError for what could not be applied."""
     documents = json.loads(text)
-    for each in documents:
-        if not all(isinstance(one, str) for one in (each["apiVersion"], each["kind"], each["metadata"]["name"])):
-            raise ValueError(f"no document: {str(each)[:80]}")
+    for document in documents:
+        fields = (document["apiVersion"], document["kind"], document["metadata"]["name"])
+        if not all(isinstance(field, str) for field in fields):
+            raise ValueError(f"not a document: {str(document)[:80]}")
     return list(documents)

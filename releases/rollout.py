@@ -12,7 +12,6 @@ Whatever goes wrong before the switch leaves the old version answering, untouche
 """
 
 import json
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,6 +24,7 @@ from shardline.client.pictures import RequestBody
 from shardline.client.port_forward import PortForward
 from shardline.client.readiness import stages_of
 from shardline.client.target import Target
+from shardline.client.waiting import wait_until
 from shardline.releases.golden import ReplyAgreement, compare
 from shardline.releases.history import (
     DEPLOYED,
@@ -44,40 +44,43 @@ from shardline.wire.errors import ClusterDownError, ClusterError, ShardlineError
 Say = Callable[[str], None]
 
 
-def roll_out(cluster: Cluster, release: Release, *, way_back: str, timeout_s: float, say: Say) -> ReplyAgreement | None:
-    """Put `release` in place of what its name answers with now; gives back how well it replies to the golden picture.
+def roll_out(
+    cluster: Cluster, release: Release, *, undo_command: str, timeout_s: float, say: Say
+) -> ReplyAgreement | None:
+    """Replace the revision that serves requests by `release`; returns the agreement of its golden reply.
 
     Args:
-        way_back: the command that undoes what was begun, for errors.
-        timeout_s: how long the new stages, and then the new router, may take to get ready.
-        say: told each step, one short line.
+        undo_command: command that undoes an unfinished rollout, for error messages.
+        timeout_s: seconds that the new stages, and then the new router, have to get ready.
+        say: called with a short line before every step.
 
     Raises:
-        ClusterError: what the cluster refuses, what is not ready in time and why, or a wrong reply.
+        ClusterError: the cluster refuses a document, a pod does not get ready in time, or a reply is wrong.
     """
     with _failing(release, "nothing was applied", say):
         say("checking every document with the cluster")
         _check(cluster, release)
         release = record(cluster, release)
-    with _failing(release, f"the graph was not touched; {way_back} takes the new stages away", say):
+    with _failing(release, f"the graph was not changed; {undo_command} deletes the new stages", say):
         forget_oldest(cluster, release.name, release.namespace)
         _prepare(cluster, release, timeout_s=timeout_s, say=say)
-    with _failing(release, f"requests may reach it already; to go back: {way_back}", say):
+    with _failing(release, f"requests may reach it already; to undo it: {undo_command}", say):
         agreement = _switch(cluster, release, timeout_s=timeout_s, say=say)
         record(cluster, replace(release, phase=DEPLOYED))
-        say("removing what is not of this revision")
+        say("deleting the objects of previous revisions")
         _clear_older(cluster, release)
     return agreement
 
 
 def clear(cluster: Cluster, name: str, namespace: str, kinds: Iterable[Kind], *, keep: Iterable[Document] = ()) -> int:
-    """Delete every object of the chain that is not among `keep`; gives back how many there were.
+    """Delete every object of the chain that is not among `keep`; returns their number.
 
-    The graph goes first, so that its router asks nobody who is gone. Of a kind that was uninstalled nothing is left.
+    The graph is deleted first, so that its router does not call stages that are gone. Kinds whose CRD was uninstalled
+    are skipped.
     """
-    kept = {(each["kind"], each["metadata"]["name"]) for each in keep}
+    kept = {(document["kind"], document["metadata"]["name"]) for document in keep}
     deleted = 0
-    for api_version, kind in sorted(kinds, key=lambda each: (each[1] != "InferenceGraph", each)):
+    for api_version, kind in sorted(kinds, key=lambda pair: (pair[1] != "InferenceGraph", pair)):
         if not cluster.has(kind, api_version=api_version):
             continue
         for found in cluster.select(kind, namespace, labels=f"{PART_OF_LABEL}={name}", api_version=api_version):
@@ -88,7 +91,7 @@ def clear(cluster: Cluster, name: str, namespace: str, kinds: Iterable[Kind], *,
 
 @contextmanager
 def _failing(release: Release, left: str, say: Say) -> Iterator[None]:
-    """Errors say which revision it is, and what is `left` of it. Who gave way to another leaves that to the other."""
+    """Add the revision and what is `left` of it to errors; a superseded rollout leaves that to its successor."""
     revision = f"revision {release.revision} of {release.name}"
     try:
         yield
@@ -106,7 +109,7 @@ def _check(cluster: Cluster, release: Release) -> None:
     graph = cluster.get("InferenceGraph", release.namespace, release.name)
     if graph is not None and (graph["metadata"].get("labels") or {}).get(MANAGED_LABEL) != "shardline":
         raise ClusterError(
-            f"there is an InferenceGraph {release.name} in namespace {release.namespace} that is not Shardline's: "
+            f"the InferenceGraph {release.name} in namespace {release.namespace} is not Shardline's: "
             "choose another --name, or delete it"
         )
     for document in release.documents:
@@ -114,34 +117,34 @@ def _check(cluster: Cluster, release: Release) -> None:
 
 
 def _prepare(cluster: Cluster, release: Release, *, timeout_s: float, say: Say) -> None:
-    """The new stages, proved, beside whatever answers now."""
+    """Apply the new stages beside the current ones, wait for them and check their golden reply."""
     say(f"applying revision {release.revision}")
     for document in release.documents:
         if document is not release.graph:
             cluster.apply(document, force=True)
-    wait_until(lambda: _stages_problem(cluster, release), "the stages", timeout_s=timeout_s, say=say)
+    _wait(lambda: _stages_problem(cluster, release), "the stages", timeout_s=timeout_s, say=say)
     if release.golden is not None:
-        say("asking the new stages for the golden picture")
+        say("sending the golden picture through the new stages")
         prove_stages(cluster, services_of(release.graph), release.namespace, release.golden)
 
 
 def _switch(cluster: Cluster, release: Release, *, timeout_s: float, say: Say) -> ReplyAgreement | None:
-    """The graph leads to the new stages, and nothing else does any more."""
+    """Point the graph at the new stages, wait for its router and check the golden reply."""
     check_newest(cluster, release)
     say("switching the graph")
     cluster.apply(release.graph, force=True)
-    wait_until(lambda: _router_problem(cluster, release), "the router", timeout_s=timeout_s, say=say)
+    _wait(lambda: _router_problem(cluster, release), "the router", timeout_s=timeout_s, say=say)
     if release.golden is None:
         return None
-    say("asking the chain for the golden picture")
+    say("sending the golden picture through the chain")
     return prove_graph(cluster, release.name, release.namespace, release.golden)
 
 
 def _clear_older(cluster: Cluster, release: Release) -> None:
-    """What is of no revision from this one on: the next may have been begun meanwhile."""
+    """Delete the objects of previous revisions; those of a later one, which may have begun meanwhile, stay."""
     records = read_records(cluster, release.name, release.namespace)
     history = read_history(cluster, release.name, release.namespace)
-    keep = [document for each in history if each.revision >= release.revision for document in each.documents]
+    keep = [document for kept in history if kept.revision >= release.revision for document in kept.documents]
     clear(cluster, release.name, release.namespace, kinds_in(records), keep=keep)
 
 
@@ -151,8 +154,9 @@ def _stages_problem(cluster: Cluster, release: Release) -> str:
 
 
 def _router_problem(cluster: Cluster, release: Release) -> str:
-    """Why not every request goes to the release's services, and to no others. KServe replaces the router's pods; an old
-    one answers for 30 s more after it was told to stop.
+    """Explain why requests do not reach the release's services only; empty if they do.
+
+    KServe replaces the router's pods, and an old one serves requests for 30 s after SIGTERM.
     """
     check_newest(cluster, release)
     services = services_of(release.graph)
@@ -163,25 +167,26 @@ def _router_problem(cluster: Cluster, release: Release) -> str:
         return pods_problem(new) or "no new pod is ready"
     if not old:
         return ""
-    return "1 pod of before still answers" if len(old) == 1 else f"{len(old)} pods of before still answer"
+    count = "1 pod of the previous revision is" if len(old) == 1 else f"{len(old)} pods of the previous revision are"
+    return f"{count} still running"
 
 
 def _has_ended(pod: Document) -> bool:
-    """An evicted pod stays to be looked at, and answers nobody."""
+    """True for a pod that ended, e.g. by eviction, and is only kept for inspection."""
     return (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded")
 
 
 def _knows(pod: Document, services: Sequence[str]) -> bool:
-    """KServe hands the router its chain as the argument after --graph-json."""
+    """True if a router's pod serves the graph of these services, which KServe passes after --graph-json."""
     arguments = [word for container in pod["spec"]["containers"] for word in container.get("args") or []]
     return all(any(f'"{service}"' in word for word in arguments) for service in services)
 
 
 def prove_stages(cluster: Cluster, services: Sequence[str], namespace: str, golden: GoldenRequest) -> ReplyAgreement:
-    """Take the picture through the stages' own Services one after the other, as the router would.
+    """Send the golden picture through the stages' own Services in order, as the router would.
 
     Raises:
-        ClusterError: a stage that refuses, or another reply.
+        ClusterError: a stage refuses it, or the reply differs.
     """
     body = golden.picture
     for service in services:
@@ -193,10 +198,10 @@ def prove_stages(cluster: Cluster, services: Sequence[str], namespace: str, gold
 
 
 def prove_graph(cluster: Cluster, name: str, namespace: str, golden: GoldenRequest) -> ReplyAgreement:
-    """Ask the router.
+    """Send the golden picture to the router.
 
     Raises:
-        ClusterError: it refuses, or gives another reply.
+        ClusterError: the router refuses it, or the reply differs.
     """
     with PortForward(cluster, namespace, name) as forward:
         return compare(_json(name, _ask(name, forward.url, golden.picture)), golden.reply, golden.tolerance)
@@ -206,42 +211,36 @@ def _ask(who: str, url: str, body: bytes) -> bytes:
     try:
         return Target(url).exchange(RequestBody(data=body, content_type="application/octet-stream"))
     except ShardlineError as exc:
-        raise ClusterError(f"{who} does not answer the golden picture: {exc}") from exc
+        raise ClusterError(f"{who} does not reply to the golden picture: {exc}") from exc
 
 
 def _json(who: str, body: bytes) -> object:
     try:
         return json.loads(body)
     except ValueError as exc:
-        raise ClusterError(f"{who} answers the golden picture with {body[:80]!r}, which is no JSON") from exc
+        raise ClusterError(f"{who} replies to the golden picture with {body[:80]!r}, which is not JSON") from exc
 
 
-_FIRST_PAUSE_S = 0.2
-_LONGEST_PAUSE_S = 5.0
-_GROWTH = 1.5
-
-
-def wait_until(missing: Callable[[], str], what: str, *, timeout_s: float, say: Callable[[str], None]) -> None:
-    """Ask `missing` until it gives "", telling `say` each new answer. An API server that is away for a while is asked
-    again.
+def _wait(problem: Callable[[], str], what: str, *, timeout_s: float, say: Say) -> None:
+    """Wait until `problem` returns "", and say each new one. An API server that is down for a while is asked again.
 
     Raises:
-        ClusterError: after `timeout_s`, with `what` was waited for and the last answer.
+        ClusterError: after `timeout_s`, with the last problem.
     """
-    give_up_at = time.monotonic() + timeout_s
-    pause_s, told = _FIRST_PAUSE_S, ""
-    while answer := _missing(missing):
-        if answer != told:
-            told = answer
-            say(f"waiting for {what}: {answer}")
-        if time.monotonic() + pause_s > give_up_at:
-            raise ClusterError(f"after {timeout_s:g} s, still waiting for {what}: {answer}")
-        time.sleep(pause_s)
-        pause_s = min(_LONGEST_PAUSE_S, pause_s * _GROWTH)
+    last = ""
 
+    def solved() -> bool:
+        nonlocal last
+        try:
+            found = problem()
+        except ClusterDownError as exc:
+            found = str(exc)
+        if found and found != last:
+            say(f"waiting for {what}: {found}")
+        last = found
+        return not found
 
-def _missing(missing: Callable[[], str]) -> str:
     try:
-        return missing()
-    except ClusterDownError as exc:
-        return str(exc)
+        wait_until(solved, timeout_s, interval_s=0.2, growth=1.5)
+    except TimeoutError as exc:
+        raise ClusterError(f"{what} did not get ready within {timeout_s:g} s: {last}") from exc

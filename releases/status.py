@@ -1,4 +1,4 @@
-"""What is on a cluster under a name: the chain that answers, the revision that was begun, and those before."""
+"""Status of a chain on a cluster: the stages that serve requests, an unfinished revision, and the history."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from shardline.releases.history import DEPLOYED, Release, read_history, read_nam
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainStatus:
-    """`live` is what requests reach. `begun` is the newest revision's own stages, while no request reaches them yet."""
+    """State of a chain. `live` are the stages that requests reach; `begun` those of an unfinished newest revision."""
 
     name: str
     namespace: str
@@ -22,22 +22,24 @@ class ChainStatus:
 
     @property
     def finished(self) -> bool:
-        """Whether the newest revision was deployed to the end."""
+        """True if the newest revision was deployed completely."""
         return not self.history or self.history[-1].phase == DEPLOYED
 
     @property
     def ready(self) -> bool:
+        """True if the newest revision is deployed and all its stages are ready."""
         return self.finished and self.live is not None and self.live.ready
 
 
 def chain_status(cluster: Cluster, name: str, namespace: str) -> ChainStatus:
-    """
+    """Read the status of a chain.
+
     Raises:
-        ClusterError: there is nothing of that name, or the cluster refuses.
+        ClusterError: nothing has that name, or the cluster refuses.
     """
     history = read_history(cluster, name, namespace)
     if not history:
-        find_chain(cluster, name, namespace)  # its error tells what else there is
+        find_chain(cluster, name, namespace)  # its error lists the chains that exist
     graph = cluster.get("InferenceGraph", namespace, name)
     newest = history[-1] if history else None
     waits = newest is not None and newest.phase != DEPLOYED and not _leads_to(graph, newest)
@@ -51,7 +53,7 @@ def chain_status(cluster: Cluster, name: str, namespace: str) -> ChainStatus:
 
 
 def chain_names(cluster: Cluster, namespace: str) -> list[str]:
-    """Every chain in the namespace, deployed by `deploy` or applied by hand."""
+    """List the chains of a namespace, whether deployed by `deploy` or applied by hand."""
     graphs = cluster.select("InferenceGraph", namespace, labels=MANAGED)
     return sorted({graph["metadata"]["name"] for graph in graphs} | set(read_names(cluster, namespace)))
 
@@ -62,7 +64,7 @@ def _leads_to(graph: Document | None, release: Release) -> bool:
 
 def _live(cluster: Cluster, name: str, namespace: str, graph: Document | None, newest: Release | None) -> ChainState:
     if newest is not None and graph is None:
-        return _stages(cluster, newest, problem="there is no InferenceGraph of that name, so nothing answers")
+        return _stages(cluster, newest, problem="there is no InferenceGraph of that name, so nothing serves requests")
     return chain_state(cluster, name, namespace)
 
 

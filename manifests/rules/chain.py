@@ -1,10 +1,11 @@
-"""A graph and the services that its steps name, held against each other."""
+"""Lint rules for a chain as a whole: a graph against the services that its steps name."""
 
 from collections.abc import Iterator
 
+from shardline.client.labels import MODE_ANNOTATION
 from shardline.manifests.rules.components import FRAMEWORKS, components, predictor, protocol, transformer
 from shardline.manifests.rules.graph import steps
-from shardline.manifests.rules.rule import GRAPH, MODE, SERVICE, Finding, Manifest, Severity, key, rule
+from shardline.manifests.rules.rule import GRAPH, SERVICE, Finding, Manifest, Severity, key, rule
 
 _DIGEST = "--bundle_digest"
 _CONTROLLER = "controller.go Reconcile"
@@ -12,7 +13,7 @@ _ENDPOINT = "utils.go GetPredictorEndpoint"
 
 
 def stages(graph: Manifest) -> Iterator[tuple[str, Manifest]]:
-    """The path of each step and the service that it names, where that is among the documents."""
+    """Iterate over the steps whose service is among the documents: path of the step, service."""
     for _, _, path, step in steps(graph):
         service = graph.find(SERVICE, step.get("serviceName", ""))
         if service is not None:
@@ -21,7 +22,7 @@ def stages(graph: Manifest) -> Iterator[tuple[str, Manifest]]:
 
 @rule(GRAPH, source=_CONTROLLER, severity=Severity.WARNING)
 def step_service(graph: Manifest) -> Iterator[Finding]:
-    """The service of a step is among the documents."""
+    """The service of a step should be among the documents."""
     for _, _, path, step in steps(graph):
         name = step.get("serviceName")
         if name and not _everywhere(graph, name):
@@ -30,7 +31,7 @@ def step_service(graph: Manifest) -> Iterator[Finding]:
 
 @rule(GRAPH, source=_CONTROLLER)
 def step_namespace(graph: Manifest) -> Iterator[Finding]:
-    """The service of a step is in the graph's namespace: KServe looks nowhere else."""
+    """The service of a step must be in the graph's namespace, the only one that KServe searches."""
     for _, _, path, step in steps(graph):
         name = step.get("serviceName")
         elsewhere = _everywhere(graph, name) if name else []
@@ -38,17 +39,17 @@ def step_namespace(graph: Manifest) -> Iterator[Finding]:
             yield (
                 f"{path}.serviceName",
                 f"Failed to find graph service {name}: it is in namespace {elsewhere[0].namespace}, the graph in "
-                f"{graph.namespace}; put them into one",
+                f"{graph.namespace}; put them into one namespace",
             )
 
 
 def _everywhere(graph: Manifest, name: str) -> list[Manifest]:
-    return [each for each in graph.scope if each.kind == SERVICE and each.name == name]
+    return [document for document in graph.scope if document.kind == SERVICE and document.name == name]
 
 
 @rule(GRAPH, source=_ENDPOINT)
 def step_path(graph: Manifest) -> Iterator[Finding]:
-    """The service of a step speaks v1 or v2: for anything else the router has no path."""
+    """The service of a step must speak v1 or v2; for other protocols KServe gives the router no path."""
     for path, service in stages(graph):
         found = protocol(service)
         if found not in ("v1", "v2"):
@@ -61,18 +62,18 @@ def step_path(graph: Manifest) -> Iterator[Finding]:
 
 @rule(GRAPH, source="utils.go IsMMSPredictor")
 def step_multi_model(graph: Manifest) -> Iterator[Finding]:
-    """The service of a step has a storageUri: without one KServe takes it for a multi-model server, without a path."""
+    """The service of a step must have a storageUri; without one KServe takes it for a multi-model server."""
     for path, service in stages(graph):
         if transformer(service) is None and _is_multi_model(service):
             yield (
                 f"{path}.serviceName",
-                f"{service.label} has no storageUri, which makes it a multi-model server to KServe: the router would "
-                "ask it for '/'; give it one",
+                f"{service.label} has no storageUri, so KServe takes it for a multi-model server and the router calls "
+                "its path '/': add a storageUri",
             )
 
 
 def _is_multi_model(service: Manifest) -> bool:
-    """As utils.go IsMMSPredictor says."""
+    """Decide as utils.go IsMMSPredictor does."""
     back = predictor(service)
     if back.containers:
         return back.containers[0].value("MULTI_MODEL_SERVER") == "true"
@@ -85,7 +86,7 @@ def _is_multi_model(service: Manifest) -> bool:
 
 @rule(GRAPH, source=_CONTROLLER)
 def step_protocol(graph: Manifest) -> Iterator[Finding]:
-    """The runtime of a step's model has v1 or v2 among its protocols."""
+    """The runtime of a step's model must support v1 or v2."""
     for path, service in stages(graph):
         model = predictor(service).framework
         runtime = service.find("ServingRuntime", model.fields.get("runtime", "")) if model else None
@@ -94,43 +95,44 @@ def step_protocol(graph: Manifest) -> Iterator[Finding]:
             yield (
                 f"{path}.serviceName",
                 "the runtime does not support a protocol compatible with Inference Graphs: "
-                f"{runtime.label if runtime else ''} has {', '.join(allowed)}",
+                f"{runtime.label if runtime else ''} has {', '.join(allowed)}; add v1 or v2",
             )
 
 
 @rule(GRAPH, source="ours")
 def one_mode(graph: Manifest) -> Iterator[Finding]:
-    """A graph and its services have one deployment mode."""
+    """A graph and its services must have the same deployment mode."""
     for _, service in stages(graph):
         if None not in (graph.mode, service.mode) and graph.mode != service.mode:
             yield (
-                key("metadata.annotations", MODE),
-                f"found {graph.mode}, but {service.label} has {service.mode}: annotate both alike",
+                key("metadata.annotations", MODE_ANNOTATION),
+                f"found {graph.mode}, but {service.label} has {service.mode}: give both the same mode",
             )
 
 
 @rule(GRAPH, source="ours")
 def one_bundle(graph: Manifest) -> Iterator[Finding]:
-    """All stages of a graph are of one bundle: they would refuse each other's frames."""
+    """All stages of a graph must belong to one bundle; otherwise they refuse each other's frames."""
     digests = {service.name: digest for _, service in stages(graph) for digest in _digests(service)}
     if len(set(digests.values())) > 1:
         found = ", ".join(f"{name} has {digest[:19]}…" for name, digest in digests.items())
-        yield "spec.nodes", f"stages of different bundles, {found}: render them all from one"
+        yield "spec.nodes", f"the stages belong to different bundles, {found}: render all of them from one bundle"
 
 
 @rule(SERVICE, source="ours")
 def one_bundle_in_service(service: Manifest) -> Iterator[Finding]:
-    """Transformer and predictor of a service are of one bundle."""
+    """Transformer and predictor of a service must belong to one bundle."""
     found = dict.fromkeys(_digests(service))
     if len(found) > 1:
         yield (
             "spec",
-            f"components of different bundles, {' and '.join(f'{each[:19]}…' for each in found)}: render again",
+            f"the components belong to different bundles, {' and '.join(f'{digest[:19]}…' for digest in found)}: "
+            "render them again",
         )
 
 
 def _digests(service: Manifest) -> Iterator[str]:
-    """Every `--bundle_digest` in the args of a service's containers, in either form."""
+    """Iterate over the values of `--bundle_digest` in a service's containers, given in either form."""
     for component in components(service):
         for container in component.everything:
             for index, arg in enumerate(container.args):

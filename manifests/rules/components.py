@@ -1,14 +1,15 @@
-"""The components of an InferenceService: predictor, transformer and explainer, and what each runs."""
+"""Components of an InferenceService (predictor, transformer, explainer), with their containers and models."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from shardline.manifests.rules.rule import Container, Document, Manifest, containers
+from shardline.client.labels import Document
+from shardline.manifests.rules.rule import Container, Manifest, containers
 
 CONTAINER = "kserve-container"
 TRANSFORMER_CONTAINER = "transformer-container"
-# predictor.go GetImplementations, and the explainer's one
+# predictor.go GetImplementations; an explainer has `art`
 FRAMEWORKS = (
     "xgboost",
     "pytorch",
@@ -27,27 +28,31 @@ _STORAGE_ENV = "STORAGE_URI"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Component:
+    """One component of an InferenceService."""
+
     name: str  # predictor, transformer or explainer
     spec: Document
 
     @property
     def path(self) -> str:
+        """Path of the component in its document."""
         return f"spec.{self.name}"
 
     @property
     def containers(self) -> list[Container]:
+        """Containers of the component's pod."""
         return list(containers(self.spec, self.path))
 
     @property
     def framework(self) -> Container | None:
-        """What stands under `model` or another framework's name: a container with more fields."""
+        """The field `model`, or that of another framework: a container with more fields."""
         names = {"predictor": FRAMEWORKS, "explainer": ("art",)}.get(self.name, ())
         found = [name for name in names if name in self.spec]
         return Container(path=f"{self.path}.{found[0]}", fields=self.spec[found[0]]) if found else None
 
     @property
     def everything(self) -> Iterator[Container]:
-        """Every container that a pod of this component may get, its workers' too."""
+        """Every container of the component's pods, including init containers and those of workers."""
         yield from containers(self.spec, self.path, "containers", "initContainers")
         if self.framework is not None:
             yield self.framework
@@ -56,42 +61,44 @@ class Component:
 
     @property
     def implementations(self) -> int:
-        """How many KServe counts (GetImplementations): frameworks, and containers of its name."""
+        """Number of implementations as KServe counts them (GetImplementations): frameworks and kserve-containers."""
         names = {"predictor": FRAMEWORKS, "explainer": ("art",)}.get(self.name, ())
         count = sum(name in self.spec for name in names)
         if self.name != "predictor":
             return count + bool(self.containers)
-        custom = sum(each.name == CONTAINER for each in self.containers)
+        custom = sum(container.name == CONTAINER for container in self.containers)
         return count + custom or int(bool(self.containers))
 
     @property
     def storage_uri(self) -> tuple[str, str] | None:
-        """Path and value of the one storage URI: the framework's field, or a custom container's variable."""
+        """Path and value of the storage URI: the framework's field, or the variable of a custom container."""
         if self.framework is not None:
             uri = self.framework.fields.get("storageUri")
             return None if uri is None else (f"{self.framework.path}.storageUri", str(uri))
-        named = [each for each in self.containers if self.name != "predictor" or each.name == CONTAINER]
-        found = [(f"{each.path}.env", each.value(_STORAGE_ENV)) for each in named[:1]]
+        named = [container for container in self.containers if self.name != "predictor" or container.name == CONTAINER]
+        found = [(f"{container.path}.env", container.value(_STORAGE_ENV)) for container in named[:1]]
         return next(((path, value) for path, value in found if value is not None), None)
 
 
 def components(service: Manifest) -> list[Component]:
-    """Those that a service has."""
+    """List the components that a service has."""
     found = {name: service.spec.get(name) for name in ("predictor", "transformer", "explainer")}
-    return [Component(name=name, spec=spec) for name, spec in found.items() if isinstance(spec, Mapping)]
+    return [Component(name=name, spec=spec) for name, spec in found.items() if isinstance(spec, dict)]
 
 
 def predictor(service: Manifest) -> Component:
+    """Get the predictor of a service; an empty one if it has none."""
     spec: Any = service.spec.get("predictor")
-    return Component(name="predictor", spec=spec if isinstance(spec, Mapping) else {})
+    return Component(name="predictor", spec=spec if isinstance(spec, dict) else {})
 
 
 def transformer(service: Manifest) -> Component | None:
-    return next((each for each in components(service) if each.name == "transformer"), None)
+    """Get the transformer of a service."""
+    return next((component for component in components(service) if component.name == "transformer"), None)
 
 
 def model_name(service: Manifest) -> str:
-    """What the graph's path calls the model (utils.go GetModelName): args count, a runtime's do not."""
+    """Find the model's name in the graph's path, which ignores a runtime's args (utils.go GetModelName)."""
     front, back = transformer(service), predictor(service)
     if front is not None and front.containers and (name := named_in(front.containers[0].args)):
         return name
@@ -103,7 +110,7 @@ def model_name(service: Manifest) -> str:
 
 
 def named_in(args: list[str]) -> str:
-    """`--model_name` as KServe's controller reads it (utils.go getModelNameFromArgs), its oddities included."""
+    """Read `--model_name` as KServe's controller does (utils.go getModelNameFromArgs), including its oddities."""
     name = ""
     for index, arg in enumerate(args):
         if arg.startswith("--model_name"):
@@ -115,12 +122,12 @@ def named_in(args: list[str]) -> str:
 
 
 def protocol(service: Manifest) -> str:
-    """The protocol that the graph's path is for, as far as the service itself tells it."""
+    """Find the protocol of the graph's path, as far as the service itself defines it."""
     front, back = transformer(service), predictor(service)
     if front is not None:
         return (front.containers[0].value("PROTOCOL") if front.containers else None) or "v1"
     if back.framework is not None:
         return str(back.framework.fields.get("protocolVersion") or "v1")
-    collocated = [each for each in back.containers if each.name == TRANSFORMER_CONTAINER]
+    collocated = [container for container in back.containers if container.name == TRANSFORMER_CONTAINER]
     chosen = collocated or back.containers
     return (chosen[0].value("PROTOCOL") if chosen else None) or "v1"

@@ -1,8 +1,8 @@
-"""Documents against CustomResourceDefinitions, the API server's own schemas, where the user has their files.
+"""Validate documents against CustomResourceDefinitions, the API server's own schemas, if the user has the files.
 
-An openAPIV3Schema is almost a JSON schema. Three things differ: what `properties` does not name is refused (the API
-server prunes it, or refuses it with --validate=strict), `x-kubernetes-int-or-string` is two types, and `nullable` is
-one more. jsonschema does the rest.
+An openAPIV3Schema is almost a JSON schema, which jsonschema validates. Three things differ: fields that `properties`
+does not name are refused (the API server prunes them, or refuses them with --validate=strict),
+`x-kubernetes-int-or-string` stands for two types, and `nullable` adds one.
 """
 
 import re
@@ -20,25 +20,25 @@ from shardline.manifests.rules.scalars import shown
 from shardline.wire.errors import ManifestError
 
 CRD = "CustomResourceDefinition"
-_AS_SHIPPED = "give it as KServe ships it"
+_AS_SHIPPED = "give the file that KServe ships"
 _PRESERVE = "x-kubernetes-preserve-unknown-fields"
-# not for validation; `$ref`, which a CRD must not have, is left out too
+# no part of the validation; `$ref`, which is not allowed in a CRD, is left out, too
 _IGNORED = ("default", "description", "example", "format")
 _INT_OR_STRING = "x-kubernetes-int-or-string"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schemas:
-    """The validators of (apiVersion, kind), and the kinds whose CRDs accept everything."""
+    """Validators by (apiVersion, kind), and the kinds whose CRDs accept everything."""
 
     validators: Mapping[tuple[str, str], Draft202012Validator]
     open_kinds: tuple[str, ...] = ()
 
     def findings(self, document: Mapping[str, Any]) -> Iterator[Finding]:
-        """What the schema of a document's kind says against it; nothing where there is none.
+        """Validate a document against the schema of its kind, if there is one.
 
         Raises:
-            ManifestError: the schema itself is no schema.
+            ManifestError: the schema itself is invalid.
         """
         validator = self.validators.get((str(document.get("apiVersion")), str(document.get("kind"))))
         if validator is None:
@@ -46,28 +46,29 @@ class Schemas:
         try:
             errors = sorted(validator.iter_errors(_without_nulls(document)), key=_path)
         except (UnknownType, TypeError, ValueError, AttributeError, KeyError, re.error) as exc:
-            raise ManifestError(f"the {CRD} of {document['kind']} is no schema ({exc!r:.200}): {_AS_SHIPPED}") from exc
+            raise ManifestError(f"the {CRD} of {document['kind']} is invalid ({exc!r:.200}): {_AS_SHIPPED}") from exc
         for error in errors:
             yield _path(error), _message(error)
 
 
 def read_crds(path: Path) -> list[Mapping[str, Any]]:
-    """The CRDs of a file or of a folder's files.
+    """Read the CRDs of a file or of a folder's files.
 
     Raises:
-        ManifestError: the path does not exist, a file is no YAML, or there is no CRD.
+        ManifestError: the path does not exist, a file is not YAML, or there is no CRD.
     """
-    read = [each for file in find_files([path]) for each in read_file(file)]
-    crds = [each.document for each in read if isinstance(each, ParsedDocument) and _is_crd(each.document)]
+    found = [item for file in find_files([path]) for item in read_file(file)]
+    crds = [item.document for item in found if isinstance(item, ParsedDocument) and _is_crd(item.document)]
     if not crds:
         raise ManifestError(f"--crds {path} holds no {CRD}: give KServe's config/crd/full or one of its files")
     return crds
 
 
 def compile_crds(crds: Sequence[Mapping[str, Any]]) -> Schemas:
-    """
+    """Turn CRDs into validators.
+
     Raises:
-        ManifestError: a CRD of a wrong shape.
+        ManifestError: an invalid CRD.
     """
     validators: dict[tuple[str, str], Draft202012Validator] = {}
     open_kinds = []
@@ -81,7 +82,7 @@ def compile_crds(crds: Sequence[Mapping[str, Any]]) -> Schemas:
                 # check_schema would take six seconds for KServe's largest; see `findings`
                 validators[f"{group}/{version['name']}", kind] = Draft202012Validator(_convert(schema, root=True))
         except (KeyError, TypeError, AttributeError) as exc:
-            raise ManifestError(f"a {CRD} is of a wrong shape ({exc!r:.200}): {_AS_SHIPPED}") from exc
+            raise ManifestError(f"a {CRD} is invalid ({exc!r:.200}): {_AS_SHIPPED}") from exc
     return Schemas(validators=validators, open_kinds=tuple(open_kinds))
 
 
@@ -90,7 +91,7 @@ def _is_crd(document: Any) -> bool:
 
 
 def _is_open(schema: Mapping[str, Any]) -> bool:
-    """KServe's config/crd/minimal: any spec goes."""
+    """True for a schema that accepts any spec, as those of KServe's config/crd/minimal do."""
     spec = schema.get("properties", {}).get("spec", {})
     return bool(schema.get(_PRESERVE) or spec.get(_PRESERVE) or not spec.get("properties"))
 
@@ -99,16 +100,16 @@ def _convert(schema: Mapping[str, Any], *, root: bool = False) -> dict[str, Any]
     converted: dict[str, Any] = {}
     for name, value in schema.items():
         if name in ("properties", "patternProperties"):
-            converted[name] = {field: _convert(each) for field, each in value.items()}
+            converted[name] = {field: _convert(nested) for field, nested in value.items()}
         elif name in ("items", "additionalProperties", "not") and isinstance(value, Mapping):
             converted[name] = _convert(value)
         elif name in ("allOf", "anyOf", "oneOf"):
-            converted[name] = [_convert(each) for each in value]
+            converted[name] = [_convert(alternative) for alternative in value]
         elif not name.startswith(("x-kubernetes-", "$")) and name not in _IGNORED:
             converted[name] = value
     if "properties" in schema and not schema.get(_PRESERVE):
         converted.setdefault("additionalProperties", False)
-    if root:  # the API server knows them better than a CRD does
+    if root:  # a CRD leaves these to the API server
         converted["properties"] = {**converted.get("properties", {}), "apiVersion": {}, "kind": {}, "metadata": {}}
     if schema.get(_INT_OR_STRING):
         converted = {name: value for name, value in converted.items() if name not in ("type", "anyOf")}
@@ -120,10 +121,10 @@ def _convert(schema: Mapping[str, Any], *, root: bool = False) -> dict[str, Any]
 
 
 def _without_nulls(value: Any) -> Any:
-    """A field that is null is one that is not there."""
+    """Remove null fields, which count as absent."""
     if isinstance(value, Mapping):
-        return {name: _without_nulls(each) for name, each in value.items() if each is not None}
-    return [_without_nulls(each) for each in value] if isinstance(value, list) else value
+        return {name: _without_nulls(field) for name, field in value.items() if field is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 def _path(error: ValidationError) -> str:
@@ -141,7 +142,7 @@ def _message(error: ValidationError) -> str:
             unknown = [
                 name for name in map(str, instance if isinstance(instance, Mapping) else ()) if name not in known
             ]
-            return f"the CRD knows no field {', '.join(unknown)}: remove it or look at its spelling"
+            return f"the CRD knows no field {', '.join(unknown)}: remove it or check its spelling"
         case "required":
             missing = [name for name in limit if not isinstance(instance, Mapping) or name not in instance]
             return f"the CRD requires {', '.join(missing)}: add it"
@@ -154,4 +155,4 @@ def _message(error: ValidationError) -> str:
 
 
 def _words(value: object) -> list[str]:
-    return [str(each) for each in value] if isinstance(value, list) else [str(value)]
+    return [str(item) for item in value] if isinstance(value, list) else [str(value)]

@@ -1,17 +1,18 @@
-"""What KServe's webhook asks of an InferenceGraph, in its order and its words."""
+"""Lint rules for InferenceGraphs: KServe's webhook, in its order and words, and what its router fails on."""
 
 import json
 import re
 from collections.abc import Iterator
 from itertools import pairwise
 
+from shardline.client.labels import Document
 from shardline.manifests.rules.components import components
-from shardline.manifests.rules.rule import GRAPH, Document, Finding, Manifest, Severity, key, quoted, rule
+from shardline.manifests.rules.rule import GRAPH, Finding, Manifest, Severity, key, quoted, rule
 
 _WEBHOOK = "inference_graph_validation.go"
 _ROUTER = "cmd/router/main.go"
 RESPONSE = "$response"
-_NO_DATA = ("", "$request")  # what is not $response is the request; these two say so
+_NO_DATA = ("", "$request")  # anything but $response selects the request; these two do so explicitly
 ARGUMENT_BYTES = 128 * 1024  # Linux's MAX_ARG_STRLEN
 _URL = "http://{0}-transformer.{1}.svc.cluster.local/v1/models/{0}:predict"
 _SERVER_WRITE_S = 60  # constants.go RouterTimeoutServerWrite
@@ -21,13 +22,13 @@ ROOT = "root"
 
 
 def nodes(graph: Manifest) -> Iterator[tuple[str, str, Document]]:
-    """Name, path and fields of each node."""
+    """Iterate over the nodes of a graph: name, path, fields."""
     for name, fields in graph.spec.get("nodes", {}).items():
         yield name, key("spec.nodes", name), fields
 
 
 def steps(graph: Manifest) -> Iterator[tuple[str, int, str, Document]]:
-    """Name of the node, index, path and fields of each step."""
+    """Iterate over the steps of a graph: name of the node, index, path, fields."""
     for node, path, fields in nodes(graph):
         for index, step in enumerate(fields.get("steps", ())):
             yield node, index, f"{path}.steps[{index}]", step
@@ -35,7 +36,7 @@ def steps(graph: Manifest) -> Iterator[tuple[str, int, str, Document]]:
 
 @rule(GRAPH, source=_WEBHOOK)
 def graph_name(graph: Manifest) -> Iterator[Finding]:
-    """A graph's name is lower-case letters, digits and `-`, from a letter on."""
+    """A graph's name must start with a letter and consist of lower-case letters, digits and `-`."""
     if graph.name and not re.fullmatch(_NAME, graph.name):
         yield (
             "metadata.name",
@@ -47,7 +48,7 @@ def graph_name(graph: Manifest) -> Iterator[Finding]:
 
 @rule(GRAPH, source=_WEBHOOK)
 def graph_root(graph: Manifest) -> Iterator[Finding]:
-    """A graph has a node named `root`, where every request starts."""
+    """A graph must have a node named `root`, where every request starts."""
     if ROOT not in graph.spec.get("nodes", {}):
         yield (
             "spec.nodes",
@@ -58,7 +59,7 @@ def graph_root(graph: Manifest) -> Iterator[Finding]:
 
 @rule(GRAPH, source=_WEBHOOK)
 def graph_step_names(graph: Manifest) -> Iterator[Finding]:
-    """The steps of one node have names of their own."""
+    """The names of a node's steps must differ."""
     seen: set[tuple[str, str]] = set()
     for node, _, path, step in steps(graph):
         name = step.get("name", "")
@@ -73,7 +74,7 @@ def graph_step_names(graph: Manifest) -> Iterator[Finding]:
 
 @rule(GRAPH, source=_WEBHOOK)
 def graph_step_target(graph: Manifest) -> Iterator[Finding]:
-    """A step has exactly one of `nodeName`, `serviceName` and `serviceUrl`."""
+    """A step must have exactly one of `nodeName`, `serviceName` and `serviceUrl`."""
     for node, index, path, step in steps(graph):
         found = [name for name in TARGETS if step.get(name)]
         step_of = f'Step {index} ("{step.get("name", "")}") in node "{node}" of InferenceGraph "{graph.name}"'
@@ -85,7 +86,7 @@ def graph_step_target(graph: Manifest) -> Iterator[Finding]:
 
 @rule(GRAPH, source=_WEBHOOK)
 def graph_splitter_weight(graph: Manifest) -> Iterator[Finding]:
-    """Every step of a Splitter has a weight."""
+    """Every step of a Splitter must have a weight."""
     for node, _, path, step in steps(graph):
         if graph.spec["nodes"][node].get("routerType") == "Splitter" and "weight" not in step:
             route = f"InferenceGraph[{graph.name}] Node[{node}] Route[{step.get('serviceName', '')}]"
@@ -94,7 +95,7 @@ def graph_splitter_weight(graph: Manifest) -> Iterator[Finding]:
 
 @rule(GRAPH, source=_WEBHOOK)
 def graph_splitter_sum(graph: Manifest) -> Iterator[Finding]:
-    """The weights of a Splitter's steps make 100."""
+    """The weights of a Splitter's steps must add up to 100."""
     for node, path, fields in nodes(graph):
         weights = [step.get("weight", 0) for step in fields.get("steps", ())]
         if fields.get("routerType") == "Splitter" and sum(weights) != 100:
@@ -107,7 +108,7 @@ def graph_splitter_sum(graph: Manifest) -> Iterator[Finding]:
 
 @rule(GRAPH, source=_ROUTER)
 def graph_node_name(graph: Manifest) -> Iterator[Finding]:
-    """`nodeName` names a node of the graph."""
+    """`nodeName` must name a node of the graph."""
     known = graph.spec.get("nodes", {})
     for _, _, path, step in steps(graph):
         name = step.get("nodeName")
@@ -117,22 +118,22 @@ def graph_node_name(graph: Manifest) -> Iterator[Finding]:
 
 @rule(GRAPH, source=_ROUTER)
 def graph_cycle(graph: Manifest) -> Iterator[Finding]:
-    """No node leads back to itself: the router would recurse until it dies."""
+    """No node may lead back to itself; the router would recurse until it crashes."""
     calls = {name: _called(graph, name) for name, _, _ in nodes(graph)}
     for name, path, _ in nodes(graph):
         if name in _reached(calls, name):
-            yield path, f"node {name!r} leads back to itself, and the router would call it without end: break the cycle"
+            yield path, f"node {name!r} leads back to itself, and the router would never end: remove the cycle"
 
 
 @rule(GRAPH, source=_ROUTER, severity=Severity.WARNING)
 def graph_unused_node(graph: Manifest) -> Iterator[Finding]:
-    """Every node is reached from `root`."""
+    """Every node should be reachable from `root`."""
     calls = {name: _called(graph, name) for name, _, _ in nodes(graph)}
     for name, path, _ in nodes(graph):
         if ROOT in calls and name != ROOT and name not in _reached(calls, ROOT):
             yield (
                 path,
-                f"no step on the way from root leads to node {name!r}: remove it, or name it in a step's nodeName",
+                f"node {name!r} cannot be reached from root: remove it, or name it in a step's nodeName",
             )
 
 
@@ -141,7 +142,7 @@ def _called(graph: Manifest, node: str) -> list[str]:
 
 
 def _reached(calls: dict[str, list[str]], start: str) -> set[str]:
-    """The nodes that a request to `start` may come to; `start` only if it comes back."""
+    """Collect the nodes that a request to `start` can reach, with `start` itself only in a cycle."""
     reached: set[str] = set()
     waiting = list(calls.get(start, ()))
     while waiting:
@@ -154,7 +155,7 @@ def _reached(calls: dict[str, list[str]], start: str) -> set[str]:
 
 @rule(GRAPH, source=_ROUTER)
 def graph_empty_node(graph: Manifest) -> Iterator[Finding]:
-    """A node has steps: the router panics on a Sequence of none."""
+    """A node must have steps; the router panics on an empty Sequence."""
     for name, path, fields in nodes(graph):
         if not fields.get("steps"):
             yield f"{path}.steps", f"node {name!r} has no steps, and the router fails on it: give it one"
@@ -162,43 +163,43 @@ def graph_empty_node(graph: Manifest) -> Iterator[Finding]:
 
 @rule(GRAPH, source=_ROUTER)
 def graph_switch_condition(graph: Manifest) -> Iterator[Finding]:
-    """Every step of a Switch has a condition: without one it is never chosen."""
+    """Every step of a Switch must have a condition; without one it is never chosen."""
     for node, _, path, step in steps(graph):
         if graph.spec["nodes"][node].get("routerType") == "Switch" and not step.get("condition"):
-            yield f"{path}.condition", "found none, and a Switch never chooses such a step: give it a GJSON path"
+            yield f"{path}.condition", "found none, and a Switch never chooses such a step: add a GJSON path"
 
 
 @rule(GRAPH, source=_ROUTER)
 def graph_condition(graph: Manifest) -> Iterator[Finding]:
-    """A condition's brackets and quotes are closed, as a GJSON path has to have them."""
+    """A condition's brackets and quotes must be closed, as GJSON requires."""
     for _, _, path, step in steps(graph):
         condition = step.get("condition", "")
         if condition and not _closed(condition):
-            yield f"{path}.condition", f"found {condition!r}, a bracket or quote of which stays open: close it"
+            yield f"{path}.condition", f"found {condition!r}, in which a bracket or quote stays open: close it"
 
 
 def _closed(text: str) -> bool:
-    """Whether brackets match and quotes end; within quotes a backslash takes the next character along."""
+    """True if brackets match and quotes end; within quotes a backslash escapes the next character."""
     pairs = {")": "(", "]": "[", "}": "{"}
     opened: list[str] = []
     characters = iter(text)
-    for each in characters:
-        if each == "\\":
+    for character in characters:
+        if character == "\\":
             next(characters, None)
-        elif each == '"':
-            opened = opened[:-1] if opened[-1:] == ['"'] else [*opened, each]
+        elif character == '"':
+            opened = opened[:-1] if opened[-1:] == ['"'] else [*opened, character]
         elif opened[-1:] == ['"']:
             continue
-        elif each in pairs.values():
-            opened.append(each)
-        elif each in pairs and (not opened or opened.pop() != pairs[each]):
+        elif character in pairs.values():
+            opened.append(character)
+        elif character in pairs and (not opened or opened.pop() != pairs[character]):
             return False
     return not opened
 
 
 @rule(GRAPH, source=_ROUTER)
 def graph_weight(graph: Manifest) -> Iterator[Finding]:
-    """No weight is negative."""
+    """A weight must not be negative."""
     for _, _, path, step in steps(graph):
         if step.get("weight", 0) < 0:
             yield f"{path}.weight", f"found {step['weight']}, allowed is 0 to 100"
@@ -206,35 +207,35 @@ def graph_weight(graph: Manifest) -> Iterator[Finding]:
 
 @rule(GRAPH, source=_ROUTER)
 def graph_data(graph: Manifest) -> Iterator[Finding]:
-    """`data` is `$response`, to the letter: any other text sends the client's request again."""
+    """`data` must be exactly `$response`; any other text sends the client's request again."""
     for _, _, path, step in steps(graph):
         data = step.get("data", "")
         if data != RESPONSE and data not in _NO_DATA:
             yield (
                 f"{path}.data",
-                f"found {data!r}, with which the step gets the client's request: write {RESPONSE!r} for the answer "
-                "of the step before, or '$request'",
+                f"found {data!r}, with which the step gets the client's request: write {RESPONSE!r} for the previous "
+                "step's response, or '$request'",
             )
 
 
 @rule(GRAPH, source=_ROUTER, severity=Severity.WARNING)
 def graph_idle_field(graph: Manifest) -> Iterator[Finding]:
-    """A step has no field that its node's router type does not look at."""
-    looked_at = {"data": "Sequence", "mapPredictionsToInstances": "Sequence", "weight": "Splitter"}
+    """A step should have no field that its node's router type ignores."""
+    readers = {"data": "Sequence", "mapPredictionsToInstances": "Sequence", "weight": "Splitter"}
     for node, index, path, step in steps(graph):
         kind = graph.spec["nodes"][node].get("routerType")
-        for name, only in looked_at.items():
+        for name, only in readers.items():
             if step.get(name) and kind is not None and kind != only:
-                yield f"{path}.{name}", f"a {kind} does not look at {name}, only a {only} does: remove it"
+                yield f"{path}.{name}", f"a {kind} ignores {name}, which only a {only} reads: remove it"
         if kind == "Sequence" and index == 0 and step.get("data") == RESPONSE:
-            yield f"{path}.data", "the first step has no answer before it and gets the client's request: remove it"
+            yield f"{path}.data", "the first step has no previous response and gets the client's request: remove it"
         if kind in ("Ensemble", "Splitter") and step.get("condition"):
-            yield f"{path}.condition", f"a {kind} does not look at conditions, only Sequence and Switch do: remove it"
+            yield f"{path}.condition", f"a {kind} ignores conditions, which only Sequence and Switch read: remove it"
 
 
 @rule(GRAPH, source=_ROUTER, severity=Severity.WARNING)
 def graph_soft(graph: Manifest) -> Iterator[Finding]:
-    """A step whose answer is the next one's input is a Hard dependency."""
+    """A step whose response is the next step's input should be a Hard dependency."""
     for name, path, fields in nodes(graph):
         if fields.get("routerType") != "Sequence":
             continue
@@ -242,14 +243,14 @@ def graph_soft(graph: Manifest) -> Iterator[Finding]:
             if step.get("dependency", "Soft") == "Soft" and after.get("data") == RESPONSE:
                 yield (
                     f"{path}.steps[{index}].dependency",
-                    f"found Soft, KServe's default: an error of this step of {name!r} is sent to the next one as its "
+                    f"found Soft, KServe's default: an error of this step of {name!r} is sent to the next step as its "
                     "input; write Hard",
                 )
 
 
 @rule(GRAPH, source="component.go")
 def graph_replicas(graph: Manifest) -> Iterator[Finding]:
-    """`minReplicas` and `maxReplicas` of a graph are not negative, and in order."""
+    """`minReplicas` and `maxReplicas` of a graph must not be negative, and must be in order."""
     least, most = graph.spec.get("minReplicas", 1), graph.spec.get("maxReplicas", 0)
     if least < 0 or most < 0:
         yield "spec.minReplicas", f"found {least} to {most} replicas, allowed is 0 and more"
@@ -259,15 +260,15 @@ def graph_replicas(graph: Manifest) -> Iterator[Finding]:
 
 @rule(GRAPH, source=_ROUTER)
 def graph_timeouts(graph: Manifest) -> Iterator[Finding]:
-    """The router waits as long as its steps may take: serverWrite, serviceClient and the stages' timeouts agree."""
+    """The router's timeouts (serverWrite, serviceClient) must not be shorter than those of its steps' services."""
     given = graph.spec.get("routerTimeouts", {})
     client, write = given.get("serviceClient", 0), given.get("serverWrite", _SERVER_WRITE_S)
-    waits = [(name, each) for name, each in (("serviceClient", client), ("serverWrite", write)) if each]
+    waits = [(name, wait) for name, wait in (("serviceClient", client), ("serverWrite", write)) if wait]
     if client and write and write < client:
         yield (
             "spec.routerTimeouts.serverWrite",
-            f"found {write} s, less than serviceClient's {client} s: the client's connection is closed without an "
-            "answer before a slow step is given up; make it longer",
+            f"found {write} s, less than serviceClient's {client} s: the client's connection would be closed without a "
+            "response before a slow step times out; make it longer",
         )
     for name, seconds in waits:
         for service, component, timeout in _timeouts(graph):
@@ -280,17 +281,17 @@ def graph_timeouts(graph: Manifest) -> Iterator[Finding]:
 
 
 def _timeouts(graph: Manifest) -> Iterator[tuple[str, str, int]]:
-    """Service, component and seconds of what the steps call."""
+    """Iterate over the timeouts of the steps' services: service, component, seconds."""
     for name in dict.fromkeys(step.get("serviceName") for _, _, _, step in steps(graph)):
         service = graph.find("InferenceService", name) if name else None
-        for each in components(service) if service else ():
-            if each.spec.get("timeout"):
-                yield service.name if service else "", each.name, each.spec["timeout"]
+        for component in components(service) if service else ():
+            if component.spec.get("timeout"):
+                yield service.name if service else "", component.name, component.spec["timeout"]
 
 
 @rule(GRAPH, source=_ROUTER)
 def graph_argument(graph: Manifest) -> Iterator[Finding]:
-    """The spec with its URLs fits the one argument by which the router gets it, 128 KiB."""
+    """The spec with its URLs must fit into one argument of the router's command line, 128 KiB."""
     urls = [_URL.format(step["serviceName"], graph.namespace) for *_, step in steps(graph) if step.get("serviceName")]
     size = len(json.dumps(graph.spec, separators=(",", ":"), default=str).encode()) + sum(map(len, urls))
     if size >= ARGUMENT_BYTES:

@@ -1,7 +1,7 @@
-"""Documents against the typed models that the kserve and kubernetes packages generate from the real API types.
+"""Validate documents against the typed models that the kserve and kubernetes packages generate from the API types.
 
-An unknown field is one that the API server refuses (`--validate=strict`) or drops without a word. Besides the findings
-there is a cleaned copy of the document: without what is unknown, null or of a wrong type. It is what rules read.
+An unknown field is one that the API server refuses (`--validate=strict`) or drops silently. The validation also returns
+a cleaned copy of the document, without unknown fields, nulls and values of a wrong type, for the rules to read.
 """
 
 import difflib
@@ -17,7 +17,7 @@ from shardline.manifests.rules.rule import Finding, key
 from shardline.manifests.rules.scalars import ENUMS, mistake, shown, type_of
 
 _SERVING = "serving.kserve.io"
-# kind -> the apiVersions and their models
+# kind -> apiVersion -> model
 KINDS: Mapping[str, Mapping[str, str]] = {
     "InferenceService": {f"{_SERVING}/v1beta1": "V1beta1InferenceService"},
     "InferenceGraph": {f"{_SERVING}/v1alpha1": "V1alpha1InferenceGraph"},
@@ -37,8 +37,8 @@ KINDS: Mapping[str, Mapping[str, str]] = {
     "NetworkPolicy": {"networking.k8s.io/v1": "V1NetworkPolicy"},
     "PodDisruptionBudget": {"policy/v1": "V1PodDisruptionBudget"},
 }
-_NOT_REQUIRED = {"V1beta1ARTExplainerSpec.name"}  # of the model, but not of the CRD
-# The controllers' to write, and not modelled in full
+_NOT_REQUIRED = {"V1beta1ARTExplainerSpec.name"}  # required by the model, but not by the CRD
+# written by controllers, and not modelled completely
 _OPAQUE = {"status", "managedFields"}
 
 Cleaned = dict[str, Any]
@@ -46,7 +46,7 @@ Reader = Generator[Finding, None, Any]
 
 
 def read_document(document: Mapping[Any, Any]) -> Generator[Finding, None, Cleaned]:
-    """The findings of a document; the generator's value is its cleaned copy."""
+    """Yield the findings of a document; the generator returns the cleaned copy."""
     kind, api_version = document.get("kind"), document.get("apiVersion")
     model = KINDS.get(kind, {}).get(str(api_version)) if isinstance(kind, str) else None
     if model is None:
@@ -70,9 +70,9 @@ def _unmodelled(kind: Any, api_version: Any) -> Generator[Finding, None, None]:
 
 
 def _foreign(api_version: str, known: Mapping[str, str]) -> bool:
-    """Whether a kind of a known name is somebody else's: Knative has a Service, too."""
+    """True if a kind of a known name belongs to another API group, such as Knative's Service."""
     group = api_version.rpartition("/")[0]
-    ours = any(each.startswith(_SERVING) for each in known)
+    ours = any(version.startswith(_SERVING) for version in known)
     return "." in group and not group.endswith(".k8s.io") and not ours
 
 
@@ -89,8 +89,8 @@ def _metadata(document: Mapping[Any, Any], *, needed: bool) -> Reader:
 
 
 def _read(value: Any, type_name: str, path: str) -> Reader:
-    """Yield what is wrong with a value; give it back cleaned, or None where nothing can be kept of it."""
-    type_name = re.sub(r"^K8sIoApi[A-Z][a-z]+(?=V\d)", "", type_name)  # Go's full name: ...AppsV1Foo is V1Foo
+    """Yield the findings of a value; returns it cleaned, or None if nothing of it can be kept."""
+    type_name = re.sub(r"^K8sIoApi[A-Z][a-z]+(?=V\d)", "", type_name)  # the full name in Go: ...AppsV1Foo is V1Foo
     if match := re.fullmatch(r"list\[(.+)\]", type_name, re.IGNORECASE):
         return (yield from _read_list(value, match[1], path))
     if match := re.fullmatch(r"dict[\[(]str, (.+)[\])]", type_name, re.IGNORECASE):
@@ -110,7 +110,7 @@ def _read_list(value: Any, item_type: str, path: str) -> Reader:
     items = []
     for index, item in enumerate(value):
         cleaned = yield from _read(item, item_type, f"{path}[{index}]")
-        items.append(_empty(item_type) if cleaned is None else cleaned)  # keeps the indices of the others
+        items.append(_empty(item_type) if cleaned is None else cleaned)  # keeps the indices of later items
     return items
 
 
@@ -163,7 +163,7 @@ def _unknown(name: Any, fields: Mapping[str, str]) -> str:
 
 
 def _empty(type_name: str) -> Any:
-    """What Go decodes a null into: the zero value."""
+    """Return the zero value, into which Go decodes a null."""
     if _model(type_name) is not None or type_name.lower().startswith("dict"):
         return {}
     return [] if type_name.lower().startswith("list") else ""
@@ -171,7 +171,7 @@ def _empty(type_name: str) -> Any:
 
 @cache
 def _fields(type_name: str) -> Mapping[str, str]:
-    """The fields of a model by their names in JSON, and their types."""
+    """List the fields of a model: name in JSON -> type."""
     model = _model(type_name)
     return {json_name: model.openapi_types[name] for name, json_name in model.attribute_map.items()}
 
@@ -182,14 +182,14 @@ def _required(type_name: str) -> frozenset[str]:
     names = model.attribute_map
     if hasattr(model, "model_fields"):  # kubernetes: pydantic
         return frozenset(
-            names[name] for name, each in model.model_fields.items() if name in names and each.is_required()
+            names[name] for name, field in model.model_fields.items() if name in names and field.is_required()
         )
     found = (json_name for name, json_name in names.items() if _refuses_none(model, name))
     return frozenset(name for name in found if f"{type_name}.{name}" not in _NOT_REQUIRED)
 
 
 def _refuses_none(model: Any, name: str) -> bool:
-    """kserve's models say what is required nowhere but in their setters."""
+    """True if a field is required, which kserve's models know in their setters only."""
     blank = SimpleNamespace(local_vars_configuration=SimpleNamespace(client_side_validation=True))
     try:
         getattr(model, name).fset(blank, None)
@@ -200,7 +200,7 @@ def _refuses_none(model: Any, name: str) -> bool:
 
 @cache
 def _model(type_name: str) -> Any:
-    """The model class of a name, None for a scalar."""
+    """Find the model class of a type's name; None for a scalar."""
     import kubernetes.client.models
 
     return getattr(_kserve_models(), type_name, None) or getattr(kubernetes.client.models, type_name, None)
@@ -208,7 +208,7 @@ def _model(type_name: str) -> Any:
 
 @cache
 def _kserve_models() -> Any:
-    """kserve.models, without what `import kserve` does besides: two seconds, a server's arguments, its loggers."""
+    """Import kserve.models without kserve itself, which takes two seconds and configures arguments and loggers."""
     if "kserve" in sys.modules:
         import kserve.models
 

@@ -1,4 +1,4 @@
-"""Names and labels of documents of any kind, and what KServe makes of them: hosts and labels that DNS must take."""
+"""Lint rules for Kubernetes objects in general: names, labels, and the hosts that KServe derives from them."""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _QUALIFIED = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 
 @rule(source="Kubernetes")
 def object_name(manifest: Manifest) -> Iterator[Finding]:
-    """A name is lower-case letters, digits, `-` and `.`, of 253 characters; a namespace's has 63 and no dot."""
+    """A name must have at most 253 lower-case letters, digits, `-` and `.`, a namespace's at most 63 and no dot."""
     name, strict = manifest.name, manifest.kind == "Namespace"
     allowed, most = (_LABEL, LABEL_CHARACTERS) if strict else (_SUBDOMAIN, _NAME_CHARACTERS)
     if name and manifest.kind not in (SERVICE, GRAPH) and not allowed.fullmatch(name):
@@ -32,7 +32,7 @@ def object_name(manifest: Manifest) -> Iterator[Finding]:
 
 @rule(source="Kubernetes")
 def object_labels(manifest: Manifest) -> Iterator[Finding]:
-    """Labels, and the keys of labels and annotations, are of the characters and lengths that Kubernetes takes."""
+    """Labels and annotations must have the characters and lengths that Kubernetes allows."""
     for where in ("labels", "annotations"):
         for name, value in manifest.metadata.get(where, {}).items():
             here = key(f"metadata.{where}", name)
@@ -50,7 +50,7 @@ def _is_key(text: str) -> bool:
 
 @rule(SERVICE, source="raw_kube_reconciler.go createRawURL")
 def service_host(service: Manifest) -> Iterator[Finding]:
-    """`<service>-<component>-<namespace>` is a DNS label: KServe makes a host of it, and else does not go on."""
+    """`<service>-<component>-<namespace>` must be a DNS label, since KServe derives a host name from it."""
     for component in components(service):
         host = f"{service.name}-{component.name}-{service.namespace}"
         yield from _too_long("the host's first label", host)
@@ -58,7 +58,7 @@ def service_host(service: Manifest) -> Iterator[Finding]:
 
 @rule(SERVICE, source="deployment_reconciler.go")
 def service_label(service: Manifest) -> Iterator[Finding]:
-    """`isvc.<service>-<component>` fits a label: KServe puts it on the pods as `app`."""
+    """`isvc.<service>-<component>` must fit a label, since KServe sets it on the pods as `app`."""
     for component in components(service):
         given = f"-{component.spec['name']}" if component.spec.get("name") else ""
         yield from _too_long("the pods' label app", f"isvc.{service.name}{given}-{component.name}")
@@ -66,7 +66,7 @@ def service_label(service: Manifest) -> Iterator[Finding]:
 
 @rule(GRAPH, source="raw_ig.go")
 def graph_host(graph: Manifest) -> Iterator[Finding]:
-    """`<graph>-<namespace>` is a DNS label, and `isvc.<graph>` fits a label of the router's pods."""
+    """`<graph>-<namespace>` must be a DNS label, and `isvc.<graph>` must fit a label of the router's pods."""
     yield from _too_long("the host's first label", f"{graph.name}-{graph.namespace}")
     yield from _too_long("the pods' label app", f"isvc.{graph.name}")
 
@@ -83,37 +83,38 @@ def _too_long(what: str, found: str) -> Iterator[Finding]:
 
 @rule(source="Kubernetes")
 def duplicate(manifest: Manifest) -> Iterator[Finding]:
-    """No two documents have the same kind, namespace and name: the second would replace the first."""
-    same = [each for each in manifest.beside(manifest.kind) if each.name == manifest.name]
+    """No two documents may have the same kind, namespace and name, since the second would replace the first."""
+    same = [other for other in manifest.beside(manifest.kind) if other.name == manifest.name]
     if manifest.name and same[0] is not manifest:
         first = f" of {same[0].file}" if same[0].file else ""
-        yield "metadata.name", f"{manifest.label} in namespace {manifest.namespace} stands twice: remove one{first}"
+        yield "metadata.name", f"{manifest.label} in namespace {manifest.namespace} is given twice: remove one{first}"
 
 
 @rule("PodDisruptionBudget", source="Kubernetes")
 def disruption_budget(budget: Manifest) -> Iterator[Finding]:
-    """A PodDisruptionBudget has `minAvailable` or `maxUnavailable`, not both, and a selector."""
+    """A PodDisruptionBudget must have a selector, and `minAvailable` or `maxUnavailable`, but not both."""
     if "minAvailable" in budget.spec and "maxUnavailable" in budget.spec:
         yield "spec.maxUnavailable", "minAvailable and maxUnavailable cannot be both set: keep one"
     if not budget.spec.get("selector"):
-        yield "spec.selector", "found none, so the budget is for every pod of the namespace: add a selector"
+        yield "spec.selector", "found none, so the budget holds for every pod of the namespace: add a selector"
 
 
 @rule("NetworkPolicy", source="Kubernetes")
 def policy_types(policy: Manifest) -> Iterator[Finding]:
-    """A NetworkPolicy's `policyTypes` are Ingress and Egress, and name the rules that it has."""
+    """A NetworkPolicy's `policyTypes` must be Ingress or Egress, and must name the rules that it has."""
     types = policy.spec.get("policyTypes")
-    for index, each in enumerate(types or ()):
-        if each not in ("Ingress", "Egress"):
-            yield f"spec.policyTypes[{index}]", f"found {each!r}, allowed is Ingress and Egress"
-    for each in ("Ingress", "Egress"):
-        if types and each not in types and policy.spec.get(each.lower()):
-            yield "spec.policyTypes", f"found no {each}, so the rules under {each.lower()} do nothing: add it"
+    for index, direction in enumerate(types or ()):
+        if direction not in ("Ingress", "Egress"):
+            yield f"spec.policyTypes[{index}]", f"found {direction!r}, allowed are Ingress and Egress"
+    for direction in ("Ingress", "Egress"):
+        rules = direction.lower()
+        if types and direction not in types and policy.spec.get(rules):
+            yield "spec.policyTypes", f"found no {direction}, so the rules under {rules} have no effect: add it"
 
 
 @rule("Kustomization", source="ours", severity=Severity.WARNING)
 def kustomization_patches(kustomization: Manifest) -> Iterator[Finding]:
-    """A kustomization has no patches: only kubectl can apply them."""
+    """A kustomization should have no patches, since lint cannot apply them."""
     for name in ("patches", "patchesStrategicMerge", "patchesJson6902", "replacements"):
         if kustomization.document.get(name):
-            yield name, "not applied here: check what it makes with `kubectl kustomize FOLDER | shardline lint -`"
+            yield name, "found patches, which are not applied here: check `kubectl kustomize FOLDER | shardline lint -`"

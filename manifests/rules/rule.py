@@ -12,9 +12,8 @@ from enum import StrEnum
 from types import ModuleType
 from typing import Any
 
-Document = Mapping[str, Any]
+from shardline.client.labels import MODE_ANNOTATION, Document
 
-MODE = "serving.kserve.io/deploymentMode"
 # constants.go ParseDeploymentMode
 _LEGACY_MODES = {"RawDeployment": "Standard", "Serverless": "Knative"}
 DEFAULT_NAMESPACE = "default"
@@ -62,7 +61,7 @@ class Manifest:
     @property
     def metadata(self) -> Document:
         found = self.document.get("metadata")
-        return found if isinstance(found, Mapping) else {}
+        return found if isinstance(found, dict) else {}
 
     @property
     def name(self) -> str:
@@ -81,17 +80,17 @@ class Manifest:
     @property
     def spec(self) -> Document:
         found = self.document.get("spec")
-        return found if isinstance(found, Mapping) else {}
+        return found if isinstance(found, dict) else {}
 
     @property
     def annotations(self) -> Document:
         found = self.metadata.get("annotations")
-        return found if isinstance(found, Mapping) else {}
+        return found if isinstance(found, dict) else {}
 
     @property
     def mode(self) -> str | None:
         """Deployment mode of the annotation, by its current name; None leaves it to the cluster."""
-        found = self.annotations.get(MODE)
+        found = self.annotations.get(MODE_ANNOTATION)
         return None if found is None else _LEGACY_MODES.get(str(found), str(found))
 
     def beside(self, kind: str) -> "Iterator[Manifest]":

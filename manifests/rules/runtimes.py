@@ -1,4 +1,4 @@
-"""ServingRuntimes: what KServe's webhook asks of them, and which of them a service's model can run on."""
+"""Lint rules for ServingRuntimes, and for the runtime that a service's model selects."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ from shardline.manifests.rules.service import BLOCKED
 
 _WEBHOOK = "servingruntime_webhook.go"
 _SELECTION = "predictor_model.go"
-# A Go template over the service's metadata; nothing else is needed of the language
+# the part of Go's template language that refers to the service's metadata
 _PLACEHOLDER = re.compile(r"{{\s*\.(Name|Namespace|(Labels|Annotations)\.[A-Za-z_]\w*)\s*}}")
 
 
@@ -24,11 +24,11 @@ def _formats(runtime: Manifest) -> list[Mapping[str, Any]]:
 
 @rule(RUNTIME, CLUSTER_RUNTIME, source="env_policy.go")
 def runtime_blocked_env(runtime: Manifest) -> Iterator[Finding]:
-    """No container of a runtime sets PYTHONPATH."""
+    """No container of a runtime may set PYTHONPATH."""
     owners = {"spec": runtime.spec, "spec.workerSpec": runtime.spec.get("workerSpec", {})}
     for path, owner in owners.items():
         for index, container in enumerate(owner.get("containers", ())):
-            for name in (each.get("name") for each in container.get("env", ())):
+            for name in (variable.get("name") for variable in container.get("env", ())):
                 if name in BLOCKED and not _disabled(runtime):
                     yield (
                         f"{path}.containers[{index}].env",
@@ -39,23 +39,23 @@ def runtime_blocked_env(runtime: Manifest) -> Iterator[Finding]:
 
 @rule(RUNTIME, CLUSTER_RUNTIME, source="predictor.go buildPodSpec")
 def runtime_container(runtime: Manifest) -> Iterator[Finding]:
-    """A runtime has a container named `kserve-container`."""
-    names = [each.get("name", "") for each in runtime.spec.get("containers", ())]
+    """A runtime must have a container named `kserve-container`."""
+    names = [container.get("name", "") for container in runtime.spec.get("containers", ())]
     if CONTAINER not in names:
         found = ", ".join(names) or "none"
-        yield "spec.containers", f"found {found}, needed is one named {CONTAINER!r}: a service's model runs in it"
+        yield "spec.containers", f"found {found}, required is one named {CONTAINER!r}, in which a service's model runs"
 
 
 @rule(SERVICE, source=_SELECTION, severity=Severity.WARNING)
 def runtime_given(service: Manifest) -> Iterator[Finding]:
-    """The runtime that a model names, or one that selects its format, is among the documents."""
+    """The runtime that a model names, or one that selects its format, should be among the documents."""
     model = predictor(service).framework
     if model is None or "modelFormat" not in model.fields:
         return
     name = model.fields.get("runtime")
     if name is not None and not _runtime(service, name):
         yield f"{model.path}.runtime", f"{name!r} is not among the documents: it must be in the cluster already"
-    elif name is None and not any(_supports(each, model.fields, named=False) for each in _runtimes(service)):
+    elif name is None and not any(_supports(runtime, model.fields, named=False) for runtime in _runtimes(service)):
         yield (
             f"{model.path}.modelFormat",
             f"no runtime found to support predictor with model type {_format(model.fields)} among the documents: name "
@@ -65,7 +65,7 @@ def runtime_given(service: Manifest) -> Iterator[Finding]:
 
 @rule(SERVICE, source=_SELECTION)
 def runtime_enabled(service: Manifest) -> Iterator[Finding]:
-    """The runtime that a model names is not disabled."""
+    """The runtime that a model names must not be disabled."""
     for path, _, runtime in _chosen(service):
         if _disabled(runtime):
             yield f"{path}.runtime", f"specified runtime {runtime.name} is disabled: name another"
@@ -73,7 +73,7 @@ def runtime_enabled(service: Manifest) -> Iterator[Finding]:
 
 @rule(SERVICE, source=_SELECTION)
 def runtime_protocol(service: Manifest) -> Iterator[Finding]:
-    """The runtime that a model names has the model's protocol."""
+    """The runtime that a model names must support the model's protocol."""
     for path, model, runtime in _chosen(service):
         found, allowed = model.get("protocolVersion"), runtime.spec.get("protocolVersions", ())
         if found is not None and allowed and found not in allowed:
@@ -86,10 +86,10 @@ def runtime_protocol(service: Manifest) -> Iterator[Finding]:
 
 @rule(SERVICE, source=_SELECTION)
 def runtime_format(service: Manifest) -> Iterator[Finding]:
-    """The runtime that a model names has the model's format, in the model's version if it tells one."""
+    """The runtime that a model names must support the model's format, in the given version if there is one."""
     for path, model, runtime in _chosen(service):
         if "modelFormat" in model and not _supports(runtime, model, named=True):
-            known = ", ".join(_label(each) for each in _formats(runtime)) or "none"
+            known = ", ".join(_label(supported) for supported in _formats(runtime)) or "none"
             yield (
                 f"{path}.modelFormat",
                 f"specified runtime {runtime.name} does not support specified framework/version: found "
@@ -99,7 +99,7 @@ def runtime_format(service: Manifest) -> Iterator[Finding]:
 
 @rule(SERVICE, source="utils.go ReplacePlaceholders")
 def placeholder(service: Manifest) -> Iterator[Finding]:
-    """`{{` in a model's fields or its runtime's container is one of the service's metadata, as in `{{.Name}}`."""
+    """A placeholder of a model or its runtime's container must name the service's metadata, as `{{.Name}}` does."""
     model = predictor(service).framework
     if model is not None:
         yield from _placeholders(model.path, model.fields)
@@ -111,18 +111,18 @@ def placeholder(service: Manifest) -> Iterator[Finding]:
 
 def _placeholders(path: str, value: Any) -> Iterator[Finding]:
     if isinstance(value, Mapping):
-        for name, each in value.items():
-            yield from _placeholders(f"{path}.{name}", each)
+        for name, field in value.items():
+            yield from _placeholders(f"{path}.{name}", field)
     elif isinstance(value, list):
-        for index, each in enumerate(value):
-            yield from _placeholders(f"{path}[{index}]", each)
+        for index, item in enumerate(value):
+            yield from _placeholders(f"{path}[{index}]", item)
     elif isinstance(value, str) and "{{" in _PLACEHOLDER.sub("", value):
         allowed = "{{.Name}}, {{.Namespace}}, {{.Labels.x}} and {{.Annotations.x}}"
         yield path, f"found {value!r}: KServe reads the container as a Go template; allowed are {allowed}"
 
 
 def _chosen(service: Manifest) -> Iterator[tuple[str, Mapping[str, Any], Manifest]]:
-    """Path and fields of the model, and the runtime that it names, where that is among the documents."""
+    """Find the runtime that a model names, if it is among the documents: path of the model, its fields, runtime."""
     model = predictor(service).framework
     runtime = _runtime(service, model.fields.get("runtime", "")) if model else None
     if model is not None and runtime is not None:
@@ -130,24 +130,24 @@ def _chosen(service: Manifest) -> Iterator[tuple[str, Mapping[str, Any], Manifes
 
 
 def _runtime(service: Manifest, name: str) -> Manifest | None:
-    """The namespace's own wins over the cluster's (utils.go GetServingRuntime)."""
-    return next((each for each in _runtimes(service) if each.name == name), None)
+    """Find a runtime by name; the namespace's takes priority over the cluster's (utils.go GetServingRuntime)."""
+    return next((runtime for runtime in _runtimes(service) if runtime.name == name), None)
 
 
 def _runtimes(service: Manifest) -> list[Manifest]:
-    return [*service.beside(RUNTIME), *(each for each in service.scope if each.kind == CLUSTER_RUNTIME)]
+    return [*service.beside(RUNTIME), *(document for document in service.scope if document.kind == CLUSTER_RUNTIME)]
 
 
 def _supports(runtime: Manifest, model: Mapping[str, Any], *, named: bool) -> bool:
-    """RuntimeSupportsModel; a runtime that is not named must select the format by itself, and have the protocol."""
+    """Decide as RuntimeSupportsModel does; an unnamed runtime must auto-select the format and have the protocol."""
     asked = model.get("modelFormat", {})
     protocols = runtime.spec.get("protocolVersions", ())
     if not named and (_disabled(runtime) or (protocols and model.get("protocolVersion", "v1") not in protocols)):
         return False
     return any(
-        each.get("name") == asked.get("name") and asked.get("version") in (None, each.get("version"))
-        for each in _formats(runtime)
-        if named or each.get("autoSelect") is True
+        supported.get("name") == asked.get("name") and asked.get("version") in (None, supported.get("version"))
+        for supported in _formats(runtime)
+        if named or supported.get("autoSelect") is True
     )
 
 
@@ -156,4 +156,4 @@ def _format(model: Mapping[str, Any]) -> str:
 
 
 def _label(model_format: Mapping[str, Any]) -> str:
-    return " ".join(str(model_format[each]) for each in ("name", "version") if each in model_format) or "no format"
+    return " ".join(str(model_format[field]) for field in ("name", "version") if field in model_format) or "no format"

@@ -1,4 +1,4 @@
-"""Single values as Kubernetes decodes them: what a type's name allows, beyond what YAML made of the text."""
+"""Validation of single values as Kubernetes decodes them: numbers, quantities, base64, enumerations."""
 
 import base64
 import binascii
@@ -12,14 +12,14 @@ from shardline.manifests.quantities import parse_quantity
 _INT64 = range(-(2**63), 2**63)
 _SHOWN = 80  # characters
 
-# 'object' in the models, an IntOrString in Kubernetes
+# fields that are an IntOrString in Kubernetes, and 'object' in the models
 _INT_OR_STRING = {"port", "targetPort", "maxSurge", "maxUnavailable", "minAvailable"}
-# plain strings in the models
+# fields that are quantities in Kubernetes, and strings in the models
 _QUANTITY_FIELDS = {"limits", "requests", "overhead", "sizeLimit", "capacity", "hard"}
 
 
 def type_of(name: str, declared: str) -> str:
-    """The type of a field called `name`: what the models call a string or an object is sometimes more."""
+    """Refine the declared type of a field: some strings and objects of the models have a type of their own."""
     if name in _INT_OR_STRING and declared == "object":
         return "IntOrString"
     if name in _QUANTITY_FIELDS:
@@ -28,7 +28,7 @@ def type_of(name: str, declared: str) -> str:
 
 
 def mistake(value: Any, type_name: str) -> str | None:
-    """What is wrong with a value of a named type, as 'found …, allowed is …'; None if nothing is."""
+    """Describe the mistake in a value of a type, as 'found …, allowed is …'; None if it is valid."""
     allowed = _allowed(value, type_name)
     return None if allowed is None else f"found {shown(value)}, allowed is {allowed}"
 
@@ -67,7 +67,7 @@ def _is_base64(value: Any) -> bool:
 
 
 def shown(value: Any) -> str:
-    """A value for a message, in one short line."""
+    """Print a value for a message, in one short line."""
     if isinstance(value, Mapping):
         return "a mapping"
     if isinstance(value, list):
@@ -89,7 +89,8 @@ _COMPONENTS = (
     "V1beta1ComponentExtensionSpec",
 )
 
-# model.field -> the texts that it takes
+# Enumerations that the typed models leave out: KServe's are in its CRDs (config/crd/full), Kubernetes' in its API
+# reference. model.field -> allowed values
 ENUMS: Mapping[str, tuple[str, ...]] = {
     "V1alpha1InferenceRouter.routerType": ("Sequence", "Splitter", "Ensemble", "Switch"),
     "V1alpha1InferenceStep.dependency": ("Soft", "Hard"),

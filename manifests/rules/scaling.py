@@ -1,4 +1,4 @@
-"""What scales a component: KServe's webhook lets other things pass under HPA, KEDA and Knative's own autoscaler."""
+"""Lint rules for autoscaling, which KServe's webhook checks differently for HPA, KEDA and Knative's autoscaler."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -16,7 +16,7 @@ _CPU_OR_MEMORY = ("cpu", "memory")
 
 
 def _scaler(service: Manifest) -> str | None:
-    """hpa, keda or kpa; None is checked by nobody (validateAutoScalingCompExtension)."""
+    """Find the autoscaler: hpa, keda or kpa; None if KServe checks nothing (validateAutoScalingCompExtension)."""
     if service.mode == "Standard":
         found = service.annotations.get(_CLASS)
         return found if found in ("hpa", "keda") else None
@@ -24,7 +24,7 @@ def _scaler(service: Manifest) -> str | None:
 
 
 def _scaled_by(service: Manifest, *scalers: str) -> Iterator[Component]:
-    return (each for each in components(service) if _scaler(service) in scalers)
+    return (component for component in components(service) if _scaler(service) in scalers)
 
 
 def _metrics(component: Component) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -34,7 +34,7 @@ def _metrics(component: Component) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 @rule(SERVICE, source=_SOURCE)
 def scale_metric(service: Manifest) -> Iterator[Finding]:
-    """`scaleMetric` is one of the autoscaler's: cpu or memory of HPA, concurrency or rps of Knative, none of KEDA."""
+    """`scaleMetric` must be cpu or memory under HPA, concurrency or rps under Knative, and absent under KEDA."""
     for component in components(service):
         metric, path = component.spec.get("scaleMetric"), f"{component.path}.scaleMetric"
         scaler = _scaler(service)
@@ -50,8 +50,8 @@ def scale_metric(service: Manifest) -> Iterator[Finding]:
 
 @rule(SERVICE, GRAPH, source="hpa_reconciler.go")
 def scale_metric_standard(manifest: Manifest) -> Iterator[Finding]:
-    """In Standard mode nothing scales by concurrency or rps: the HPA would have no metrics."""
-    found = [("spec", manifest.spec), *((each.path, each.spec) for each in components(manifest))]
+    """In Standard mode nothing may scale by concurrency or rps, for which an HPA has no metrics."""
+    found = [("spec", manifest.spec), *((component.path, component.spec) for component in components(manifest))]
     for path, spec in found:
         metric = spec.get("scaleMetric")
         written = manifest.annotations.get(_CLASS, "hpa") not in ("hpa", "keda") or _CLASS not in manifest.annotations
@@ -61,7 +61,7 @@ def scale_metric_standard(manifest: Manifest) -> Iterator[Finding]:
 
 @rule(SERVICE, source=_SOURCE)
 def scale_target(service: Manifest) -> Iterator[Finding]:
-    """`scaleTarget` is 1 to 100 percent under HPA, and at least 1 request a second under Knative."""
+    """`scaleTarget` must be 1 to 100 percent under HPA, and at least 1 request per second under Knative."""
     for component in _scaled_by(service, "hpa", "kpa"):
         target, path = component.spec.get("scaleTarget"), f"{component.path}.scaleTarget"
         metric = component.spec.get("scaleMetric", "cpu")
@@ -70,7 +70,7 @@ def scale_target(service: Manifest) -> Iterator[Finding]:
         if _scaler(service) == "kpa":
             if metric == "rps" and target < 1:
                 yield path, f"the target for rps should be greater than 1: found {target}"
-        elif (metric == "cpu" and target < 1) or target > 100:  # the 100 are memory's, too, by KServe's precedence
+        elif (metric == "cpu" and target < 1) or target > 100:  # KServe applies the 100 to memory, too
             yield path, f"{_PERCENT}: found {target}"
         elif metric == "memory" and target < 1:
             yield path, f"the target memory should be greater than 1 MiB: found {target}"
@@ -78,7 +78,7 @@ def scale_target(service: Manifest) -> Iterator[Finding]:
 
 @rule(SERVICE, source=_SOURCE)
 def hpa_metrics(service: Manifest) -> Iterator[Finding]:
-    """Under HPA `autoScaling.metrics` are Resource metrics, each with its resource."""
+    """Under HPA `autoScaling.metrics` must be Resource metrics, each with its resource."""
     for component in _scaled_by(service, "hpa"):
         for path, metric in _metrics(component):
             kind = metric.get("type", "")
@@ -91,7 +91,7 @@ def hpa_metrics(service: Manifest) -> Iterator[Finding]:
 
 @rule(SERVICE, source=_SOURCE)
 def keda_metrics(service: Manifest) -> Iterator[Finding]:
-    """Under KEDA each of `autoScaling.metrics` has a source of its type, with a query and a target."""
+    """Under KEDA each of `autoScaling.metrics` must have a source of its type, with a query and a target."""
     for component in _scaled_by(service, "keda"):
         for path, metric in _metrics(component):
             match metric.get("type"):
@@ -144,7 +144,7 @@ def _target(path: str, target: Mapping[str, Any]) -> Iterator[Finding]:
 
 @rule(SERVICE, source=_SOURCE)
 def deployment_strategy(service: Manifest) -> Iterator[Finding]:
-    """`deploymentStrategy` needs the annotation deploymentMode to say Standard."""
+    """`deploymentStrategy` is allowed only if the annotation deploymentMode is Standard."""
     for component in _scaled_by(service, "kpa"):
         if "deploymentStrategy" in component.spec:
             yield (

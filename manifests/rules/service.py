@@ -1,10 +1,11 @@
-"""What KServe's webhook asks of an InferenceService, in its order and its words; scaling and storage stand beside."""
+"""Lint rules for InferenceServices: KServe's webhook, in its order and words, and the storage URI."""
 
 import re
 from collections.abc import Iterator
 
+from shardline.client.labels import MODE_ANNOTATION
 from shardline.manifests.rules.components import FRAMEWORKS, components, predictor
-from shardline.manifests.rules.rule import GRAPH, MODE, SERVICE, Finding, Manifest, Severity, key, rule
+from shardline.manifests.rules.rule import GRAPH, SERVICE, Finding, Manifest, Severity, key, rule
 
 _SOURCE = "inference_service_validation.go"
 _NAME = "[a-z]([-a-z0-9]*[a-z0-9])?"
@@ -37,7 +38,7 @@ _IMPLEMENTATIONS = {
 
 @rule(SERVICE, source=_SOURCE)
 def service_name(service: Manifest) -> Iterator[Finding]:
-    """A service's name is lower-case letters, digits and `-`, from a letter on."""
+    """A service's name must start with a letter and consist of lower-case letters, digits and `-`."""
     if service.name and not re.fullmatch(_NAME, service.name):
         yield (
             "metadata.name",
@@ -49,7 +50,7 @@ def service_name(service: Manifest) -> Iterator[Finding]:
 
 @rule(SERVICE, source=_SOURCE)
 def autoscaler_class(service: Manifest) -> Iterator[Finding]:
-    """The annotation `serving.kserve.io/autoscalerClass` is hpa, external, keda or none."""
+    """The annotation `serving.kserve.io/autoscalerClass` must be hpa, external, keda or none."""
     found = service.annotations.get(_CLASS)
     if found is not None and found not in _CLASSES:
         message = f"[{found}] is not a supported autoscaler class type: allowed is {', '.join(_CLASSES)}"
@@ -58,7 +59,7 @@ def autoscaler_class(service: Manifest) -> Iterator[Finding]:
 
 @rule(SERVICE, source="env_policy.go")
 def blocked_env(service: Manifest) -> Iterator[Finding]:
-    """No container of a service sets PYTHONPATH."""
+    """No container of a service may set PYTHONPATH."""
     for component in components(service):
         for container in component.everything:
             for index, variable in enumerate(container.env):
@@ -72,7 +73,7 @@ def blocked_env(service: Manifest) -> Iterator[Finding]:
 
 @rule(SERVICE, source=_SOURCE)
 def standard_predictor_name(service: Manifest) -> Iterator[Finding]:
-    """`predictor.model`, and any other framework, has no `name`."""
+    """`predictor.model`, and any other framework, must not have a `name`."""
     spec = predictor(service).spec
     for framework in FRAMEWORKS:
         if framework in spec and spec[framework].get("name"):
@@ -82,7 +83,7 @@ def standard_predictor_name(service: Manifest) -> Iterator[Finding]:
 
 @rule(SERVICE, source="component.go")
 def one_implementation(service: Manifest) -> Iterator[Finding]:
-    """Each component has exactly one implementation: a `model` or containers, not both, not none."""
+    """Each component must have exactly one implementation: either a `model` or containers."""
     for component in components(service):
         if component.implementations != 1:
             name = component.name.capitalize()
@@ -95,7 +96,7 @@ def one_implementation(service: Manifest) -> Iterator[Finding]:
 
 @rule(SERVICE, source="predictor_custom.go")
 def custom_protocol(service: Manifest) -> Iterator[Finding]:
-    """The variable PROTOCOL of a predictor's own container is v1 or v2."""
+    """The variable PROTOCOL of a custom predictor's container must be v1 or v2."""
     custom = predictor(service)
     if custom.framework is None and custom.containers:
         found = custom.containers[0].value("PROTOCOL")
@@ -106,7 +107,7 @@ def custom_protocol(service: Manifest) -> Iterator[Finding]:
 
 @rule(SERVICE, source="component.go")
 def container_concurrency(service: Manifest) -> Iterator[Finding]:
-    """`containerConcurrency` is not negative."""
+    """`containerConcurrency` must not be negative."""
     for component in components(service):
         if (found := component.spec.get("containerConcurrency", 0)) < 0:
             yield f"{component.path}.containerConcurrency", f"parallelism cannot be less than 0: found {found}"
@@ -114,7 +115,7 @@ def container_concurrency(service: Manifest) -> Iterator[Finding]:
 
 @rule(SERVICE, source="component.go")
 def replicas(service: Manifest) -> Iterator[Finding]:
-    """`minReplicas` and `maxReplicas` are not negative, and in order."""
+    """`minReplicas` and `maxReplicas` must not be negative, and must be in order."""
     for component in components(service):
         least, most = component.spec.get("minReplicas", 1), component.spec.get("maxReplicas", 0)
         if least < 0:
@@ -130,22 +131,25 @@ def replicas(service: Manifest) -> Iterator[Finding]:
 
 @rule(SERVICE, GRAPH, source="utils.go GetDeploymentMode")
 def deployment_mode(manifest: Manifest) -> Iterator[Finding]:
-    """The annotation `serving.kserve.io/deploymentMode` is one that KServe knows."""
+    """The annotation `serving.kserve.io/deploymentMode` must be a mode of KServe's."""
     if manifest.mode is not None and manifest.mode not in _MODES:
-        path = key("metadata.annotations", MODE)
-        yield path, f"found {manifest.annotations[MODE]!r}, allowed is {', '.join(_MODES)}"
+        path = key("metadata.annotations", MODE_ANNOTATION)
+        yield path, f"found {manifest.annotations[MODE_ANNOTATION]!r}, allowed is {', '.join(_MODES)}"
 
 
 @rule(SERVICE, GRAPH, source="utils.go GetDeploymentMode", severity=Severity.WARNING)
 def unknown_mode(manifest: Manifest) -> Iterator[Finding]:
-    """Services and graphs say their deployment mode: a cluster's default may be either."""
+    """Services and graphs should set their deployment mode, since a cluster's default may be either."""
     if manifest.mode is None:
-        yield key("metadata.annotations", MODE), "found none: the cluster's default decides; write Standard or Knative"
+        yield (
+            key("metadata.annotations", MODE_ANNOTATION),
+            "found none: the cluster's default decides; write Standard or Knative",
+        )
 
 
 @rule(SERVICE, source="utils.go ValidateStorageURI")
 def storage_scheme(service: Manifest) -> Iterator[Finding]:
-    """A storage URI has a scheme that KServe's storage initializer takes."""
+    """A storage URI must have a scheme that KServe's storage initializer supports."""
     for path, uri in _uris(service):
         if re.search(r"\w+?://", uri) and not uri.startswith(SCHEMES):
             yield (
@@ -158,15 +162,15 @@ def storage_scheme(service: Manifest) -> Iterator[Finding]:
 
 @rule(SERVICE, source="utils.go ValidateStorageURI", severity=Severity.WARNING)
 def storage_local(service: Manifest) -> Iterator[Finding]:
-    """A storage URI is not a path of the machine that wrote it: a pod finds nothing there."""
+    """A storage URI should not be a local path, where a pod finds nothing."""
     for path, uri in _uris(service):
         if not re.search(r"\w+?://", uri) or uri.startswith("file://"):
-            yield path, f"found {uri!r}, which a pod looks for in its own file system: push the bundle to gs://"
+            yield path, f"found {uri!r}, which is a path in the pod's own file system: push the bundle to gs://"
 
 
 def _uris(service: Manifest) -> Iterator[tuple[str, str]]:
     for component in components(service):
         if component.storage_uri is not None:
             yield component.storage_uri
-        for index, each in enumerate(component.spec.get("storageUris", ())):
-            yield f"{component.path}.storageUris[{index}].uri", each.get("uri", "")
+        for index, source in enumerate(component.spec.get("storageUris", ())):
+            yield f"{component.path}.storageUris[{index}].uri", source.get("uri", "")
