@@ -183,9 +183,21 @@ def rules_of(*modules: ModuleType) -> tuple[Rule, ...]:
 
 def problem(manifest: Manifest, path: str, message: str, *, rule: str, severity: Severity = Severity.ERROR) -> Problem:
     """Make a problem of a finding, its message in one line."""
-    one_line = " ".join(message.split())
     return Problem(
-        severity=severity, message=one_line, rule=rule, file=manifest.file, document=manifest.label, path=path
+        severity=severity,
+        message=_one_line(message),
+        rule=rule,
+        file=manifest.file,
+        document=_one_line(manifest.label),
+        path=_one_line(path),
+    )
+
+
+def _one_line(text: str) -> str:
+    """Join the lines of a text and escape what cannot be printed."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in " ".join(text.split())
     )
 
 

@@ -147,7 +147,7 @@ def _option(args: list[str], option: str) -> str | None:
 
 @rule(SERVICE, source="utils.go getModelNameFromArgs")
 def model_name_argument(service: Manifest) -> Iterator[Finding]:
-    """`--model_name=X` must be last or followed by an option; else KServe takes the next argument for the name."""
+    """`--model_name=X` must be last or followed by an option, since KServe reads the next word as the name."""
     for component in components(service):
         for container in [*component.containers[:1], *([component.framework] if component.framework else [])]:
             for index, arg in enumerate(container.args):
@@ -157,8 +157,8 @@ def model_name_argument(service: Manifest) -> Iterator[Finding]:
                 ):
                     yield (
                         f"{container.path}.args[{index}]",
-                        f"found {arg!r}, from which KServe's controller reads another name: write '--model_name' and the "
-                        "name as two arguments",
+                        f"found {arg!r}, from which KServe's controller reads another name: write '--model_name' and "
+                        "the name as two arguments",
                     )
 
 

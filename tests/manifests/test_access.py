@@ -49,8 +49,8 @@ def test_workload_identity_is_an_annotation(make_bundle: Callable[..., Bundle]) 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"gcs_secret": "A"}, "the secret 'A' is not allowed"),
-        ({"service_account": "a_b"}, "the service account 'a_b' is not allowed"),
+        ({"gcs_secret": "A"}, "the secret 'A' is not a name"),
+        ({"service_account": "a_b"}, "the service account 'a_b' is not a name"),
         (
             {"workload_identity": "me@example.com"},
             "'me@example.com' is not a Google service account: write NAME@PROJECT",

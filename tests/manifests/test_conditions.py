@@ -36,7 +36,7 @@ def test_a_condition_that_it_cannot_read_is_refused_at_the_start(condition: str,
         parse_spec({"nodes": {"root": sequence(X, {**X, "condition": condition})}})
 
     assert str(caught.value) == (
-        f"the graph's node root, step 1, has the condition {condition!r}: the router here reads names, numbers and "
+        f"the graph's node root, step 1, has the condition {condition!r}: this router supports names, numbers and "
         f"#(name==value), not {rest!r}: {OTHER_ROUTER}"
     )
 

@@ -72,12 +72,15 @@ def test_none_unless_a_host_is_named(make_bundle: Callable[..., Bundle]) -> None
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"host": "Net.example.com"}, "the host 'Net.example.com' is no host name"),
-        ({"host": "a..b"}, "the host 'a..b' is no host name"),
+        ({"host": "Net.example.com"}, "'Net.example.com' is not a host name"),
+        ({"host": "a..b"}, "'a..b' is not a host name"),
         ({"gateway": "public"}, "give --ingress-host"),
-        ({"host": "a.b", "gateway": "public", "tls_secret": "t"}, "a Gateway has its own"),
-        ({"host": "a.b", "gateway": "in fra/public"}, "'in fra' is no object's name"),
-        ({"host": "a.b", "ingress_class": "Nginx"}, "'Nginx' is no object's name"),
+        (
+            {"host": "a.b", "gateway": "public", "tls_secret": "t"},
+            "--gateway excludes --ingress-class and --tls-secret",
+        ),
+        ({"host": "a.b", "gateway": "in fra/public"}, "'in fra' is not an object's name"),
+        ({"host": "a.b", "ingress_class": "Nginx"}, "'Nginx' is not an object's name"),
     ],
 )
 def test_what_leads_nowhere_is_refused(options: dict[str, str], message: str) -> None:

@@ -89,7 +89,7 @@ def test_what_the_schema_allows_has_no_problem(document: dict[str, Any]) -> None
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"ports": 1}, "spec: the CRD knows no field ports: remove it or look at its spelling"),
+        ({"ports": 1}, "spec: the CRD knows no field ports: remove it or check its spelling"),
         ({"nodes": None}, "spec: the CRD requires nodes: add it"),
         ({"nodes": {"root": {}}}, "spec.nodes.root: the CRD requires routerType: add it"),
         (
@@ -98,7 +98,7 @@ def test_what_the_schema_allows_has_no_problem(document: dict[str, Any]) -> None
         ),
         (
             {"nodes": {"root": {"routerType": "Switch", "steps": [{}, {"weigth": 1}]}}},
-            "spec.nodes.root.steps[1]: the CRD knows no field weigth: remove it or look at its spelling",
+            "spec.nodes.root.steps[1]: the CRD knows no field weigth: remove it or check its spelling",
         ),
         ({"port": 1.5}, "spec.port: found 1.5, the CRD allows integer or string"),
         ({"port": "a b"}, "spec.port: found 'a b', the CRD allows pattern ^[0-9a-z]+$"),
@@ -149,10 +149,10 @@ def test_a_reference_to_elsewhere_is_not_followed() -> None:
 @pytest.mark.parametrize(
     ("broken", "message"),
     [
-        ({"kind": "CustomResourceDefinition"}, "a CustomResourceDefinition is of a wrong shape (KeyError('spec'))"),
-        (crd({"properties": {"spec": {"properties": {"port": {"type": "no type"}}}}}), "the CRD of Chain is no schema"),
-        (crd({"properties": {"spec": 5}}), "a CustomResourceDefinition is of a wrong shape"),
-        (crd({"properties": {"spec": {"properties": {"port": {"pattern": "("}}}}}), "the CRD of Chain is no schema"),
+        ({"kind": "CustomResourceDefinition"}, "a CustomResourceDefinition is invalid (KeyError('spec'))"),
+        (crd({"properties": {"spec": {"properties": {"port": {"type": "no type"}}}}}), "the CRD of Chain is invalid"),
+        (crd({"properties": {"spec": 5}}), "a CustomResourceDefinition is invalid"),
+        (crd({"properties": {"spec": {"properties": {"port": {"pattern": "("}}}}}), "the CRD of Chain is invalid"),
     ],
 )
 def test_a_broken_crd_is_one_line(broken: dict[str, Any], message: str) -> None:
@@ -160,7 +160,7 @@ def test_a_broken_crd_is_one_line(broken: dict[str, Any], message: str) -> None:
         lint([with_spec(port="a")], [broken])
 
     assert message.replace("the CRD of", "the CustomResourceDefinition of") in str(raised.value)
-    assert str(raised.value).endswith("give it as KServe ships it")
+    assert str(raised.value).endswith("give the file that KServe ships")
 
 
 def test_a_folder_of_crds_is_read(tmp_path: Path) -> None:

@@ -341,7 +341,9 @@ def test_kserves_router_has_one_port_only(start_up: StartUp, tmp_path: Path) -> 
 def test_a_router_that_is_no_program_is_refused(start_up: StartUp, tmp_path: Path) -> None:
     ended = start_up(three(tmp_path / "shards"), router="/nowhere/router", ready=False)
 
-    assert ended.lines == ["error: /nowhere/router is no program: --router takes the path of KServe's router binary\n"]
+    assert ended.lines == [
+        "error: /nowhere/router is not a program: give the path of KServe's router binary with --router\n"
+    ]
 
 
 @pytest.mark.skipif(

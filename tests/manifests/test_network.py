@@ -111,7 +111,7 @@ def test_no_policies_if_they_are_not_wanted(make_bundle: Callable[..., Bundle]) 
 
 
 def test_what_makes_no_sense_is_refused() -> None:
-    with pytest.raises(ManifestError, match="'A b' is no namespace"):
+    with pytest.raises(ManifestError, match="'A b' is not a namespace"):
         Network(allow_namespaces=("A b",))
-    with pytest.raises(ManifestError, match="leave out --allow-namespace"):
+    with pytest.raises(ManifestError, match="--allow-namespace needs NetworkPolicies: leave it out"):
         Network(policies=False, allow_namespaces=("monitoring",))

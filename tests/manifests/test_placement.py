@@ -10,7 +10,7 @@ from shardline.manifests.options import RenderOptions
 from shardline.manifests.placement import Placement, Toleration, parse_node_selector, parse_toleration
 from shardline.manifests.render import render
 from shardline.storage.bundle import Bundle
-from shardline.wire.errors import ManifestError
+from shardline.wire.errors import ManifestError, UsageError
 
 
 def specs(rendered: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -117,9 +117,13 @@ def test_tolerations_as_kubectl_writes_taints(text: str, toleration: dict[str, s
         (lambda: Placement(tolerations=(parse_toleration(":NoSchedule"),)), "'' is not a qualified name"),
         (lambda: Placement(tolerations=(parse_toleration("a:Never"),)), "'Never' is not a taint's effect: write NoSch"),
         (lambda: Placement(spread=("-",)), "'-' is not a qualified name"),
-        (lambda: parse_node_selector(["a"]), "the node selector 'a' has no '='"),
     ],
 )
 def test_what_kubernetes_would_refuse(make: Callable[[], object], message: str) -> None:
     with pytest.raises(ManifestError, match=re.escape(message)):
         make()
+
+
+def test_a_node_selector_is_a_pair() -> None:
+    with pytest.raises(UsageError, match="the node selector 'a' has no '=': write it as key=value"):
+        parse_node_selector(["a"])

@@ -327,19 +327,19 @@ def test_words_that_go_takes_for_numbers_or_booleans_are_quoted(word: str) -> No
         ({"name": "n" * 60}, "has 82 characters, 63 are allowed: choose a --name or --namespace shorter by 19"),
         ({"name": "n" * 42}, "'" + "n" * 42 + "-0-transformer-default' has 64 characters, 63 are allowed"),
         ({"name": "n" * 46, "namespace": "x"}, "service's pod label 'isvc." + "n" * 46 + "-0-transformer' has 65"),
-        ({"image": "two words"}, "'two words' is no image"),
-        ({"image_pull_policy": "Sometimes"}, "'Sometimes' is no pull policy: one of Always, IfNotPresent, Never"),
-        ({"mode": "raw"}, "'raw' is no mode: one of standard, knative"),
-        ({"mode": "knative", "exposure": Exposure(host="a.b")}, "Knative makes its own way in"),
+        ({"image": "two words"}, "'two words' is not an image"),
+        ({"image_pull_policy": "Sometimes"}, "'Sometimes' is not a pull policy: choose Always, IfNotPresent, Never"),
+        ({"mode": "raw"}, "'raw' is not a mode: choose standard, knative"),
+        ({"mode": "knative", "exposure": Exposure(host="a.b")}, "--mode knative excludes --ingress-host"),
         (
             {"placement": MIG, "scaling": Scaling(autoscaler="hpa", max_replicas=2)},
-            "an HPA counts CPU, of which a stage on a GPU uses little",
+            "an HPA scales by CPU, of which a stage on a GPU uses little",
         ),
         (
             {"scaling": Scaling(autoscaler="keda", max_replicas=2, prometheus="http://p")},
-            "the NetworkPolicy would keep Prometheus out: name its namespace with --allow-namespace",
+            "the NetworkPolicies block Prometheus: name its namespace with --allow-namespace",
         ),
-        ({"storage": "/tmp/bundle"}, "the storage URI '/tmp/bundle' is none that KServe takes"),
+        ({"storage": "/tmp/bundle"}, "'/tmp/bundle' is not a URI that KServe supports"),
     ],
 )
 def test_what_kserve_would_refuse_is_refused_here(

@@ -45,11 +45,11 @@ SPLITTER = node("Splitter", X)
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("{", "--graph-json is no JSON"),
-        ("[]", "--graph-json is no JSON object"),
-        ({"nodes": {}}, "incomplete or of a wrong shape"),
-        (nodes(root=node("Loop", X)), "node root is a Loop, a router knows Sequence, Splitter, Ensemble, Switch"),
-        (nodes(root=sequence({"nodeName": "other"})), "node root names a node other, there are root: add it"),
+        ("{", "--graph-json is not JSON"),
+        ("[]", "--graph-json is not a JSON object"),
+        ({"nodes": {}}, "incomplete or invalid"),
+        (nodes(root=node("Loop", X)), "node root is a Loop, allowed are Sequence, Splitter, Ensemble, Switch"),
+        (nodes(root=sequence({"nodeName": "other"})), "node root names the node other, known are root: add it"),
         (nodes(root=sequence({"nodeName": "a"}), a=sequence({"nodeName": "root"})), r"\(root -> a -> root\)"),
         (nodes(root=sequence({"serviceName": "s"})), "node root, step 0, has no serviceUrl"),
         (nodes(root=sequence(X, {"nodeName": "a"}), a=SPLITTER), "node a, step 0, has no weight"),

@@ -104,15 +104,15 @@ def test_a_single_pod_has_no_budget(make_bundle: Callable[..., Bundle]) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"replicas": 0}, "0 replicas cannot answer"),
-        ({"autoscaler": "vpa", "max_replicas": 2}, "'vpa' is no autoscaler: one of none, hpa, keda"),
-        ({"autoscaler": "hpa"}, "an --autoscaler needs --max-replicas"),
-        ({"max_replicas": 2}, "only an autoscaler has them"),
-        ({"autoscaler": "hpa", "replicas": 3, "max_replicas": 2}, "at most 2 replicas, but 3 at least"),
+        ({"replicas": 0}, "0 replicas cannot serve requests"),
+        ({"autoscaler": "vpa", "max_replicas": 2}, "'vpa' is not an autoscaler: choose none, hpa, keda"),
+        ({"autoscaler": "hpa"}, "--autoscaler and --max-replicas belong together"),
+        ({"max_replicas": 2}, "give both or neither"),
+        ({"autoscaler": "hpa", "replicas": 3, "max_replicas": 2}, "--max-replicas 2 is below --replicas 3"),
         ({"autoscaler": "hpa", "max_replicas": 2, "cpu_percent": 101}, "a CPU target of 101 % is not allowed"),
-        ({"autoscaler": "keda", "max_replicas": 2}, "give --autoscaler keda and --prometheus URL"),
-        ({"autoscaler": "hpa", "max_replicas": 2, "prometheus": "http://p"}, "KEDA scales by what Prometheus counted"),
-        ({"requests_per_pod": 0}, "0 requests per pod would never be enough pods"),
+        ({"autoscaler": "keda", "max_replicas": 2}, "give --autoscaler keda and --prometheus URL together"),
+        ({"autoscaler": "hpa", "max_replicas": 2, "prometheus": "http://p"}, "KEDA scales by a Prometheus metric"),
+        ({"requests_per_pod": 0}, "0 requests per pod is below the minimum"),
     ],
 )
 def test_what_cannot_be_scaled_is_refused(options: dict[str, Any], message: str) -> None:

@@ -130,5 +130,5 @@ def test_up_runs_it_as_the_first_step(make_bundle: Callable[..., Bundle], tmp_pa
 
 
 def test_another_word_is_refused() -> None:
-    with pytest.raises(ManifestError, match="'sidecar' is no kind of transformer: one of component, step"):
+    with pytest.raises(ManifestError, match="'sidecar' is not a kind of transformer: choose component, step"):
         RenderOptions(storage="gs://b/m", transformer_as="sidecar")

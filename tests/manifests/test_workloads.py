@@ -115,14 +115,14 @@ REFUSED: dict[str, Callable[[list[dict[str, Any]]], object]] = {
     "has no container named kserve-container": (
         lambda documents: documents[0]["spec"]["containers"][0].update(name="other")
     ),
-    "its predictor has no command, and an image cannot be run here": (
+    "its predictor has no command, and images cannot be run here": (
         lambda documents: documents[0]["spec"]["containers"][0].pop("command")
     ),
     "its transformer has no container": lambda documents: documents[1]["spec"]["transformer"].update(containers=[]),
-    "the ServingRuntime's {{.Labels.x}} cannot be filled in here": (
+    "the ServingRuntime's placeholder {{.Labels.x}} is not supported here": (
         lambda documents: documents[0]["spec"]["containers"][0].update(args=["{{.Labels.x}}"])
     ),
-    "holds a document of a wrong shape": lambda documents: documents[0]["spec"].update(containers=["one"]),
+    "holds an invalid document": lambda documents: documents[0]["spec"].update(containers=["one"]),
     "InferenceGraph resnet50 has no spec.nodes.root": lambda documents: documents[4]["spec"].update(nodes={}),
 }
 
@@ -134,7 +134,7 @@ def test_what_cannot_run_is_refused(rendered: Path, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("a: [", "is no YAML"), ("\udcff", "is no text"), ("- 1\n", "holds no InferenceService")]
+    ("text", "message"), [("a: [", "is not YAML"), ("\udcff", "is not text"), ("- 1\n", "holds no InferenceService")]
 )
 def test_what_is_no_manifest_is_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "x.yaml").write_bytes(text.encode(errors="surrogateescape"))

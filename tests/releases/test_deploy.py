@@ -67,11 +67,11 @@ class TestFirst:
             "checking every document with the cluster",
             "applying revision 1",
             waiting,
-            "asking the new stages for the golden picture",
+            "sending the golden picture through the new stages",
             "switching the graph",
             "waiting for the router: kserve-container is running, not ready yet",
-            "asking the chain for the golden picture",
-            "removing what is not of this revision",
+            "sending the golden picture through the chain",
+            "deleting the objects of previous revisions",
         ]
 
     def test_its_record_is_written_before_it_and_finished_after_it(self, place: Place, first: Version) -> None:
@@ -139,7 +139,7 @@ class TestSecond:
             "patch configmaps",
             "delete stages of first",
         ]
-        assert "waiting for the router: 1 pod of before still answers" in place.said
+        assert "waiting for the router: 1 pod of the previous revision is still running" in place.said
         assert place.graph() == second.services
         assert place.names("InferenceService") == sorted(second.services)
         assert place.names("ServingRuntime") == [f"chain-{second.short}"]
@@ -152,8 +152,8 @@ class TestSecond:
             place.deploy(second, timeout_s=3)
 
         assert str(caught.value) == (
-            "revision 2 of chain: after 3 s, still waiting for the router: 1 pod of before still answers; requests "
-            "may reach it already; to go back: shardline rollback chain --namespace vision"
+            "revision 2 of chain: the router did not get ready within 3 s: 1 pod of the previous revision is "
+            "still running; requests may reach it already; to undo it: shardline rollback chain --namespace vision"
         )
         assert place.names("InferenceService") == sorted(first.services + second.services)
         assert place.phases() == [(1, "deployed"), (2, "pending")]
@@ -212,7 +212,7 @@ class TestFailures:
             "spec": {"nodes": {"root": {"routerType": "Sequence", "steps": [{"serviceName": "theirs"}]}}},
         }
         place.cluster.apply(foreign)
-        with pytest.raises(ClusterError, match=r"that is not Shardline's: choose another --name"):
+        with pytest.raises(ClusterError, match=r"is not Shardline's: choose another --name"):
             place.deploy(first)
 
         assert place.graph() == ["theirs"]
@@ -225,9 +225,9 @@ class TestFailures:
             place.deploy(second, timeout_s=1)
 
         assert str(caught.value) == (
-            f"revision 2 of chain: after 1 s, still waiting for the stages: stage 1 {second.services[1]}: predictor "
-            f"0/1: kserve-container CrashLoopBackOff (exit 1, 3 restarts): {ended}; the graph was not touched; "
-            "shardline rollback chain --namespace vision takes the new stages away"
+            f"revision 2 of chain: the stages did not get ready within 1 s: stage 1 {second.services[1]}: predictor "
+            f"0/1: kserve-container CrashLoopBackOff (exit 1, 3 restarts): {ended}; the graph was not changed; "
+            "shardline rollback chain --namespace vision deletes the new stages"
         )
         assert place.graph() == first.services
         assert set(first.services) < set(place.names("InferenceService"))
@@ -238,11 +238,11 @@ class TestFailures:
         [
             (
                 {"last": {"json": {"predictions": [{"label": "wrong", "index": 1, "score": 0.5}]}}},
-                "the chain does not reply to the golden picture as the whole model did: reply.predictions[0].label is "
+                "the chain's reply to the golden picture differs from the whole model's: reply.predictions[0].label is "
                 "'wrong', expected 'other'",
             ),
             ({"last": {"status": 500, "json": {"error": "1: out of memory"}}}, "500: 1: out of memory"),
-            ({"last": {"text": "<html>"}}, "answers the golden picture with b'<html>', which is no JSON"),
+            ({"last": {"text": "<html>"}}, "replies to the golden picture with b'<html>', which is not JSON"),
             ({"first": {"status": 422, "json": {"error": "no picture"}}}, "422: no picture"),
         ],
         ids=["a wrong reply", "an error", "no JSON", "the first stage's error"],
@@ -257,7 +257,7 @@ class TestFailures:
             place.deploy(other)
 
         assert said in str(caught.value)
-        assert "; the graph was not touched; shardline rollback chain" in str(caught.value)
+        assert "; the graph was not changed; shardline rollback chain" in str(caught.value)
         assert place.graph() == first.services
         assert set(first.services) < set(place.names("InferenceService"))
 
@@ -268,7 +268,7 @@ class TestFailures:
         with pytest.raises(ClusterError) as caught:
             place.deploy(other)
 
-        assert "chain does not answer the golden picture: 404: no route; requests may reach it already" in str(
+        assert "chain does not reply to the golden picture: 404: no route; requests may reach it already" in str(
             caught.value
         )
         assert place.phases() == [(1, "deployed"), (2, "pending")]
@@ -277,7 +277,7 @@ class TestFailures:
     def test_the_first_of_all_is_taken_away_by_undeploy(self, make_version: Any, make_place: Any) -> None:
         wrong = make_version("wrong", last={"json": {"predictions": []}})
         place = make_place(wrong)
-        with pytest.raises(ClusterError, match="shardline undeploy chain --namespace vision takes the new stages away"):
+        with pytest.raises(ClusterError, match="shardline undeploy chain --namespace vision deletes the new stages"):
             place.deploy(wrong)
         undeploy(place.cluster, "chain", NAMESPACE)
 
@@ -314,7 +314,7 @@ class TestAtOnce:
         with pytest.raises(ClusterError) as caught:
             place.deploy(first, say=say)
 
-        assert str(caught.value) == "revision 2 of chain was begun meanwhile, and revision 1 gives way"
+        assert str(caught.value) == "revision 2 of chain was begun meanwhile and replaces revision 1"
         assert place.graph() == second.services
         assert place.names("InferenceService") == sorted(second.services)
         assert place.phases() == [(1, "pending"), (2, "deployed")]
@@ -323,11 +323,11 @@ class TestAtOnce:
         """The second is begun, and not yet ready, while the first is proved."""
 
         def say(line: str) -> None:
-            if line.startswith("asking the new stages"):
-                with pytest.raises(ClusterError, match="still waiting"):
+            if line.startswith("sending the golden picture through the new stages"):
+                with pytest.raises(ClusterError, match="did not get ready within"):
                     place.deploy(second, timeout_s=0)
 
-        with pytest.raises(ClusterError, match="revision 2 of chain was begun meanwhile, and revision 1 gives way"):
+        with pytest.raises(ClusterError, match="revision 2 of chain was begun meanwhile and replaces revision 1"):
             place.deploy(first, say=say)
 
         assert place.names("InferenceGraph") == []
@@ -338,10 +338,10 @@ class TestAtOnce:
         def say(line: str) -> None:
             if line.startswith("applying"):
                 place.cluster.delete("ConfigMap", NAMESPACE, "chain.shardline.v1")
-                with pytest.raises(ClusterError, match="still waiting"):
+                with pytest.raises(ClusterError, match="did not get ready within"):
                     place.deploy(second, timeout_s=0)
 
-        with pytest.raises(ClusterError, match="revision 1 of chain was begun by another deploy at the same time"):
+        with pytest.raises(ClusterError, match="another deploy began revision 1 of chain at the same time"):
             place.deploy(first, say=say)
 
         assert place.names("InferenceGraph") == []
@@ -354,8 +354,8 @@ class TestAtOnce:
         place = make_place(first, second, broken={f"{second.services[1]}-predictor": "error"})
 
         def say(line: str) -> None:
-            if line.startswith("removing"):
-                with pytest.raises(ClusterError, match="still waiting"):
+            if line.startswith("deleting"):
+                with pytest.raises(ClusterError, match="did not get ready within"):
                     place.deploy(second, timeout_s=0)
 
         place.deploy(first, say=say)

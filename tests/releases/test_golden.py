@@ -33,7 +33,7 @@ def test_a_reply_that_went_through_json_is_equal_to_the_last_digit(reply: object
 
 def test_what_it_says() -> None:
     assert str(compare(REPLY, REPLY)) == "equal to the whole model's reply, to the last digit"
-    assert str(compare([0.5], [0.5000001])) == "as the whole model's reply within 1e-07, 0.001 is allowed"
+    assert str(compare([0.5], [0.5000001])) == "equal to the whole model's reply within 1e-07 (0.001 is allowed)"
 
 
 def test_the_largest_difference_counts() -> None:

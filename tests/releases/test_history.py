@@ -49,7 +49,7 @@ class TestRollback:
         assert str(back.agreement) == "equal to the whole model's reply, to the last digit"
         assert place.graph() == first.services
         assert place.names("InferenceService") == sorted(first.services)
-        assert f"going back to revision 1, bundle {first.bundle.digest}" in place.said
+        assert f"rolling back to revision 1, bundle {first.bundle.digest}" in place.said
 
     def test_twice_is_where_it_began(self, place: Place, first: Version, second: Version) -> None:
         for version in (first, second):
@@ -111,7 +111,7 @@ class TestRollback:
         with pytest.raises(ClusterError) as caught:
             place.rollback()
 
-        assert str(caught.value) == ("chain in vision has no earlier revision that was deployed: nothing to go back to")
+        assert str(caught.value) == "chain in namespace vision has no earlier deployed revision to roll back to"
         assert place.phases() == [(1, DEPLOYED)]
 
     def test_no_such_revision(self, place: Place, first: Version, second: Version) -> None:
@@ -120,7 +120,7 @@ class TestRollback:
         with pytest.raises(ClusterError) as caught:
             place.rollback(7)
 
-        assert str(caught.value) == "chain in vision has no revision 7; allowed: 1, 2"
+        assert str(caught.value) == "chain in namespace vision has no revision 7: choose one of 1, 2"
 
     def test_nothing_of_that_name(self, place: Place) -> None:
         with pytest.raises(ClusterError, match="nothing was deployed as chain in namespace vision"):
@@ -182,7 +182,9 @@ class TestAltered:
         for command in (place.rollback, place.history, lambda: place.deploy(second)):
             with pytest.raises(ClusterError) as caught:
                 command()  # type: ignore[operator]
-            assert str(caught.value).startswith("ConfigMap chain.shardline.v1 is no record of a revision any more (")
+            assert str(caught.value).startswith(
+                "ConfigMap chain.shardline.v1 was altered and is not the record of a revision any more ("
+            )
             assert str(caught.value).endswith(
                 "it was altered: kubectl delete configmap chain.shardline.v1 --namespace vision, or shardline undeploy"
             )
@@ -236,7 +238,7 @@ class TestUndeploy:
             undeploy(place.cluster, "chain", NAMESPACE)
 
         assert str(caught.value) == (
-            "nothing was deployed as chain in namespace vision: shardline status lists what was, see --namespace"
+            "nothing was deployed as chain in namespace vision: shardline status lists the chains of a namespace"
         )
 
 

@@ -97,7 +97,7 @@ def test_a_graph_that_was_deleted_by_hand(place: Place, first: Version) -> None:
 
     assert not found.ready
     assert found.live is not None
-    assert found.live.lines()[0] == "graph chain: there is no InferenceGraph of that name, so nothing answers"
+    assert found.live.lines()[0] == "graph chain: there is no InferenceGraph of that name, so nothing serves requests"
     assert all(stage.ready for stage in found.live.stages)
 
 

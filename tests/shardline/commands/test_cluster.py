@@ -83,7 +83,7 @@ def test_a_deploy_that_fails_is_one_line_and_status_tells_why(
     found = json.loads(typed(place, "status", "--json", code=1).stdout)
 
     assert failed.stdout == ""
-    assert failed.stderr.splitlines()[-1].startswith("error: revision 2 of chain: after 1 s, still waiting for the")
+    assert "revision 2 of chain: the stages did not get ready within 1 s" in failed.stderr.splitlines()[-1]
     assert ended in failed.stderr.splitlines()[-1]
     assert shown.splitlines()[0] == "chain in namespace vision: ready"
     assert "chain revision 2, rollout not finished: not ready" in shown
@@ -118,8 +118,8 @@ def test_ctrl_c_while_it_waits(uri: str, make_place: Any, first: Version) -> Non
     assert process.returncode == 130
     assert "Traceback" not in err
     assert err.splitlines()[-1] == (
-        "revision 1 of chain: stopped; the graph was not touched; shardline undeploy chain --namespace vision takes "
-        "the new stages away"
+        "revision 1 of chain: stopped; the graph was not changed; shardline undeploy chain --namespace vision deletes "
+        "the new stages"
     )
     assert place.phases() == [(1, "pending")]
 

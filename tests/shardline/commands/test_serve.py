@@ -78,9 +78,9 @@ MISTAKES = {
     "--cpu-request 1,5": "'1,5' is not an amount of CPU: write it as 500m or 2",
     "--cpu-request 2 --cpu-limit 1": "the CPU request 2000m is above the limit 1000m",
     "--node-selector big": "the node selector 'big' has no '=': write it as key=value",
-    "--replicas 0": "0 replicas cannot answer: give 1 or more",
+    "--replicas 0": "0 replicas cannot serve requests: give 1 or more",
     "--gateway public": "give --ingress-host",
-    "--mode serverless": "'serverless' is no mode: one of standard, knative",
+    "--mode serverless": "'serverless' is not a mode: choose standard, knative",
     "--name Net": "the name 'Net' is not allowed",
 }
 
