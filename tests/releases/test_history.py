@@ -186,7 +186,7 @@ class TestAltered:
                 "ConfigMap chain.shardline.v1 was altered and is not the record of a revision any more ("
             )
             assert str(caught.value).endswith(
-                "it was altered: kubectl delete configmap chain.shardline.v1 --namespace vision, or shardline undeploy"
+                "kubectl delete configmap chain.shardline.v1 --namespace vision, or shardline undeploy"
             )
 
     @pytest.mark.parametrize("data", ALTERED, ids=str)
