@@ -47,28 +47,28 @@ def count_bar(label: str, total: int) -> Iterator[Callable[..., None]]:
 
 @contextmanager
 def byte_bar(label: str, moved: str) -> Iterator["ByteBar"]:
-    """Count bytes transferred, and print one line at the end: '`moved` 12.3 MiB, 190.2 MiB were there'."""
+    """Count bytes transferred, and print one line at the end: '`moved` 12.3 MiB, skipped 190.2 MiB'."""
     columns = (TextColumn(label), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with _bar(*columns) as bar:
         counted = ByteBar(bar, bar.add_task(label, total=None))
         yield counted
-    err.print(f"[dim]{moved} {format_bytes(counted.moved_bytes)}, {format_bytes(counted.there_bytes)} were there[/dim]")
+    err.print(f"[dim]{moved} {format_bytes(counted.moved_bytes)}, skipped {format_bytes(counted.skipped_bytes)}[/dim]")
 
 
 class ByteBar:
-    """Bytes that a transfer moved, and bytes that it found in place; a shardline.storage.store.Progress."""
+    """Bytes that a transfer moved and skipped: a shardline.storage.store.Progress."""
 
     def __init__(self, bar: Progress, task: TaskID) -> None:
         self._bar, self._task = bar, task
         self._lock = Lock()
-        self.moved_bytes = self.there_bytes = 0
+        self.moved_bytes = self.skipped_bytes = 0
 
     def begin(self, total_bytes: int) -> None:
         self._bar.update(self._task, total=total_bytes)
 
-    def there(self, size_bytes: int) -> None:
+    def skipped(self, size_bytes: int) -> None:
         with self._lock:
-            self.there_bytes += size_bytes
+            self.skipped_bytes += size_bytes
         self._bar.advance(self._task, size_bytes)
 
     def moved(self, size_bytes: int) -> None:

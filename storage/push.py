@@ -64,7 +64,7 @@ def push_to(store: Store, folder: Path, bundle: Bundle, progress: Progress = SIL
     def send(name: str, progress: Progress) -> None:
         path = folder / name
         if store.holds(f"{prefix}/{name}", path):
-            progress.there(path.stat().st_size)
+            progress.skipped(path.stat().st_size)
         else:
             store.put(f"{prefix}/{name}", path, progress)
 
@@ -147,7 +147,7 @@ def _pull_from(store: Store, bundle: Bundle, folder: Path, fetched: Path, progre
         if not _is_fetched(path, name, bundle):
             _fetch(store, name, path, progress)
         else:
-            progress.there(path.stat().st_size)
+            progress.skipped(path.stat().st_size)
 
     with writing_bundle(folder) as (draft, _):
         sizes = {entry.name: entry.size_bytes for entry in store.entries()}
@@ -207,9 +207,9 @@ class _StoppableProgress:
     def begin(self, total_bytes: int) -> None:
         self._progress.begin(total_bytes)
 
-    def there(self, size_bytes: int) -> None:
+    def skipped(self, size_bytes: int) -> None:
         self._check()
-        self._progress.there(size_bytes)
+        self._progress.skipped(size_bytes)
 
     def moved(self, size_bytes: int) -> None:
         self._check()

@@ -53,7 +53,7 @@ class Progress(Protocol):
 
     def begin(self, total_bytes: int) -> None: ...
 
-    def there(self, size_bytes: int) -> None:
+    def skipped(self, size_bytes: int) -> None:
         """Count bytes that are skipped, because an equal file is there already."""
         ...
 
@@ -68,7 +68,7 @@ class Silent:
     def begin(self, total_bytes: int) -> None:
         pass
 
-    def there(self, size_bytes: int) -> None:
+    def skipped(self, size_bytes: int) -> None:
         pass
 
     def moved(self, size_bytes: int) -> None:

@@ -94,7 +94,7 @@ def test_save_twice(store: Store, tmp_path: Path) -> None:
 
 class Counted:
     def __init__(self) -> None:
-        self.moved_bytes = self.there_bytes = 0
+        self.moved_bytes = self.skipped_bytes = 0
 
     def begin(self, total_bytes: int) -> None:
         pass
@@ -102,8 +102,8 @@ class Counted:
     def moved(self, size_bytes: int) -> None:
         self.moved_bytes += size_bytes
 
-    def there(self, size_bytes: int) -> None:
-        self.there_bytes += size_bytes
+    def skipped(self, size_bytes: int) -> None:
+        self.skipped_bytes += size_bytes
 
 
 @pytest.mark.parametrize("size_bytes", [0, 1, CHUNK_BYTES, CHUNK_BYTES + 1, 2 * CHUNK_BYTES])
@@ -117,7 +117,7 @@ def test_put_and_save_count_bytes(store: Store, tmp_path: Path, size_bytes: int)
 
     assert (tmp_path / "again").read_bytes() == content[:size_bytes]
     assert store.read("a/b") == content[:size_bytes]
-    assert (sent.moved_bytes, sent.there_bytes) == (size_bytes, 0)
+    assert (sent.moved_bytes, sent.skipped_bytes) == (size_bytes, 0)
     assert fetched.moved_bytes == size_bytes
 
 

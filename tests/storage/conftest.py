@@ -1,4 +1,4 @@
-"""A small bundle on disk, with files in place of programs."""
+"""A small bundle on disk, with files in place of programs, a folder to fetch from, and a bucket to push to."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -67,6 +67,15 @@ def write(small: Bundle) -> Callable[..., Bundle]:
 
 
 @pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A folder whose name has what URIs must encode."""
+    folder = tmp_path / "my models#1 ü"
+    (folder / "stages/0").mkdir(parents=True)
+    (folder / "stages/0/shard.pt2").write_bytes(b"shard")
+    return folder
+
+
+@pytest.fixture
 def bucket(emulator: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """A URI of one's own in the emulator's bucket."""
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator)
@@ -77,15 +86,15 @@ class Counted:
     """A shardline.storage.store.Progress."""
 
     def __init__(self) -> None:
-        self.total_bytes = self.there_bytes = self.moved_bytes = 0
+        self.total_bytes = self.skipped_bytes = self.moved_bytes = 0
         self._lock = Lock()
 
     def begin(self, total_bytes: int) -> None:
         self.total_bytes = total_bytes
 
-    def there(self, size_bytes: int) -> None:
+    def skipped(self, size_bytes: int) -> None:
         with self._lock:
-            self.there_bytes += size_bytes
+            self.skipped_bytes += size_bytes
 
     def moved(self, size_bytes: int) -> None:
         with self._lock:

@@ -179,8 +179,8 @@ class TestBroken:
             uri = push(tmp_path / "bundle", bucket, progress=counted)
             sent_bytes = wire.sent_bytes
 
-        assert counted.there_bytes >= shards_bytes
-        assert counted.there_bytes + counted.moved_bytes == counted.total_bytes
+        assert counted.skipped_bytes >= shards_bytes
+        assert counted.skipped_bytes + counted.moved_bytes == counted.total_bytes
         assert sent_bytes < counted.moved_bytes + 100_000  # headers
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator)
         assert pull(uri, tmp_path / "pulled") == large
@@ -210,7 +210,7 @@ class TestBroken:
             wire.mend()
             assert pull(uri, tmp_path / "pulled", progress=counted) == large
 
-        assert counted.there_bytes + counted.moved_bytes == counted.total_bytes
+        assert counted.skipped_bytes + counted.moved_bytes == counted.total_bytes
         assert open_bundle(tmp_path / "pulled") == large
         assert [path.name for path in tmp_path.glob(".pulled*")] == []
 

@@ -12,15 +12,6 @@ from shardline.storage.push import push
 from shardline.wire.errors import StorageError
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    """A folder whose name has what URIs must encode."""
-    folder = tmp_path / "my models#1 ü"
-    (folder / "stages/0").mkdir(parents=True)
-    (folder / "stages/0/shard.pt2").write_bytes(b"shard")
-    return folder
-
-
 class TestFileUri:
     def test_links(self, source: Path, tmp_path: Path) -> None:
         """Gigabytes are not copied."""

@@ -8,15 +8,6 @@ from shardline.storage.open import open_store
 from shardline.wire.errors import StorageError
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    """A folder whose name has what URIs must encode."""
-    folder = tmp_path / "my models#1 ü"
-    (folder / "stages/0").mkdir(parents=True)
-    (folder / "stages/0/shard.pt2").write_bytes(b"shard")
-    return folder
-
-
 class TestOpenStore:
     def test_localhost(self, source: Path) -> None:
         store = open_store(source.as_uri().replace("file:///", "file://localhost/"))

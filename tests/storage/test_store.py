@@ -8,15 +8,6 @@ from shardline.storage.store import FolderStore
 from shardline.wire.errors import StorageError
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    """A folder whose name has what URIs must encode."""
-    folder = tmp_path / "my models#1 ü"
-    (folder / "stages/0").mkdir(parents=True)
-    (folder / "stages/0/shard.pt2").write_bytes(b"shard")
-    return folder
-
-
 class TestFolderStore:
     def test_failed_write_leaves_the_old_file(self, source: Path) -> None:
         store = FolderStore(source)
