@@ -7,8 +7,8 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from e2e.conftest import shardline
 from services.bucket import emulating
+from services.command import shardline
 from services.processes import ROOT, stop
 
 from shardline.storage.bundle_folder import open_bundle

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from e2e.conftest import shardline as run_command
 from PIL import Image
+from services.command import shardline as run_command
 from services.processes import ROOT
 
 import shardline
@@ -125,3 +125,12 @@ def test_a_gpu_that_is_not_there_is_one_line() -> None:
 def test_a_picture_that_cannot_be_drawn_is_refused(path: str, text: str, tmp_path: Path) -> None:
     with pytest.raises(PlanError, match=text):
         check_plot(tmp_path / path)
+
+
+def test_plan_as_json(photos: Path) -> None:
+    document = json.loads(run_command(*SMALL, *HOP, "--pictures", str(photos), "--json").stdout)
+
+    assert [stage["stage"] for stage in document["stages"]] == [0, 1]
+    assert document["stages"][0]["output_bytes"] > 0
+    assert document["stages"][1]["cut"] is None
+    assert document["slowest_ms"] > 0

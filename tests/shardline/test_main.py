@@ -1,0 +1,87 @@
+"""The command line as a whole: help, version, speed, and one line for every mistake."""
+
+import subprocess
+import sys
+
+import pytest
+from services.command import shardline
+from services.processes import ROOT
+
+import shardline as package
+
+SMALL = ("services.small_models:residual", "--size", "32", "--hop", "0.4,3")
+
+MISTAKES: dict[str, tuple[list[str], int, str]] = {
+    "no such model": (
+        ["plan", "torchvision:resnet51", "--weights", "random:0"],
+        1,
+        "no classification model 'resnet51'",
+    ),
+    "no kind of model": (["plan", "resnet50"], 1, "names no model; allowed are plates, embedding, torchvision:NAME"),
+    "no such package": (["plan", "no_such_package:make"], 1, "No module named 'no_such_package'"),
+    "no such factory": (["plan", "services.small_models:nothing"], 1, "nothing"),
+    "not a module": (["plan", "services.small_models:not_a_module"], 1, "gave a int"),
+    "no seed": (["plan", "torchvision:resnet18", "--weights", "random"], 1, "random:SEED"),
+    "no such cut": (["plan", *SMALL, "--cuts", "thre"], 1, "near it are"),
+    "too many stages": (["plan", *SMALL, "--stages", "500"], 1, "need 499 cuts"),
+    "no stage": (["plan", *SMALL, "--stages", "0"], 2, "--stages"),
+    "a limit too small": (["plan", *SMALL, "--limit", "1Ki"], 1, "take a smaller --size"),
+    "no limit": (["plan", *SMALL, "--limit", "much"], 1, "is not a size: write it as Kubernetes does, e.g. 6Mi"),
+    "a broken model": (["plan", "services.small_models:broken", "--size", "32"], 1, "this model never runs"),
+    "two channels": (["build", *SMALL, "--mean", "0.5,0.5", "--out", "x"], 1, "write three numbers"),
+    "a std of 0": (["build", *SMALL, "--std", "0,1,1", "--out", "x"], 1, "a standard deviation above 0"),
+    "no labels": (["build", *SMALL, "--labels", "Makefile2", "--out", "x"], 1, "one class name per line"),
+    "too many labels": (["build", *SMALL, "--labels", "Makefile", "--out", "x"], 1, "labels for 10 classes"),
+    "no bundle": (["verify", "tests"], 1, "is it a bundle?"),
+    "no manifests": (["up", "no-such-folder"], 1, "no-such-folder"),
+    "nothing to render": (["render", "tests", "--out", "x"], 1, "is it a bundle?"),
+    "no picture": (["request", "no-such-picture.jpg"], 2, "no-such-picture.jpg"),
+    "no server": (["request", "README.md", "--url", "http://127.0.0.1:9"], 3, "does not answer"),
+    "an unknown command": (["serve"], 2, "serve"),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_a_mistake_is_one_clear_line(case: str) -> None:
+    arguments, code, message = MISTAKES[case]
+
+    result = shardline(*arguments, code=code)
+
+    assert message in " ".join(result.stderr.split())
+
+
+def test_version() -> None:
+    assert shardline("--version").stdout == f"shardline {package.__version__}\n"
+
+
+def test_help_groups_all_commands() -> None:
+    text = shardline("--help").stdout
+    panels = [line.split("─ ")[1].split(" ─")[0] for line in text.splitlines() if line.startswith("╭─ ")]
+
+    assert panels == ["Options", "Make a bundle", "Serve it", "On a cluster", "In a bucket", "Train and measure"]
+    assert "--install-completion" in text
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """Help comes at once: it waits for no torch, no client of Kubernetes or Google."""
+    program = (
+        "import sys; from shardline.__main__ import main; sys.argv = ['shardline', '--help']\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print(*{name.split('.')[0] for name in sys.modules}, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert set(done.stderr.split()) & {"torch", "torchvision", "kubernetes", "google", "kserve", "matplotlib"} == set()
+
+
+def test_a_command_loads_only_its_own_code() -> None:
+    program = (
+        "import sys; from shardline.__main__ import main; sys.argv = ['shardline', 'push', '--help']\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print(*(name for name in sys.modules if name.startswith('shardline.commands.')), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert done.stderr.split() == ["shardline.commands.bucket"]
