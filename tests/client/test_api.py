@@ -1,4 +1,4 @@
-"""`shardline.Client` against real servers: every kind of picture, sync and async, the same requests as the command's."""
+"""`shardline.Client` against real servers: all kinds of pictures, sync and async, with the command's requests."""
 
 import asyncio
 import io

@@ -6,13 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
 from services import kserve_documents as kserve
-from services.tls_server import serving_tls
-
-from shardline.client.cluster import connect
-from shardline.client.graphs import find_chain
-from shardline.wire.errors import ClusterError
 
 VISION = kserve.NAMESPACE
 
@@ -157,55 +151,13 @@ def test_an_api_server_that_is_away_for_a_moment_is_asked_again(
     assert len([one for one in api.seen() if one["path"].endswith("/inferenceservices")]) == 2
 
 
-OTHERWISE = "choose another --namespace or --context, or deploy a bundle first"
-
-
-@pytest.mark.parametrize(
-    ("documents", "name", "message"),
-    [
-        ([], None, f"namespace vision has no InferenceGraph and no InferenceService to ask: {OTHERWISE}"),
-        (
-            [kserve.graph("two"), kserve.graph("one")],
-            None,
-            "namespace vision has 2 InferenceGraphs (one, two): choose one by --name",
-        ),
-        (
-            [kserve.service("b"), kserve.service("a")],
-            None,
-            "namespace vision has 2 InferenceServices (a, b): choose one by --name",
-        ),
-        (
-            [kserve.graph("one"), kserve.graph("two")],
-            "three",
-            "namespace vision has no InferenceGraph or InferenceService 'three'; there is "
-            "InferenceGraph one in namespace vision, InferenceGraph two in namespace vision",
-        ),
-        ([], "three", f"namespace vision has no InferenceGraph or InferenceService 'three': {OTHERWISE}"),
-    ],
-)
-def test_which_chain_is_meant(kubernetes: Any, documents: list[Any], name: str | None, message: str) -> None:
-    api = kubernetes(documents)
-
-    with pytest.raises(ClusterError) as raised:
-        find_chain(connect(api.kubeconfig), name, VISION)
-    assert str(raised.value) == message
-
-
-def test_a_graph_goes_before_a_service_of_the_same_name(kubernetes: Any) -> None:
-    api = kubernetes([kserve.service("same"), kserve.graph("same"), kserve.service("single", transformer=True)])
-    cluster = connect(api.kubeconfig)
-
-    assert find_chain(cluster, "same", VISION).kind == "InferenceGraph"
-    assert find_chain(cluster, None, VISION).service == "same"
-    assert find_chain(cluster, "single", VISION).service == "single-transformer"
-
-
 def test_no_chain_is_one_line(client: Any, kubernetes: Any, photo: Path) -> None:
     api = kubernetes([kserve.graph()])
     result = client(photo, "--kserve", "--kubeconfig", api.kubeconfig, "-n", "other")
 
     assert (result.code, result.out) == (3, "")
-    assert result.err == f"error: namespace other has no InferenceGraph and no InferenceService to ask: {OTHERWISE}\n"
+    message = "error: namespace other has no InferenceGraph and no InferenceService to ask: choose another --namespace"
+    assert result.err == f"{message} or --context, or deploy a bundle first\n"
 
 
 def test_a_chain_without_a_url_has_no_host_for_the_ingress(client: Any, kubernetes: Any, photo: Path) -> None:
@@ -230,38 +182,3 @@ def test_the_package_is_missing(kubernetes: Any, photo: Path) -> None:
 
     assert done.returncode == 3
     assert done.stderr == "error: access to a cluster needs one more package: pip install kubernetes\n"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--name", "x"], "--name is for --kserve: give that, too"),
-        (["--ingress", "http://x"], "--ingress is for --kserve: give that, too"),
-        (["--kserve", "--url", "http://x"], "--url and --kserve exclude each other"),
-        (["--token", "a", "--token-file", "b"], "not allowed with argument"),
-        (["--token", "a b"], "--token: not a token: it must be one word"),
-        (["--token-file", "nowhere"], "nowhere: cannot be read (No such file or directory)"),
-        (["--ca-file", "nowhere"], "nowhere: cannot be read (No such file or directory)"),
-        (["--kserve", "--wait", "-1"], "-1 is not 0 or more"),
-    ],
-)
-def test_wrong_usage(client: Any, photo: Path, arguments: list[str], message: str) -> None:
-    result = client(photo, *arguments)
-
-    assert result.code == 2
-    assert message in result.err
-
-
-def test_an_ingress_with_a_certificate(certificate: Path, client: Any, photo: Path, answer: Any) -> None:
-    """Reached by its address, it is asked for by the host's name, and its certificate has to be for that."""
-    with serving_tls(certificate, answer["json"]) as url:
-        trusted = client(photo, "--url", url, "--ca-file", certificate, "--header", "Host: models.example.com")
-        other = client(photo, "--url", url, "--ca-file", certificate, "--header", "Host: other.com", "--retries", 0)
-        stranger = client(photo, "--url", url, "--retries", 0)
-        anyone = client(photo, "--url", url, "--insecure")
-
-    assert (trusted.code, trusted.err) == (0, "")
-    assert (anyone.code, anyone.err) == (0, "")
-    assert (other.code, stranger.code) == (3, 3)
-    assert "no TLS" in other.err
-    assert "check --ca-file" in stranger.err

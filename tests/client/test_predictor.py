@@ -1,37 +1,14 @@
 """Photographs with plates, sent by the script to a real server: what comes back lies in the photograph's own pixels."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image, ImageDraw
-from services.processes import wait_until
+from PIL import Image
+from services.plate_pictures import Box, saved, with_plates
 
 from shardline.wire.limits import MIB
-
-EXIF_TURNED_RIGHT = 6
-
-Box = tuple[int, int, int, int]
-
-
-def with_plates(photo: Image.Image, **boxes: Box) -> Image.Image:
-    """Plates of the server's kind: colours by name."""
-    image = photo.copy()
-    pen = ImageDraw.Draw(image)
-    for colour, (left, top, right, bottom) in boxes.items():
-        pen.rectangle((left, top, right - 1, bottom - 1), fill=colour)
-    return image
-
-
-def saved(image: Image.Image, path: Path, *, turned: bool = False) -> Path:
-    exif = Image.Exif()
-    if turned:
-        image = image.transpose(Image.Transpose.ROTATE_90)
-        exif[0x0112] = EXIF_TURNED_RIGHT
-    image.save(path, quality=97, exif=exif)
-    return path
 
 
 def predictions(result: Any) -> list[dict[str, Any]]:
@@ -144,70 +121,3 @@ def test_a_crop_that_fails_fails_the_picture(client: Any, serve: Any, photo: Pat
 
     assert result.code == 1
     assert json.loads(result.out) == {"image": str(photo), "error": "400: no"}
-
-
-def test_pictures_are_saved_with_their_plates(
-    client: Any, reader: Any, photograph: Image.Image, tmp_path: Path
-) -> None:
-    """The frame is in the picture as it is looked at, and nothing is changed far away from it."""
-    plain = photograph.resize((800, 600))
-    path = saved(with_plates(plain, cyan=(300, 200, 500, 300)), tmp_path / "one.png", turned=True)
-    again = client(path, path, "--url", reader.url, "--save", "marked")
-    alone = client(path, "--url", reader.url, "--save", "alone.jpg")
-
-    assert (again.code, alone.code) == (0, 0)
-    names = sorted(each.name for each in (tmp_path / "marked").iterdir())
-    assert names == ["one-2.png", "one.png"]
-    with Image.open(tmp_path / "marked" / "one.png") as marked:
-        assert marked.size == (800, 600)
-        assert marked.getpixel((298, 250)) == (0, 200, 80)
-        assert marked.getpixel((400, 250)) == (0, 255, 255)
-        assert marked.crop((0, 400, 800, 600)).tobytes() == plain.crop((0, 400, 800, 600)).tobytes()
-    with Image.open(tmp_path / "alone.jpg") as marked:
-        assert (marked.format, marked.size) == ("JPEG", (800, 600))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["a.png", "a.png", "--save", "b.png"], "error: --save b.png: 2 pictures need a folder: give one\n"),
-        (["a.png", "--save", "b.txt"], "error: --save b.txt: .txt names no picture format; allowed are .png"),
-        (["a.png", "--save", "a.png/b"], "error: --save a.png/b: no folder can be created there (Not a directory)"),
-        (["a.png", "--threshold", "1.5"], "argument --threshold: 1.5 is not over 0 and at most 1"),
-        (["a.png", "--tiling", "thrice"], "argument --tiling: invalid choice: 'thrice'"),
-    ],
-)
-def test_wrong_usage_is_said_before_anything_is_asked(
-    client: Any, tmp_path: Path, arguments: list[str], message: str
-) -> None:
-    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
-    result = client(*arguments)
-
-    assert result.code == 2
-    assert message in result.err
-
-
-def test_showing_opens_the_systems_viewer(client: Any, serve: Any, photo: Path, answer: Any, tmp_path: Path) -> None:
-    server = serve({"POST /": [answer]})
-    viewer = tmp_path / "bin" / "xdg-open"
-    viewer.parent.mkdir()
-    viewer.write_text(f'#!/bin/sh\ncp "$1" {tmp_path}/seen.part && mv {tmp_path}/seen.part {tmp_path}/seen.png\n')
-    viewer.chmod(0o755)
-    result = client(photo, "--url", server.url, "--show", DISPLAY=":1", PATH=f"{viewer.parent}:{os.environ['PATH']}")
-
-    assert (result.code, result.err) == (0, "")
-    wait_until(lambda: (tmp_path / "seen.png").exists(), "the viewer", 30)
-    with Image.open(tmp_path / "seen.png") as seen, Image.open(photo) as before:
-        assert seen.size == before.size
-        assert seen.getpixel((1, 1)) == (40, 90, 200)
-
-
-def test_where_there_is_no_display_the_reply_is_printed_all_the_same(
-    client: Any, serve: Any, photo: Path, answer: Any
-) -> None:
-    server = serve({"POST /": [answer]})
-    result = client(photo, "--url", server.url, "--show", DISPLAY="", WAYLAND_DISPLAY="")
-
-    assert result.code == 1
-    assert "Egyptian cat" in result.out
-    assert result.err == f"error: {photo}: --show: there is no display here: give --save FILE\n"

@@ -288,15 +288,6 @@ def test_one_of_two_replicas_away_serves_but_is_not_ready() -> None:
     assert state.waiting_for().startswith("stage 1 resnet50-s1: predictor 1/2: kserve-container is running")
 
 
-def test_a_pod_that_ends_is_no_problem_of_the_newer_one() -> None:
-    documents = chain()
-    going = kserve.pod("old", find(documents, "Pod", "resnet50-s1-predictor-0")["metadata"]["labels"])
-    going["metadata"]["deletionTimestamp"] = "2026-11-21T12:30:00Z"
-    set_condition(going, "Ready", "False")
-
-    assert state_of([*documents, going]).ready
-
-
 def test_the_newest_pod_speaks() -> None:
     documents = chain()
     crashing(documents)
@@ -313,16 +304,6 @@ def test_one_service_without_a_graph() -> None:
 
     assert state.ready
     assert state.lines() == ["stage 0 resnet50: ready (transformer 1/1, predictor 1/1)"]
-
-
-def test_nested_nodes_and_circles_are_walked_once() -> None:
-    documents = chain()
-    nodes = find(documents, "InferenceGraph", "resnet50")["spec"]["nodes"]
-    root = nodes["root"]["steps"]
-    nodes["inner"] = {"routerType": "Sequence", "steps": [root.pop(), {"name": "again", "nodeName": "root"}]}
-    root += [{"name": "inner", "nodeName": "inner"}, {"name": "far", "serviceUrl": "http://elsewhere/"}]
-
-    assert [stage.service for stage in state_of(documents).stages] == ["resnet50-s0", "resnet50-s1"]
 
 
 def test_what_may_not_be_looked_at_is_left_to_the_conditions() -> None:
@@ -345,3 +326,12 @@ def test_knative_names_deployments_itself() -> None:
         document["status"]["deploymentMode"] = "Knative"
 
     assert state_of(documents).ready
+
+
+def test_a_pod_that_ends_is_no_problem_of_the_newer_one() -> None:
+    documents = chain()
+    going = kserve.pod("old", find(documents, "Pod", "resnet50-s1-predictor-0")["metadata"]["labels"])
+    going["metadata"]["deletionTimestamp"] = "2026-11-21T12:30:00Z"
+    set_condition(going, "Ready", "False")
+
+    assert state_of([*documents, going]).ready

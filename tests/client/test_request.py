@@ -113,32 +113,6 @@ def test_headers_reach_the_server(client: Any, serve: Any, photo: Path, answer: 
     assert (request.headers["Host"], request.headers["X-A"]) == ("resnet50.example.com", "b")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["nope.jpg"], "error: nope.jpg: no such file or folder\n"),
-        (["empty"], "error: no pictures in empty: looked for .bmp"),
-        (["."], "error: no pictures in .: looked for .bmp"),
-        (["photo.jpg", "--url", "ftp://host"], "error: 'ftp://host' is not a URL; allowed is http://HOST:PORT"),
-        (["photo.jpg", "--url", "http://"], "is not a URL"),
-        (["photo.jpg", "--url", "http://host:99999"], "is not a URL"),
-        (["photo.jpg", "--top", "0"], "argument --top: 0 is not 1 or more"),
-        (["photo.jpg", "--jobs", "x"], "argument --jobs: invalid"),
-        (["photo.jpg", "--limit-mib", "nan"], "argument --limit-mib: nan is not a positive number"),
-        (["photo.jpg", "--header", "Host"], "is not of the form 'Name: value'"),
-        ([], "the following arguments are required: PICTURE"),
-    ],
-)
-def test_wrong_usage_is_said_and_ends_with_2(client: Any, tmp_path: Path, arguments: list[str], message: str) -> None:
-    (tmp_path / "empty").mkdir()
-    if "." not in arguments:
-        (tmp_path / "photo.jpg").write_bytes(b"...")
-    result = client(*arguments)
-
-    assert (result.code, result.out) == (2, "")
-    assert message in result.err
-
-
 def test_a_server_that_is_away_is_said_once_and_ends_with_3(client: Any, photos: Path) -> None:
     result = client(photos, "--url", "127.0.0.1:1", "--retries", 0, "--json")
 
