@@ -25,7 +25,7 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from PIL import Image
 
@@ -116,53 +116,42 @@ def make_parser() -> argparse.ArgumentParser:
     return build_parser(name, __doc__ or "")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _PathOutcome:
-    """Outcome of the picture in a file."""
-
-    path: Path
-    outcome: Outcome
-
-    @property
-    def error(self) -> ShardlineError | None:
-        return self.outcome.error
-
-
 def _predict_all(target: Target, paths: Sequence[Path], options: argparse.Namespace) -> int:
     """Predict every picture, `--jobs` at a time, and report in the order of the pictures."""
     predictor = Predictor(target, _request_options(options))
     unreachable = threading.Event()
     files = output_paths(options.save, paths) if options.save else [None] * len(paths)
 
-    def predict(item: tuple[Path, Path | None]) -> _PathOutcome:
-        path, file = item
+    def predict(item: tuple[Path, Path | None]) -> Outcome:
         if unreachable.is_set():
-            error = PredictorDownError(f"not sent: {target.url} does not answer")
-            return _PathOutcome(path=path, outcome=Outcome(error=error))
-        outcome = _predict_file(predictor, path, file, show_it=options.show)
+            return Outcome(error=PredictorDownError(f"not sent: {target.url} does not answer"))
+        outcome = _predict_file(predictor, *item, show_it=options.show)
         if isinstance(outcome.error, PredictorDownError):
             unreachable.set()
-        return _PathOutcome(path=path, outcome=outcome)
+        return outcome
 
-    summary = _Summary()
-    exit_code = 0
+    exit_code, with_plates, plates = 0, 0, list[Plate]()
     progress = ProgressBar(len(paths), sys.stderr)
     progress.show(0)
-    for done, result in enumerate(in_order(predict, list(zip(paths, files, strict=True)), options.jobs), 1):
+    outcomes = in_order(predict, list(zip(paths, files, strict=True)), options.jobs)
+    for done, (path, outcome) in enumerate(zip(paths, outcomes, strict=True), 1):
         progress.clear()
-        _report(result, options, first=done == 1)
-        summary.add(result.outcome)
-        if isinstance(result.error, PredictorDownError):
+        _report(path, outcome, options, first=done == 1)
+        found = plates_in(outcome.reply.predictions) if outcome.reply else None
+        if found is not None:
+            with_plates += 1
+            plates += found
+        if isinstance(outcome.error, PredictorDownError):
             if exit_code != 3:  # once is enough
-                _print_error(str(result.error))
+                _print_error(str(outcome.error))
             exit_code = 3
-        elif result.error:
-            _print_error(f"{result.path}: {result.error}")
+        elif outcome.error:
+            _print_error(f"{path}: {outcome.error}")
             exit_code = exit_code or 1
         progress.show(done)
     progress.clear()
-    if len(paths) > 1 and not options.json:
-        summary.report()
+    if len(paths) > 1 and with_plates and not options.json:
+        print(f"\n{plates_summary(with_plates, plates)}", flush=True)
     return exit_code
 
 
@@ -202,31 +191,11 @@ def _request_options(options: argparse.Namespace) -> RequestOptions:
     )
 
 
-class _Summary:
-    """Number of pictures and plates in all replies."""
-
-    def __init__(self) -> None:
-        self._pictures = 0
-        self._plates: list[Plate] = []
-
-    def add(self, outcome: Outcome) -> None:
-        plates = plates_in(outcome.reply.predictions) if outcome.reply else None
-        if plates is not None:
-            self._pictures += 1
-            self._plates += plates
-
-    def report(self) -> None:
-        """Print one line if any reply was of plates."""
-        if self._pictures:
-            print(f"\n{plates_summary(self._pictures, self._plates)}", flush=True)
-
-
-def _report(result: _PathOutcome, options: argparse.Namespace, *, first: bool) -> None:
-    outcome = result.outcome
+def _report(path: Path, outcome: Outcome, options: argparse.Namespace, *, first: bool) -> None:
     if outcome.resized:
         before, after = outcome.resized
         print(f"Resizing from {list(before)} to {list(after)}", file=sys.stderr, flush=True)
-    name = str(result.path)
+    name = str(path)
     if options.json:
         line = (
             json_line(name, outcome.reply, timings=options.timings)

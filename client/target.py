@@ -37,13 +37,13 @@ class Reply:
     """Reply of a server about one picture.
 
     Attributes:
-        predictions: the v1 reply's predictions, one for each picture that was sent.
+        predictions: the v1 reply's predictions as JSON values: one for the picture that was sent.
         timings: milliseconds by stage, if they were requested and the server reports them.
         seconds: time from the first byte sent to the reply.
         requests: number of requests that the picture took; `timings` are their sums, `seconds` the time of them all.
     """
 
-    predictions: tuple[object, ...]
+    predictions: tuple[Any, ...]
     timings: Mapping[str, object] | None
     seconds: float
     requests: int = 1

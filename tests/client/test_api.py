@@ -15,6 +15,7 @@ from services.tls_server import serving_tls
 from shardline.client.api import Client, Picture, encode_picture
 from shardline.client.pictures import pictures_below
 from shardline.client.predictor import RequestOptions
+from shardline.client.target import Reply
 from shardline.wire.errors import FileError, PictureError, PredictorDownError, PredictorError, UsageError
 from shardline.wire.limits import MIB
 
@@ -115,7 +116,7 @@ def test_several_pictures_come_back_in_order(serve: Any, photos: Path) -> None:
 def test_async_requests_run_at_the_same_time(serve: Any, photo: Path) -> None:
     server = serve({"POST /": [{**SIZES, "after": 3}]})
 
-    async def ask() -> list[Any]:
+    async def ask() -> tuple[Reply, list[Reply]]:
         async with Client(server.url) as client:
             return await asyncio.gather(client.ask_async(photo), client.ask_many_async([photo, photo]))
 

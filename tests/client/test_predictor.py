@@ -22,7 +22,7 @@ def off_by(plate: dict[str, Any], box: Box) -> float:
     """Pixels, at the worst side or corner."""
     left, top, right, bottom = box
     corners = [[left, top], [right, top], [right, bottom], [left, bottom]]
-    pairs = [*zip(plate["box"], box, strict=True)]
+    pairs: list[tuple[float, float]] = [*zip(plate["box"], box, strict=True)]
     pairs += [pair for one, other in zip(plate["quad"], corners, strict=True) for pair in zip(one, other, strict=True)]
     pairs += zip(plate["board_center_p"], ((left + right) / 2, (top + bottom) / 2), strict=True)
     pairs += [(plate["width"], right - left), (plate["height"], bottom - top)]

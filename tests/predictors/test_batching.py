@@ -5,6 +5,7 @@ The model is an allotment of numbers: each instance has one of its own, and a ba
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
@@ -43,7 +44,8 @@ def run_all(batcher: Batcher[Numbers, Numbers]) -> tuple[list[list[int]], list[A
     while len(batcher):
         batch = batcher.take()
         taken.append(sizes(batch))
-        answered += batcher.complete(batch, compute_results(squares, batch))
+        results = compute_results(squares, batch)
+        answered += batcher.complete(batch, results)
     return taken, answered
 
 
@@ -72,10 +74,11 @@ class Line(RuleBasedStateMachine):
 
     THREADS = 2
 
-    def __init__(self, max_batch: int) -> None:
+    max_batch: ClassVar[int] = 1
+
+    def __init__(self) -> None:
         super().__init__()
-        self.max_batch = max_batch
-        self.batcher: Batcher[Numbers, Numbers] = Batcher(max_batch)
+        self.batcher: Batcher[Numbers, Numbers] = Batcher(self.max_batch)
         self.running: list[list[RequestSlice[Numbers, Numbers]]] = []
         self.seen = Seen()
         self.now_ms = 0
@@ -103,7 +106,7 @@ class Line(RuleBasedStateMachine):
     def time_passes(self, ms: int) -> None:
         self.now_ms += ms
 
-    @precondition(lambda self: len(self.running) < self.THREADS and len(self.batcher))
+    @precondition(lambda self: len(self.running) < self.THREADS and len(self.batcher) > 0)
     @rule()
     def take(self) -> None:
         late = self.batcher.remove_late(self.now_ms)
@@ -121,7 +124,8 @@ class Line(RuleBasedStateMachine):
     @rule(which=st.integers(0, THREADS - 1))
     def end(self, which: int) -> None:
         batch = self.running.pop(which % len(self.running))
-        answered = self.batcher.complete(batch, compute_results(squares, batch))
+        results = compute_results(squares, batch)
+        answered = self.batcher.complete(batch, results)
         self.seen.answered += [each for each in answered if each not in self.seen.gone]
 
     def open(self) -> list[Asked]:
@@ -156,7 +160,7 @@ class Line(RuleBasedStateMachine):
 
 @pytest.mark.parametrize("max_batch", [1, 4, 8])
 def test_whatever_happens_each_request_is_answered_once_by_its_own_result(max_batch: int) -> None:
-    run_state_machine_as_test(lambda: Line(max_batch))
+    run_state_machine_as_test(type("LineOfBatches", (Line,), {"max_batch": max_batch}))
 
 
 # order and fairness
@@ -215,7 +219,8 @@ def test_a_large_request_is_not_starved_by_small_ones_that_keep_coming(count: in
             batcher.add(asked(1))
         shares, waited = (shares + 1, 1) if batch[0].request is large else (shares, waited + 1)
         assert waited <= count // 4 + 3
-        batcher.complete(batch, compute_results(squares, batch))
+        results = compute_results(squares, batch)
+        batcher.complete(batch, results)
 
     assert shares == 3
 
