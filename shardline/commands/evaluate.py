@@ -94,18 +94,20 @@ def plates(
     if model is not None and url is not None:
         raise UsageError("name one of the two: a MODEL, or --url of a served chain")
     from shardline.training.evaluation.plates.evaluate import evaluate_plates
+    from shardline.training.samples import picture_files, sample_files
 
+    drawn = data == _DRAWN
     found = evaluate_plates(
         evaluation.run(model=model, url=url),
-        stored=None if data == _DRAWN else Path(data),
+        stored=None if drawn else Path(data),
         count=count,
         seed=seed,
         fonts=fonts,
-        background=background,
+        backgrounds=() if not drawn else sample_files() if background is None else picture_files(background),
         size=size,
         tiling=tiling,
         threshold=threshold,
-        plain=plain,
+        plain=None if plain is None else picture_files(plain),
         most_misses=misses,
     )
     _print(found, evaluation)

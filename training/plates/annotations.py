@@ -24,6 +24,8 @@ from shardline.training.plates.geometry import (
 if TYPE_CHECKING:
     from shardline.training.plates.face import PlateFace
 
+ANNOTATIONS = "annotations.json"  # file of a data set, in COCO's format
+
 # share of a box that must be visible for the object to be recognisable
 _VISIBLE = {"board": 0.25, "group": 0.4, "character": 0.8}
 _GROUPS: tuple[Group, ...] = ("s", "m")

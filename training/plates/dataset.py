@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shardline.tasks.plates.text import CLASSES, KINDS, parse_text
-from shardline.training.plates.annotations import Annotation, DrawnPicture, DrawnPlate
+from shardline.training.plates.annotations import ANNOTATIONS, Annotation, DrawnPicture, DrawnPlate
 from shardline.training.plates.backgrounds import Backgrounds
 from shardline.training.plates.fonts import Side, families
 from shardline.training.plates.geometry import area, clip
@@ -30,7 +30,6 @@ from shardline.training.samples import picture_files, sample_files
 from shardline.wire.errors import FileError, UsageError
 
 Format = Literal["png", "jpg"]
-ANNOTATIONS = "annotations.json"
 
 _JPEG_QUALITY = 95
 

@@ -40,7 +40,6 @@ from shardline.training.evaluation.report import Evaluation, make_report_folder,
 from shardline.training.evaluation.run import Advance, EvaluationRun, WorstCases, predict_all
 from shardline.training.evaluation.served import open_sources
 from shardline.training.plates.geometry import Box
-from shardline.training.samples import picture_files
 
 _MARGIN = 1.6  # width of a thumbnail's crop relative to the plate
 _THUMBNAIL_PX = (480, 320)
@@ -53,11 +52,11 @@ def evaluate_plates(
     count: int,
     seed: int,
     fonts: Literal["train", "held-out", "all"],
-    background: Path | None,
+    backgrounds: Sequence[Path],
     size: int | None,
     tiling: Tiling,
     threshold: float,
-    plain: Path | None,
+    plain: Sequence[Path] | None,
     most_misses: int,
 ) -> Evaluation:
     """Open pictures and sources, evaluate, and write the report.
@@ -65,20 +64,20 @@ def evaluate_plates(
     Args:
         stored: a folder of `shardline plates draw`; None: draw pictures.
         count: number of pictures to draw, with this `seed`, in these `fonts`.
-        background: folder of photographs to draw onto; None: those of scikit-image.
+        backgrounds: photographs to draw onto.
         size: side length in pixels of drawn pictures, and of the network's input for weights alone; None: 512.
         tiling: as of `PlateSources`.
         threshold: the least score of a plate.
-        plain: folder of photographs without plates.
+        plain: photographs without plates.
         most_misses: thumbnails in the report.
 
     Raises:
         ShardlineError: a picture or a model cannot be read, a source does not answer, or the report cannot be written.
     """
     pictures: PlatePictures = (
-        drawn_pictures(count, seed, fonts, background, size) if stored is None else StoredPictures(stored)
+        drawn_pictures(count, seed, fonts, backgrounds, size) if stored is None else StoredPictures(stored)
     )
-    photographs = None if plain is None else PlainPhotographs(files=tuple(picture_files(plain)))
+    photographs = None if plain is None else PlainPhotographs(files=tuple(plain))
     make_report_folder(run.out)
     sources = open_sources(PlateSources(size=size, program=run.program, tiling=tiling), run)
     with run.bar(len(pictures) + len(photographs or ())) as advance:

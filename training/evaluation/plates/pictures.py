@@ -13,14 +13,12 @@ from typing import Any, Literal, Protocol
 from PIL import Image
 
 from shardline.tasks.plates.text import CLASSES, KINDS, Kind
-from shardline.training.plates.annotations import DrawnPicture, DrawnPlate
+from shardline.training.plates.annotations import ANNOTATIONS, DrawnPicture, DrawnPlate
 from shardline.training.plates.backgrounds import Backgrounds
-from shardline.training.plates.dataset import ANNOTATIONS
 from shardline.training.plates.fonts import families
 from shardline.training.plates.geometry import Box, area, clip
 from shardline.training.plates.picture import PlateStream
 from shardline.training.plates.scene import Scene
-from shardline.training.samples import picture_files, sample_files
 from shardline.wire.errors import DatasetError
 
 _SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
@@ -76,17 +74,12 @@ def drawn_pictures(
     count: int,
     seed: int,
     fonts: Literal["train", "held-out", "all"],
-    background: Path | None,
+    backgrounds: Sequence[Path],
     size: int | None,
 ) -> "DrawnPictures":
-    """`count` pictures of `size` pixels a side, drawn onto photographs.
-
-    Args:
-        background: folder of photographs; None: those of scikit-image.
-    """
-    files = sample_files() if background is None else picture_files(background)
+    """`count` pictures of `size` pixels a side, drawn onto the photographs `backgrounds`."""
     scene = Scene() if size is None else Scene(size=(size, size))
-    photographs = Backgrounds(files=tuple(files))
+    photographs = Backgrounds(files=tuple(backgrounds))
     return DrawnPictures(
         plates=PlateStream(seed=seed, scene=scene, fonts=families(fonts), backgrounds=photographs), count=count
     )
