@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from e2e.conftest import shardline
 from PIL import Image
 from safetensors.torch import save_file
 from services.chromium import open_page
+from services.cli import run_command
 from services.plate_reader import TEXTS
 from services.processes import ROOT, running, wait_until
 
@@ -40,14 +40,14 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same three pictures, stored."""
     path = tmp_path_factory.mktemp("drawn") / "set"
-    shardline(
+    run_command(
         "plates", "draw", "--out", str(path), "--count", "3", "--seed", "4", "--size", "128", "--fonts", "held-out"
     )
     return path
 
 
 def evaluate(*arguments: str) -> dict[str, Any]:
-    report: dict[str, Any] = json.loads(shardline("evaluate", "plates", *arguments, "--json").stdout)
+    report: dict[str, Any] = json.loads(run_command("evaluate", "plates", *arguments, "--json").stdout)
     return report
 
 
@@ -141,7 +141,7 @@ def test_a_chain_beside_its_whole_and_another_chain(tmp_path: Path) -> None:
 
 
 def test_a_bundle_of_another_task(small_bundle: Path) -> None:
-    done = shardline("evaluate", "plates", str(small_bundle), *FEW, code=1)
+    done = run_command("evaluate", "plates", str(small_bundle), *FEW, code=1)
 
     assert "is a bundle for the task 'classify': name one of `plates`" in done.stderr
 
@@ -189,7 +189,7 @@ def test_a_served_chain_gives_plates_alone(
     ],
 )
 def test_a_mistake_is_one_line(arguments: tuple[str, ...], message: str) -> None:
-    done = shardline("evaluate", "plates", *arguments, code=1)
+    done = run_command("evaluate", "plates", *arguments, code=1)
 
     assert message in done.stderr
     assert [line for line in done.stderr.splitlines() if line.startswith("error:")] == done.stderr.splitlines()[-1:]

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e.conftest import shardline, up
+from e2e.conftest import up
 from services.chromium import open_page
+from services.cli import run_command
 from services.drawn_shapes import CLASSES, draw_shapes
 
 pytestmark = pytest.mark.slow
@@ -22,7 +23,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def evaluate(*arguments: str) -> dict[str, Any]:
-    report: dict[str, Any] = json.loads(shardline("evaluate", "classifier", *arguments, "--json").stdout)
+    report: dict[str, Any] = json.loads(run_command("evaluate", "classifier", *arguments, "--json").stdout)
     return report
 
 
@@ -74,7 +75,7 @@ def test_digits_and_an_exported_program(small_bundle: Path) -> None:
 
 
 def test_tables(small_bundle: Path, pictures: Path) -> None:
-    shown = shardline("evaluate", "classifier", str(small_bundle / "whole.pt2"), "--data", str(pictures)).stdout
+    shown = run_command("evaluate", "classifier", str(small_bundle / "whole.pt2"), "--data", str(pictures)).stdout
 
     for text in ("18 pictures of 3 classes", "top-1 (95 %)", "F1, macro", "classes, small: whole"):
         assert text in shown
@@ -94,7 +95,7 @@ def test_tables(small_bundle: Path, pictures: Path) -> None:
 def test_a_mistake_is_one_line(arguments: tuple[str, ...], message: str, small_bundle: Path, tmp_path: Path) -> None:
     draw_shapes(tmp_path / "shapes", train=0, test=1)
     places = {"BUNDLE": str(small_bundle / "whole.pt2"), "SHAPES": str(tmp_path / "shapes")}
-    done = shardline("evaluate", "classifier", *(places.get(each, each) for each in arguments), code=1)
+    done = run_command("evaluate", "classifier", *(places.get(each, each) for each in arguments), code=1)
 
     assert message in done.stderr
     assert [line for line in done.stderr.splitlines() if line.startswith("error:")] == done.stderr.splitlines()[-1:]

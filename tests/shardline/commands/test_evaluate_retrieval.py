@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e.conftest import shardline, up
+from e2e.conftest import up
+from services.cli import run_command
 from services.retrieval import build_retrieval, write_pictures
 
 pytestmark = pytest.mark.slow
@@ -33,12 +34,12 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bundle(bare: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """With an index of five lists, of which a search looks through one."""
     folder = shutil.copytree(bare, tmp_path_factory.mktemp("indexed") / "likeness")
-    shardline("index", "build", "--bundle", str(folder), "--data", str(data), "--kind", "ivf")
+    run_command("index", "build", "--bundle", str(folder), "--data", str(data), "--kind", "ivf")
     return folder
 
 
 def evaluate(*arguments: str) -> dict[str, Any]:
-    report: dict[str, Any] = json.loads(shardline("evaluate", "retrieval", *arguments, "--json").stdout)
+    report: dict[str, Any] = json.loads(run_command("evaluate", "retrieval", *arguments, "--json").stdout)
     return report
 
 
@@ -66,7 +67,7 @@ def test_a_served_chain_has_the_figures_of_the_one_in_process(bundle: Path, data
 
 
 def test_with_all_lists_an_index_finds_all_that_is_near(bundle: Path, data: Path) -> None:
-    shown = shardline(
+    shown = run_command(
         "evaluate", "retrieval", str(bundle), "--data", str(data / "train"), "--count", "6", "--k", "1", "--nprobe", "5"
     ).stdout
 
@@ -94,7 +95,7 @@ def test_a_mistake_is_one_line(
     places = {
         "BUNDLE": bundle, "BARE": bare, "CLASSIFIER": small_bundle, "DATA": data, "OTHERS": tmp_path / "others"
     }  # fmt: skip
-    done = shardline("evaluate", "retrieval", *(str(places.get(each, each)) for each in arguments), code=1)
+    done = run_command("evaluate", "retrieval", *(str(places.get(each, each)) for each in arguments), code=1)
 
     assert message in done.stderr
     assert [line for line in done.stderr.splitlines() if line.startswith("error:")] == done.stderr.splitlines()[-1:]
