@@ -16,7 +16,7 @@ from shardline.storage.bundle import BUNDLE_FILE, digest_of, parse_bundle, publi
 from shardline.storage.store import Entry, Store, as_storage_error
 from shardline.wire.errors import BundleError, StorageError
 
-_PLACE = re.compile(r"(?P<name>[a-z][-a-z0-9]*)/(?P<digest>[0-9a-f]{64})/(?P<file>.+)")
+_PUSHED_FILE = re.compile(r"(?P<name>[a-z][-a-z0-9]*)/(?P<digest>[0-9a-f]{64})/(?P<file>.+)")
 _NAMED = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 
 
@@ -32,7 +32,8 @@ class Pushed:
     is_whole: bool
 
     @property
-    def place(self) -> str:
+    def path(self) -> str:
+        """Path below the URI that was pushed to, 'resnet50/5421…'."""
         return f"{self.name}/{self.digest}"
 
 
@@ -42,7 +43,7 @@ def inventory(store: Store) -> list[Pushed]:
     Raises:
         StorageError: the store cannot be read.
     """
-    found = [(match, entry) for entry in store.entries() if (match := _PLACE.fullmatch(entry.name))]
+    found = [(match, entry) for entry in store.entries() if (match := _PUSHED_FILE.fullmatch(entry.name))]
     groups = groupby(found, key=lambda pair: (pair[0]["name"], pair[0]["digest"]))
     pushed = [_pushed(store, *key, {match["file"]: entry for match, entry in pairs}) for key, pairs in groups]
     return sorted(pushed, key=lambda bundle: (bundle.name, -bundle.modified.timestamp(), bundle.digest))

@@ -122,7 +122,7 @@ def _print(uri: str, pushed: list[Pushed]) -> None:
     for bundle in pushed:
         changed = bundle.modified.strftime("%Y-%m-%d %H:%M")
         state = "whole" if bundle.is_whole else "partial"
-        out.print(f"{changed:16}  {format_bytes(bundle.size_bytes):>10}  {state:7}  {uri.rstrip('/')}/{bundle.place}")
+        out.print(f"{changed:16}  {format_bytes(bundle.size_bytes):>10}  {state:7}  {uri.rstrip('/')}/{bundle.path}")
 
 
 def emulator(

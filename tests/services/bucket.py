@@ -32,7 +32,7 @@ def emulating(folder: Path, *buckets: str) -> Iterator[str]:
 
 
 def shardline(*arguments: str, env: dict[str, str]) -> subprocess.Popen[str]:
-    """A command, running."""
+    """Start a command."""
     return subprocess.Popen(
         [sys.executable, "-m", "shardline", *arguments],
         cwd=ROOT,
@@ -91,7 +91,7 @@ class Wire:
                     end.shutdown(socket.SHUT_RDWR)
 
     def mend(self, url: str | None = None) -> None:
-        """Whole again, counting from 0 and without a limit; it may lead elsewhere from now on."""
+        """Connect again, counting from 0 and without limits, to another URL if one is given."""
         with self._lock:
             self._target = urlsplit(url) if url else self._target
             self._cut_after = self._cut_after_fetched = self._hold_after = inf
@@ -99,7 +99,7 @@ class Wire:
             self.is_cut = False
 
     def is_idle(self) -> bool:
-        """Whether all that was sent has come through."""
+        """Tell whether all that was sent has arrived."""
         with self._lock:
             return not self._open
 

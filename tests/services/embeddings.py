@@ -15,7 +15,7 @@ WIDTH = 16
 
 
 def names(count: int) -> list[str]:
-    return [f"picture {each}" for each in range(count)]
+    return [f"picture {number}" for number in range(count)]
 
 
 def vectors(count: int, seed: int = 0, width: int = WIDTH) -> NDArray[np.float32]:
@@ -29,7 +29,7 @@ def index_of(
     count: int, kind: IndexKind = "flat", metric: Metric = "cosine", labels: Sequence[str | None] = ()
 ) -> FaissIndex:
     return make_index(
-        vectors(count), names(count), labels or [str(each % 3) for each in range(count)], kind=kind, metric=metric
+        vectors(count), names(count), labels or [str(number % 3) for number in range(count)], kind=kind, metric=metric
     )
 
 

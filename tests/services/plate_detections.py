@@ -1,4 +1,4 @@
-"""What a perfect detector of plates would give for plates in the plane, and what spoils it."""
+"""Outputs of a perfect plate detector for plates in the plane, to be altered by tests."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ NAMES = (
     "character_boxes",
     "character_scores",
 )
-PLACES = (16, 32, 128)  # how many things of each kind a detector lists
+LISTED = (16, 32, 128)  # detections that a detector lists of boards, groups and characters
 FIRST = (0, 2, 6)  # in CLASSES, of boards, groups and characters
 COUNTS = (2, 4, 15)
 SIDE = 512
@@ -25,8 +25,8 @@ SQUARE = View(width=SIDE, height=SIDE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Thing:
-    """`box` is (left, top, right, bottom); `scores` of further classes beside `label`'s own."""
+class PlaneDetection:
+    """One detection: `box` is (left, top, right, bottom), `others` are classes and scores besides `label`'s own."""
 
     label: str
     box: tuple[float, float, float, float]
@@ -51,21 +51,21 @@ class PlanePlate:
     def height(self) -> float:
         return self.width / self.aspect
 
-    def things(self) -> list[Thing]:
+    def detections(self) -> list[PlaneDetection]:
         """The board, both groups and the seven characters, in reading order."""
         characters = self._characters()
         small, main = characters[:3], characters[3:]
-        board = self._thing(
+        board = self._detection(
             board_class(self.kind), (-self.width / 2, -self.height / 2, self.width / 2, self.height / 2)
         )
         groups = [
-            self._thing(group_class(self.kind, group), _around([box for _, box in part]))
+            self._detection(group_class(self.kind, group), _around([box for _, box in part]))
             for group, part in (("s", small), ("m", main))
         ]
-        return [board, *groups, *(self._thing(character.lower(), box) for character, box in characters)]
+        return [board, *groups, *(self._detection(character.lower(), box) for character, box in characters)]
 
     def _characters(self) -> list[tuple[str, tuple[float, float, float, float]]]:
-        """Each with its box as seen from the plate, (0, 0) its centre."""
+        """The characters, each with its box relative to the plate's centre."""
         if self.kind == "long":
             return _row(self.text.small, -0.47 * self.width, 0.0, 0.62 * self.height) + _row(
                 self.text.main, 0.0, 0.0, 0.62 * self.height
@@ -74,18 +74,18 @@ class PlanePlate:
             self.text.main, -0.45 * self.width, 0.17 * self.height, 0.46 * self.height
         )
 
-    def _thing(self, label: str, box: tuple[float, float, float, float]) -> Thing:
+    def _detection(self, label: str, box: tuple[float, float, float, float]) -> PlaneDetection:
         left, top, right, bottom = box
         corners = np.array(((left, top), (right, top), (right, bottom), (left, bottom)))
         turned = turn(corners, self.angle) + self.centre
         low, high = turned.min(axis=0), turned.max(axis=0)
-        return Thing(label=label, box=(*low.tolist(), *high.tolist()), score=self.score, angle=self.angle)
+        return PlaneDetection(label=label, box=(*low.tolist(), *high.tolist()), score=self.score, angle=self.angle)
 
 
-def turn(places: np.ndarray, angle: float) -> np.ndarray:
-    """[n, 2], clockwise about (0, 0), y down."""
+def turn(positions: np.ndarray, angle: float) -> np.ndarray:
+    """Turn points, float [n, 2], clockwise about (0, 0), with y down."""
     cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
-    return places @ np.array(((cos, sin), (-sin, cos)))
+    return positions @ np.array(((cos, sin), (-sin, cos)))
 
 
 def _row(text: str, left: float, middle: float, height: float) -> list[tuple[str, tuple[float, float, float, float]]]:
@@ -105,38 +105,38 @@ def _around(boxes: Sequence[tuple[float, float, float, float]]) -> tuple[float, 
     return left, top, right, bottom
 
 
-def outputs(*pictures: Sequence[Thing]) -> dict[str, np.ndarray]:
-    """A detector's outputs for a batch of pictures: things of each kind by their score, then zeros."""
+def outputs(*pictures: Sequence[PlaneDetection]) -> dict[str, np.ndarray]:
+    """Outputs for a batch of pictures, float32 [batch, n, …]: detections of each kind by score, then zeros."""
     arrays = {name: [] for name in NAMES}
-    for things in pictures:
-        for name, array in zip(NAMES, _of_one(things), strict=True):
+    for detections in pictures:
+        for name, array in zip(NAMES, _of_one(detections), strict=True):
             arrays[name].append(array)
     return {name: np.stack(values) for name, values in arrays.items()}
 
 
-def texts(*said: str, sure: float = 0.98) -> np.ndarray:
-    """`board_texts` of one picture: of each board seven characters, `_` where nothing is."""
+def texts(*written: str, confidence: float = 0.98) -> np.ndarray:
+    """`board_texts` of one picture, float32 [1, 16, 7, 16]: seven characters for each board, `_` for nothing."""
     names = "0123456789ABCDE_"
-    made = np.zeros((1, PLACES[0], 7, len(names)), np.float32)
+    made = np.zeros((1, LISTED[0], 7, len(names)), np.float32)
     made[..., -1] = 1
-    for board, text in enumerate(said):
+    for board, text in enumerate(written):
         for place, character in enumerate(text):
-            made[0, board, place] = (1 - sure) / (len(names) - 1)
-            made[0, board, place, names.index(character)] = sure
+            made[0, board, place] = (1 - confidence) / (len(names) - 1)
+            made[0, board, place, names.index(character)] = confidence
     return made
 
 
-def _of_one(things: Sequence[Thing]) -> list[np.ndarray]:
+def _of_one(detections: Sequence[PlaneDetection]) -> list[np.ndarray]:
     found = []
-    for places, first, count in zip(PLACES, FIRST, COUNTS, strict=True):
-        boxes = np.zeros((places, 4), np.float32)
-        scores = np.zeros((places, count), np.float32)
-        turns = np.zeros((places, 2), np.float32)
-        mine = [each for each in things if first <= CLASSES.index(each.label) < first + count]
-        for place, thing in enumerate(sorted(mine, key=lambda each: -each.score)[:places]):
-            boxes[place] = thing.box
-            for label, score in ((thing.label, thing.score), *thing.others):
+    for positions, first, count in zip(LISTED, FIRST, COUNTS, strict=True):
+        boxes = np.zeros((positions, 4), np.float32)
+        scores = np.zeros((positions, count), np.float32)
+        turns = np.zeros((positions, 2), np.float32)
+        mine = [detection for detection in detections if first <= CLASSES.index(detection.label) < first + count]
+        for place, detection in enumerate(sorted(mine, key=lambda detection: -detection.score)[:positions]):
+            boxes[place] = detection.box
+            for label, score in ((detection.label, detection.score), *detection.others):
                 scores[place, CLASSES.index(label) - first] = score
-            turns[place] = np.cos(np.radians(thing.angle)), np.sin(np.radians(thing.angle))
+            turns[place] = np.cos(np.radians(detection.angle)), np.sin(np.radians(detection.angle))
         found += [boxes, scores, turns] if first == 0 else [boxes, scores]
     return found

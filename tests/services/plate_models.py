@@ -1,4 +1,4 @@
-"""A detector that knows one thing: whatever is bright in a picture is a long plate that says 12A 3456."""
+"""A plate detector that takes every bright area of a picture for a long plate with the text 12A 3456."""
 
 import torch
 from services.plate_detections import NAMES, PlanePlate, outputs
@@ -18,7 +18,7 @@ class Bright(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.soften = nn.ModuleList(nn.AvgPool2d(3, stride=1, padding=1) for _ in range(3))
-        for name, array in outputs(PLATE.things()).items():
+        for name, array in outputs(PLATE.detections()).items():
             if name.endswith("boxes"):
                 array[..., 0::2] /= PLATE.width  # of a board from (0, 0) to (1, 1)
             self.register_buffer(name, torch.from_numpy(array))
@@ -44,9 +44,9 @@ class Bright(nn.Module):
 
 def _ends(bright: torch.Tensor) -> torch.Tensor:
     """[batch, size] of 0 and 1 -> where the ones begin and end, [batch, 2]."""
-    places = torch.arange(bright.shape[1], dtype=torch.float32)
-    last = (bright * (places + 1)).amax(1)
-    first = bright.shape[1] - (bright * (bright.shape[1] - places)).amax(1)
+    positions = torch.arange(bright.shape[1], dtype=torch.float32)
+    last = (bright * (positions + 1)).amax(1)
+    first = bright.shape[1] - (bright * (bright.shape[1] - positions)).amax(1)
     return torch.stack((torch.minimum(first, last), last), dim=1)
 
 

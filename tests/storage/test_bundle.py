@@ -31,12 +31,12 @@ json_values = st.recursive(
 )
 
 
-def places(document: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+def paths(document: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """The path to every value in a JSON document."""
     items = (
         document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else []
     )
-    return [path, *(place for key, value in items for place in places(value, (*path, key)))]
+    return [path, *(below for key, value in items for below in paths(value, (*path, key)))]
 
 
 class TestParse:
@@ -48,9 +48,9 @@ class TestParse:
     @settings(max_examples=60, deadline=None)
     @given(st.data())
     def test_any_value_anywhere(self, data: st.DataObject) -> None:
-        """Whatever stands in whatever place: a bundle that writes itself back, or a BundleError."""
+        """Any value at any position gives a bundle that is written back unchanged, or a BundleError."""
         document = json.loads(SMALL_JSON)
-        path = data.draw(st.sampled_from(places(document)[1:]))
+        path = data.draw(st.sampled_from(paths(document)[1:]))
         parent = document
         for key in path[:-1]:
             parent = parent[key]

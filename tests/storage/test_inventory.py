@@ -1,4 +1,4 @@
-"""What is listed as whole, and what may be deleted."""
+"""Inventory: which bundles are listed as whole; garbage collection: which may be deleted."""
 
 import re
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def pushed(write: Callable[..., Bundle], tmp_path: Path) -> tuple[MemoryStore, B
     return store, bundle
 
 
-def place(letter: str, *, name: str = "resnet50", days: float = 2, is_whole: bool = True) -> Pushed:
+def pushed_bundle(letter: str, *, name: str = "resnet50", days: float = 2, is_whole: bool = True) -> Pushed:
     return Pushed(name=name, digest=letter * 64, files=(), size_bytes=1, modified=NOW - days * DAY, is_whole=is_whole)
 
 
@@ -35,7 +35,7 @@ class TestInventory:
         store, bundle = pushed
 
         [found] = inventory(store)
-        assert found.place == prefix_of(bundle)
+        assert found.path == prefix_of(bundle)
         assert found.is_whole
         assert found.size_bytes == sum(len(store.read(name)) for name in store.names())
 
@@ -77,23 +77,32 @@ class TestInventory:
 
 class TestGarbage:
     def test_named_stays_whole_or_not(self) -> None:
-        pushed = [place("a"), place("b"), place("c", is_whole=False), place("d", is_whole=False)]
+        pushed = [
+            pushed_bundle("a"),
+            pushed_bundle("b"),
+            pushed_bundle("c", is_whole=False),
+            pushed_bundle("d", is_whole=False),
+        ]
 
         assert garbage(pushed, {"a" * 64, "c" * 64}, older_than=DAY, now=NOW) == [pushed[1], pushed[3]]
 
     def test_young_stays(self) -> None:
-        """Half a push may still run, and a whole one may wait for its manifest."""
-        pushed = [place("a", days=0.9), place("b", days=0.9, is_whole=False), place("c", days=1, is_whole=False)]
+        """A partial push may still be running, and a whole bundle may be waiting for its manifest."""
+        pushed = [
+            pushed_bundle("a", days=0.9),
+            pushed_bundle("b", days=0.9, is_whole=False),
+            pushed_bundle("c", days=1, is_whole=False),
+        ]
 
         assert garbage(pushed, (), older_than=DAY, now=NOW) == [pushed[2]]
 
     def test_newest_of_each_name_stay(self) -> None:
         pushed = [
-            place("a", days=5),
-            place("b", days=4),
-            place("c", days=3),
-            place("d", days=2, is_whole=False),
-            place("e", days=9, name="vit"),
+            pushed_bundle("a", days=5),
+            pushed_bundle("b", days=4),
+            pushed_bundle("c", days=3),
+            pushed_bundle("d", days=2, is_whole=False),
+            pushed_bundle("e", days=9, name="vit"),
         ]
 
         assert garbage(pushed, (), older_than=DAY, newest=2, now=NOW) == [pushed[0], pushed[3]]
@@ -102,13 +111,14 @@ class TestGarbage:
     def test_never_what_is_named_or_young(self, data: st.DataObject) -> None:
         letters = data.draw(st.lists(st.sampled_from("abcdef"), unique=True))
         pushed = [
-            place(letter, days=data.draw(st.floats(0, 3)), is_whole=data.draw(st.booleans())) for letter in letters
+            pushed_bundle(letter, days=data.draw(st.floats(0, 3)), is_whole=data.draw(st.booleans()))
+            for letter in letters
         ]
         named = data.draw(st.sets(st.sampled_from("abcdef"))) if pushed else set()
 
         gone = garbage(pushed, {letter * 64 for letter in named}, older_than=DAY, now=NOW)
-        assert {each.digest[0] for each in gone} == {
-            each.digest[0] for each in pushed if each.digest[0] not in named and NOW - each.modified >= DAY
+        assert {bundle.digest[0] for bundle in gone} == {
+            bundle.digest[0] for bundle in pushed if bundle.digest[0] not in named and NOW - bundle.modified >= DAY
         }
 
 
@@ -135,15 +145,15 @@ class TestDelete:
         store, _ = pushed
         other = write(tmp_path / "other", "b")
         push_to(store, tmp_path / "other", other)
-        [gone] = [found for found in inventory(store) if found.place != prefix_of(other)]
+        [gone] = [found for found in inventory(store) if found.path != prefix_of(other)]
 
         delete(store, gone)
-        assert [(found.place, found.is_whole) for found in inventory(store)] == [(prefix_of(other), True)]
+        assert [(found.path, found.is_whole) for found in inventory(store)] == [(prefix_of(other), True)]
 
 
 class TestNamedDigests:
     def test_wherever_they_stand(self, tmp_path: Path) -> None:
-        """In overlays, patches, lists, templates and comments."""
+        """Overlays, patches, lists, templates and comments count."""
         (tmp_path / "overlays/gpu").mkdir(parents=True)
         (tmp_path / "base.yaml").write_text(f"storageUri: gs://m/resnet50/{'a' * 64}/stages/0\n")
         (tmp_path / "overlays/gpu/patch.json").write_text(f'[{{"value": "sha256:{"b" * 64}"}}]')
@@ -155,7 +165,7 @@ class TestNamedDigests:
         assert named_digests([]) == set()
 
     def test_a_path_that_names_none(self, tmp_path: Path) -> None:
-        """Were it taken, everything would go."""
+        """If it were accepted, every bundle would be deleted."""
         (tmp_path / "a.yaml").write_text("a" * 64)
         (tmp_path / "b.yaml").write_text("kind: Service")
 

@@ -1,4 +1,4 @@
-"""Push and pull: what is seen when, what moves, what is refused. Against folders and memory; buckets in test_gcs.py."""
+"""Push and pull with folders and memory: order, skipped files, refusals. Buckets are in test_gcs.py."""
 
 import re
 import threading
@@ -34,7 +34,7 @@ def models(tmp_path: Path) -> str:
 
 
 class WatchedStore(MemoryStore):
-    """Keeps the names in the order in which they came, and fails at one."""
+    """A store that records the order of its files, and fails at one."""
 
     def __init__(self, fails_at: str | None = None) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ class TestPush:
         with pytest.raises(StorageError, match="broke off"):
             push_to(store, tmp_path / "bundle", bundle)
 
-        assert [each for each in store.names() if each.endswith(BUNDLE_FILE)] == []
+        assert [name for name in store.names() if name.endswith(BUNDLE_FILE)] == []
 
     def test_repeated_sends_nothing(self, models: str, tmp_path: Path, counted: Any) -> None:
         size_bytes = sum(path.stat().st_size for path in (tmp_path / "bundle").rglob("*") if path.is_file())
@@ -174,7 +174,7 @@ class TestPull:
         assert counted.moved_bytes == counted.total_bytes > 0
 
     def test_stands_alone(self, uri: str, tmp_path: Path) -> None:
-        """It is no folder of links into the place that it came from."""
+        """It has no links to the store that it came from."""
         pull(uri, tmp_path / "pulled")
 
         assert not any(path.is_symlink() for path in (tmp_path / "pulled").rglob("*"))
@@ -241,7 +241,7 @@ class TestPull:
             pull(models, tmp_path / "pulled")
 
     def test_bundle_of_another_name(self, uri: str, write: Write, bundle: Bundle, tmp_path: Path) -> None:
-        """Whoever names a digest gets that bundle or none."""
+        """A URI with a digest gives that bundle or none."""
         there = tmp_path / "models" / prefix_of(bundle)
         write(there, "b")
 

@@ -36,7 +36,7 @@ def brute(known: NDArray[Any], asked: NDArray[Any], metric: Metric) -> NDArray[n
 
 @pytest.fixture(scope="module", params=INDEX_KINDS)
 def index(request: pytest.FixtureRequest) -> FaissIndex:
-    """Of each kind, of 400."""
+    """An index of each kind with 400 vectors."""
     return index_of(400, request.param)
 
 
@@ -49,7 +49,7 @@ def index(request: pytest.FixtureRequest) -> FaissIndex:
     seed=st.integers(0, 2**16),
     width=st.integers(1, 9),
 )
-def test_a_flat_index_finds_what_looking_at_all_finds(
+def test_a_flat_index_finds_what_brute_force_finds(
     count: int, asked: int, k: int, metric: Metric, seed: int, width: int
 ) -> None:
     known, questions = vectors(count, seed, width), vectors(asked, seed + 1, width)
@@ -58,16 +58,16 @@ def test_a_flat_index_finds_what_looking_at_all_finds(
     found = made.search(questions, k)
 
     distances = brute(known, questions, metric)
-    for row, each in zip(distances, found, strict=True):
-        assert len(each.positions) == len(set(each.positions)) == min(k, count)
-        np.testing.assert_allclose(each.distances, row[each.positions], atol=2e-3)
-        np.testing.assert_allclose(each.distances, np.sort(row)[: min(k, count)], atol=2e-3)
-        assert (np.diff(each.distances) >= 0).all()
+    for row, neighbours in zip(distances, found, strict=True):
+        assert len(neighbours.positions) == len(set(neighbours.positions)) == min(k, count)
+        np.testing.assert_allclose(neighbours.distances, row[neighbours.positions], atol=2e-3)
+        np.testing.assert_allclose(neighbours.distances, np.sort(row)[: min(k, count)], atol=2e-3)
+        assert (np.diff(neighbours.distances) >= 0).all()
 
 
 @settings(deadline=None, max_examples=15)
 @given(kind=st.sampled_from(INDEX_KINDS), metric=st.sampled_from(METRICS), seed=st.integers(0, 2**16))
-def test_looking_at_all_every_kind_finds_all(kind: IndexKind, metric: Metric, seed: int) -> None:
+def test_search_all_finds_all_in_every_kind(kind: IndexKind, metric: Metric, seed: int) -> None:
     known, asked = vectors(300, seed), vectors(20, seed + 1)
     made = make_index(known, names(300), [None] * 300, kind=kind, metric=metric)
     exact = make_index(known, names(300), [None] * 300, kind="flat", metric=metric)
@@ -79,16 +79,16 @@ def test_looking_at_all_every_kind_finds_all(kind: IndexKind, metric: Metric, se
 
 @settings(deadline=None, max_examples=15)
 @given(kind=st.sampled_from(INDEX_KINDS), count=st.integers(2, 50), seed=st.integers(0, 2**16))
-def test_what_is_asked_together_changes_nothing(kind: IndexKind, count: int, seed: int) -> None:
+def test_other_vectors_in_the_same_search_change_nothing(kind: IndexKind, count: int, seed: int) -> None:
     made = index_of(200, kind)
     asked = vectors(count, seed)
 
     together = made.search(asked, 7)
 
-    for each, row in zip(together, asked, strict=True):
+    for neighbours, row in zip(together, asked, strict=True):
         [alone] = made.search(row[None], 7)
-        assert alone.positions.tolist() == each.positions.tolist()
-        assert alone.distances.tobytes() == each.distances.tobytes()
+        assert alone.positions.tolist() == neighbours.positions.tolist()
+        assert alone.distances.tobytes() == neighbours.distances.tobytes()
 
 
 @pytest.mark.parametrize("kind", INDEX_KINDS)
@@ -110,7 +110,7 @@ def test_saved_and_opened_it_is_the_same_and_the_same_bytes(kind: IndexKind, met
 
 def test_more_can_be_added(index: FaissIndex) -> None:
     entries = index.entries
-    grown = index_of(400, entries.kind).add(vectors(20, 77), [f"new {each}" for each in range(20)], ["new"] * 20)
+    grown = index_of(400, entries.kind).add(vectors(20, 77), [f"new {number}" for number in range(20)], ["new"] * 20)
 
     [prediction] = reply(vectors(20, 77)[3:4], grown, k=1)
 

@@ -24,7 +24,7 @@ from shardline.wire.errors import BundleError, RequestError, ShardlineError
 
 @pytest.fixture(scope="module", params=INDEX_KINDS)
 def index(request: pytest.FixtureRequest) -> FaissIndex:
-    """Of each kind, of 400."""
+    """An index of each kind with 400 vectors."""
     return index_of(400, request.param)
 
 
@@ -50,9 +50,9 @@ def test_half_precision_and_other_outputs_beside_the_embedding() -> None:
 
 
 def test_k_is_five_and_at_most_what_there_is(index: FaissIndex) -> None:
-    assert all(0 < len(each["ids"]) <= 400 for each in reply(vectors(2), index, k=1000))
-    assert all(len(each["ids"]) == 5 for each in reply(vectors(3), index_of(30)))
-    assert all(len(each["ids"]) == 2 for each in reply(vectors(3), index_of(2)))
+    assert all(0 < len(prediction["ids"]) <= 400 for prediction in reply(vectors(2), index, k=1000))
+    assert all(len(prediction["ids"]) == 5 for prediction in reply(vectors(3), index_of(30)))
+    assert all(len(prediction["ids"]) == 2 for prediction in reply(vectors(3), index_of(2)))
 
 
 @settings(deadline=None)

@@ -39,16 +39,19 @@ def test_properties_of_detections() -> None:
 
 
 def test_a_plate_s_detections() -> None:
-    found = picture_detections(outputs(PLATE.things()), 0, 0.7)
+    found = picture_detections(outputs(PLATE.detections()), 0, 0.7)
 
     assert [len(kind) for kind in (found.boards, found.groups, found.characters)] == [1, 2, 7]
     assert found.directions.shape == (1, 2)
     assert found.texts is None
-    assert found.boards.boxes[0].tolist() == pytest.approx(PLATE.things()[0].box)
+    assert found.boards.boxes[0].tolist() == pytest.approx(PLATE.detections()[0].box)
 
 
 def test_duplicates_are_detected_once_with_the_highest_score() -> None:
-    twice = [*PLATE.things(), *PlanePlate(kind="long", text=PLATE.text, centre=(258.0, 257.0), score=0.8).things()]
+    twice = [
+        *PLATE.detections(),
+        *PlanePlate(kind="long", text=PLATE.text, centre=(258.0, 257.0), score=0.8).detections(),
+    ]
 
     found = picture_detections(outputs(twice), 0, 0.7)
 
@@ -57,14 +60,14 @@ def test_duplicates_are_detected_once_with_the_highest_score() -> None:
 
 
 def test_a_low_threshold_keeps_less_confident_detections() -> None:
-    faint = outputs(PlanePlate(kind="long", text=PLATE.text, score=0.05).things())
+    faint = outputs(PlanePlate(kind="long", text=PLATE.text, score=0.05).detections())
 
     assert len(picture_detections(faint, 0, 0.7).characters) == 0
     assert len(picture_detections(faint, 0, 0.04).characters) == 7
 
 
 def test_the_instance_is_named_where_the_model_fails() -> None:
-    arrays = {name: np.concatenate((array, array)) for name, array in outputs(PLATE.things()).items()}
+    arrays = {name: np.concatenate((array, array)) for name, array in outputs(PLATE.detections()).items()}
     arrays["group_boxes"][1, 0, 0] = np.nan
 
     assert len(picture_detections(arrays, 0, 0.7).boards) == 1
