@@ -14,7 +14,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from types import FrameType
 
 import psutil
 
+from shardline.client.waiting import wait_until
 from shardline.wire.errors import ShardlineError
 
 _GRACE_S = 15.0
@@ -89,13 +89,16 @@ class ProcessTree:
         Raises:
             UnavailableError: it ended, or took too long; with the last line that it printed.
         """
-        end = time.monotonic() + deadline_s
-        while not ready():
-            if self._popen.poll() is not None:
-                raise UnavailableError(f"{self.name} ended with exit code {self._popen.returncode}: {self.last_line()}")
-            if time.monotonic() > end:
-                raise UnavailableError(f"{self.name} was not ready after {deadline_s:g} s: {self.last_line()}")
-            time.sleep(_POLL_S)
+        try:
+            state = wait_until(
+                lambda: "ready" if ready() else "ended" if self._popen.poll() is not None else "",
+                deadline_s,
+                interval_s=_POLL_S,
+            )
+        except TimeoutError as exc:
+            raise UnavailableError(f"{self.name} was not ready after {deadline_s:g} s: {self.last_line()}") from exc
+        if state == "ended":
+            raise UnavailableError(f"{self.name} ended with exit code {self._popen.returncode}: {self.last_line()}")
 
     def ask(self, line: str) -> str:
         """Write a line to it, and wait for its line; the empty line only listens.

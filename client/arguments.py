@@ -5,10 +5,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from shardline.client.plates import DEFAULT_THRESHOLD
 from shardline.client.target import DEFAULT_URL
 from shardline.client.tiling import DEFAULT_CROPS, DEFAULT_TILING, TILINGS
-from shardline.wire.limits import MIB, REQUEST_BYTES
+from shardline.wire.limits import MIB, PLATE_SCORE, REQUEST_BYTES
 
 DEFAULT_TOP = 5
 _DEFAULT_WAIT_S = 120.0
@@ -124,7 +123,7 @@ def _add_plate_options(parser: argparse.ArgumentParser) -> None:
         "--threshold",
         type=_share,
         metavar="T",
-        help=f"lowest score of a plate, over 0 and at most 1 (default: {DEFAULT_THRESHOLD})",
+        help=f"lowest score of a plate, over 0 and at most 1 (default: {PLATE_SCORE})",
     )
     add(
         "--tiling",

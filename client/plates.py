@@ -16,8 +16,6 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom
 Point = tuple[float, float]  # x to the right, y down
 
 KINDS = ("regular", "long")
-DEFAULT_THRESHOLD = 0.7  # the server's own default
-
 _DECIMALS = 2  # of a pixel: more decimals of a moved position would only look exact
 
 

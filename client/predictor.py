@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from shardline.client.pictures import RequestBody, Shape, Size, fit_body, upright_size
-from shardline.client.plates import DEFAULT_THRESHOLD, Plate, move, plates_in
+from shardline.client.plates import Plate, move, plates_in
 from shardline.client.target import Reply, Target
 from shardline.client.tiling import DEFAULT_CROPS, DEFAULT_TILING, Tiling, find_plates_in, is_large
 from shardline.wire.errors import PredictorError, ShardlineError
-from shardline.wire.limits import REQUEST_BYTES
+from shardline.wire.limits import PLATE_SCORE, REQUEST_BYTES
 from shardline.wire.view import View
 
 
@@ -96,7 +96,7 @@ class Predictor:
             size,
             picture.find_plates,
             tiling=options.tiling or DEFAULT_TILING,
-            threshold=DEFAULT_THRESHOLD if options.threshold is None else options.threshold,
+            threshold=PLATE_SCORE if options.threshold is None else options.threshold,
             crops=options.crops,
             jobs=options.jobs,
             known=known,

@@ -1,7 +1,8 @@
 """Tiled inference for license plates: a second pass over crops of a picture, for plates too small in the first pass.
 
-A network's input is about 512 pixels wide however large the picture is: a plate of 150 pixels in a photograph of
-4000 x 3000 is 19 pixels wide there, too few to be read. But they suffice to see that there is a plate. So:
+A network's input is 512 pixels wide however large the picture is: a plate of 150 pixels in a photograph of 4000 x 3000
+is 19 pixels wide there, too few to be read. But they suffice to see that there is a plate. (The 512 are assumed, since
+replies do not contain them: were the input larger, some requests would be needless and none wrong.) So:
 
 1. The whole picture is sent with a low threshold. The reply gives candidates.
 2. A candidate that is not read completely, scores too low, or is small in the network's input gets a closer crop: a
@@ -28,13 +29,13 @@ from PIL import Image
 from shardline.client.pictures import Size, encode_jpeg, open_upright
 from shardline.client.plates import Box, Plate, move
 from shardline.client.waiting import in_order
+from shardline.wire.limits import PLATE_INPUT_SIDE
 from shardline.wire.view import View
 
 Tiling = Literal["once", "twice", "tiles"]
 
 TILINGS: tuple[Tiling, ...] = ("once", "twice", "tiles")
 DEFAULT_TILING: Tiling = "twice"
-INPUT_SIDE = 512  # assumed side of the network's input, which replies do not contain: too low only costs requests
 DEFAULT_CROPS = 8
 
 _CANDIDATE_SCORE = 0.02  # threshold of the first pass
@@ -42,13 +43,11 @@ _READABLE_PX = 96  # width of a plate in the network's input from which on readi
 _CLOSE_PX = 160  # width of a plate in the input of a crop: sizes are known only roughly
 _GAIN = 1.25  # how much larger a plate must become to be worth a crop
 _MARGIN = 1.5  # a crop's side is at least this multiple of the plate's
-_TILE_SIDE = 2 * INPUT_SIDE
-_TILE_OVERLAP = (
-    INPUT_SIDE // 2
-)  # a larger plate is at least 32 pixels wide in the first pass at 4096, a candidate there
+_TILE_SIDE = 2 * PLATE_INPUT_SIDE
+_TILE_OVERLAP = PLATE_INPUT_SIDE // 2  # a larger plate is a candidate of the first pass: at 4096, 32 pixels wide
 _EDGE_PX = 1.0  # in the network's input: a box this close to the edge of a crop is cut off by it
 _ALIKE = 3.0  # how much wider than another detection of the same plate one may be
-_CROP_SIDE = 2 * INPUT_SIDE  # of a crop as it is sent: a network would not see more of it
+_CROP_SIDE = 2 * PLATE_INPUT_SIDE  # of a crop as it is sent: a network would not see more of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +66,7 @@ class Crop:
     @property
     def scale(self) -> float:
         """Pixels of the network's input per pixel of the picture."""
-        return INPUT_SIDE / max(self.width, self.height)
+        return PLATE_INPUT_SIDE / max(self.width, self.height)
 
     @property
     def box(self) -> tuple[int, int, int, int]:
@@ -196,7 +195,7 @@ def find_plates(
 
 def is_large(size: Size) -> bool:
     """Tell whether a crop of the picture could show more than the whole."""
-    return max(size) > INPUT_SIDE
+    return max(size) > PLATE_INPUT_SIDE
 
 
 def tiles(size: Size) -> list[Crop]:
@@ -277,7 +276,7 @@ def _crop_around(size: Size, detection: Detection) -> Crop:
     """A square crop centred on the plate, moved into the picture; a rectangle where the picture is too thin."""
     plate = detection.plate
     left, top, right, bottom = plate.box
-    wanted = max(plate.width * INPUT_SIDE / _CLOSE_PX, _MARGIN * (right - left), _MARGIN * (bottom - top), 1)
+    wanted = max(plate.width * PLATE_INPUT_SIDE / _CLOSE_PX, _MARGIN * (right - left), _MARGIN * (bottom - top), 1)
     width, height = (min(math.ceil(wanted), side) for side in size)
     return Crop(
         left=_crop_start((left + right) / 2, width, size[0]),

@@ -34,8 +34,9 @@ from shardline.predictors.picture import to_pixels
 from shardline.storage.bundle import Bundle, PictureSpec, bundle_name
 from shardline.storage.bundle_folder import open_bundle
 from shardline.tables import plan_dict
+from shardline.training.folder import picture_files
 from shardline.training.models import for_task, load_by_name
-from shardline.training.samples import calibration_pixels, golden_picture, picture_files, task_samples
+from shardline.training.samples import calibration_pixels, golden_picture, task_samples
 from shardline.wire.errors import PictureError, UsageError
 from shardline.wire.limits import REQUEST_BYTES, Limits
 

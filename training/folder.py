@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from shardline.client.pictures import PICTURE_SUFFIXES, pictures_below
 from shardline.wire.errors import DatasetError, FileError, MissingPackageError, UsageError
 
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 TRAIN, TEST = "train", "test"
 DIGITS = "digits"  # the name of scikit-learn's digits in place of a folder
 
@@ -70,7 +70,7 @@ def read_split(folder: Path, split: str, labels: Sequence[str] = ()) -> Labelled
             f"{place} holds {'the unknown ' + ', '.join(unknown) if unknown else 'no class'}; "
             f"allowed are {', '.join(names) or 'one folder a class'}"
         )
-    files = {name: _pictures(place / name) for name in found}
+    files = {name: picture_files(place / name) for name in found}
     return LabelledSplit(
         labels=names,
         files=tuple(file for name in found for file in files[name]),
@@ -149,9 +149,15 @@ def _random_share_of_each(pictures: LabelledSplit, share: float, seed: int) -> s
     return held
 
 
-def _pictures(folder: Path) -> list[Path]:
-    """Every picture below `folder`, sorted by path."""
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file())
+def picture_files(folder: Path) -> list[Path]:
+    """List every picture below a folder, sorted by path; hidden files are left out.
+
+    Raises:
+        DatasetError: no such folder, or no picture in it.
+    """
+    if not folder.is_dir():
+        raise DatasetError(f"{folder} is not a folder of pictures")
+    found = pictures_below(folder)
     if not found:
-        raise DatasetError(f"{folder} holds no picture ({', '.join(sorted(PICTURE_SUFFIXES))})")
+        raise DatasetError(f"{folder} holds no picture ({', '.join(PICTURE_SUFFIXES)})")
     return found

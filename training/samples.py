@@ -12,12 +12,11 @@ from PIL import Image
 
 from shardline.predictors.picture import fit_picture, to_pixels
 from shardline.storage.bundle import PictureSpec
-from shardline.training.folder import PICTURE_SUFFIXES
 from shardline.training.plates.backgrounds import Backgrounds
 from shardline.training.plates.fonts import families
 from shardline.training.plates.picture import PlateStream
 from shardline.training.plates.scene import Scene
-from shardline.wire.errors import DatasetError, MissingPackageError
+from shardline.wire.errors import MissingPackageError
 from shardline.wire.limits import Limits
 
 if TYPE_CHECKING:
@@ -55,20 +54,6 @@ _PLATES_SCENE = Scene(
     cut_off=0.0,
     signs=0.0,
 )
-
-
-def picture_files(folder: Path) -> list[Path]:
-    """Every picture below `folder`, sorted by path.
-
-    Raises:
-        DatasetError: no such folder, or no picture in it.
-    """
-    if not folder.is_dir():
-        raise DatasetError(f"{folder} is not a folder of pictures")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file())
-    if not found:
-        raise DatasetError(f"{folder} holds no picture ({', '.join(sorted(PICTURE_SUFFIXES))})")
-    return found
 
 
 def sample_files() -> list[Path]:

@@ -94,7 +94,8 @@ def plates(
     if model is not None and url is not None:
         raise UsageError("name one of the two: a MODEL, or --url of a served chain")
     from shardline.training.evaluation.plates.evaluate import evaluate_plates
-    from shardline.training.samples import picture_files, sample_files
+    from shardline.training.folder import picture_files
+    from shardline.training.samples import sample_files
 
     drawn = data == _DRAWN
     found = evaluate_plates(

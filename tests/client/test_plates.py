@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardline.client.plates import DEFAULT_THRESHOLD, Plate, move, read_plates
-from shardline.wire.limits import PLATE_SCORE
+from shardline.client.plates import Plate, move, read_plates
 from shardline.wire.view import View
 
 SAID = {
@@ -49,10 +48,6 @@ def test_what_the_server_says_is_read() -> None:
 def test_a_plate_of_which_a_part_is_missing_is_not_whole(changes: dict[str, Any], text: str) -> None:
     assert not plate(**changes).whole
     assert plate(**changes).text == text
-
-
-def test_the_default_threshold_is_the_servers() -> None:
-    assert DEFAULT_THRESHOLD == PLATE_SCORE
 
 
 def test_the_box_alone_is_enough() -> None:

@@ -12,7 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shardline.client.plates import Plate, move, read_plates
-from shardline.client.tiling import INPUT_SIDE, Crop, Detection, Tiling, find_plates, merge, plan_crops, tiles
+from shardline.client.tiling import Crop, Detection, Tiling, find_plates, merge, plan_crops, tiles
+from shardline.wire.limits import PLATE_INPUT_SIDE
 from shardline.wire.view import View
 
 Size = tuple[int, int]
@@ -175,7 +176,7 @@ def test_tiles_cover_the_picture(size: Size, x: float, y: float) -> None:
     assert not crops or any(
         crop.box[0] <= left and crop.box[1] <= top and right <= crop.box[2] and bottom <= crop.box[3] for crop in crops
     )
-    assert bool(crops) == (max(size) > 2 * INPUT_SIDE)
+    assert bool(crops) == (max(size) > 2 * PLATE_INPUT_SIDE)
 
 
 @given(
@@ -186,7 +187,7 @@ def test_tiles_cover_the_picture(size: Size, x: float, y: float) -> None:
     most=st.integers(0, 8),
 )
 def test_cropslie_in_the_picture(size: Size, spots: list[tuple[float, float, float, float]], most: int) -> None:
-    first = INPUT_SIDE / max(size)
+    first = PLATE_INPUT_SIDE / max(size)
     detections = [
         Detection(plate=plate(x * size[0], y * size[1], width * size[0], score=score, text=""), scale=first)
         for x, y, width, score in spots
@@ -240,7 +241,7 @@ def test_a_reading_over_the_threshold_never_gives_way_to_what_is_not_read(detect
 )
 def test_every_plate_is_listed_once(size: Size, places: list[tuple[int, int, float, float, float]]) -> None:
     """One in each of sixteen fields at most, each large enough to be seen at all, fewer than there are crops."""
-    wide = 12 * max(size) / INPUT_SIDE
+    wide = 12 * max(size) / PLATE_INPUT_SIDE
     spots = [((column + x) * size[0] / 4, (row + y) * size[1] / 4, wide, angle) for column, row, x, y, angle in places]
     found = find_plates(size, Seer(size, spots), threshold=THRESHOLD)
 

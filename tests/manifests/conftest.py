@@ -1,6 +1,5 @@
 """What several tests of the manifests need: a bundle, free ports, and tiny steps for a router to call."""
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -8,6 +7,7 @@ import pytest
 from services import processes
 from services.steps import Steps
 
+from shardline.client import waiting
 from shardline.storage.bundle import Bundle, PictureSpec, Stage, Task, TensorSpec
 from shardline.wire.limits import Limits
 
@@ -57,10 +57,7 @@ def wait_until() -> Callable[[Callable[[], bool]], None]:
 
 
 def _wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
+    waiting.wait_until(condition, DEADLINE_S, interval_s=0.01)
 
 
 @pytest.fixture

@@ -7,12 +7,13 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import requests
+
+from shardline.client import waiting
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_S = 120.0
@@ -43,11 +44,10 @@ def wait_until(condition: Callable[[], bool], what: str, deadline_s: float = DEA
     Raises:
         TimeoutError: it did not hold within the deadline.
     """
-    end = time.monotonic() + deadline_s
-    while not condition():
-        if time.monotonic() > end:
-            raise TimeoutError(f"{what}: not within {deadline_s} s")
-        time.sleep(0.05)
+    try:
+        waiting.wait_until(condition, deadline_s)
+    except TimeoutError as exc:
+        raise TimeoutError(f"{what}: not within {deadline_s} s") from exc
 
 
 def answers(url: str) -> bool:

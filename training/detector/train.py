@@ -6,9 +6,10 @@ from typing import Any
 
 from shardline.partition.models import read_state
 from shardline.training.detector.task import DetectorRecipe, DetectorTrainingTask, TextReaderTrainingTask
+from shardline.training.folder import picture_files
 from shardline.training.optim import TrainingSettings
 from shardline.training.run import TrainingOptions, run_training, training_record
-from shardline.training.samples import picture_files, sample_files
+from shardline.training.samples import sample_files
 from shardline.training.weights import shipped_plates, write_weights
 from shardline.wire.errors import UsageError
 

@@ -17,7 +17,8 @@ from shardline.storage.bundle import PictureSpec
 from shardline.storage.bundle_folder import open_bundle
 from shardline.tasks.index import EFFORTS, IndexKind, Metric
 from shardline.training.embedding.mnist import as_pixels, digit_name, is_mnist, read_digits
-from shardline.training.samples import golden_picture, picture_files
+from shardline.training.folder import picture_files
+from shardline.training.samples import golden_picture
 from shardline.wire.errors import DatasetError, PictureError
 from shardline.wire.limits import Limits
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shardline.tasks.plates.text import CLASSES, KINDS, parse_text
+from shardline.training.folder import picture_files
 from shardline.training.plates.annotations import ANNOTATIONS, Annotation, DrawnPicture, DrawnPlate
 from shardline.training.plates.backgrounds import Backgrounds
 from shardline.training.plates.fonts import Side, families
@@ -26,7 +27,7 @@ from shardline.training.plates.geometry import area, clip
 from shardline.training.plates.picture import PlateStream
 from shardline.training.plates.scene import Scene
 from shardline.training.prefetch import prefetch
-from shardline.training.samples import picture_files, sample_files
+from shardline.training.samples import sample_files
 from shardline.wire.errors import FileError, UsageError
 
 Format = Literal["png", "jpg"]
