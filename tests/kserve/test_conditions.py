@@ -1,4 +1,4 @@
-"""Which conditions hold for which bodies: GJSON as KServe's router speaks it.
+"""Conditions of graphs and the bodies that meet them: GJSON as KServe's router implements it.
 
 One graph asks all conditions of a body at once: an Ensemble of Switches, each with its condition and a way out.
 """
@@ -99,7 +99,7 @@ CASES: dict[str, dict[str, bool]] = {
 
 @pytest.mark.parametrize("body", CASES, ids=["objects", "plain values", "oddities"])
 def test_conditions_hold_as_in_gjson(steps: Any, router: Any, body: str) -> None:
-    """77 conditions: names, numbers of lists, #(name op value) with its comparisons by type, and [@this]."""
+    """77 conditions: names, indexes of lists, #(name op value) with its comparisons by type, and [@this]."""
     yes, no = (steps.says(json.dumps({"holds": holds}).encode()) for holds in (True, False))
     way_out = {"serviceUrl": no.url, "condition": "always"}
     switches = {

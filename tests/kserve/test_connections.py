@@ -17,7 +17,7 @@ def test_connections_to_steps_are_kept(steps: Any, router: Any) -> None:
 
 
 def test_a_connection_that_the_step_closes_is_not_used_again(steps: Any, router: Any) -> None:
-    """A step that answers with `Connection: close` is asked on a new connection each time, and no request fails."""
+    """A step that answers with `Connection: close` is called on a new connection each time, and no request fails."""
     only = steps.says(b"{}", Connection="close")
 
     assert set(router(only).ask_all([b"{}"] * 10)) == {(200, b"{}")}
@@ -25,7 +25,7 @@ def test_a_connection_that_the_step_closes_is_not_used_again(steps: Any, router:
 
 
 def test_requests_do_not_wait_for_each_other(steps: Any, router: Any) -> None:
-    """Eight clients are with the step at the same time, and each gets its own answer."""
+    """Eight clients send requests to the step at the same time, and each gets its own response."""
     together = Barrier(8)
     only = steps.replies(lambda request: (together.wait(DEADLINE_S), (200, {}, request.body))[1])
     running = router(only)

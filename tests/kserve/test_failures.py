@@ -1,4 +1,4 @@
-"""What a client hears when a step or the client itself fails or is late."""
+"""Responses to a client when a step or the client itself fails or is late."""
 
 import json
 import socket
@@ -34,7 +34,7 @@ def test_a_step_that_does_not_listen_is_named(steps: Any, router: Any) -> None:
 
 
 def test_a_step_comes_back_and_so_do_good_replies(steps: Any, router: Any) -> None:
-    """When the step listens again the next request is answered."""
+    """When the step listens again, the next request succeeds."""
     port = free_port()
     running = router({"serviceUrl": f"http://127.0.0.1:{port}/"})
     failure(*running.ask())
@@ -52,7 +52,7 @@ def test_a_host_without_a_name_is_named(router: Any) -> None:
 
 
 def test_a_step_that_hangs_up_is_named(router: Any) -> None:
-    """A step that closes the connection without an answer: 500 with its URL in `cause`."""
+    """A step that closes the connection without a response: 500 with its URL in `cause`."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/s1"
         threading.Thread(target=_hang_up_after_the_request, args=(silent,), daemon=True).start()
@@ -68,7 +68,7 @@ def _hang_up_after_the_request(server: socket.socket) -> None:
 
 
 def test_half_an_answer_is_an_error(steps: Any, router: Any) -> None:
-    """A step that breaks off in the middle of its answer: 500."""
+    """A step that closes the connection in the middle of its response: 500."""
     half = steps.says(b"half", **{"Content-Length": "100", "Connection": "close"})
 
     assert failure(*router(half).ask()) == "unexpected EOF"
@@ -85,7 +85,7 @@ def test_a_step_slower_than_service_client_is_named(router: Any) -> None:
 
 
 def slow(seconds: float) -> Callable[[Any], Any]:
-    """A step that takes its time: what is tested is the router's clock."""
+    """A slow step, to test the timeouts of the router."""
 
     def reply(request: Any) -> Any:
         threading.Event().wait(seconds)
@@ -95,7 +95,7 @@ def slow(seconds: float) -> Callable[[Any], Any]:
 
 
 def test_an_answer_later_than_server_write_is_a_closed_connection(steps: Any, router: Any) -> None:
-    """An answer later than routerTimeouts.serverWrite: the connection is closed without a status."""
+    """A response later than routerTimeouts.serverWrite: the connection is closed without a status."""
     running = router(steps.replies(slow(1.3)), timeouts={"serverWrite": 1})
 
     with pytest.raises(RemoteDisconnected):
@@ -103,14 +103,14 @@ def test_an_answer_later_than_server_write_is_a_closed_connection(steps: Any, ro
 
 
 def test_an_answer_in_time_is_an_answer(steps: Any, router: Any) -> None:
-    """An answer within all routerTimeouts."""
+    """A response within all routerTimeouts."""
     running = router(steps.replies(slow(0.3)), timeouts={"serverWrite": 2, "serverRead": 1, "serviceClient": 1})
 
     assert running.ask(b"x")[1] == b"x"
 
 
 def test_what_has_come_within_server_read_goes_on(steps: Any, router: Any) -> None:
-    """A body that is late: what has come within routerTimeouts.serverRead goes on to the step."""
+    """A late body: the part received within routerTimeouts.serverRead is sent to the step."""
     only = steps.echo()
     running = router(only, timeouts={"serverRead": 1})
     with socket.create_connection(("127.0.0.1", running.port), timeout=DEADLINE_S) as client:
@@ -132,7 +132,7 @@ def test_an_idle_connection_is_closed_after_server_idle(steps: Any, router: Any)
 
 
 def test_a_client_that_leaves_does_not_stop_the_steps(steps: Any, router: Any) -> None:
-    """A client that leaves stops nothing: the later steps are called."""
+    """A client that disconnects stops nothing: the later steps are called."""
     gone = threading.Event()
     first, second = steps.replies(lambda r: (gone.wait(DEADLINE_S), (200, {}, r.body))[1]), steps.echo()
     running = router(first.hard(), second.hard())

@@ -45,7 +45,7 @@ def test_inference_graph(steps: Any, router: Any) -> None:
 
 
 def test_scenario_1(success: str, error: str, router: Any) -> None:
-    """Sequence of success, error, both Soft: the error's answer.
+    """Sequence of success, error, both Soft: the error's response.
 
     KServe: test_ig_scenario1
     """
@@ -61,7 +61,7 @@ def test_scenario_2(success: str, error: str, router: Any) -> None:
 
 
 def test_scenario_3(success: str, error: str, router: Any) -> None:
-    """Sequence of error (Hard), success: the error's answer.
+    """Sequence of error (Hard), success: the error's response.
 
     KServe: test_ig_scenario3
     """
@@ -105,7 +105,7 @@ def test_scenario_5(success: str, error: str, router: Any) -> None:
 
 
 def test_scenario_6(success: str, error: str, router: Any) -> None:
-    """Sequence of a Switch (Hard) that ends in error, and success: the error's answer.
+    """Sequence of a Switch (Hard) that ends in error, and success: the error's response.
 
     KServe: test_ig_scenario6
     """
@@ -115,7 +115,7 @@ def test_scenario_6(success: str, error: str, router: Any) -> None:
 
 
 def test_scenario_7(success: str, error: str, router: Any) -> None:
-    """Ensemble of success and error, both Soft: both answers by name.
+    """Ensemble of success and error, both Soft: both responses by name.
 
     KServe: test_ig_scenario7
     """
@@ -125,7 +125,7 @@ def test_scenario_7(success: str, error: str, router: Any) -> None:
 
 
 def test_scenario_8(success: str, error: str, router: Any) -> None:
-    """Ensemble of error (Hard) and two of success: the error's answer.
+    """Ensemble of error (Hard) and two of success: the error's response.
 
     KServe: test_ig_scenario8
     """
@@ -140,7 +140,7 @@ def test_scenario_8(success: str, error: str, router: Any) -> None:
 
 
 def splitter(error: str, **more: str) -> dict[str, Any]:
-    """With a condition, as KServe's file has it: a Splitter takes no notice of it."""
+    """A graph with a condition, as in KServe's file: a Splitter ignores it."""
     return node("Splitter", {"name": "node1Step1", "weight": 100, "serviceUrl": error, "condition": IF_ERROR, **more})
 
 
@@ -153,7 +153,7 @@ def test_scenario_9(success: str, error: str, router: Any) -> None:
 
 
 def test_scenario_10(success: str, error: str, router: Any) -> None:
-    """Sequence of a Splitter (Hard) that ends in error, and success: the error's answer.
+    """Sequence of a Splitter (Hard) that ends in error, and success: the error's response.
 
     KServe: test_ig_scenario10
     """

@@ -1,4 +1,4 @@
-"""Which headers reach the steps, and which come back."""
+"""Headers that reach the steps, and headers that come back."""
 
 from typing import Any
 
@@ -35,19 +35,19 @@ JSON = {"Content-Type": "application/json"}
 def test_only_headers_that_match_go_on(
     steps: Any, router: Any, propagate: str | None, expected: dict[str, str]
 ) -> None:
-    """Go's patterns on canonical names: prefixes, anchors, (?i), and what RE2 does not know is skipped."""
+    """Go's patterns on canonical names: prefixes, anchors, (?i); patterns that RE2 does not support are skipped."""
     assert sent_headers(steps, router, propagate, CLIENT) == expected
 
 
 def test_an_empty_list_of_patterns_matches_every_header(steps: Any, router: Any) -> None:
-    """PROPAGATE_HEADERS set to nothing is one empty pattern, which matches all names."""
+    """An empty PROPAGATE_HEADERS is one empty pattern, which matches all names."""
     headers = sent_headers(steps, router, "", {"X-A": "1", "X-B": "2", "Content-Type": "text/plain"})
 
     assert headers == {"X-A": "1", "X-B": "2", "Content-Type": "text/plain"}
 
 
 def test_a_steps_own_headers_go_nowhere(steps: Any, router: Any) -> None:
-    """Headers of a step's answer reach neither the next step nor the client."""
+    """Headers of a step's response reach neither the next step nor the client."""
     first, second = steps.says(b"{}", **{"X-Step": "1"}), steps.says(b"{}", **{"Retry-After": "1", "X-Step": "2"})
 
     response, _ = router(first.hard(), second.hard(), propagate=".*").ask()

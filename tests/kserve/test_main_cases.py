@@ -1,4 +1,4 @@
-"""KServe's own tests of its router, cmd/router/main_test.go, asked of whole processes.
+"""KServe's own tests of its router, cmd/router/main_test.go, run against whole processes.
 
 Those functions call routeStep and callService directly; a client of the process sees the same.
 """
@@ -46,7 +46,7 @@ def test_simple_model_chainer(steps: Any, router: Any) -> None:
 
 
 def test_simple_model_ensemble(steps: Any, router: Any) -> None:
-    """The steps' answers, each under its step's name.
+    """The steps' responses, each under its step's name.
 
     KServe: TestSimpleModelEnsemble
     """
@@ -62,7 +62,7 @@ def test_simple_model_ensemble(steps: Any, router: Any) -> None:
 
 
 def test_graph_with_condition(steps: Any, router: Any) -> None:
-    """A Switch chooses by the input; its answer meets the next step's condition, and an Ensemble is asked.
+    """A Switch chooses by the input; its response meets the next step's condition, and an Ensemble is called.
 
     KServe: TestInferenceGraphWithCondition
     """
@@ -95,7 +95,7 @@ def test_graph_with_condition(steps: Any, router: Any) -> None:
 
 
 def test_sequence_with_unmet_condition(steps: Any, router: Any) -> None:
-    """A step whose condition is not met is not called: the answer so far comes back with 200.
+    """A step whose condition is not met is not called: the last response comes back with 200.
 
     KServe: TestInferenceGraphSequenceWithUnmetCondition
     """
@@ -108,7 +108,7 @@ def test_sequence_with_unmet_condition(steps: Any, router: Any) -> None:
 
 
 def propagated(steps: Any, router: Any, propagate: str | None, headers: dict[str, str]) -> dict[str, str]:
-    """Those of `headers` that a step gets."""
+    """The part of `headers` that a step gets."""
     only = steps.says(b'{"predictions":"1"}')
     response, _ = router(only, propagate=propagate).ask(headers=headers)
     assert response.status == 200
@@ -116,7 +116,7 @@ def propagated(steps: Any, router: Any, propagate: str | None, headers: dict[str
 
 
 def test_no_header_to_propagate(steps: Any, router: Any) -> None:
-    """Without patterns none of the client's headers goes on.
+    """Without patterns none of the client's headers is passed on.
 
     KServe: TestCallServiceWhenNoneHeadersToPropagateIsEmpty
     """
@@ -124,7 +124,7 @@ def test_no_header_to_propagate(steps: Any, router: Any) -> None:
 
 
 def test_one_header_to_propagate(steps: Any, router: Any) -> None:
-    """One name lets that header through and no other.
+    """One name passes that header and no other.
 
     KServe: TestCallServiceWhen1HeaderToPropagate
     """
@@ -132,7 +132,7 @@ def test_one_header_to_propagate(steps: Any, router: Any) -> None:
 
 
 def test_multiple_headers_to_propagate(steps: Any, router: Any) -> None:
-    """Two names let both headers through.
+    """Two names pass both headers.
 
     KServe: TestCallServiceWhenMultipleHeadersToPropagate
     """
@@ -148,7 +148,7 @@ def test_headers_to_propagate_by_pattern(steps: Any, router: Any) -> None:
 
 
 def test_headers_to_propagate_by_an_invalid_pattern(steps: Any, router: Any) -> None:
-    """A pattern that is none is skipped, the others count.
+    """An invalid pattern is skipped, the others count.
 
     KServe: TestCallServiceWhenMultipleHeadersToPropagateUsingInvalidPattern
     """
@@ -158,7 +158,7 @@ def test_headers_to_propagate_by_an_invalid_pattern(steps: Any, router: Any) -> 
 
 
 def test_malformed_url(router: Any) -> None:
-    """A step's URL that is none is a 500, and the router lives on.
+    """An invalid URL of a step is a 500, and the router keeps running.
 
     KServe: TestMalformedURL
     """
@@ -168,7 +168,7 @@ def test_malformed_url(router: Any) -> None:
 
 
 def two_slow_steps(steps: Any, seconds: float) -> list[Any]:
-    """Steps that take their time: what is tested is the router's clock."""
+    """Slow steps, to test the timeouts of the router."""
 
     def reply(_: Request) -> Answer:
         threading.Event().wait(seconds)
@@ -182,7 +182,7 @@ def all_three(seconds: int) -> dict[str, int]:
 
 
 def test_server_timeout_default(steps: Any, router: Any) -> None:
-    """Without routerTimeouts two quick steps answer.
+    """Without routerTimeouts two quick steps respond.
 
     KServe: TestServerTimeout/default
     """
@@ -201,7 +201,7 @@ def test_server_timeout_timeout(steps: Any, router: Any) -> None:
 
 
 def test_server_timeout_success(steps: Any, router: Any) -> None:
-    """Steps that together stay within serverWrite answer.
+    """Steps that together stay within serverWrite respond.
 
     KServe: TestServerTimeout/success
     """
@@ -214,7 +214,7 @@ def test_server_timeout_success(steps: Any, router: Any) -> None:
 
 @pytest.mark.parametrize("weights", [(20, 80), (30, 70)])
 def test_a_splitter_always_finds_a_route(steps: Any, router: Any, weights: tuple[int, int]) -> None:
-    """A thousand requests, each answered by one of two steps, as often as its weight says.
+    """A thousand requests, each answered by one of two steps in proportion to its weight.
 
     KServe: TestPickupRouteNeverReturnsNil, TestPickupRouteAlwaysReturnsRouteForAllRandValues
     """
@@ -229,7 +229,7 @@ def test_a_splitter_always_finds_a_route(steps: Any, router: Any, weights: tuple
 
 
 def test_a_splitter_draws_below_100(steps: Any, router: Any) -> None:
-    """A step of weight 100 is always taken: no draw is 100 or more, none below 0 finds the step of weight 0.
+    """A step of weight 100 is always chosen, and a step of weight 0 never.
 
     KServe: TestCryptoRandIntUpperBoundWithFix
     """

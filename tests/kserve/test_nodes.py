@@ -1,4 +1,4 @@
-"""Splitter, Ensemble and Switch, alone and as nodes of other nodes: what KServe's own tests leave open."""
+"""Splitter, Ensemble and Switch, alone and as nodes of other nodes, beyond KServe's own tests."""
 
 import json
 import random
@@ -31,7 +31,7 @@ def hard(url: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("dependency", ["Hard", "Soft"])
 def test_a_splitter_gives_its_steps_status_and_bytes(steps: Any, router: Any, dependency: str) -> None:
-    """The chosen step's status and 3 MB of binary answer come back as they are, Hard or Soft."""
+    """The chosen step's status and 3 MB of binary response come back unchanged, Hard or Soft."""
     frame = random.Random(0).randbytes(3_000_000)
     only = steps.replies(lambda request: (503, {}, request.body))
     root = node("Splitter", {"serviceUrl": only.url, "weight": 100, "dependency": dependency})
@@ -42,7 +42,7 @@ def test_a_splitter_gives_its_steps_status_and_bytes(steps: Any, router: Any, de
 
 
 def test_a_splitter_of_less_than_100_may_find_no_route(steps: Any, router: Any) -> None:
-    """Weights that sum to 0 leave nothing to choose: 500."""
+    """Weights that sum to 0 leave no step to choose: 500."""
     root = node("Splitter", {"serviceUrl": steps.echo().url, "weight": 0})
 
     assert failure(router.graph(root=root).ask()) == "no route was selected by the splitter"
@@ -52,7 +52,7 @@ def test_a_splitter_of_less_than_100_may_find_no_route(steps: Any, router: Any) 
 
 
 def test_an_ensembles_steps_run_at_the_same_time(steps: Any, router: Any) -> None:
-    """Three steps that each wait for the other two are all answered."""
+    """Three steps that each wait for the other two all succeed."""
     together = Barrier(3)
     three = [steps.replies(lambda _: (together.wait(DEADLINE_S), (200, {}, b"{}"))[1]) for _ in range(3)]
 
@@ -70,7 +70,7 @@ def test_an_ensemble_names_steps_without_a_name_by_their_index(steps: Any, route
 
 
 def test_an_ensemble_prints_as_go_does(steps: Any, router: Any) -> None:
-    """Each step's object is read and printed anew: keys sorted, numbers as float64, <, > and & escaped, null kept."""
+    """Each step's object is serialised again: keys sorted, numbers as float64, <, > and & escaped, null kept."""
     first = steps.says('{"b": 1.0, "a": [1e21, 12345678901234567890, "<é&>"], "b": 2.50}'.encode())
     second = steps.says(b"null")
 
@@ -89,7 +89,7 @@ def test_an_ensemble_is_200_whatever_its_soft_steps_say(steps: Any, router: Any)
 
 
 def test_the_first_hard_step_that_fails_decides_for_an_ensemble(steps: Any, router: Any) -> None:
-    """Of two Hard steps that fail the first by position decides status and body, though it answers last."""
+    """Of two failing Hard steps the first by position determines status and body, even if it responds last."""
     second_done = Event()
     slow = steps.replies(lambda _: (second_done.wait(DEADLINE_S), (503, {}, b'{"error": "first"}'))[1])
     quick = steps.replies(lambda _: (second_done.set(), (404, {}, b'{"error": "second"}'))[1])
@@ -114,21 +114,21 @@ def test_the_first_hard_step_that_fails_decides_for_an_ensemble(steps: Any, rout
     ids=["list", "string", "number", "bool", "huge", "text", "half", "nothing"],
 )
 def test_an_ensemble_takes_only_objects(steps: Any, router: Any, answer: bytes, cause: str) -> None:
-    """A step that answers something other than a JSON object: 500 with Go's words in `cause`."""
+    """A step that responds with something other than a JSON object: 500 with Go's error text in `cause`."""
     root = node("Ensemble", steps.says(b"{}"), steps.says(answer))
 
     assert failure(router.graph(root=root).ask()) == cause
 
 
 def test_an_ensemble_takes_no_binary_answers(steps: Any, router: Any) -> None:
-    """A frame in an answer: 500."""
+    """A frame in a response: 500."""
     root = node("Ensemble", steps.says(b"\x89PNG\x00\xff\xfe"))
 
     assert failure(router.graph(root=root).ask()).startswith("invalid character")
 
 
 def test_an_ensemble_hears_of_a_dead_step_at_once(steps: Any, router: Any) -> None:
-    """A step that is down is a 500 with its address, though a step before it has not answered yet."""
+    """A step that is down is a 500 with its address, even if a step before it has not responded yet."""
     released = Event()
     slow = steps.replies(lambda _: (released.wait(DEADLINE_S), (200, {}, b"{}"))[1])
     url = f"http://127.0.0.1:{free_port()}/v1/models/s1:predict"
@@ -141,7 +141,7 @@ def test_an_ensemble_hears_of_a_dead_step_at_once(steps: Any, router: Any) -> No
 
 
 def test_an_ensembles_other_steps_run_on_after_the_answer(steps: Any, router: Any) -> None:
-    """When a Hard step has decided, nobody stops the others: a later Sequence in one of them is still walked."""
+    """A Hard step that fails does not stop the others: a later Sequence in one of them still runs."""
     answered = Event()
     slow = steps.replies(lambda _: (answered.wait(DEADLINE_S), (200, {}, b"{}"))[1])
     last = steps.says(b"{}")
@@ -160,7 +160,7 @@ def test_an_ensembles_other_steps_run_on_after_the_answer(steps: Any, router: An
 
 
 def test_a_switch_takes_the_first_that_holds(steps: Any, router: Any) -> None:
-    """Of two conditions that hold the first step is asked, with the whole input."""
+    """Of two conditions that hold the first step is called, with the whole input."""
     first, second = steps.echo(), steps.echo()
     targets = [{"serviceUrl": each.url, "condition": "a"} for each in (first, second)]
 
@@ -172,7 +172,7 @@ def test_a_switch_takes_the_first_that_holds(steps: Any, router: Any) -> None:
     "body", [b"", b"a", b'{"a": 1} x', b"[1]", b"null", b"\x10\x00\x00\x00\x00\x00\x00\x00{}"], ids=repr
 )
 def test_a_switch_without_a_match_is_404(steps: Any, router: Any, body: bytes) -> None:
-    """No JSON, or none that meets a condition: 404, and no step is asked."""
+    """A body that is not JSON, or meets no condition: 404, and no step is called."""
     only = steps.echo()
 
     cause = failure(router.graph(root=node("Switch", {"serviceUrl": only.url, "condition": "a"})).ask(body), status=404)
@@ -194,7 +194,7 @@ def test_a_nested_switch_without_a_match_is_500(steps: Any, router: Any, kind: s
 
 
 def test_a_condition_is_asked_of_the_answer_before(steps: Any, router: Any) -> None:
-    """A met condition goes on, with the client's body where `data` says nothing."""
+    """A met condition continues, with the client's body where `data` is not set."""
     first, second = steps.says(b'{"go": false}'), steps.echo()
 
     response, body = router(first, {"serviceUrl": second.url, "condition": "go"}).ask(b'{"client": 1}')
@@ -213,14 +213,14 @@ def test_an_unmet_condition_hides_a_soft_steps_status(steps: Any, router: Any) -
 
 @pytest.mark.parametrize("answer", [b"", b"plain", b"\x10\x00\x00\x00{}"], ids=["nothing", "text", "binary"])
 def test_a_condition_on_an_answer_that_is_no_json_is_500(steps: Any, router: Any, answer: bytes) -> None:
-    """A condition is asked of an answer that is not JSON: 500."""
+    """A condition on a response that is not JSON: 500."""
     target = {"serviceUrl": steps.echo().url, "condition": "a"}
 
     assert failure(router(steps.says(answer), target).ask()) == "invalid response"
 
 
 def test_a_condition_on_the_first_step_is_500(steps: Any, router: Any) -> None:
-    """Before the first step there is no answer that could meet a condition: 500."""
+    """A condition on the first step, before any response: 500."""
     assert failure(router({"serviceUrl": steps.echo().url, "condition": "a"}).ask(b'{"a": 1}')) == "invalid response"
 
 
@@ -244,7 +244,7 @@ def test_nodes_in_nodes_share_headers_and_bodies(steps: Any, router: Any) -> Non
 
 
 def test_a_hard_node_that_fails_ends_the_sequence(steps: Any, router: Any) -> None:
-    """A Hard node's status counts as a step's does."""
+    """A Hard node's status counts like that of a step."""
     last = steps.echo()
 
     response, body = router.graph(

@@ -1,4 +1,4 @@
-"""A Sequence: what reaches its steps, which answer comes back, and what mapPredictionsToInstances makes of a body."""
+"""A Sequence: requests to its steps, the response to the client, and mapPredictionsToInstances."""
 
 import gzip
 import random
@@ -14,7 +14,7 @@ DEADLINE_S = 15
 
 
 def test_each_step_gets_the_answer_before_and_the_first_the_clients_body(steps: Any, router: Any) -> None:
-    """With `data: $response` each step gets the answer of the one before, the first the client's body."""
+    """With `data: $response` each step gets the response of the previous step, the first the client's body."""
     first, second, third = (steps.replies(lambda r, n=n: (200, {}, r.body + n)) for n in (b"1", b"2", b"3"))
 
     response, body = router(first.hard(), second.hard(), third.hard()).ask(b"0")
@@ -58,7 +58,7 @@ def test_a_request_without_a_body_reaches_the_step_empty(steps: Any, router: Any
 
 @pytest.mark.parametrize("dependency", ["Hard", "Soft"])
 def test_frames_pass_byte_for_byte(steps: Any, router: Any, dependency: str) -> None:
-    """3.2 MB of random bytes pass two steps unchanged, Hard and Soft."""
+    """3.1 MiB of random bytes pass two steps unchanged, Hard and Soft."""
     frame = random.Random(0).randbytes(3_200_000)
     first, second = steps.echo(), steps.echo()
 
@@ -76,7 +76,7 @@ def test_no_body_is_too_large(steps: Any, router: Any) -> None:
 
 
 def test_a_compressed_body_is_not_touched(steps: Any, router: Any) -> None:
-    """A body with Content-Encoding is passed on as it is."""
+    """A body with Content-Encoding is passed on unchanged."""
     only = steps.echo()
 
     assert router(only).ask(b"\x1f\x8bnot really", headers={"Content-Encoding": "gzip"})[1] == b"\x1f\x8bnot really"
@@ -125,7 +125,7 @@ CONTENT_TYPES = {
 
 
 def test_the_reply_is_json_if_its_bytes_are(steps: Any, router: Any) -> None:
-    """The reply is labelled application/json if its bytes are JSON, else as Go guesses, whatever the step said."""
+    """The reply is labelled application/json if its bytes are JSON, otherwise as Go guesses, whatever the step sent."""
     running = router(steps.replies(lambda request: (200, {"Content-Type": "image/png"}, request.body)))
 
     replies = {body: running.ask(body) for body in CONTENT_TYPES}
@@ -156,7 +156,7 @@ def test_a_hard_step_that_fails_ends_the_sequence(steps: Any, router: Any) -> No
 
 @pytest.mark.parametrize("dependency", [{}, {"dependency": "Soft"}])
 def test_a_soft_step_that_fails_hands_its_error_on(steps: Any, router: Any, dependency: dict[str, str]) -> None:
-    """A Soft step's error body is the next step's input; Soft is what is taken where nothing is said."""
+    """A Soft step's error body is the next step's input; Soft is the default."""
     first, second = steps.says(b"failed", 500), steps.echo()
 
     response, body = router({"serviceUrl": first.url, **dependency}, second.hard()).ask()
@@ -166,7 +166,7 @@ def test_a_soft_step_that_fails_hands_its_error_on(steps: Any, router: Any, depe
 
 @pytest.mark.parametrize(("status", "method", "sent"), [(302, "GET", b""), (307, "POST", b"body")])
 def test_redirects_are_followed(steps: Any, router: Any, status: int, method: str, sent: bytes) -> None:
-    """A step's redirect is followed: 302 as a GET without a body, 307 as it was."""
+    """A step's redirect is followed: 302 as a GET without a body, 307 unchanged."""
     there = steps.echo()
 
     router(steps.says(b"", status, Location=there.url)).ask(b"body")
@@ -175,7 +175,7 @@ def test_redirects_are_followed(steps: Any, router: Any, status: int, method: st
 
 
 def test_a_compressed_answer_is_unpacked(steps: Any, router: Any) -> None:
-    """A gzipped answer is unpacked."""
+    """A gzipped response is unpacked."""
     zipped = steps.says(gzip.compress(b'{"a": 1}'), **{"Content-Encoding": "gzip"})
 
     response, body = router(zipped).ask()
@@ -219,7 +219,7 @@ LEFT_ALONE = [
 
 
 def test_predictions_become_instances(steps: Any, router: Any) -> None:
-    """mapPredictionsToInstances: what KServe's binary was seen to send for 7 bodies, 1.0 as 1 and other keys dropped;
+    """mapPredictionsToInstances: the output of KServe's binary for 7 bodies, 1.0 as 1 and other keys dropped;
     12 others, binary ones among them, are left alone.
     """
     target = steps.echo()

@@ -1,4 +1,4 @@
-"""How a router is ready, how it is told to stop, and how it ends."""
+"""Readiness and shutdown of a router."""
 
 import signal
 import threading
@@ -42,7 +42,7 @@ def test_sigterm_turns_ready_and_serves_on(steps: Any, router: Any) -> None:
 
 
 def test_a_request_that_runs_at_sigterm_is_answered(steps: Any, router: Any) -> None:
-    """A request whose step takes longer than SIGTERM to come is answered."""
+    """A request that runs when SIGTERM arrives is answered."""
     going = threading.Event()
     only = steps.replies(lambda request: (going.wait(DEADLINE_S), (200, {}, request.body))[1])
     running = router(only)
