@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import google.auth
 from google.api_core import exceptions as api
@@ -137,7 +137,7 @@ class GcsStore:
             blob.md5_hash = md5
             upload = partial(
                 blob.upload_from_file,
-                _CountedReader(file, progress),
+                _CountedFile(file, progress),
                 rewind=True,
                 size=size_bytes,
                 content_type=_CONTENT_TYPE,
@@ -153,7 +153,7 @@ class GcsStore:
 
     def save(self, name: str, path: Path, progress: Progress = SILENT) -> None:
         with self._object(name, is_read=True) as blob, _replacing(path) as file:
-            counted = _CountedWriter(file, progress)
+            counted = _CountedFile(file, progress)
             blob.download_to_file(counted, checksum="crc32c", timeout=_TIMEOUT_S, retry=self._retry)
 
     def delete(self, name: str) -> None:
@@ -175,8 +175,8 @@ class GcsStore:
         return f"gs://{self._bucket.name}/{self._root}{name}"
 
 
-class _CountedReader:
-    """A file to upload that reports its progress. Bytes that are read again for a retry count once."""
+class _CountedFile:
+    """A file that reports the progress of its transfer. Bytes that are read again for a retry count once."""
 
     def __init__(self, file: BinaryIO, progress: Progress) -> None:
         self._file, self._progress = file, progress
@@ -184,29 +184,22 @@ class _CountedReader:
 
     def read(self, size: int = -1) -> bytes:
         data = self._file.read(size)
+        self._count()
+        return data
+
+    def write(self, data: bytes) -> int:
+        written = self._file.write(data)
+        self._count()
+        return written
+
+    def _count(self) -> None:
         new_bytes = self._file.tell() - self._counted_bytes
         if new_bytes > 0:
             self._counted_bytes += new_bytes
             self._progress.moved(new_bytes)
-        return data
 
-    def seek(self, position: int, whence: int = os.SEEK_SET) -> int:
-        return self._file.seek(position, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-
-class _CountedWriter:
-    """A file to download into that reports its progress."""
-
-    def __init__(self, file: BinaryIO, progress: Progress) -> None:
-        self._file, self._progress = file, progress
-
-    def write(self, data: bytes) -> int:
-        written = self._file.write(data)
-        self._progress.moved(written)
-        return written
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The Store protocol, a small interface to a tree of files, with its two local implementations: folder and memory.
+"""The Store protocol, a small interface to a tree of files, and its implementation for a folder on this machine.
 
 A file's name is a relative POSIX path such as "stages/0/shard.pt2". A store knows nothing about what is in a file:
 shardline.storage.bundle_folder checks digests after a download. shardline.storage.open maps a URI to its store, and
@@ -8,7 +8,7 @@ shardline.storage.gcs is the store for Google Cloud Storage. Every store passes 
 import filecmp
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -207,56 +207,6 @@ class FolderStore:
 
     def _path(self, name: str) -> Path:
         return self._root / checked_name(name)
-
-
-class MemoryStore:
-    """A store that lives as long as the process: for tests, including those of users."""
-
-    def __init__(self, files: Mapping[str, bytes] | None = None) -> None:
-        self._files: dict[str, bytes] = {}
-        self._modified: dict[str, datetime] = {}
-        for name, data in (files or {}).items():
-            self.write(name, data)
-
-    def names(self, prefix: str = "") -> list[str]:
-        return sorted(name for name in self._files if name.startswith(prefix))
-
-    def entries(self, prefix: str = "") -> list[Entry]:
-        return [
-            Entry(name=name, size_bytes=len(self._files[name]), modified=self._modified[name])
-            for name in self.names(prefix)
-        ]
-
-    def holds(self, name: str, path: Path) -> bool:
-        with as_storage_error(f"{path}"):
-            return self._files.get(checked_name(name)) == path.read_bytes()
-
-    def read(self, name: str) -> bytes:
-        try:
-            return self._files[checked_name(name)]
-        except KeyError as exc:
-            raise StorageError(f"{name} is not in the store: it holds {len(self._files)} files") from exc
-
-    def write(self, name: str, data: bytes) -> None:
-        self._files[checked_name(name)] = bytes(data)
-        self._modified[name] = datetime.now(UTC)
-
-    def put(self, name: str, path: Path, progress: Progress = SILENT) -> None:
-        with as_storage_error(f"{path}"):
-            data = path.read_bytes()
-        self.write(name, data)
-        progress.moved(len(data))
-
-    def save(self, name: str, path: Path, progress: Progress = SILENT) -> None:
-        data = self.read(name)
-        with as_storage_error(f"{path}"):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.unlink(missing_ok=True)
-            path.write_bytes(data)
-        progress.moved(len(data))
-
-    def delete(self, name: str) -> None:
-        self._files.pop(checked_name(name), None)
 
 
 def _entry(name: str, path: Path) -> Entry:

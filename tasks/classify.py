@@ -1,13 +1,11 @@
 """Classification: logits -> the classes with the highest scores."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shardline.tasks.request import Outputs, Request, check_names
-from shardline.wire.errors import BundleError, RequestError, ShardlineError
+from shardline.tasks.request import Outputs, Request, check_names, float_matrix, whole_number
 
 PARAMETERS = frozenset({"top"})
 TOP = 5  # classes in a reply by default
@@ -32,9 +30,9 @@ def reply(request: Request) -> list[dict[str, object]]:
         BundleError: the model has no such output.
         ShardlineError: NaN or infinity among the logits.
     """
-    count = _top(request.parameters)
-    logits = _logits(request.outputs).astype(np.float64)
-    _check_finite(logits)
+    check_names(request.parameters, PARAMETERS)
+    count = whole_number(request.parameters, "top") or TOP
+    logits = float_matrix(request.outputs, np.float64, "classify", "classes")
     return [_prediction(row, count, request.labels) for row in logits]
 
 
@@ -47,32 +45,6 @@ def answers(outputs: Outputs) -> Sequence[int] | None:
 def comparable(outputs: Outputs) -> Outputs:
     """The outputs themselves, [batch, classes]: logits change little where the model's outputs do."""
     return outputs
-
-
-def _top(parameters: Mapping[str, object]) -> int:
-    check_names(parameters, PARAMETERS)
-    top = parameters.get("top", TOP)
-    if not isinstance(top, int) or isinstance(top, bool) or top < 1:
-        raise RequestError(f"parameter top is {str(top)[:40]!r}; allowed: a whole number from 1")
-    return top
-
-
-def _logits(outputs: Outputs) -> NDArray[Any]:
-    for array in outputs.values():
-        if array.ndim == 2 and array.shape[1] > 0 and array.dtype.kind == "f":
-            return array
-    found = ", ".join(f"{name} {array.dtype}{list(array.shape)}" for name, array in outputs.items())
-    raise BundleError(
-        f"the model's outputs are {found or 'none'}; classify needs float [batch, classes]: build with another task"
-    )
-
-
-def _check_finite(logits: NDArray[np.float64]) -> None:
-    broken = np.flatnonzero(~np.isfinite(logits).all(axis=1))
-    if broken.size:
-        raise ShardlineError(
-            f"the model gave NaN or infinity for instance {broken[0]}: its weights or its precision are at fault"
-        )
 
 
 def _prediction(logits: NDArray[np.float64], count: int, labels: tuple[str, ...]) -> dict[str, object]:

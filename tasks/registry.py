@@ -74,14 +74,15 @@ def _plates() -> TaskCode:
 
 @cache
 def _retrieve() -> TaskCode:
-    from shardline.tasks import faiss_index, retrieve
+    from shardline.tasks import retrieve
+    from shardline.tasks.faiss_index import open_index
 
     return TaskCode(
         reply=retrieve.reply,
         answers=retrieve.answers,
         comparable=retrieve.comparable,
         labels=(),  # the labels in a reply are the index's
-        open_index=faiss_index.open_index,
+        open_index=open_index,
     )
 
 

@@ -4,10 +4,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from shardline.tasks.index import Index
-from shardline.wire.errors import RequestError
+from shardline.wire.errors import BundleError, RequestError, ShardlineError
 from shardline.wire.v1 import CHAIN_PARAMETERS
 from shardline.wire.view import View
 
@@ -44,3 +45,47 @@ def check_names(parameters: Mapping[str, object], known: Collection[str]) -> Non
     if unknown:
         allowed = ", ".join(sorted(CHAIN_PARAMETERS.union(known)))
         raise RequestError(f"unknown parameters {', '.join(unknown)}; allowed: {allowed}")
+
+
+def whole_number(parameters: Mapping[str, object], name: str, most: int | None = None) -> int | None:
+    """Read a parameter that is a whole number from 1; None if the request does not have it.
+
+    Raises:
+        RequestError: it is no such number, or above `most`.
+    """
+    value = parameters.get(name)
+    if name not in parameters:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1 or (most is not None and value > most):
+        allowed = "a whole number from 1" + ("" if most is None else f" to {most}")
+        raise RequestError(f"parameter {name} is {str(value)[:40]!r}; allowed: {allowed}")
+    return value
+
+
+def float_matrix(outputs: Outputs, dtype: DTypeLike, task: str, second: str) -> NDArray[Any]:
+    """Select the first output that is floating point and of shape [batch, n], n > 0, as `dtype`.
+
+    Args:
+        outputs: name -> array [batch, …], in the model's order.
+        dtype: of the result.
+        task: name of the task, for the message.
+        second: name of the second dimension, for the message.
+
+    Raises:
+        BundleError: there is no such output.
+        ShardlineError: NaN or infinity in it.
+    """
+    for array in outputs.values():
+        if array.ndim == 2 and array.shape[1] > 0 and array.dtype.kind == "f":
+            values: NDArray[Any] = array.astype(dtype)
+            broken = np.flatnonzero(~np.isfinite(values).all(axis=1))
+            if broken.size:
+                raise ShardlineError(
+                    f"the model gave NaN or infinity for instance {broken[0]}: its weights or its precision are at "
+                    "fault"
+                )
+            return values
+    found = ", ".join(f"{name} {array.dtype}{list(array.shape)}" for name, array in outputs.items())
+    raise BundleError(
+        f"the model's outputs are {found or 'none'}; {task} needs float [batch, {second}]: build with another task"
+    )

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shardline.tasks.index import EFFORTS, Entries, IndexKind, Neighbours
-from shardline.tasks.request import Outputs, Request, check_names
-from shardline.wire.errors import BundleError, RequestError, ShardlineError
+from shardline.tasks.request import Outputs, Request, check_names, float_matrix, whole_number
+from shardline.wire.errors import BundleError, RequestError
 
 PARAMETERS = frozenset({"k", "nprobe", "efSearch"})
 K = 5  # neighbours in a reply by default
@@ -39,7 +39,7 @@ def reply(request: Request) -> list[dict[str, object]]:
         raise BundleError("the bundle has no index: make one by `shardline index build`")
     entries = request.index.entries
     check_names(request.parameters, PARAMETERS)
-    k = _whole(request.parameters, "k", MOST_K) or K
+    k = whole_number(request.parameters, "k", MOST_K) or K
     effort = _effort(request.parameters, entries.kind, request.index.most_effort)
     vectors = embeddings(request.outputs)
     return [_prediction(found, entries) for found in request.index.search(vectors, k, effort)]
@@ -61,22 +61,7 @@ def embeddings(outputs: Outputs) -> NDArray[np.float32]:
         BundleError: there is none.
         ShardlineError: NaN or infinity among them.
     """
-    for array in outputs.values():
-        if array.ndim == 2 and array.shape[1] > 0 and array.dtype.kind == "f":
-            return _finite(array.astype(np.float32))
-    found = ", ".join(f"{name} {array.dtype}{list(array.shape)}" for name, array in outputs.items())
-    raise BundleError(
-        f"the model's outputs are {found or 'none'}; retrieve needs float [batch, width]: build with another task"
-    )
-
-
-def _finite(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-    if broken.size:
-        raise ShardlineError(
-            f"the model gave NaN or infinity for instance {broken[0]}: its weights or its precision are at fault"
-        )
-    return vectors
+    return float_matrix(outputs, np.float32, "retrieve", "width")
 
 
 def _effort(parameters: Mapping[str, object], kind: IndexKind, most: int) -> int | None:
@@ -90,16 +75,7 @@ def _effort(parameters: Mapping[str, object], kind: IndexKind, most: int) -> int
         if name in parameters and name != own:
             takes = f"takes {own}" if own else "compares with every vector"
             raise RequestError(f"parameter {name} is not for this bundle's index, which is {kind} and {takes}")
-    return _whole(parameters, own, most) if own else None
-
-
-def _whole(parameters: Mapping[str, object], name: str, most: int) -> int | None:
-    value = parameters.get(name)
-    if name not in parameters:
-        return None
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-        raise RequestError(f"parameter {name} is {str(value)[:40]!r}; allowed: a whole number from 1 to {most}")
-    return value
+    return whole_number(parameters, own, most) if own else None
 
 
 def _prediction(found: Neighbours, entries: Entries) -> dict[str, object]:

@@ -6,10 +6,11 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from services.memory_store import MemoryStore
 
 from shardline.storage.gcs import CHUNK_BYTES
 from shardline.storage.open import open_store
-from shardline.storage.store import FolderStore, MemoryStore, Store
+from shardline.storage.store import FolderStore, Store
 from shardline.wire.errors import StorageError
 
 FACTORIES: dict[str, Callable[[Path, pytest.FixtureRequest], Store]] = {

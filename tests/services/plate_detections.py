@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from shardline.tasks.plates.text import CLASSES, Kind, PlateText, board_class, group_class
+from shardline.tasks.plates.text import CLASSES, Group, Kind, PlateText, board_class, group_class
 from shardline.wire.view import View
 
 NAMES = (
@@ -20,6 +20,7 @@ NAMES = (
 LISTED = (16, 32, 128)  # detections that a detector lists of boards, groups and characters
 FIRST = (0, 2, 6)  # in CLASSES, of boards, groups and characters
 COUNTS = (2, 4, 15)
+GROUPS: tuple[Group, ...] = ("s", "m")
 SIDE = 512
 SQUARE = View(width=SIDE, height=SIDE)
 
@@ -60,7 +61,7 @@ class PlanePlate:
         )
         groups = [
             self._detection(group_class(self.kind, group), _around([box for _, box in part]))
-            for group, part in (("s", small), ("m", main))
+            for group, part in zip(GROUPS, (small, main), strict=True)
         ]
         return [board, *groups, *(self._detection(character.lower(), box) for character, box in characters)]
 
@@ -107,7 +108,7 @@ def _around(boxes: Sequence[tuple[float, float, float, float]]) -> tuple[float, 
 
 def outputs(*pictures: Sequence[PlaneDetection]) -> dict[str, np.ndarray]:
     """Outputs for a batch of pictures, float32 [batch, n, …]: detections of each kind by score, then zeros."""
-    arrays = {name: [] for name in NAMES}
+    arrays: dict[str, list[np.ndarray]] = {name: [] for name in NAMES}
     for detections in pictures:
         for name, array in zip(NAMES, _of_one(detections), strict=True):
             arrays[name].append(array)

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from services.memory_store import MemoryStore
 
 from shardline.storage.bundle import BUNDLE_FILE, STAGE_FILE, Bundle, publishing_order
 from shardline.storage.inventory import Pushed, delete, garbage, inventory, named_digests
 from shardline.storage.push import prefix_of, push_to
-from shardline.storage.store import MemoryStore
 from shardline.wire.errors import StorageError
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)

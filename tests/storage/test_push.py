@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from services.memory_store import MemoryStore
 
 from shardline.storage.bundle import BUNDLE_FILE, NAME_PATTERN, STAGE_FILE, Bundle, publishing_order
 from shardline.storage.bundle_folder import open_bundle, read_stage
 from shardline.storage.open import open_store
 from shardline.storage.push import destination, prefix_of, pull, push, push_to
-from shardline.storage.store import SILENT, MemoryStore, Progress
+from shardline.storage.store import SILENT, Progress
 from shardline.wire.errors import BundleError, StorageError
 
 Write = Callable[..., Bundle]

@@ -7,7 +7,7 @@ import pytest
 from shardline.wire import errors
 from shardline.wire.errors import PredictorError, RequestError, ShardlineError
 
-CLASSES = [kind for _, kind in inspect.getmembers(errors, inspect.isclass)]
+CLASSES: list[type[ShardlineError]] = [kind for _, kind in inspect.getmembers(errors, inspect.isclass)]
 
 
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
