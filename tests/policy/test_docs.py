@@ -174,6 +174,11 @@ def test_commands_on_pages_can_be_typed(page: str, arguments: list[str]) -> None
         GENERATE.commands()[name].make_context(name, rest)
 
 
+@pytest.mark.parametrize(("page", "arguments"), typed("python client/request.py"))
+def test_requests_on_pages_can_be_typed(page: str, arguments: list[str]) -> None:  # noqa: ARG001  # for the test's name
+    make_parser().parse_args(arguments)
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_in_sentences_exist(page: str) -> None:
     """`shardline COMMAND --option`, in the middle of a sentence: the command has these options."""
