@@ -19,7 +19,7 @@ from shardline.partition.compare import Agreement, Outputs, unequal
 from shardline.partition.compiled import opened, select
 from shardline.partition.cut import Shard, cut
 from shardline.partition.device import choose_device
-from shardline.partition.plan import Plan, PlanOptions, plan
+from shardline.partition.plan import Plan, Planned, PlanOptions, plan
 from shardline.partition.prepare import in_precision
 from shardline.partition.program import Progress, runnable, silent
 from shardline.partition.runtime import Golden, LoadedShard, run_chain
@@ -88,6 +88,7 @@ def build(
     options: BuildOptions,
     out: Path,
     *,
+    planned: Planned | None = None,
     golden: GoldenPicture | None = None,
     progress: Progress = silent,
 ) -> tuple[Bundle, Plan]:
@@ -96,6 +97,7 @@ def build(
     Args:
         name: the bundle's name, a DNS label: Kubernetes objects are named after it.
         pictures: real pictures, uint8 [n, 3, height, width]: costs and golden outputs are measured with them.
+        planned: a plan of `model` in this precision; else one is made with `options`.
         golden: kept in the bundle with the whole model's reply; `shardline deploy` sends it to the cluster.
         progress: receives one short line per step.
 
@@ -109,7 +111,7 @@ def build(
 
         check_targets(options.targets)
     rounded = in_precision(model, options.precision)
-    planned = plan(rounded, pictures, options, progress=progress)
+    planned = planned or plan(rounded, pictures, options, progress=progress)
     liveness, chosen = planned.liveness, planned.plan
     with writing_bundle(out) as (draft, seal):
         shards: list[Shard] = []
