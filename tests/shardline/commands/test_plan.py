@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from services.command import shardline as run_command
+from services.cli import run_command
 from services.processes import ROOT
 
 import shardline
