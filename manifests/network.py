@@ -13,14 +13,10 @@ which are named after the InferenceService.
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from shardline.client.labels import COMPONENT_LABEL, GRAPH_LABEL, PART_OF_LABEL, STAGE_LABEL, Document
 from shardline.manifests.names import Names
 from shardline.wire.errors import ManifestError
-
-if TYPE_CHECKING:
-    from shardline.manifests.sizing import ChainTimeouts
 
 HTTP_PORT = 8080  # of every pod
 SERVICE_PORT = 80  # of the Services that KServe creates
@@ -122,17 +118,17 @@ class Exposure:
             if name and not _NAME.fullmatch(name):
                 raise ManifestError(f"{name!r} is not an object's name: write lower-case letters, digits, '-' and '.'")
 
-    def documents(self, names: Names, times: "ChainTimeouts", body_bytes: int) -> list[Document]:
-        """Render an HTTPRoute if there is a gateway, else an Ingress."""
+    def documents(self, names: Names, *, timeout_s: int, body_bytes: int) -> list[Document]:
+        """Render an HTTPRoute if there is a gateway, else an Ingress; requests may take `timeout_s`."""
         if self.host is None:
             return []
-        return [self._route(names, times) if self.gateway else self._ingress(names, times, body_bytes)]
+        return [self._route(names, timeout_s) if self.gateway else self._ingress(names, timeout_s, body_bytes)]
 
-    def _ingress(self, names: Names, times: "ChainTimeouts", body_bytes: int) -> Document:
+    def _ingress(self, names: Names, timeout_s: int, body_bytes: int) -> Document:
         """Build the Ingress. The annotations raise the limits of ingress-nginx, 1 MB and 60 s; others ignore them."""
         annotations = {
             "nginx.ingress.kubernetes.io/proxy-body-size": str(body_bytes),
-            "nginx.ingress.kubernetes.io/proxy-read-timeout": str(times.server_write_s),
+            "nginx.ingress.kubernetes.io/proxy-read-timeout": str(timeout_s),
         }
         backend = {"service": {"name": names.front, "port": {"number": SERVICE_PORT}}}
         path = {"path": "/", "pathType": "Prefix", "backend": backend}
@@ -148,12 +144,12 @@ class Exposure:
             },
         }
 
-    def _route(self, names: Names, times: "ChainTimeouts") -> Document:
+    def _route(self, names: Names, timeout_s: int) -> Document:
         namespace, _, name = (self.gateway or "").rpartition("/")
         rule = {
             "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
             "backendRefs": [{"name": names.front, "port": SERVICE_PORT}],
-            "timeouts": {"request": f"{times.server_write_s}s"},
+            "timeouts": {"request": f"{timeout_s}s"},
         }
         return {
             "apiVersion": "gateway.networking.k8s.io/v1",

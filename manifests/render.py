@@ -69,7 +69,9 @@ def render(bundle: Bundle, options: RenderOptions) -> list[Document]:
         written.append(resources.inference_graph(names, names.graph, bundle, options, times))
     if not options.knative:
         written += disruption_budgets(names, options.scaling)
-    return written + options.exposure.documents(names, times, bundle.limits.body_bytes)
+    return written + options.exposure.documents(
+        names, timeout_s=times.server_write_s, body_bytes=bundle.limits.body_bytes
+    )
 
 
 def write_chain(bundle: Bundle, out: Path, options: RenderOptions, *, command: str | None = None) -> Path:

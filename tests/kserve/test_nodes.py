@@ -92,7 +92,12 @@ def test_the_first_hard_step_that_fails_decides_for_an_ensemble(steps: Any, rout
     """Of two failing Hard steps the first by position determines status and body, even if it responds last."""
     second_done = Event()
     slow = steps.replies(lambda _: (second_done.wait(DEADLINE_S), (503, {}, b'{"error": "first"}'))[1])
-    quick = steps.replies(lambda _: (second_done.set(), (404, {}, b'{"error": "second"}'))[1])
+
+    def reply_at_once(_: Any) -> tuple[int, dict[str, str], bytes]:
+        second_done.set()
+        return 404, {}, b'{"error": "second"}'
+
+    quick = steps.replies(reply_at_once)
 
     response, body = router.graph(root=node("Ensemble", steps.says(b"{}"), hard(slow.url), hard(quick.url))).ask()
 

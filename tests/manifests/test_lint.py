@@ -12,6 +12,7 @@ import pytest
 import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from services.lint_cases import GOOD
 
 from shardline.manifests.lint import Problem, Severity, check, lint, lint_files
 from shardline.manifests.options import RenderOptions
@@ -20,7 +21,6 @@ from shardline.storage.bundle import Bundle
 from shardline.wire.errors import ManifestError
 
 ROOT = Path(__file__).parents[2]
-GOOD = list(yaml.safe_load_all((Path(__file__).parent / "bad" / "good.yaml").read_text()))
 BAD_GRAPH = {
     "apiVersion": "serving.kserve.io/v1alpha1",
     "kind": "InferenceGraph",
@@ -86,16 +86,6 @@ def test_a_chain_with_anything_anywhere_gives_problems_or_none(changes: list[tup
     assert all(isinstance(each, Problem) for each in lint(changed))
 
 
-def test_kinds_without_a_model_need_no_more_than_metadata() -> None:
-    knative = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "metadata": {"name": "a"}, "spec": {"x": 1}}
-    route = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": {"name": "a", "labls": {}}}
-
-    assert lint([knative]) == []
-    assert [str(each) for each in lint([route])] == [
-        "HTTPRoute a: metadata.labls: unknown field 'labls': did you mean 'labels'?"
-    ]
-
-
 def test_the_members_of_a_list_are_documents() -> None:
     [problem, *_] = lint([{"apiVersion": "v1", "kind": "List", "items": [BAD_GRAPH]}])
 
@@ -110,120 +100,6 @@ def test_errors_are_raised_together_and_warnings_come_back() -> None:
 
     assert str(raised.value).splitlines() == ["a cluster would not run these documents, 2 errors:", *BAD_LINES]
     assert [(each.severity, each.rule) for each in check(soft)] == [(Severity.WARNING, "graph-soft")]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "holds no document: remove it, or give another file"),
-        ("---\n# nothing\n---\n", "holds no document"),
-        ("kind: [", "is not YAML (while parsing a flow"),
-        ("a: b: c", "is not YAML (mapping values are not allowed"),
-        ("kind: A\nkind: B\n", "is not YAML (the key 'kind' is given twice"),
-        ("!!python/object:os.system {}", "is not YAML (could not determine a constructor"),
-        ("? [a]\n: b", "is not YAML ("),
-        (f"n: {'9' * 5000}", "is not YAML (Exceeds the limit"),
-        ("just text", "found 'just text', allowed is a mapping with apiVersion, kind and metadata"),
-        ("- 1\n- 2", "found a list, allowed is a mapping"),
-    ],
-)
-def test_what_is_no_document_is_one_line(tmp_path: Path, text: str, message: str) -> None:
-    path = tmp_path / "net.yaml"
-    path.write_text(text)
-
-    [problem] = lint_files([path]).problems
-
-    assert problem.message.startswith(message)
-    assert problem.where.startswith(str(path))
-    assert problem.severity is Severity.ERROR
-
-
-def test_a_file_of_bytes_is_one_line(tmp_path: Path) -> None:
-    path = tmp_path / "net.yaml"
-    path.write_bytes(b"\xff\xfe\x00")
-
-    [problem] = lint_files([path]).problems
-
-    assert problem.message == "is not text (invalid start byte at byte 0): save it as UTF-8"
-
-
-def test_dates_are_text_as_kubectl_reads_them(tmp_path: Path) -> None:
-    path = tmp_path / "net.yaml"
-    path.write_text("apiVersion: v1\nkind: Namespace\nmetadata: {name: demo, annotations: {built: 2026-01-01}}\n")
-
-    assert lint_files([path]).problems == ()
-
-
-def test_documents_of_several_files_are_one_set(tmp_path: Path) -> None:
-    """And the file of each problem is told."""
-    for index, document in enumerate(GOOD[:4]):
-        (tmp_path / f"{index}.yaml").write_text(yaml.safe_dump(document))
-    (tmp_path / "copy.yml").write_text(yaml.safe_dump(GOOD[1]))
-    (tmp_path / "notes.txt").write_text("kind: [")
-
-    report = lint_files([tmp_path])
-
-    assert [str(each) for each in report.problems] == [
-        f"{tmp_path}/copy.yml: InferenceService net-0: metadata.name: InferenceService net-0 in namespace demo is "
-        f"given twice: remove one of {tmp_path}/1.yaml"
-    ]
-    assert (report.documents, report.files) == (5, 5)
-
-
-def test_of_a_kustomization_its_resources_are_read(tmp_path: Path) -> None:
-    overlay, base = tmp_path / "overlays" / "gpu", tmp_path / "base"
-    overlay.mkdir(parents=True)
-    base.mkdir()
-    (base / "kustomization.yaml").write_text(
-        "kind: Kustomization\napiVersion: kustomize.config.k8s.io/v1beta1\nresources: [net.yaml, .]"
-    )
-    (base / "net.yaml").write_text(yaml.safe_dump_all(GOOD[:4]))
-    (overlay / "patch.yaml").write_text("kind: InferenceService")
-    (overlay / "kustomization.yaml").write_text(
-        "kind: Kustomization\napiVersion: kustomize.config.k8s.io/v1beta1\n"
-        "resources: [../../base, 'https://example.com/x']\npatches: [{path: patch.yaml}]"
-    )
-
-    report = lint_files([overlay])
-
-    assert report.documents == 6
-    assert [each.rule for each in report.problems] == ["kustomization-patches"]
-    assert lint_files([tmp_path]).files == 2
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [("missing", "does not exist: give files or folders of YAML"), ("empty", "holds no .yaml or .yml file")],
-)
-def test_a_path_without_documents_is_an_error(tmp_path: Path, name: str, message: str) -> None:
-    (tmp_path / "empty").mkdir()
-
-    with pytest.raises(ManifestError, match=message):
-        lint_files([tmp_path / name])
-
-
-@pytest.mark.slow
-def test_the_typed_models_come_without_what_import_kserve_does() -> None:
-    """Which is two seconds, and the command line parsed for a server's options."""
-    lines = [
-        "import sys, yaml",
-        "from shardline.manifests.lint import lint",
-        "assert lint([{'kind': 'InferenceService', 'apiVersion': 'serving.kserve.io/v1beta1', 'spec': {'x': 1}}])",
-        "assert not {'kserve', 'fastapi', 'uvicorn', 'torch'} & set(sys.modules)",
-        "import kserve",
-        "assert kserve.Model and kserve.V1beta1InferenceService().openapi_types",
-    ]
-
-    done = subprocess.run(
-        [sys.executable, "-c", "\n".join(lines), "--http_port=no number"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-    assert "invalid int value: 'no number'" in done.stderr  # of `import kserve`, in the last lines but one
 
 
 def run_lint(*args: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:

@@ -32,7 +32,7 @@ def selects(selector: Mapping[str, Any], labels: Labels) -> bool:
         assert each["operator"] == "NotIn"
         if labels.get(each["key"]) in each["values"]:
             return False
-    return selector.get("matchLabels", {}).items() <= labels.items()
+    return bool(selector.get("matchLabels", {}).items() <= labels.items())
 
 
 def may(rendered: list[dict[str, Any]], source: Labels, target: Labels, *, namespace: str = "default") -> bool:

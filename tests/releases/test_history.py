@@ -181,7 +181,7 @@ class TestAltered:
         alter(place, data)
         for command in (place.rollback, place.history, lambda: place.deploy(second)):
             with pytest.raises(ClusterError) as caught:
-                command()  # type: ignore[operator]
+                command()
             assert str(caught.value).startswith(
                 "ConfigMap chain.shardline.v1 was altered and is not the record of a revision any more ("
             )

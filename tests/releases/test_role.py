@@ -46,8 +46,7 @@ def needed(seen: list[dict[str, Any]]) -> Iterator[Right]:
 
 
 def test_the_role_on_the_page(place: Place, first: Version, second: Version) -> None:
-    more = {"scaling": Scaling(replicas=2), "access": BucketAccess(gcs_secret="key")}
-    place.deploy(first, **more)
+    place.deploy(first, scaling=Scaling(replicas=2), access=BucketAccess(gcs_secret="key"))
     place.deploy(second)
     place.rollback()
     chain_status(place.cluster, "chain", NAMESPACE)

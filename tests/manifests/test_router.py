@@ -1,7 +1,6 @@
 """What is the router's own, not KServe's: what it refuses at its start, and how long it drains."""
 
 import json
-import re
 import signal
 import socket
 import subprocess
@@ -11,8 +10,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-import pytest
-from services.routers import node, sequence
+from services.routers import sequence
 
 DEADLINE_S = 15
 
@@ -39,29 +37,13 @@ def nodes(**of: dict[str, Any]) -> dict[str, Any]:
 
 
 X = {"serviceUrl": "http://x"}
-SPLITTER = node("Splitter", X)
 
 
-@pytest.mark.parametrize(
-    ("spec", "message"),
-    [
-        ("{", "--graph-json is not JSON"),
-        ("[]", "--graph-json is not a JSON object"),
-        ({"nodes": {}}, "incomplete or invalid"),
-        (nodes(root=node("Loop", X)), "node root is a Loop, allowed are Sequence, Splitter, Ensemble, Switch"),
-        (nodes(root=sequence({"nodeName": "other"})), "node root names the node other, known are root: add it"),
-        (nodes(root=sequence({"nodeName": "a"}), a=sequence({"nodeName": "root"})), r"\(root -> a -> root\)"),
-        (nodes(root=sequence({"serviceName": "s"})), "node root, step 0, has no serviceUrl"),
-        (nodes(root=sequence(X, {"nodeName": "a"}), a=SPLITTER), "node a, step 0, has no weight"),
-        (nodes(root=node("Switch", X)), "node root, step 0, has no condition"),
-        (nodes(root=sequence()), "node root has no steps"),
-    ],
-)
-def test_what_is_no_graph_is_refused_at_the_start_in_one_line(spec: object, message: str) -> None:
-    ended = run_ours(spec)
+def test_what_is_no_graph_ends_the_router_at_its_start() -> None:
+    ended = run_ours("{")
 
     assert ended.returncode == 1
-    assert re.search(message, ended.stderr)
+    assert ended.stderr.startswith("--graph-json is not JSON")
     assert ended.stderr.count("\n") == 1
 
 
