@@ -17,9 +17,9 @@ from shardline.manifests.launches import plan_launches, shard_folder
 from shardline.manifests.processes import HOST, Launch
 from shardline.manifests.workloads import read_chain
 from shardline.partition.build import BuildOptions, build
-from shardline.partition.models import IMAGENET_MEAN, IMAGENET_STD, Model
+from shardline.partition.models import Model
 from shardline.partition.runtime import Golden
-from shardline.storage.bundle import PictureSpec, stage_folder
+from shardline.storage.bundle import IMAGENET_MEAN, IMAGENET_STD, PictureSpec, stage_folder
 from shardline.storage.bundle_folder import open_bundle
 from shardline.wire.frame import Frame, decode, encode, is_frame
 from shardline.wire.limits import Limits

@@ -29,9 +29,9 @@ import torch
 from torch import nn
 
 from shardline.formats.torchscript import load_torchscript
-from shardline.partition.models import IMAGENET_MEAN, IMAGENET_STD, Model, load_model
+from shardline.partition.models import Model, load_model
 from shardline.partition.program import one_line, runnable
-from shardline.storage.bundle import PictureSpec
+from shardline.storage.bundle import IMAGENET_MEAN, IMAGENET_STD, PictureSpec
 from shardline.wire.errors import FormatError
 
 Kind = Literal["eager", "torchscript"]

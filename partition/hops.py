@@ -24,11 +24,11 @@ import torch
 
 from shardline.partition.costs import HopCost
 from shardline.partition.device import processor
-from shardline.partition.models import IMAGENET_MEAN, IMAGENET_STD, Model
+from shardline.partition.models import Model
 from shardline.partition.profile import Cache
 from shardline.partition.program import Progress, import_root, silent
 from shardline.partition.runtime import Golden
-from shardline.storage.bundle import PictureSpec, stage_folder
+from shardline.storage.bundle import IMAGENET_MEAN, IMAGENET_STD, PictureSpec, stage_folder
 from shardline.storage.bundle_folder import open_bundle
 from shardline.wire.errors import ClusterDownError, ShardlineError
 from shardline.wire.frame import Frame, decode, encode

@@ -29,11 +29,9 @@ from safetensors.torch import load_file
 
 from shardline.partition.archive import load_program, without_examples
 from shardline.partition.program import one_line, runnable
-from shardline.storage.bundle import PictureSpec
+from shardline.storage.bundle import IMAGENET_MEAN, IMAGENET_STD, PictureSpec
 from shardline.wire.errors import BundleError, FileError, ModelError, UsageError
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 _SEEDS = 2**64
 _DEFAULT_PICTURE = PictureSpec(height=224, width=224, fit="crop", resize=256, interpolation="bilinear")
 

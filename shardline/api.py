@@ -21,7 +21,7 @@ from shardline.partition.device import use_threads
 from shardline.partition.explain import Explanation
 from shardline.partition.explain import explain as explain_plan
 from shardline.partition.hops import hop_cost
-from shardline.partition.models import IMAGENET_MEAN, IMAGENET_STD, Model
+from shardline.partition.models import Model
 from shardline.partition.plan import Planned, PlanOptions, StagePlan
 from shardline.partition.plan import plan as plan_stages
 from shardline.partition.prepare import in_precision, prepare
@@ -31,7 +31,7 @@ from shardline.partition.search import Objective
 from shardline.partition.verify import VerifyReport, random_batches
 from shardline.partition.verify import verify as verify_bundle
 from shardline.predictors.picture import to_pixels
-from shardline.storage.bundle import Bundle, PictureSpec, bundle_name
+from shardline.storage.bundle import IMAGENET_MEAN, IMAGENET_STD, Bundle, PictureSpec, bundle_name
 from shardline.storage.bundle_folder import open_bundle
 from shardline.tables import plan_dict
 from shardline.training.folder import picture_files

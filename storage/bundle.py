@@ -42,6 +42,7 @@ WHOLE_FILE = "whole.pt2"
 GOLDEN_PICTURE_FILE = "golden.png"
 GOLDEN_REPLY_FILE = "golden.json"
 
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of red, green and blue, from 0 to 1
 PRECISIONS = ("fp32", "bf16", "fp16")
 TARGETS = ("cpu", "cuda")
 

@@ -130,7 +130,7 @@ def write_torchscript(bundle_folder: Path, out: Path) -> None:
     from torchvision.models import get_model
 
     from shardline.partition.archive import load_program
-    from shardline.partition.models import IMAGENET_MEAN, IMAGENET_STD
+    from shardline.storage.bundle import IMAGENET_MEAN, IMAGENET_STD
 
     bundle = open_bundle(bundle_folder)
     state = load_program(bundle_folder / WHOLE_FILE).state_dict

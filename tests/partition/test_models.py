@@ -15,9 +15,9 @@ from torch import nn
 from torch.export import Dim
 
 from shardline.partition.capture import capture, random_pixels, run_whole, whole_module
-from shardline.partition.models import IMAGENET_MEAN, IMAGENET_STD, load_model
+from shardline.partition.models import load_model
 from shardline.partition.program import runnable
-from shardline.storage.bundle import PictureSpec
+from shardline.storage.bundle import IMAGENET_MEAN, IMAGENET_STD, PictureSpec
 from shardline.wire.errors import FileError, ModelError, ShardlineError, UsageError
 
 RESIDUAL = "services.small_models:residual"

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from shardline.partition.build import BuildOptions, build
-from shardline.partition.models import IMAGENET_MEAN, IMAGENET_STD, Model
+from shardline.partition.models import Model
 from shardline.partition.verify import Chain
 from shardline.predictors.picture import fit_pictures
-from shardline.storage.bundle import PictureSpec
+from shardline.storage.bundle import IMAGENET_MEAN, IMAGENET_STD, PictureSpec
 from shardline.tasks.registry import task_reply
 from shardline.tasks.request import Request
 from shardline.training.samples import calibration_pixels, sample_pictures

@@ -1,7 +1,7 @@
-"""Backgrounds to learn from: parts of photographs, altered so widely that a dozen files do not repeat themselves.
+"""Augmentation of background photographs, so wide that a dozen files suffice.
 
-A detector that saw few photographs takes what it never saw for plates. So a part is turned, mirrored, recoloured,
-blurred, patched together from several, or no photograph at all; and it gets shapes and words that are no plates.
+A detector that has seen few photographs takes unknown objects for plates. So a crop is rotated, mirrored, recoloured,
+blurred, patched together from several, or replaced by a texture; and shapes and words that are no plates are drawn on.
 """
 
 import colorsys
@@ -15,41 +15,42 @@ from shardline.training.plates.fonts import families, open_font, random_font
 
 Size = tuple[int, int]  # width, height
 
-_TURNS = (Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270)
-# none that a plate has, or that could be taken for one: a word beside a plate is no plate's character
+_ROTATIONS = (Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270)
+# no characters of plates, and none that look like one: a word beside a plate is no part of it
 _LETTERS = "FHJKLMNPRTUVWXYfhjkmnprtuvwxy&%$#?!/*+=<>@ÄÖÜ"
 _GREY = np.full((3, 3), 1 / 3)
 
 
 class AugmentedBackgrounds(Backgrounds):
-    """Backgrounds, each part altered by lot. Words are written in the fonts to train with."""
+    """Randomly augmented backgrounds. Words are written in the fonts to train with."""
 
     __slots__ = ()
 
-    def part(self, random: np.random.Generator, size: Size) -> tuple[Image.Image, str]:
-        """
+    def crop(self, random: np.random.Generator, size: Size) -> tuple[Image.Image, str]:
+        """A random crop, augmented, and its file's name, "" for a texture.
+
         Raises:
-            ModelError: a file cannot be read as a picture.
+            DatasetError: a file cannot be read as a picture.
         """
-        image, name = self._patches(random, size) if random.random() < 0.3 else self._part(random, size)
-        for alter, share in _ALTERATIONS:
+        image, name = self._patchwork(random, size) if random.random() < 0.3 else self._single(random, size)
+        for augment, share in _AUGMENTATIONS:
             if random.random() < share:
-                image = alter(random, image)
+                image = augment(random, image)
         return image, name
 
-    def _part(self, random: np.random.Generator, size: Size) -> tuple[Image.Image, str]:
-        """A part of one photograph, or of none."""
+    def _single(self, random: np.random.Generator, size: Size) -> tuple[Image.Image, str]:
+        """A crop of one photograph, or a texture."""
         if random.random() < 0.1:
             return _texture(random, size), ""
         image, name = Backgrounds.crop(self, random, size)
         if random.random() < 0.15:
-            turned = image.transpose(_TURNS[random.integers(0, len(_TURNS))])
-            image = turned if turned.size == size else turned.resize(size, Image.Resampling.BILINEAR)
+            rotated = image.transpose(_ROTATIONS[random.integers(0, len(_ROTATIONS))])
+            image = rotated if rotated.size == size else rotated.resize(size, Image.Resampling.BILINEAR)
         return image, name
 
-    def _patches(self, random: np.random.Generator, size: Size) -> tuple[Image.Image, str]:
-        """A picture of pictures: parts cut straight across, each half again or not."""
-        image, name = self._part(random, size)
+    def _patchwork(self, random: np.random.Generator, size: Size) -> tuple[Image.Image, str]:
+        """Several crops side by side: a rectangle is split again and again at random."""
+        image, name = self._single(random, size)
         boxes = [(0, 0, *size)]
         for _ in range(random.integers(1, 6)):
             left, top, right, bottom = boxes.pop(int(random.integers(0, len(boxes))))
@@ -62,12 +63,12 @@ class AugmentedBackgrounds(Backgrounds):
                 boxes += [(left, top, right, middle), (left, middle, right, bottom)]
         for left, top, right, bottom in boxes[1:]:
             if min(right - left, bottom - top) >= 8:
-                image.paste(self._part(random, (right - left, bottom - top))[0], (left, top))
+                image.paste(self._single(random, (right - left, bottom - top))[0], (left, top))
         return image, name
 
 
 def _texture(random: np.random.Generator, size: Size) -> Image.Image:
-    """Noise of any grain, stripes or bars, slopes: what a camera sees of walls, cloth, grilles and skies."""
+    """Random noise, stripes or gradients, as walls, cloth, grilles and skies have."""
     cells = random.integers(1, 48, 2)
     if random.random() < 0.3:
         cells[random.integers(0, 2)] = 1
@@ -83,7 +84,7 @@ def _mirror(_: np.random.Generator, image: Image.Image) -> Image.Image:
 
 
 def _recolour(random: np.random.Generator, image: Image.Image) -> Image.Image:
-    """Another mixture of red, green and blue: between grey and strong, channels swapped or not, negative or not."""
+    """Mix the channels at random: saturation, swapped channels, a colour shift, sometimes the negative."""
     order = np.eye(3)[random.permutation(3)] if random.random() < 0.5 else np.eye(3)
     strength = random.uniform(-0.2, 1.3)
     mixed = strength * order + (1 - strength) * _GREY + random.normal(0, 0.08, (3, 3))
@@ -94,14 +95,14 @@ def _recolour(random: np.random.Generator, image: Image.Image) -> Image.Image:
 
 
 def _blur(random: np.random.Generator, image: Image.Image) -> Image.Image:
-    """By shrinking: cheap, and as a far background looks."""
+    """Blur by shrinking, which is cheap and looks like a far background."""
     factor = float(np.exp(random.uniform(np.log(1.5), np.log(8))))
     small = image.resize((max(1, int(image.width / factor)), max(1, int(image.height / factor))), Image.Resampling.BOX)
     return small.resize(image.size, Image.Resampling.BILINEAR)
 
 
 def _shapes(random: np.random.Generator, image: Image.Image) -> Image.Image:
-    """Boxes, discs and lines in any colour: windows, lamps, poles, empty boards."""
+    """Draw boxes, discs and lines in any colour, like windows, lamps, poles and empty boards."""
     draw = ImageDraw.Draw(image)
     for _ in range(random.integers(1, 9)):
         width, height = np.exp(random.uniform(np.log(6), np.log(0.6 * min(image.size)), 2))
@@ -123,7 +124,7 @@ def _shapes(random: np.random.Generator, image: Image.Image) -> Image.Image:
 
 
 def _rows(random: np.random.Generator, image: Image.Image) -> Image.Image:
-    """A grid of like shapes on a board: windows, grilles, keys, fences; many edges as near as those of characters."""
+    """Draw a grid of equal shapes, like windows, grilles and fences: edges as close as those of characters."""
     draw = ImageDraw.Draw(image)
     step, share = np.exp(random.uniform(np.log(4), np.log(40), 2)), random.uniform(0.3, 0.85, 2)
     columns, rows = random.integers(2, 12), random.integers(1, 8)
@@ -139,7 +140,7 @@ def _rows(random: np.random.Generator, image: Image.Image) -> Image.Image:
 
 
 def _words(random: np.random.Generator, image: Image.Image) -> Image.Image:
-    """Writing that is no plate's, some of it on a board of its own."""
+    """Draw words without characters of plates, some of them on a board."""
     draw = ImageDraw.Draw(image)
     names = families("train")
     for _ in range(random.integers(1, 4)):
@@ -156,14 +157,14 @@ def _words(random: np.random.Generator, image: Image.Image) -> Image.Image:
 
 
 def _colour(random: np.random.Generator) -> tuple[int, int, int]:
-    """Any; paler ones are likelier than among all that there are."""
+    """A random colour; pale ones are more likely than in a uniform distribution over RGB."""
     hue, strength, light = random.random(), random.random() ** 2, random.random()
     red, green, blue = colorsys.hsv_to_rgb(hue, strength, light)
     return int(255 * red), int(255 * green), int(255 * blue)
 
 
-_Alteration = Callable[[np.random.Generator, Image.Image], Image.Image]
-_ALTERATIONS: tuple[tuple[_Alteration, float], ...] = (
+_Augment = Callable[[np.random.Generator, Image.Image], Image.Image]
+_AUGMENTATIONS: tuple[tuple[_Augment, float], ...] = (  # with the share of backgrounds that get each
     (_mirror, 0.2),
     (_blur, 0.12),
     (_recolour, 0.45),

@@ -1,4 +1,8 @@
-"""Convolution layers of the detector, and folding their batch normalisation into the weights."""
+"""Convolution layers of the detector, and folding their batch normalisation into the weights, and back.
+
+A folded network is the same function without normalisation, and faster. A training that begins with folded weights
+restores normalisation first.
+"""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -15,7 +19,7 @@ _Network = TypeVar("_Network", bound=nn.Module)
 
 
 class ConvUnit(nn.Sequential):
-    """A convolution of 3 × 3, normalised over the batch while it is trained, and a ReLU if not `last`."""
+    """A 3 × 3 convolution, batch normalisation where `normed`, and a ReLU unless `last`."""
 
     def __init__(self, before: int, after: int, stride: int = 1, *, normed: bool, last: bool = False) -> None:
         conv = nn.Conv2d(before, after, 3, stride, padding=1, bias=not normed)
@@ -25,35 +29,35 @@ class ConvUnit(nn.Sequential):
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions and what goes past them (He et al., 2015)."""
+    """Two convolutions and a shortcut (He et al., 2015)."""
 
     def __init__(self, width: int, *, normed: bool) -> None:
         super().__init__()
         self.one = ConvUnit(width, width, normed=normed)
         self.two = ConvUnit(width, width, normed=normed, last=True)
         if isinstance(self.two[-1], nn.BatchNorm2d):
-            nn.init.zeros_(self.two[-1].weight)  # each block begins as what goes past it (Goyal et al., 2017)
+            nn.init.zeros_(self.two[-1].weight)  # each block begins as its shortcut (Goyal et al., 2017)
 
     def forward(self, values: Tensor) -> Tensor:
+        """float [batch, width, height, width of the map] -> the same shape."""
         return functional.relu(values + self.two(self.one(values)))
 
 
 def residual_layer(before: int, after: int, depth: int, *, normed: bool) -> nn.Sequential:
-    """Half as fine, then `depth` blocks."""
-    return nn.Sequential(
-        ConvUnit(before, after, 2, normed=normed), *(ResidualBlock(after, normed=normed) for _ in range(depth))
-    )
+    """A convolution that halves the resolution, then `depth` residual blocks."""
+    blocks = (ResidualBlock(after, normed=normed) for _ in range(depth))
+    return nn.Sequential(ConvUnit(before, after, 2, normed=normed), *blocks)
 
 
 @torch.no_grad()
 def fold_normalisation(trained: nn.Module, plain: _Network) -> _Network:
-    """`plain`, the same network without normalisation, as `trained` is, in evaluation mode.
+    """Load the weights of `trained` into `plain`, the same network without normalisation, in evaluation mode.
 
-    Its outputs differ by rounding alone.
+    Its outputs differ only by rounding.
     """
     normed = copy.deepcopy(trained).eval()
     units = {name: module for name, module in normed.named_modules() if isinstance(module, ConvUnit)}
-    plain.load_state_dict(_beside(normed.state_dict(), units), strict=False)
+    plain.load_state_dict(_outside(normed.state_dict(), units), strict=False)
     for name, module in plain.named_modules():
         if isinstance(module, ConvUnit):
             conv, norm = units[name][0], units[name][1]
@@ -64,15 +68,16 @@ def fold_normalisation(trained: nn.Module, plain: _Network) -> _Network:
 
 
 @torch.no_grad()
-def load_folded(model: nn.Module, weights: Mapping[str, Tensor], plain: nn.Module, show: Callable[[], object]) -> None:
-    """Give `model` (normed) the weights of a folded one; of what `show` shows it, it then says what that one says.
+def load_folded(model: nn.Module, weights: Mapping[str, Tensor], plain: nn.Module, run: Callable[[], object]) -> None:
+    """Load folded weights into the normed `model`, so that it gives the same outputs for the inputs of `run`.
 
-    Normalisation takes from each channel the mean and spread that it has there, and gives it back. What the weights
-    lack stays as it is: a block that is new adds nothing at first.
+    Normalisation takes the mean and variance that each channel has there, and gives them back as its factor and bias.
+    Tensors that the weights lack keep their values: a new residual block adds nothing at first.
 
     Args:
-        plain: the same network without normalisation: which tensors there may be.
-        show: runs all of `model`.
+        weights: tensors of any shape by name.
+        plain: the same network without normalisation, whose state dict has the names that are allowed.
+        run: runs all of `model` on some inputs.
 
     Raises:
         ModelError: the weights are of another model.
@@ -85,7 +90,7 @@ def load_folded(model: nn.Module, weights: Mapping[str, Tensor], plain: nn.Modul
             "that `shardline train plates` wrote"
         )
     units = {name: module for name, module in model.named_modules() if isinstance(module, ConvUnit)}
-    model.load_state_dict(_beside(weights, units), strict=False)
+    model.load_state_dict(_outside(weights, units), strict=False)
     hooks = []
     for name, module in units.items():
         if f"{name}.0.weight" in weights:
@@ -94,20 +99,20 @@ def load_folded(model: nn.Module, weights: Mapping[str, Tensor], plain: nn.Modul
             assert isinstance(norm, nn.BatchNorm2d)
             conv.weight.copy_(weights[f"{name}.0.weight"])
             norm.bias.copy_(weights[f"{name}.0.bias"])
-            hooks.append(norm.register_forward_pre_hook(_measured))
+            hooks.append(norm.register_forward_pre_hook(_make_neutral))
     model.eval()
-    show()
+    run()
     for hook in hooks:
         hook.remove()
 
 
-def _beside(state: Mapping[str, Tensor], units: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-    """What of a state belongs to no unit."""
+def _outside(state: Mapping[str, Tensor], units: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """The tensors of a state dict that belong to no convolution unit."""
     return {name: value for name, value in state.items() if name.rpartition(".")[0].rpartition(".")[0] not in units}
 
 
-def _measured(norm: nn.Module, inputs: tuple[Tensor]) -> None:
-    """Normalise by what comes in, and undo it: what goes out is what came in, with the bias that `norm` has."""
+def _make_neutral(norm: nn.Module, inputs: tuple[Tensor]) -> None:
+    """Normalise by this input's statistics, and undo it: only the bias is added. [batch, channels, height, width]"""
     assert isinstance(norm, nn.BatchNorm2d)
     assert norm.running_mean is not None
     assert norm.running_var is not None

@@ -1,4 +1,10 @@
-"""Validation scores of the detector, and the calibration of its confidence."""
+"""Validation scores of the detector, and the calibration of its confidence.
+
+Calibration makes scores mean what they say: of the peaks that score 0.8, four in five are right. The focal loss lets a
+detector stop at "likely": what it gets right is not pushed on towards 1. So the logit of each kind's peaks is mapped by
+a line onto how often they are right, on pictures that it was not trained with (Platt, "Probabilistic outputs for
+support vector machines", 1999). The line becomes part of the weights.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -12,79 +18,75 @@ from shardline.training.detector.model import OUTPUTS, SIZES, DetectionHead, Pla
 from shardline.training.detector.objects import Column
 from shardline.training.detector.samples import DetectorSample
 from shardline.wire.boxes import iou
+from shardline.wire.limits import PLATE_SCORE
 
-_OVERLAP = 0.5
-_BOARD, _CHARACTER = 0.5, 0.3  # least scores
-_LEAST_PX = 48  # width of a board: of a smaller one characters are two places apart, which are not always two peaks
-_SURE = 0.7  # score from which a board where there is none counts as one
+_IOU = 0.5  # from which a box is an object's
+_BOARD, _CHARACTER = 0.5, 0.3  # least scores of a right plate's board and characters
+_LEAST_PX = 48  # width of a board: characters of a narrower one are two positions apart, not always two peaks
+_MOST = 128  # peaks of a kind in a picture, for calibration
+_LEAST = 1e-3  # least score of a peak that calibration considers
+_FEWEST = 20  # right and wrong peaks that calibration needs
+_ROUNDS = 50
 
 Floats = NDArray[np.float32]
 
-_MOST = 128  # peaks of a kind in a picture
-_LEAST = 1e-3  # score of a peak that is looked at
-_FEWEST = 20  # peaks, right ones and wrong ones: of less nothing is learnt
-_ROUNDS = 50
-
 
 class DetectorScores:
-    """Counts over batches."""
+    """Quick validation scores: plates whose board and characters are all found.
+
+    The evaluation does more: there, characters are put together to plates as when they are served.
+    """
 
     def __init__(self) -> None:
-        self._asked = self._right = self._found = self._pictures = self._false = 0
+        self._expected = self._right = self._found = self._pictures = self._false = 0
 
     def add(self, outputs: Sequence[Floats], samples: Sequence[DetectorSample]) -> None:
-        """What the detector gave for these pictures: arrays [batch, …] in the order of model.OUTPUTS."""
-        for at, sample in enumerate(samples):
-            self._add({name: value[at] for name, value in zip(OUTPUTS, outputs, strict=True)}, sample.things)
+        """Count the detector's outputs for these samples: float32 [batch, ...] each, in the order of model.OUTPUTS."""
+        for index, sample in enumerate(samples):
+            self._add({name: value[index] for name, value in zip(OUTPUTS, outputs, strict=True)}, sample.objects)
 
     def scores(self) -> dict[str, float]:
-        """`score`: the share of readable plates from 48 pixels on that were read right; `found`: of their boards;
-        `false`: boards a picture too many.
+        """`score`: the share of readable plates at least 48 pixels wide that are read right.
+
+        `found`: the share of their boards that are found; `false`: wrong boards per picture.
         """
-        asked = max(1, self._asked)
+        expected = max(1, self._expected)
         return {
-            "score": self._right / asked,
-            "found": self._found / asked,
+            "score": self._right / expected,
+            "found": self._found / expected,
             "false": self._false / max(1, self._pictures),
         }
 
-    def _add(self, found: Mapping[str, Floats], things: Floats) -> None:
-        boards = things[things[:, Column.KIND] == 0]
+    def _add(self, found: Mapping[str, Floats], objects: Floats) -> None:
+        boards = objects[objects[:, Column.KIND] == 0]
         overlaps = iou(found["board_boxes"], object_boxes(boards))
         self._pictures += 1
-        sure = found["board_scores"].max(1) >= _SURE
-        self._false += int((sure & ~(overlaps >= _OVERLAP).any(1)).sum())
+        sure = found["board_scores"].max(1) >= PLATE_SCORE
+        self._false += int((sure & ~(overlaps >= _IOU).any(1)).sum())
         for number in np.unique(boards[:, Column.PLATE]):
-            plate = things[things[:, Column.PLATE] == number]
+            plate = objects[objects[:, Column.PLATE] == number]
             board, characters = plate[plate[:, Column.KIND] == 0], plate[plate[:, Column.KIND] == 2]
             if plate[:, Column.KNOWN].all() and board[0, Column.WIDTH] >= _LEAST_PX:
                 has_board = _has(found["board_boxes"], found["board_scores"], board, _BOARD)
                 has_text = _has(found["character_boxes"], found["character_scores"], characters, _CHARACTER)
-                self._asked += 1
+                self._expected += 1
                 self._found += has_board
                 self._right += has_board and has_text
 
 
-def object_boxes(things: Floats) -> Floats:
-    """Rows of `DetectorSample.things` -> (left, top, right, bottom), [n, 4]."""
-    middles, halves = things[:, [Column.X, Column.Y]], things[:, [Column.WIDTH, Column.HEIGHT]] / 2
-    return np.concatenate((middles - halves, middles + halves), axis=1)
-
-
-def _has(boxes: Floats, scores: Floats, things: Floats, least: float) -> bool:
-    """Whether each of the things is among what was found, as what it is."""
-    same = scores.argmax(1)[:, None] == things[None, :, Column.CLASS]
-    good = (iou(boxes, object_boxes(things)) >= _OVERLAP) & same & (scores.max(1) >= least)[:, None]
-    return bool(good.any(0).all())
+def object_boxes(objects: Floats) -> Floats:
+    """Boxes (left, top, right, bottom), float32 [n, 4], of objects, float32 [n, 11]; see `Column`."""
+    centres, halves = objects[:, [Column.X, Column.Y]], objects[:, [Column.WIDTH, Column.HEIGHT]] / 2
+    return np.concatenate((centres - halves, centres + halves), axis=1)
 
 
 def calibrate(
     model: PlateDetector, batches: Iterable[tuple[Tensor, Sequence[DetectorSample]]]
 ) -> list[tuple[float, float]]:
-    """Change the heads' last layers, of a model without normalisation; -> slope and shift of each kind's logit.
+    """Calibrate the heads' last layers of a model without normalisation; return slope and shift of each kind's logit.
 
     Args:
-        batches: normalised pictures [batch, 3, height, width], and what is in them.
+        batches: normalised pictures, float32 [batch, 3, height, width], and their samples.
     """
     heads: tuple[DetectionHead, ...] = (model.boards, model.groups, model.characters)
     logits: list[list[Tensor]] = [[] for _ in heads]
@@ -93,35 +95,43 @@ def calibrate(
         for pictures, samples in batches:
             for kind, maps in enumerate(model.levels(pictures)):
                 boxes, scores = decode(maps, _MOST, SIZES[kind])[:2]
-                for at, sample in enumerate(samples):
-                    sure, hit = _peaks(boxes[at], scores[at].sum(1), sample.things[sample.things[:, 0] == kind])
-                    logits[kind].append(sure)
-                    right[kind].append(hit)
-    lines = [_line(torch.cat(each), torch.cat(hits)) for each, hits in zip(logits, right, strict=True)]
+                for index, sample in enumerate(samples):
+                    of_kind = sample.objects[sample.objects[:, Column.KIND] == kind]
+                    peaks, hits = _judged_peaks(boxes[index], scores[index].sum(1), of_kind)
+                    logits[kind].append(peaks)
+                    right[kind].append(hits)
+    lines = [_line(torch.cat(peaks), torch.cat(hits)) for peaks, hits in zip(logits, right, strict=True)]
     for head, (slope, shift) in zip(heads, lines, strict=True):
         _apply(head, slope, shift)
     return lines
 
 
-def _peaks(boxes: Tensor, scores: Tensor, things: Floats) -> tuple[Tensor, Tensor]:
-    """Logits of one picture's peaks, and whether each is a thing's; without those at things that cannot be told."""
+def _has(boxes: Floats, scores: Floats, objects: Floats, least: float) -> bool:
+    """Whether each object [m, 11] is found with its class: boxes [n, 4], scores [n, classes]."""
+    same = scores.argmax(1)[:, None] == objects[None, :, Column.CLASS]
+    good = (iou(boxes, object_boxes(objects)) >= _IOU) & same & (scores.max(1) >= least)[:, None]
+    return bool(good.any(0).all())
+
+
+def _judged_peaks(boxes: Tensor, scores: Tensor, objects: Floats) -> tuple[Tensor, Tensor]:
+    """The logits [k] of one picture's peaks, and whether each is right [k]; peaks at ignored objects are left out."""
     kept = scores >= _LEAST
-    found, sure = boxes[kept].cpu().numpy(), scores[kept].double().cpu().clamp(max=1 - 1e-9)
-    known = things[:, Column.KNOWN] > 0
-    overlaps = iou(found, object_boxes(things))
+    found, chances = boxes[kept].cpu().numpy(), scores[kept].double().cpu().clamp(max=1 - 1e-9)
+    known = objects[:, Column.KNOWN] > 0
+    overlaps = iou(found, object_boxes(objects))
     hit = np.zeros(len(found), bool)
     taken = ~known
-    for at in range(len(found)):  # the surest first, each thing once
-        free = np.where(taken, 0.0, overlaps[at])
-        if free.size and free.max() >= _OVERLAP:
-            taken[int(free.argmax())] = hit[at] = True
-    open_ = (overlaps[:, ~known] > 0).any(1) & ~hit
-    counted = torch.from_numpy(~open_)
-    return torch.logit(sure)[counted], torch.from_numpy(hit)[counted]
+    for index in range(len(found)):  # highest score first; each object is taken once
+        free = np.where(taken, 0.0, overlaps[index])
+        if free.size and free.max() >= _IOU:
+            taken[int(free.argmax())] = hit[index] = True
+    ignored = (overlaps[:, ~known] > 0).any(1) & ~hit
+    counted = torch.from_numpy(~ignored)
+    return torch.logit(chances)[counted], torch.from_numpy(hit)[counted]
 
 
 def _line(logits: Tensor, right: Tensor) -> tuple[float, float]:
-    """The slope and shift with the least cross-entropy; 1 and 0 where there is too little to learn from."""
+    """The slope and shift with the least cross-entropy; 1 and 0 where there are too few peaks."""
     if min(int(right.sum()), int((~right).sum())) < _FEWEST:
         return 1.0, 0.0
     line = torch.tensor([1.0, 0.0], dtype=torch.float64, requires_grad=True)
@@ -140,7 +150,7 @@ def _line(logits: Tensor, right: Tensor) -> tuple[float, float]:
 
 @torch.no_grad()
 def _apply(head: DetectionHead, slope: float, shift: float) -> None:
-    """The heat is the first of the channels, each of which is four places before they are laid out."""
+    """Scale the heat map's logits: the first channel, which is four channels before sub-pixel convolution."""
     assert head.places.bias is not None
     head.places.weight[:4] *= slope
     head.places.bias[:4] = slope * head.places.bias[:4] + shift

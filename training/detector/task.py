@@ -1,4 +1,9 @@
-"""Training tasks of the detector: all of it, or its reader of whole plates alone."""
+"""Training tasks of the detector: all of it on small pictures full of plates, or its reader of whole plates alone.
+
+Training pictures have a quarter of the served pixels: whatever is learnt there holds at any position of a larger
+picture, and for large plates at a smaller scale (model.py). A training begins with random weights, or with those of an
+earlier one. The reader alone sees many more plates in the same time, since nothing else is computed.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,96 +14,38 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from shardline.partition.models import IMAGENET_MEAN, IMAGENET_STD
+from shardline.storage.bundle import IMAGENET_MEAN, IMAGENET_STD
 from shardline.training.detector.augmentation import AugmentedBackgrounds
 from shardline.training.detector.layers import fold_normalisation, load_folded
 from shardline.training.detector.losses import detection_losses, make_target, reading_loss
 from shardline.training.detector.model import LEAST_SIDE, STRIDES, PlateDetector
 from shardline.training.detector.objects import CHARACTERS, KINDS, NOTHING, TEXTS
-from shardline.training.detector.readers import (
-    CHARACTER_SIDE,
-    PLATE_SIZE,
-    TextReader,
-    crop_boards,
-    crop_characters,
-)
+from shardline.training.detector.readers import CHARACTER_SIDE, PLATE_SIZE, TextReader, crop_boards, crop_characters
 from shardline.training.detector.samples import BATCH, DetectorSample, DetectorSamples
 from shardline.training.detector.scores import DetectorScores, calibrate
 from shardline.training.plates.backgrounds import Backgrounds
 from shardline.training.plates.fonts import families
-from shardline.wire.errors import ModelError
+from shardline.wire.errors import ModelError, UsageError
 
-Looks = NDArray[np.float32]
+VALIDATION_SEED = 1 << 32  # added to the seed of validation pictures
+TEXT_BATCH = 16  # pictures in a batch of the text reader alone
 
-OTHER_SEED = 1 << 32  # beyond it lie the pictures that scores are taken from
-
-_SCORED = 200  # pictures that each score is taken from; of a short training fewer
-_LOOKED_AT = 16  # pictures from which a detector's normalisation is found again
-_PLATES = 3  # looks at plates in each picture: all of them would take half as much time again as the rest
-_ANSWERS = ("places.weight", "where.weight")
-
-TEXT_BATCH = 16  # pictures
-
-_TEXTS_SCORED = 640  # pictures that each score is taken from; of a short training fewer
-_WRITING = 0.9  # share of boards that are no plates with any letters and digits: it must not take them for plates
+_VALIDATED, _TEXTS_VALIDATED = 200, 640  # most pictures that validation scores are taken from
+_NORMALISED = 16  # pictures from which normalisation is restored
+_PLATE_CROPS = 3  # of each picture: all of them would take half as much time again as the rest
+_OUTPUT_LAYERS = ("places.weight", "where.weight")
+_WRITING = 0.9  # share of boards that are no plates with any letters and digits, for the text reader alone
 _PREFIX = "text_reader."
-
-
-def normalise(pictures: Sequence[NDArray[np.uint8]], device: torch.device) -> Tensor:
-    """Pixels [side, side, 3] each -> float32 [batch, 3, side, side], as shardline.partition.capture.Pixels has them."""
-    pixels = torch.from_numpy(np.stack(pictures)).to(device).permute(0, 3, 1, 2)
-    mean, std = (torch.tensor(each, device=device).view(1, 3, 1, 1) for each in (IMAGENET_MEAN, IMAGENET_STD))
-    return (pixels.to(torch.float32) / 255 - mean) / std
-
-
-def character_batch(samples: Sequence[DetectorSample], device: torch.device) -> tuple[Tensor, Tensor]:
-    """What the reader sees of all samples, [m, 3, 32, 32], and the characters' classes, [m]."""
-    seen, rows = _shown(
-        samples, [each.looks for each in samples], (CHARACTER_SIDE, CHARACTER_SIDE), device, _characters
-    )
-    return seen, torch.from_numpy(rows[:, 4]).long().to(device)
-
-
-def plate_batch(
-    samples: Sequence[DetectorSample], device: torch.device, most: int | None = None
-) -> tuple[Tensor, Tensor]:
-    """What the reader of texts sees, [m, 3, 64, 128], and the classes of each plate's places, [m, 7].
-
-    Args:
-        most: looks at each sample; the first ones, which are any.
-    """
-    seen, rows = _shown(samples, [each.plates[:most] for each in samples], PLATE_SIZE, device, _boards)
-    return seen, torch.from_numpy(rows[:, TEXTS:]).long().to(device)
-
-
-def _characters(picture: Tensor, looks: Tensor) -> Tensor:
-    return crop_characters(picture, looks[..., :4])
-
-
-def _boards(picture: Tensor, looks: Tensor) -> Tensor:
-    return crop_boards(picture, looks[..., :4], looks[..., 4:TEXTS])
-
-
-def _shown(
-    samples: Sequence[DetectorSample], looks: Sequence[Looks], size: tuple[int, int], device: torch.device,
-    cut: Callable[[Tensor, Tensor], Tensor],
-) -> tuple[Tensor, Looks]:  # fmt: skip
-    seen = [torch.zeros(0, len(IMAGENET_MEAN), *size, device=device)]
-    for sample, rows in zip(samples, looks, strict=True):
-        if len(rows):
-            picture, values = (torch.from_numpy(each).to(device) for each in (sample.pixels, rows))
-            seen.append(cut(picture.permute(2, 0, 1)[None], values[None]))
-    return torch.cat(seen), np.concatenate(looks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectorRecipe:
-    """All that decides the weights, beside the code, fit.Settings and the number of threads.
+    """Hyperparameters of the detector's training, besides TrainingSettings.
 
     Raises:
-        ModelError: a size or share that no picture can have.
+        UsageError: a number is out of range.
     """
 
     seed: int = 0
@@ -107,15 +54,16 @@ class DetectorRecipe:
 
     def __post_init__(self) -> None:
         if self.side % LEAST_SIDE or self.side < LEAST_SIDE:
-            raise ModelError(f"--side {self.side}: allowed are multiples of {LEAST_SIDE}, e.g. 256")
+            raise UsageError(f"--side {self.side}: allowed are multiples of {LEAST_SIDE}, e.g. 256")
         if self.pictures < BATCH:
-            raise ModelError(f"--pictures {self.pictures}: allowed are {BATCH} or more")
+            raise UsageError(f"--pictures {self.pictures}: allowed are {BATCH} or more")
 
 
 class DetectorTrainingTask:
-    """A fit.Course. Only fonts to train with are drawn, on photographs of `files`.
+    """The TrainingTask of the whole detector, in fonts to train with, on the photographs `files`.
 
-    `weights`, those of a detector that a training wrote, are begun with; of what they lack by lot.
+    Args:
+        weights: tensors of a trained detector by name, to begin with; what they lack is random.
     """
 
     def __init__(
@@ -123,101 +71,101 @@ class DetectorTrainingTask:
     ) -> None:
         photographs = tuple(files)
         self._recipe, self._weights = recipe, weights
-        self._fonts = families("train")
         self._plain = Backgrounds(files=photographs)
-        self._drawn = DetectorSamples(
-            seed=recipe.seed, side=recipe.side, fonts=self._fonts, backgrounds=AugmentedBackgrounds(files=photographs)
+        self._samples = DetectorSamples(
+            seed=recipe.seed,
+            side=recipe.side,
+            fonts=families("train"),
+            backgrounds=AugmentedBackgrounds(files=photographs),
         )
         self.steps = recipe.pictures // BATCH
-        self.draw = self._drawn.batch
+        self.draw = self._samples.batch
 
     def pictures(self, step: int) -> int:
+        """The number of pictures before a step."""
         return step * BATCH
 
     def model(self) -> PlateDetector:
+        """The detector with normalisation and its first weights."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._recipe.seed)
             model = PlateDetector(normed=True)
         if self._weights is not None:
-            samples = [self._drawn.draw(index) for index in range(_LOOKED_AT)]
-            pictures = normalise([each.pixels for each in samples], torch.device("cpu"))
-            shown = [each(samples, pictures.device)[0] for each in (character_batch, plate_batch)]
-            load_folded(model, self._weights, PlateDetector(), lambda: model.heads(pictures, *shown))
+            samples = [self._samples.draw(index) for index in range(_NORMALISED)]
+            pictures = normalise([sample.pixels for sample in samples], torch.device("cpu"))
+            characters, _ = character_batch(samples, pictures.device)
+            plates, _ = plate_batch(samples, pictures.device)
+            load_folded(model, self._weights, PlateDetector(), lambda: model.heads(pictures, characters, plates))
         return model
 
-    def matrices(self, model: torch.nn.Module) -> list[torch.nn.Parameter]:
+    def matrices(self, model: nn.Module) -> list[nn.Parameter]:
+        """The convolutions that Muon trains, see `hidden_convolutions`."""
         return hidden_convolutions(model)
 
-    def losses(
-        self, model: torch.nn.Module, batch: Sequence[DetectorSample], device: torch.device
-    ) -> dict[str, Tensor]:
+    def losses(self, model: nn.Module, batch: Sequence[DetectorSample], device: torch.device) -> dict[str, Tensor]:
+        """The losses of all heads and both readers, scalars."""
         assert isinstance(model, PlateDetector)
         side = batch[0].pixels.shape[0]
-        things = [each.things for each in batch]
-        targets = [make_target(kind, things, side, STRIDES[kind]).to(device) for kind in range(len(KINDS))]
-        seen, classes = character_batch(batch, device)
-        plates, texts = plate_batch(batch, device, _PLATES)
-        maps, characters, read = model.heads(normalise([each.pixels for each in batch], device), seen, plates)
-        found = detection_losses(maps, targets)
+        objects = [sample.objects for sample in batch]
+        targets = [make_target(kind, objects, side, STRIDES[kind]).to(device) for kind in range(len(KINDS))]
+        characters, classes = character_batch(batch, device)
+        plates, texts = plate_batch(batch, device, _PLATE_CROPS)
+        pictures = normalise([sample.pixels for sample in batch], device)
+        maps, character_logits, text_logits = model.heads(pictures, characters, plates)
+        losses = detection_losses(maps, targets)
         if len(classes):
-            found["characters_class"] = reading_loss(characters, classes)
+            losses["characters_class"] = reading_loss(character_logits, classes)
         if len(texts):
-            found["texts"] = reading_loss(read.flatten(0, 1), texts.flatten())
-        return found
+            losses["texts"] = reading_loss(text_logits.flatten(0, 1), texts.flatten())
+        return losses
 
-    def scores(self, model: torch.nn.Module, device: torch.device) -> dict[str, float]:
-        """The share of plates read right, of those that can be read, among pictures that are never trained with."""
-        measure = DetectorScores()
+    def scores(self, model: nn.Module, device: torch.device) -> dict[str, float]:
+        """Validation scores, as `DetectorScores`, of pictures that are never trained with."""
+        counted = DetectorScores()
         with torch.inference_mode():
-            for start in range(0, len(self._scored), BATCH):
-                samples = self._scored[start : start + BATCH]
-                outputs = model(normalise([each.pixels for each in samples], device))
-                measure.add([each.float().cpu().numpy() for each in outputs], samples)
-        return measure.scores()
+            for start in range(0, len(self._validation), BATCH):
+                samples = self._validation[start : start + BATCH]
+                outputs = model(normalise([sample.pixels for sample in samples], device))
+                counted.add([output.float().cpu().numpy() for output in outputs], samples)
+        return counted.scores()
 
-    def finished(self, trained: torch.nn.Module) -> tuple[PlateDetector, dict[str, Any]]:
-        """The detector without normalisation, its scores calibrated, and what more there is to say of it."""
+    def finished(self, trained: nn.Module) -> tuple[PlateDetector, dict[str, Any]]:
+        """The detector without normalisation and with calibrated scores, and what the record says of it."""
         detector = fold_normalisation(trained, PlateDetector())
-        return detector, {"calibration": calibrate(detector, self._unseen())}
+        return detector, {"calibration": calibrate(detector, self._calibration_batches())}
 
-    def _unseen(self) -> Iterator[tuple[Tensor, Sequence[DetectorSample]]]:
-        """Pictures as large as what is served, never trained with, by the batch, on the CPU: to calibrate scores."""
+    def _calibration_batches(self) -> Iterator[tuple[Tensor, Sequence[DetectorSample]]]:
+        """Batches on the CPU of pictures at the served resolution that are never trained with."""
         others = replace(self._others, side=2 * self._recipe.side)
-        for index in range(0, self._count, BATCH):
-            samples = [others.draw(each) for each in range(index, min(index + BATCH, self._count))]
-            yield normalise([each.pixels for each in samples], torch.device("cpu")), samples
+        for start in range(0, self._count, BATCH):
+            samples = [others.draw(index) for index in range(start, min(start + BATCH, self._count))]
+            yield normalise([sample.pixels for sample in samples], torch.device("cpu")), samples
 
     @property
     def _count(self) -> int:
-        return min(_SCORED, self._recipe.pictures // 4)
+        return min(_VALIDATED, self._recipe.pictures // 4)
 
     @property
     def _others(self) -> DetectorSamples:
-        return replace(self._drawn, seed=self._recipe.seed + OTHER_SEED, backgrounds=self._plain)
+        return replace(self._samples, seed=self._recipe.seed + VALIDATION_SEED, backgrounds=self._plain)
 
     @cached_property
-    def _scored(self) -> list[DetectorSample]:
+    def _validation(self) -> list[DetectorSample]:
         return [self._others.draw(index) for index in range(self._count)]
 
 
-def hidden_convolutions(model: torch.nn.Module) -> list[torch.nn.Parameter]:
-    """All convolutions but the first ones, which look at pixels, and the last ones, which answer."""
-    named = [(name, each) for name, each in model.named_parameters() if each.dim() == 4]
-    return [each for name, each in named if "stem." not in name and not name.endswith(_ANSWERS)]
-
-
 class TextReaderTrainingTask:
-    """A fit.Course for the reader of texts in a detector with these `weights`, which may lack it.
+    """The TrainingTask of the text reader in a detector with these `weights`, which may lack it.
 
     Raises:
-        ModelError: fewer pictures than a batch.
+        UsageError: there are fewer pictures than in a batch.
     """
 
     def __init__(self, recipe: DetectorRecipe, files: Sequence[Path], weights: Mapping[str, Tensor]) -> None:
         if recipe.pictures < TEXT_BATCH:
-            raise ModelError(f"--pictures {recipe.pictures}: allowed are {TEXT_BATCH} or more")
+            raise UsageError(f"--pictures {recipe.pictures}: allowed are {TEXT_BATCH} or more")
         self._recipe, self._weights = recipe, weights
-        self._drawn = DetectorSamples(
+        self._samples = DetectorSamples(
             seed=recipe.seed,
             side=recipe.side,
             fonts=families("train"),
@@ -225,54 +173,57 @@ class TextReaderTrainingTask:
             writing=_WRITING,
         )
         self.steps = recipe.pictures // TEXT_BATCH
-        self.draw: Callable[[int], list[DetectorSample]] = partial(self._drawn.batch, count=TEXT_BATCH)
+        self.draw: Callable[[int], list[DetectorSample]] = partial(self._samples.batch, count=TEXT_BATCH)
 
     def pictures(self, step: int) -> int:
+        """The number of pictures before a step."""
         return step * TEXT_BATCH
 
     def model(self) -> TextReader:
+        """The reader with normalisation and its first weights."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._recipe.seed)
             reader = TextReader(len(CHARACTERS), normed=True)
-        known = {name.removeprefix(_PREFIX): each for name, each in self._weights.items() if name.startswith(_PREFIX)}
+        known = {name.removeprefix(_PREFIX): value for name, value in self._weights.items() if name.startswith(_PREFIX)}
         if known:
-            shown, _ = plate_batch([self._drawn.draw(index) for index in range(_LOOKED_AT)], torch.device("cpu"))
-            load_folded(reader, known, TextReader(len(CHARACTERS), normed=False), lambda: reader.said(shown))
+            samples = [self._samples.draw(index) for index in range(_NORMALISED)]
+            crops, _ = plate_batch(samples, torch.device("cpu"))
+            load_folded(reader, known, TextReader(len(CHARACTERS), normed=False), lambda: reader.logits(crops))
         return reader
 
-    def matrices(self, model: torch.nn.Module) -> list[torch.nn.Parameter]:
+    def matrices(self, model: nn.Module) -> list[nn.Parameter]:
+        """The convolutions that Muon trains, see `hidden_convolutions`."""
         return hidden_convolutions(model)
 
-    def losses(
-        self, model: torch.nn.Module, batch: Sequence[DetectorSample], device: torch.device
-    ) -> dict[str, Tensor]:
+    def losses(self, model: nn.Module, batch: Sequence[DetectorSample], device: torch.device) -> dict[str, Tensor]:
+        """The reader's loss, a scalar."""
         assert isinstance(model, TextReader)
-        shown, texts = plate_batch(batch, device)
-        shown = shown.contiguous(memory_format=torch.channels_last)
-        return {"texts": reading_loss(model.said(shown).flatten(0, 1), texts.flatten())}
+        crops, texts = plate_batch(batch, device)
+        crops = crops.contiguous(memory_format=torch.channels_last)
+        return {"texts": reading_loss(model.logits(crops).flatten(0, 1), texts.flatten())}
 
-    def scores(self, model: torch.nn.Module, device: torch.device) -> dict[str, float]:
-        """`score`: the share of plates read right, of those that can be; `nothing`: of places where nothing is."""
+    def scores(self, model: nn.Module, device: torch.device) -> dict[str, float]:
+        """`score`: the share of readable plates that are read right; `nothing`: of positions where nothing is."""
         assert isinstance(model, TextReader)
-        right = asked = nothing = empty = 0
+        right = plates = nothing = empty = 0
         with torch.inference_mode():
-            for start in range(0, len(self._scored), TEXT_BATCH):
-                shown, texts = plate_batch(self._scored[start : start + TEXT_BATCH], device)
-                same = model.said(shown).argmax(2) == texts
+            for start in range(0, len(self._validation), TEXT_BATCH):
+                crops, texts = plate_batch(self._validation[start : start + TEXT_BATCH], device)
+                same = model.logits(crops).argmax(2) == texts  # [m, 7]
                 readable = ((texts >= 0) & (texts < NOTHING)).all(1)
-                right, asked = right + int(same[readable].all(1).sum()), asked + int(readable.sum())
+                right, plates = right + int(same[readable].all(1).sum()), plates + int(readable.sum())
                 nothing, empty = nothing + int(same[texts == NOTHING].sum()), empty + int((texts == NOTHING).sum())
-        return {"score": right / max(1, asked), "nothing": nothing / max(1, empty)}
+        return {"score": right / max(1, plates), "nothing": nothing / max(1, empty)}
 
-    def finished(self, reader: torch.nn.Module) -> tuple[PlateDetector, dict[str, Any]]:
-        """The detector with this reader, trained and normed, and nothing else changed; there is no more to say of it.
+    def finished(self, reader: nn.Module) -> tuple[PlateDetector, dict[str, Any]]:
+        """The detector with this reader, and nothing else changed; the record says no more of it.
 
         Raises:
             ModelError: the weights are of another model.
         """
         detector = PlateDetector().eval()
         plain = fold_normalisation(reader, TextReader(len(CHARACTERS), normed=False))
-        state = {f"{_PREFIX}{name}": each for name, each in plain.state_dict().items()}
+        state = {f"{_PREFIX}{name}": value for name, value in plain.state_dict().items()}
         try:
             detector.load_state_dict({**self._weights, **state})
         except RuntimeError as exc:
@@ -282,6 +233,59 @@ class TextReaderTrainingTask:
         return detector, {}
 
     @cached_property
-    def _scored(self) -> list[DetectorSample]:
-        others = replace(self._drawn, seed=self._recipe.seed + OTHER_SEED)
-        return [others.draw(index) for index in range(min(_TEXTS_SCORED, self._recipe.pictures // 4))]
+    def _validation(self) -> list[DetectorSample]:
+        others = replace(self._samples, seed=self._recipe.seed + VALIDATION_SEED)
+        return [others.draw(index) for index in range(min(_TEXTS_VALIDATED, self._recipe.pictures // 4))]
+
+
+def hidden_convolutions(model: nn.Module) -> list[nn.Parameter]:
+    """The weights of all convolutions but the first ones, which see pixels, and the output layers."""
+    named = [(name, weight) for name, weight in model.named_parameters() if weight.dim() == 4]
+    return [weight for name, weight in named if "stem." not in name and not name.endswith(_OUTPUT_LAYERS)]
+
+
+def normalise(pictures: Sequence[NDArray[np.uint8]], device: torch.device) -> Tensor:
+    """Stack and normalise pictures: uint8 [side, side, 3] each -> float32 [batch, 3, side, side]."""
+    pixels = torch.from_numpy(np.stack(pictures)).to(device).permute(0, 3, 1, 2)
+    mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return (pixels.to(torch.float32) / 255 - mean) / std
+
+
+def character_batch(samples: Sequence[DetectorSample], device: torch.device) -> tuple[Tensor, Tensor]:
+    """The crops of all samples' characters, float32 [m, 3, 32, 32], and their classes, int64 [m]."""
+
+    def crop(picture: Tensor, rows: Tensor) -> Tensor:
+        return crop_characters(picture, rows[..., :4])
+
+    size = CHARACTER_SIDE, CHARACTER_SIDE
+    crops, rows = _cropped(samples, [sample.character_crops for sample in samples], size, device, crop)
+    return crops, torch.from_numpy(rows[:, 4]).long().to(device)
+
+
+def plate_batch(
+    samples: Sequence[DetectorSample], device: torch.device, most: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """The crops of all samples' plates, float32 [m, 3, 64, 128], and the classes of their positions, int64 [m, 7].
+
+    Args:
+        most: crops of each sample; the first ones, which are in random order.
+    """
+
+    def crop(picture: Tensor, rows: Tensor) -> Tensor:
+        return crop_boards(picture, rows[..., :4], rows[..., 4:TEXTS])
+
+    crops, rows = _cropped(samples, [sample.plate_crops[:most] for sample in samples], PLATE_SIZE, device, crop)
+    return crops, torch.from_numpy(rows[:, TEXTS:]).long().to(device)
+
+
+def _cropped(
+    samples: Sequence[DetectorSample], rows: Sequence[NDArray[np.float32]], size: tuple[int, int], device: torch.device,
+    crop: Callable[[Tensor, Tensor], Tensor],
+) -> tuple[Tensor, NDArray[np.float32]]:  # fmt: skip
+    """The crops of all samples, [m, 3, *size], and their rows, [m, columns]."""
+    crops = [torch.zeros(0, len(IMAGENET_MEAN), *size, device=device)]
+    for sample, own in zip(samples, rows, strict=True):
+        if len(own):
+            picture, boxes = (torch.from_numpy(values).to(device) for values in (sample.pixels, own))
+            crops.append(crop(picture.permute(2, 0, 1)[None], boxes[None]))
+    return torch.cat(crops), np.concatenate(rows)

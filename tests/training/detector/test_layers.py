@@ -92,8 +92,8 @@ def test_weights_of_another_model_are_refused(change: dict[str, torch.Tensor]) -
 
 def looked_at_exactly(sample: DetectorSample) -> DetectorSample:
     """The reader is shown the characters in their own boxes: shaken once, it would know those boxes alone by heart."""
-    told = sample.things[(sample.things[:, Column.KIND] == 2) & (sample.things[:, Column.KNOWN] > 0)]
-    return replace(sample, looks=np.concatenate((object_boxes(told), told[:, [Column.CLASS]]), axis=1))
+    told = sample.objects[(sample.objects[:, Column.KIND] == 2) & (sample.objects[:, Column.KNOWN] > 0)]
+    return replace(sample, character_crops=np.concatenate((object_boxes(told), told[:, [Column.CLASS]]), axis=1))
 
 
 @pytest.mark.slow

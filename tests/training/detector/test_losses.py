@@ -34,10 +34,10 @@ def as_maps(target: DetectionTarget, stride: int) -> HeadMaps:
     batch, _, height, width = target.heat.shape
     classes = torch.zeros(batch, LABELS, height, width)
     shape, turn = torch.zeros(batch, 4, height, width), torch.zeros(batch, 2, height, width)
-    picture, y, x = target.places.unbind(1)
+    picture, y, x = target.positions.unbind(1)
     classes[picture, target.classes, y, x] = 20.0
-    shape[picture, :, y, x], turn[picture, :, y, x] = target.shape, target.turn
-    return HeadMaps(heat=torch.logit(target.heat, 1e-4), classes=classes, shape=shape, turn=turn, stride=stride)
+    shape[picture, :, y, x], turn[picture, :, y, x] = target.shape, target.orientation
+    return HeadMaps(heat=torch.logit(target.heat, 1e-4), classes=classes, shape=shape, orientation=turn, stride=stride)
 
 
 def targets_of(things: Sequence[NDArray[np.float32]]) -> list[DetectionTarget]:
@@ -75,8 +75,8 @@ def test_what_is_too_large_for_the_maps_is_nothing_there(kind: int) -> None:
         row = np.stack([thing(kind, 1, (150 - side / 2, 140, 150 + side / 2, 160))])
         target = make_target(kind, [row], 320, STRIDES[kind])
 
-        assert bool(target.heat.any()) == bool(len(target.places)) == asked
-        assert not target.open.any()
+        assert bool(target.heat.any()) == bool(len(target.positions)) == asked
+        assert not target.ignored.any()
 
 
 @pytest.mark.parametrize(("x", "y", "centres"), [(42, 42, 1), (44, 42, 2), (42, 44, 2), (44, 44, 4), (43, 42, 2)])
@@ -107,7 +107,7 @@ def test_what_cannot_be_told_is_neither_there_nor_not(known: bool) -> None:
     row = np.stack([thing(BOARD, 0, (40, 40, 80, 60), known=known)])
     target = make_target(BOARD, [row], SIDE, STRIDES[BOARD])
     said = torch.full_like(target.heat, -9.0).requires_grad_()
-    focal_loss(said, target.heat, target.open).backward()
+    focal_loss(said, target.heat, target.ignored).backward()
     assert said.grad is not None
     inside = said.grad[0, :, 10:15, 10:20]
 
@@ -121,8 +121,8 @@ def test_a_centre_outside_the_picture_is_not_asked_for() -> None:
     target = make_target(BOARD, [rows], SIDE, STRIDES[BOARD])
 
     assert not target.heat.any()
-    assert len(target.places) == 0
-    assert target.open[0, 0, 10:15, :5].all()
+    assert len(target.positions) == 0
+    assert target.ignored[0, 0, 10:15, :5].all()
 
 
 def test_a_picture_without_things_has_a_loss() -> None:
@@ -131,7 +131,7 @@ def test_a_picture_without_things_has_a_loss() -> None:
     maps = maps_of(targets)
     found = detection_losses(maps, targets)
 
-    assert set(found) >= {"boards_heat", "groups_heat", "characters_heat", "characters_shape", "turns"}
+    assert set(found) >= {"boards_heat", "groups_heat", "characters_heat", "characters_shape", "orientation"}
     assert all(0 <= float(each) < 0.1 for each in found.values())
 
 

@@ -101,7 +101,7 @@ def maps_with(peaks: dict[tuple[int, int, int], float], classes: int = 2, side: 
         told[0, label, y, x] = math.log(3)
     shape = torch.tensor([0.5, 0.5, math.log(4), math.log(2)]).view(1, 4, 1, 1).expand(1, 4, side, side)
     turn = torch.tensor([3.0, 4.0]).view(1, 2, 1, 1).expand(1, 2, side, side)
-    return HeadMaps(heat=heat, classes=told, shape=shape, turn=turn, stride=4)
+    return HeadMaps(heat=heat, classes=told, shape=shape, orientation=turn, stride=4)
 
 
 def test_what_has_no_classes_has_one_score() -> None:

@@ -21,7 +21,7 @@ def samples() -> list[DetectorSample]:
 
 
 def boards_of(sample: DetectorSample) -> np.ndarray:
-    return sample.things[sample.things[:, Column.KIND] == 0]
+    return sample.objects[sample.objects[:, Column.KIND] == 0]
 
 
 def test_each_plate_is_looked_at_from_nearby_and_says_what_is_written_on_it(samples: list[DetectorSample]) -> None:
@@ -30,11 +30,11 @@ def test_each_plate_is_looked_at_from_nearby_and_says_what_is_written_on_it(samp
         known = boards_of(sample)[boards_of(sample)[:, Column.KNOWN] > 0]
         if not len(known):
             continue
-        near = iou(object_boxes(known), sample.plates[:, :4])
-        looks = sample.plates[near.argmax(1)]
+        near = iou(object_boxes(known), sample.plate_crops[:, :4])
+        looks = sample.plate_crops[near.argmax(1)]
         overlaps += near.max(1).tolist()
         for board, look in zip(known, looks, strict=True):
-            plate = sample.things[sample.things[:, Column.PLATE] == board[Column.PLATE]]
+            plate = sample.objects[sample.objects[:, Column.PLATE] == board[Column.PLATE]]
             characters = plate[plate[:, Column.KIND] == 2]
             told = characters[:, Column.KNOWN] > 0
             assert np.array_equal(look[TEXTS:][told], characters[told][:, Column.CLASS])
@@ -46,7 +46,7 @@ def test_each_plate_is_looked_at_from_nearby_and_says_what_is_written_on_it(samp
 
 
 def test_what_is_hidden_is_nothing(samples: list[DetectorSample]) -> None:
-    texts = np.concatenate([each.plates[:, TEXTS:] for each in samples])
+    texts = np.concatenate([each.plate_crops[:, TEXTS:] for each in samples])
     partly = (texts == NOTHING).any(1) & ((texts >= 0) & (texts < NOTHING)).any(1)
 
     assert partly.any()
@@ -56,7 +56,7 @@ def test_what_is_hidden_is_nothing(samples: list[DetectorSample]) -> None:
 def test_elsewhere_there_is_nothing(samples: list[DetectorSample]) -> None:
     empty = 0
     for sample in samples:
-        nowhere = sample.plates[(sample.plates[:, TEXTS:] == NOTHING).all(1)]
+        nowhere = sample.plate_crops[(sample.plate_crops[:, TEXTS:] == NOTHING).all(1)]
         away = nowhere[iou(nowhere[:, :4], object_boxes(boards_of(sample))).max(1, initial=0) < 0.1]
         empty += len(away)
     assert empty > 10

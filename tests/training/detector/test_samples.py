@@ -14,7 +14,7 @@ from shardline.training.detector.samples import BATCH, DetectorSamples
 from shardline.training.detector.task import DetectorRecipe, DetectorTrainingTask
 from shardline.training.plates.fonts import families
 from shardline.training.samples import sample_files
-from shardline.wire.errors import ModelError
+from shardline.wire.errors import UsageError
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +33,13 @@ def test_a_picture_follows_from_its_number_in_any_process(pictures: DetectorSamp
         assert one.pixels.shape == (128, 128, 3)
         assert one.pixels.dtype == np.uint8
         assert np.array_equal(one.pixels, other.pixels)
-        assert np.array_equal(one.things, other.things)
-        assert np.array_equal(one.looks, other.looks)
+        assert np.array_equal(one.objects, other.objects)
+        assert np.array_equal(one.character_crops, other.character_crops)
         assert not np.array_equal(one.pixels, last.pixels)
 
 
 def test_things_are_as_the_plates_are(pictures: DetectorSamples) -> None:
-    seen = np.concatenate([pictures.draw(index).things for index in range(20)])
+    seen = np.concatenate([pictures.draw(index).objects for index in range(20)])
     known = seen[seen[:, Column.KNOWN] == 1]
 
     for kind, classes in enumerate(KINDS):
@@ -55,17 +55,17 @@ def test_things_are_as_the_plates_are(pictures: DetectorSamples) -> None:
 def test_each_character_that_can_be_told_is_looked_at_from_nearby(pictures: DetectorSamples) -> None:
     count, off = 0, []
     for sample in (pictures.draw(index) for index in range(12)):
-        things, looks = sample.things, sample.looks
-        middles = things[:, [Column.X, Column.Y]]
+        objects, crops = sample.objects, sample.character_crops
+        middles = objects[:, [Column.X, Column.Y]]
         told = (
-            (things[:, Column.KIND] == 2) & (things[:, Column.KNOWN] == 1) & ((middles >= 0) & (middles < 128)).all(1)
+            (objects[:, Column.KIND] == 2) & (objects[:, Column.KNOWN] == 1) & ((middles >= 0) & (middles < 128)).all(1)
         )
-        seen = (looks[:, :2] + looks[:, 2:4]) / 2
+        seen = (crops[:, :2] + crops[:, 2:4]) / 2
 
-        assert np.array_equal(looks[:, 4], things[told][:, Column.CLASS])
-        longer = things[told][:, [Column.WIDTH, Column.HEIGHT]].max(1, initial=0)
+        assert np.array_equal(crops[:, 4], objects[told][:, Column.CLASS])
+        longer = objects[told][:, [Column.WIDTH, Column.HEIGHT]].max(1, initial=0)
         off += (np.abs(seen - middles[told]).max(1, initial=0) / longer).tolist()
-        count += len(looks)
+        count += len(crops)
     assert count > 50
     assert 0.03 < np.mean(off) < 0.15, "as far off as a detector's boxes are"
     assert max(off) < 0.6
@@ -79,7 +79,7 @@ def test_some_are_letter_boxed(pictures: DetectorSamples) -> None:
 
 def test_pictures_are_full(pictures: DetectorSamples) -> None:
     larger = replace(pictures, side=256)
-    seen = [larger.draw(index).things for index in range(20)]
+    seen = [larger.draw(index).objects for index in range(20)]
     told = [int(((each[:, Column.KIND] == 2) & (each[:, Column.KNOWN] == 1)).sum()) for each in seen]
 
     assert np.mean(told) > 30
@@ -105,7 +105,7 @@ def test_batches_come_as_the_recipe_says() -> None:
 
 @pytest.mark.parametrize("wrong", [{"side": 250}, {"side": 64}, {"pictures": 3}])
 def test_what_cannot_be_trained_is_refused_in_words(wrong: dict[str, int]) -> None:
-    with pytest.raises(ModelError, match="allowed are"):
+    with pytest.raises(UsageError, match="allowed are"):
         DetectorRecipe(**wrong)
 
 
