@@ -1,17 +1,16 @@
-"""What batching costs a request, and what it brings a shard: `python -m benchmarks.batching`.
+"""Cost of the batch queue per request, and throughput gained by batches: `python -m benchmarks.batching`.
 
-What: first the batcher without a model, in microseconds a request: the line alone, then with the hand-over to the
-thread, for one client and for eight. Then the middle third of a ResNet-18 in this process, asked with frames by eight
-clients that each wait for their answer: requests a second with batches up to 8 over those with batches of 1. Both are
-asked in turn, round by round, so that a busy machine is as unfair to one as to the other; the ratio is the median of
-the rounds.
+What: first the batcher without a model, in microseconds per request: the queue alone, then with the hand-over to the
+worker thread, for one client and for eight. Then the middle third of a ResNet-18 in this process, with frames from
+eight clients that each wait for their reply: requests per second with batches of up to 8, divided by those with batches
+of 1. Both settings alternate, round by round, so that other load on the machine affects both alike; the ratio is the
+median of the rounds.
 
-Why: what the line costs comes on top of every request, and a batch that is not faster than its frames one by one is not
-worth its waiting.
+Why: every request pays for the queue, and a batch that is not faster than its frames one by one is not worth the wait.
 
-The ceiling: of the line, what asyncio and one thread take to pass an empty job (`hand_over_us`); of the ratio, what the
-model's own call gains at batch 8 (`model_ratio`), with nobody waiting and nothing decoded. Where one picture keeps all
-cores busy that is little; a GPU, AMX or a fully connected layer has more to gain.
+Ceiling: of the queue, the time in which asyncio and one thread pass an empty job (`hand_over_us`); of the ratio, the
+gain of a call of the model at batch size 8 (`model_ratio`), without queue or decoding. It is small where one picture
+keeps all cores busy; a GPU, AMX or a fully connected layer gains more.
 
 The last line is one JSON object.
 """
@@ -43,14 +42,14 @@ from shardline.wire.frame import Frame, encode
 
 CLIENTS = 8
 BATCH = 8
-STAGE = 1  # of three: frames come in and go out
+STAGE = 1  # of three, so that frames come in and go out
 
 
 def main() -> None:
-    parser = ArgumentParser(description="Measure what batching costs and brings.")
-    parser.add_argument("--requests", type=int, default=20_000, help="without a model, a measurement")
-    parser.add_argument("--rounds", type=int, default=7, help="with the model")
-    parser.add_argument("--frames", type=int, default=64, help="asked for in a round")
+    parser = ArgumentParser(description="Measure the cost and the gain of batches.")
+    parser.add_argument("--requests", type=int, default=20_000, help="Requests of each measurement without a model")
+    parser.add_argument("--rounds", type=int, default=7, help="Rounds with the model")
+    parser.add_argument("--frames", type=int, default=64, help="Frames of one round with the model")
     arguments = parser.parse_args()
     threads = use_threads()
     figures = overhead(arguments.requests)
@@ -61,7 +60,7 @@ def main() -> None:
 
 
 def overhead(count: int) -> dict[str, float]:
-    """Microseconds a request, without a model."""
+    """Microseconds per request, without a model."""
     return {
         "line_us": line_us(count),
         "hand_over_us": asyncio.run(hand_over_us(count)),
@@ -71,7 +70,7 @@ def overhead(count: int) -> dict[str, float]:
 
 
 def line_us(count: int) -> float:
-    """To get in line, into a batch of eight and back out with an answer."""
+    """Microseconds to enter the queue, join a batch of eight and leave it with a result."""
     batcher: Batcher[None, None] = Batcher(BATCH)
     start = time.perf_counter()
     for _ in range(count // BATCH):
@@ -84,19 +83,20 @@ def line_us(count: int) -> float:
 
 
 async def hand_over_us(count: int) -> float:
-    """asyncio's own: an empty job to a thread and back."""
+    """Microseconds in which asyncio passes an empty job to a thread and back."""
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(1) as pool:
         return _us(await _ask(lambda: loop.run_in_executor(pool, time.monotonic), count, 1), count)
 
 
 async def worker_us(count: int, clients: int) -> float:
+    """Microseconds to pass an empty job to the worker and back."""
     worker: Worker[Callable[[], float], float] = Worker(call_each, max_queue=CLIENTS, max_batch=BATCH)
     return _us(await _ask(lambda: worker.run(time.monotonic), count, clients), count)
 
 
 async def _ask(ask: Callable[[], Awaitable[object]], count: int, clients: int) -> float:
-    """Seconds until `count` requests are answered; each client sends its next when it has its answer."""
+    """Seconds of `count` requests; a client sends its next request when it has its reply."""
     left = iter(range(count))
 
     async def client() -> None:
@@ -113,7 +113,7 @@ def _us(seconds: float, count: int) -> float:
 
 
 def third_of_resnet18(bundle: Path) -> Path:
-    """Build ResNet-18 in three stages; -> the middle one's folder."""
+    """Build ResNet-18 in three stages; return the folder of the middle stage."""
     model = load_model("torchvision:resnet18", weights="random:0")
     pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 224, 224), dtype=np.uint8)
     build(model, "resnet18", pixels, BuildOptions(stages=3), bundle)
@@ -121,7 +121,7 @@ def third_of_resnet18(bundle: Path) -> Path:
 
 
 async def gain(stage: Path, rounds: int, frames: int) -> dict[str, float]:
-    """Throughput of batches up to eight over batches of one."""
+    """Throughput with batches of up to eight, and with batches of one."""
     predictors = {batch: _predictor(stage, batch) for batch in (1, BATCH)}
     shard = load_shard(stage)
     frame = encode(Frame(tensors=Golden.load(stage).inputs, bundle=shard.digest, stage=STAGE))
@@ -129,7 +129,7 @@ async def gain(stage: Path, rounds: int, frames: int) -> dict[str, float]:
     for turn in range(rounds + 1):
         for batch, predictor in predictors.items():
             seconds = await _ask(partial(predictor.answer, frame, {}), frames, CLIENTS)
-            if turn:  # the first warms up
+            if turn:  # the first round warms up
                 rates[batch].append(frames / seconds)
     return {
         "batch_1_rps": round(median(rates[1]), 1),
@@ -146,7 +146,7 @@ def _predictor(stage: Path, batch: int) -> ShardPredictor:
 
 
 def model_ratio(shard: LoadedShard, golden: Golden, rounds: int) -> float:
-    """Eight frames one by one over eight as one batch: seconds of the model's call, the median of the rounds."""
+    """Time of eight frames one by one divided by that of one batch of eight, in the model's call; median of rounds."""
     ratios = []
     for _ in range(rounds):
         start = time.perf_counter()

@@ -1,7 +1,7 @@
-"""The bundles that are served: built by the command a user types, once, and kept in bundles/bench.
+"""Bundles of the benchmarks: built once by the `shardline` command and kept in bundles/bench.
 
-A bundle is built again when its command, torch or the code that builds changed. Random weights, so that nothing is
-downloaded: how long a model takes does not depend on what it learnt. The detector of plates has its own, which ship.
+A bundle is built again when its command, torch or the code that builds it changed. Weights are random, so that nothing
+is downloaded: the time of a model does not depend on them. The plate detector has the weights that ship.
 """
 
 import hashlib
@@ -20,10 +20,10 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "bundles" / "bench"
 SHARDLINE = (sys.executable, "-m", "shardline")
 BATCH = 8
-# Eight instances at a cut of ResNet-50 are up to 26 MB: they cross in eight requests, but a plan sees one batch.
+# Eight instances at a cut of ResNet-50 have up to 25 MiB. They are sent in eight requests, but a plan assumes one.
 LIMIT = "32Mi"
-_SOURCES = ("partition", "storage", "tasks")  # what a bundle's bytes depend on
-_PLATES = "plates"  # the project's own model, with its own weights
+_SOURCES = ("partition", "storage", "tasks")  # folders on which a bundle's bytes depend
+_PLATES = "plates"  # the project's own model and weights
 _PLATES_SOURCES = ("training/detector",)
 
 Say = Callable[[str], None]
@@ -31,7 +31,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BundleSpec:
-    """What to build. `cuts` are names of modules; without them they are planned."""
+    """Options of a bundle. `cuts` are names of modules; without any, the cuts are planned."""
 
     stages: int
     precision: str = "fp32"
@@ -67,10 +67,10 @@ class BundleSpec:
 
 
 def ensure(spec: BundleSpec, say: Say, root: Path = FOLDER) -> Path:
-    """The bundle's folder, built unless it is there.
+    """Return the bundle's folder; build it unless it exists.
 
     Raises:
-        UnavailableError: it cannot be built; the message is the build's own.
+        UnavailableError: it cannot be built, with the message of the build.
     """
     folder, stamp = root / spec.name, root / f"{spec.name}.json"
     wanted = {"command": spec.command(folder), "torch": version("torch"), "sources": _sources(spec)}
@@ -85,10 +85,10 @@ def ensure(spec: BundleSpec, say: Say, root: Path = FOLDER) -> Path:
 
 
 def shardline(*arguments: str, cwd: Path = ROOT) -> str:
-    """Run one command of shardline's; -> what it prints.
+    """Run a subcommand of `shardline` and return what it prints on stdout.
 
     Raises:
-        UnavailableError: with the last line of what it says.
+        UnavailableError: it failed, with the last line that it printed.
     """
     done = subprocess.run([*SHARDLINE, *arguments], cwd=cwd, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -1,11 +1,11 @@
-"""What the frame's codec takes at 3.2 MB: `python -m benchmarks.codec`.
+"""Time to encode and decode a frame of 3.1 MiB: `python -m benchmarks.codec`.
 
-What: encode and decode of one float32 [1, 256, 56, 56] with metadata as a stage sends it, milliseconds, the median of
-many turns; beside them the parts that a server sends without joining them, and what a plain copy of the bytes takes.
+What: encoding and decoding of one float32 [1, 256, 56, 56] with the metadata that a stage sends; encoding in parts,
+which a server sends without joining them; and a plain copy of the bytes. In milliseconds, the median of many runs.
 
-Why: it comes on top of every hop, twice.
+Why: every hop encodes one frame and decodes one.
 
-The ceiling: `encode` copies the tensor once (`copy_ms`), `decode` not at all.
+Ceiling: `encode` copies the tensor once (`copy_ms`), `decode` not at all.
 
 The last line is one JSON object; `codec_ms` is encode + decode.
 """
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def interleaved_ms(jobs: dict[str, Callable[[], object]], turns: int = TURNS) -> dict[str, float]:
-    """Each job's median milliseconds; they take turns, so that a busy machine is as unfair to one as to the other."""
+    """Median milliseconds of each job. The jobs alternate, so that other load on the machine affects all alike."""
     taken: dict[str, list[float]] = {name: [] for name in jobs}
     for _ in range(turns):
         for name, job in jobs.items():

@@ -1,11 +1,11 @@
-"""What a picture takes from bytes to pixels: `python -m benchmarks.decoding`.
+"""Time to decode and resize a photograph: `python -m benchmarks.decoding`.
 
-What: each of scikit-image's photographs as a JPEG, decoded and resized for ResNet-50 as the transformer does it,
-milliseconds, the median of many turns; beside it Pillow's decoding alone, at full size.
+What: each of scikit-image's photographs as a JPEG, decoded and resized for ResNet-50 by the transformer's code, and
+decoded at full size by Pillow alone; in milliseconds, the median of many runs.
 
-Why: with small models it is the largest part of what a request costs.
+Why: with small models it is the largest part of a request's time.
 
-The ceiling: `decode_ms`, unless a JPEG is so large that it is decoded at reduced scale.
+Ceiling: `decode_ms`, unless a JPEG is so large that it is decoded at reduced scale.
 
 The last line is one JSON object; `picture_ms` is the mean over the pictures.
 """
@@ -41,7 +41,7 @@ def main() -> None:
         }
         found[name] = {"bytes": len(jpeg), **interleaved_ms(jobs, TURNS)}
         print(f"{name}: {found[name]}")
-    means = {name: round(fmean(each[name] for each in found.values()), 3) for name in ("picture_ms", "decode_ms")}
+    means = {name: round(fmean(times[name] for times in found.values()), 3) for name in ("picture_ms", "decode_ms")}
     print(json.dumps({"benchmark": "decoding", **means, "pictures": found}))
 
 

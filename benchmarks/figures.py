@@ -1,7 +1,7 @@
-"""Samples -> medians, spreads and ratios. Pure.
+"""Figures of a run: medians, spreads and ratios of samples. Pure functions.
 
-A ratio is taken in each round, where both systems met the same machine, and then the median of the rounds: one median
-over another would compare one system's good minute with another's bad one.
+A ratio is computed in each round, in which both systems had the same conditions, and the result is the median of the
+rounds: a ratio of medians would compare one system's good minute with another's bad one.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -16,7 +16,7 @@ MOST = "closed 32"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
-    """The median of the rounds, and the least and the most of them."""
+    """Median, least and largest value of the rounds."""
 
     median: float
     low: float
@@ -25,7 +25,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultRow:
-    """One system under one load, over all rounds. None where no round has the figure."""
+    """One system under one load, over all rounds. A value is None where no round has it."""
 
     system: str
     load: str
@@ -36,7 +36,7 @@ class ResultRow:
     p99_ms: Spread | None
     cpu_ms: Spread | None
     client_cpu_ms: Spread | None
-    pss_mib: float | None  # the most
+    pss_mib: float | None  # the largest of the rounds
     peak_rss_mib: float | None
     errors: int
     note: str
@@ -48,7 +48,7 @@ def spread(values: Iterable[float]) -> Spread | None:
 
 
 def rows(samples: Sequence[LoadSample]) -> list[ResultRow]:
-    """One row for each system and load, in the order in which they first appear."""
+    """Make one row for each system and load, in the order in which they first appear."""
     groups: dict[tuple[str, str], list[LoadSample]] = {}
     for sample in samples:
         groups.setdefault((sample.system, sample.load), []).append(sample)
@@ -80,7 +80,7 @@ def _spread_of(group: Sequence[LoadSample], value: Callable[[LoadSample], float 
 
 
 def by_round(samples: Sequence[LoadSample], system: str | None, load: str, field: str) -> dict[int, float]:
-    """A field's value in each round that has one."""
+    """Value of a field in each round that has one."""
     return {
         sample.round: value
         for sample in samples
@@ -89,7 +89,7 @@ def by_round(samples: Sequence[LoadSample], system: str | None, load: str, field
 
 
 def ratio(over: dict[int, float], under: dict[int, float]) -> float | None:
-    """The median of the rounds' ratios; None where no round has both."""
+    """Median of the ratios of all rounds; None where no round has both."""
     ratios = [over[round_] / under[round_] for round_ in over.keys() & under.keys() if under[round_]]
     return round(median(ratios), 3) if ratios else None
 
@@ -97,7 +97,7 @@ def ratio(over: dict[int, float], under: dict[int, float]) -> float | None:
 def best(
     samples: Sequence[LoadSample], systems: Sequence[str], load: str, field: str, *, least: bool = False
 ) -> str | None:
-    """Which of these systems has the highest (or least) median; None where none was measured."""
+    """The system with the highest (or lowest) median; None where none was measured."""
     medians = {
         system: median(values.values()) for system in systems if (values := by_round(samples, system, load, field))
     }
@@ -107,17 +107,17 @@ def best(
 
 
 def first(samples: Sequence[LoadSample], systems: Sequence[str]) -> str | None:
-    """The first of these that was measured."""
+    """The first of these systems that was measured."""
     measured = {sample.system for sample in samples}
     return next((system for system in systems if system in measured), None)
 
 
 def headline(samples: Sequence[LoadSample]) -> dict[str, float | str | None]:
-    """The ratios that the project is held to. A peer counts with its better setting.
+    """Ratios that state the project's goals. Another system counts with its better setting.
 
-    `…_rps` are throughputs with 8 clients, `k3_over_torchserve_p50` latencies of one client (below 1: ours is faster),
-    `k3_over_in_process_time` is the time of a picture in the chain over that in the compiled model at batch 8, and
-    `k3_bf16_over_torchserve_rps` takes 8 or 32 clients, whichever gives more.
+    `…_rps` compare throughputs with 8 clients, `k3_over_torchserve_p50` latencies of one client (below 1: ours is
+    faster). `k3_over_in_process_time` is the time of a picture in the chain divided by that in the compiled model at
+    batch size 8, and `k3_bf16_over_torchserve_rps` uses 8 or 32 clients, whichever gives more.
     """
     k1, k3 = (first(samples, _variants(stages, "fp32")) for stages in (1, 3))
     torchserve, ray = ("torchserve-tuned", "torchserve-defaults"), ("ray-defaults", "ray-threads")
@@ -137,7 +137,7 @@ def headline(samples: Sequence[LoadSample]) -> dict[str, float | str | None]:
         "torchserve": fastest,
         "k3_over_torchserve_rps": ratio(rate(k3), rate(fastest)),
         "k3_over_torchserve_p50": ratio(p50(k3), p50(best(samples, torchserve, ALONE, "p50_ms", least=True))),
-        "k3_bf16_over_torchserve_rps": max((each for each in bf16 if each is not None), default=None),
+        "k3_bf16_over_torchserve_rps": max((found for found in bf16 if found is not None), default=None),
         "k3_over_ray_rps": ratio(rate(k3), rate(best(samples, ray, MANY, "rps"))),
         **{f"k3_over_{system.replace('-', '_')}_rps": ratio(rate(k3), rate(system)) for system in ray},
         "k3_over_json_chain_rps": ratio(rate(k3), rate("json-chain")),

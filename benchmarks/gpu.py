@@ -1,14 +1,14 @@
-"""A chain on one GPU against the compiled whole in process: `python -m benchmarks.gpu`.
+"""Throughput of a chain on one GPU, compared with the compiled whole in process: `python -m benchmarks.gpu`.
 
-What: ResNet-50 in fp16 on the first GPU. Images a second of the compiled whole in process at batch 1 to 64; of K=1, 2
-and 3 stages that share the GPU, served by `shardline up` and asked by as many clients as fill a batch; and what each
-picture loses on the wire: its time in the served chain less that in the whole.
+What: ResNet-50 in fp16 on the first GPU. Images per second of the compiled whole in process at batch sizes 1 to 64; of
+1, 2 and 3 stages that share the GPU, served by `shardline up`, with as many clients as fill a batch; and `wire_ms`, the
+time of a picture in the served chain less that in the whole.
 
-Why: a GPU is done with a ResNet-50 in a millisecond, so that what is around the model decides.
+Why: a GPU computes a ResNet-50 in a millisecond, so that everything around the model decides.
 
-The ceiling: the whole in process, which decodes nothing and sends nothing.
+Ceiling: the whole in process, which decodes and sends nothing.
 
-Without a GPU it says so in a line. The last line is one JSON object.
+Without a GPU it prints that nothing is measured. The last line is one JSON object.
 """
 
 import json
@@ -31,8 +31,8 @@ STAGES = (1, 2, 3)
 
 
 def main() -> int:
-    parser = ArgumentParser(description="Measure a chain on one GPU.")
-    parser.add_argument("--seconds", type=float, default=4.0, help="each measurement")
+    parser = ArgumentParser(description="Measure the throughput of a chain on one GPU.")
+    parser.add_argument("--seconds", type=float, default=4.0, help="Seconds of each measurement")
     seconds = parser.parse_args().seconds
     if not torch.cuda.is_available():
         print("no GPU here: nothing is measured")
@@ -75,7 +75,7 @@ def spec(stages: int) -> BundleSpec:
 def measure(
     folder: Path, stages: int, bundle: Path, pictures: CheckedPictures, client: LoadProcess, seconds: float
 ) -> dict[str, float]:
-    """Images a second by load; batches grow with the clients that wait."""
+    """Images per second by load; batches grow with the number of waiting clients."""
     say(f"K={stages}")
     chain = ShardlineChain(
         key=f"k{stages}",

@@ -1,15 +1,16 @@
-"""How a chain grows, and how it should: `python -m benchmarks.growth [--quick]`, or `make bench-growth`.
+"""Throughput and latency of a chain as it grows, measured and predicted: `python -m benchmarks.growth [--quick]`.
 
-What: ResNet-50 on this machine, throughput and latency against the number of stages, the batch that a stage may form,
-the pictures' size, the clients, and the replicas of the slowest stage. Beside each measured line the one that the
-pipeline model of pipeline.py predicts from costs measured apart: the whole in process and at K=1, and a hop.
+What: ResNet-50 on this machine: throughput and latency against the number of stages, the largest batch of a stage, the
+size of the pictures, the number of clients, and the replicas of the slowest stage. Each measured line is plotted with
+the one that pipeline.py predicts from costs that are measured separately: the whole in process and at K=1, and a hop.
 
-Why: who knows what a chain should do sees at once where it does not.
+Why: a difference from the prediction shows where a chain is slower than it should be.
 
-The ceiling: all stages share this machine's cores, so that K stages cannot do more than one; the dashed line says what
-the same stages would do with a machine each.
+Ceiling: all stages share this machine's cores, so that K stages cannot do more than one; the dotted line predicts the
+same stages with a machine each.
 
-A plot for each, and one JSON file, go into benchmarks/results/. The last line is one JSON object.
+`make bench-growth` runs it, too. A plot for each series and one JSON file are written into benchmarks/results/. The
+last line is one JSON object.
 """
 
 import json
@@ -39,12 +40,12 @@ from shardline.storage.bundle_folder import open_bundle
 
 MANY = 8
 _KIB = 1024
-_QUEUE = 128  # more than any load's clients: nobody is sent away
+_QUEUE = 128  # longer than any load's number of clients, so that no request is refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GrowthScope:
-    """How much is measured."""
+    """Values of each series, number of rounds, and seconds of each load."""
 
     stages: tuple[int, ...] = (1, 2, 3, 4, 5, 6)
     batches: tuple[int, ...] = (1, 2, 4, 8)
@@ -60,7 +61,7 @@ QUICK = GrowthScope(stages=(1, 2, 3), batches=(1, 8), sizes=(160, 224), clients=
 
 @dataclass(slots=True, kw_only=True)
 class GrowthRun:
-    """What all series need: the client, the pictures, and what was measured once."""
+    """State of a run that all series share: the client, the pictures, and the chains started so far."""
 
     scope: GrowthScope
     folder: Path
@@ -83,7 +84,7 @@ class GrowthRun:
         arguments: Sequence[str] = (),
         replicas: dict[int, int] | None = None,
     ) -> Iterator[ShardlineChain]:
-        """A running chain."""
+        """Run a chain until the end of the block."""
         spec = self.spec(stages, size)
         bundle = ensure(spec, say)
         self.started += 1
@@ -103,7 +104,7 @@ class GrowthRun:
             chain.stop()
 
     def _pictures(self, size: int | None) -> CheckedPictures:
-        """Those of which the whole model is sure at this size."""
+        """Pictures for which the whole model's prediction is clear at this size."""
         spec = self.spec(1, size)
         if spec not in self.known:
             with self.floor(size) as floor:
@@ -112,7 +113,7 @@ class GrowthRun:
 
     @contextmanager
     def floor(self, size: int | None = None) -> Iterator[InProcess]:
-        """The whole in process, of the program that the chain runs."""
+        """The whole in process, with the kind of program that the chain runs."""
         program = "compiled" if self.compiled else "eager"
         floor = InProcess(
             key=f"floor-{size}", bundle=ensure(self.spec(1, size), say), program=program, files=self.files
@@ -123,8 +124,8 @@ class GrowthRun:
         finally:
             floor.stop()
 
-    def ask(self, chain: ShardlineChain, *clients: int) -> dict[int, list[LoadSample]]:
-        """The samples of all rounds, by the number of clients; the loads take turns."""
+    def measure(self, chain: ShardlineChain, *clients: int) -> dict[int, list[LoadSample]]:
+        """Samples of all rounds, by the number of clients; the loads alternate."""
         loads = [Load(clients=count, seconds=self.scope.seconds) for count in clients]
         found: dict[int, list[LoadSample]] = {count: [] for count in clients}
         for round_ in range(self.scope.rounds):
@@ -134,12 +135,14 @@ class GrowthRun:
 
 
 def main() -> int:
-    parser = ArgumentParser(description="Measure how a chain grows, beside what the pipeline model predicts.")
-    parser.add_argument("--quick", action="store_true", help="fewer points, one round; within five minutes")
-    parser.add_argument("--compiled", action="store_true", help="compiled shards: building them takes minutes")
-    parser.add_argument("--model", default="resnet50", help="torchvision's name")
-    parser.add_argument("--only", default="", help="comma list of stages, batch, size, clients, replicas")
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser = ArgumentParser(description="Measure how a chain grows, and compare with the prediction.")
+    parser.add_argument("--quick", action="store_true", help="Fewer points and one round; takes five minutes")
+    parser.add_argument("--compiled", action="store_true", help="Use compiled shards, which take minutes to build")
+    parser.add_argument("--model", default="resnet50", help="Name of a torchvision model")
+    parser.add_argument(
+        "--only", default="", help="Comma-separated list of series: stages, batch, size, clients, replicas"
+    )
+    parser.add_argument("--out", type=Path, default=RESULTS, help="Folder of the results")
     arguments = parser.parse_args()
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     return run_benchmark(lambda folder: grow(arguments, folder))
@@ -174,21 +177,23 @@ def run(machine: GrowthRun, out: Path, only: Sequence[str]) -> dict[str, object]
         "hardware": asdict(hardware),
         "versions": versions(),
         "costs": asdict(costs),
-        "series": [asdict(each) for each in series],
+        "series": [asdict(measured) for measured in series],
     }
     out.mkdir(parents=True, exist_ok=True)
     Path(f"{stem}.json").write_text(json.dumps(document, indent=1) + "\n")
-    for each in series:
-        plot_series(each, f"{machine.model}, {hardware.cpu}, {hardware.cpus} CPUs", Path(f"{stem}_{each.name}.png"))
+    for measured in series:
+        plot_series(
+            measured, f"{machine.model}, {hardware.cpu}, {hardware.cpus} CPUs", Path(f"{stem}_{measured.name}.png")
+        )
     say(f"{stem}.json and a plot for each series are written")
-    return {"benchmark": "growth", **{each.name: each.off() for each in series}}
+    return {"benchmark": "growth", **{measured.name: measured.over_predicted() for measured in series}}
 
 
 def measure_costs(machine: GrowthRun) -> ChainCosts:
-    """K=1 alone and with eight clients; a hop from the small benchmarks of stage and router."""
-    say("what the whole costs at K=1, and a hop")
+    """Measure the costs for the prediction: K=1 with one and with eight clients; a hop, by the micro-benchmarks."""
+    say("measuring costs at K=1, and of a hop")
     with machine.chain(1) as chain:
-        found = machine.ask(chain, 1, MANY)
+        found = machine.measure(chain, 1, MANY)
     stage = run_micro("stage_overhead")
     router = run_micro("router_hop")
     sizes = (stage["narrow"]["bytes"], stage["bytes"])
@@ -218,7 +223,7 @@ def cuts_bytes(bundle: Bundle) -> list[float]:
 
 
 def stages_ms(bundle: Bundle, costs: ChainCosts) -> list[float]:
-    """Each stage's time for one request, each alone: the whole's, in the proportions that the plan measured."""
+    """Time of each stage for one request: that of the whole, divided in the proportions that the plan measured."""
     total_ms = sum(stage.model_ms for stage in bundle.stages)
     return [costs.whole_ms * stage.model_ms / total_ms for stage in bundle.stages]
 
@@ -227,7 +232,7 @@ def by_stages(machine: GrowthRun, costs: ChainCosts) -> GrowthSeries:
     points = []
     for stages in machine.scope.stages:
         with machine.chain(stages) as chain:
-            found = machine.ask(chain, 1, MANY)
+            found = machine.measure(chain, 1, MANY)
             bundle = open_bundle(chain.bundle)
         cuts = cuts_bytes(bundle)
         points.append(
@@ -244,7 +249,7 @@ def by_stages(machine: GrowthRun, costs: ChainCosts) -> GrowthSeries:
 
 
 def by_batch(machine: GrowthRun, costs: ChainCosts) -> GrowthSeries:
-    """A batch saves what the model itself saves at it, in process; all else a request pays alone."""
+    """Predict that a batch saves as much as the model alone does in process, and nothing else."""
     points = []
     with machine.floor() as floor:
         loads = [Load(clients=batch, seconds=machine.scope.seconds) for batch in machine.scope.batches]
@@ -252,7 +257,7 @@ def by_batch(machine: GrowthRun, costs: ChainCosts) -> GrowthSeries:
     first_ms = models_ms[machine.scope.batches[0]]
     for batch in machine.scope.batches:
         with machine.chain(3, arguments=(f"--max_batch_size={batch}",)) as chain:
-            found = machine.ask(chain, 1, 16)
+            found = machine.measure(chain, 1, 16)
             cuts = cuts_bytes(open_bundle(chain.bundle))
         batched = ChainCosts(
             whole_ms=costs.whole_ms,
@@ -263,18 +268,18 @@ def by_batch(machine: GrowthRun, costs: ChainCosts) -> GrowthSeries:
         )
         rps, ms = batched.throughput_rps(cuts, 16), costs.latency_ms(cuts)
         points.append(GrowthPoint.of(batch, found[16], found[1], rps=rps, ms=ms))
-    return GrowthSeries(name="batch", label="most frames in a batch (K=3, 16 clients)", points=tuple(points))
+    return GrowthSeries(name="batch", label="largest batch (K=3, 16 clients)", points=tuple(points))
 
 
 def _cpu_of(floor: InProcess, load: Load) -> float:
-    """Processor milliseconds of a picture."""
+    """Processor milliseconds per picture."""
     [sample] = floor.measure([load], 0, warm_s=0.0)
     assert sample.cpu_ms is not None
     return sample.cpu_ms
 
 
 def by_size(machine: GrowthRun, costs: ChainCosts) -> GrowthSeries:
-    """All but the model is as at 224 pixels; what crosses grows with the size, and with it the hops."""
+    """Predict that all but the model costs as much as at 224 pixels, and that hops grow with the tensors."""
     points = []
     with machine.floor() as floor:
         [usual] = floor.measure([Load(clients=1, seconds=machine.scope.seconds)], 0, warm_s=0.0)
@@ -282,7 +287,7 @@ def by_size(machine: GrowthRun, costs: ChainCosts) -> GrowthSeries:
         with machine.floor(size) as floor:
             [model] = floor.measure([Load(clients=1, seconds=machine.scope.seconds)], 0, warm_s=0.0)
         with machine.chain(3, size) as chain:
-            found = machine.ask(chain, 1, MANY)
+            found = machine.measure(chain, 1, MANY)
             cuts = cuts_bytes(open_bundle(chain.bundle))
         sized = ChainCosts(
             whole_ms=costs.whole_ms + (model.p50_ms or 0) - (usual.p50_ms or 0),
@@ -293,13 +298,13 @@ def by_size(machine: GrowthRun, costs: ChainCosts) -> GrowthSeries:
         )
         rps, ms = sized.throughput_rps(cuts, MANY), sized.latency_ms(cuts)
         points.append(GrowthPoint.of(size, found[MANY], found[1], rps=rps, ms=ms))
-    return GrowthSeries(name="size", label="picture's height and width in pixels (K=3)", points=tuple(points))
+    return GrowthSeries(name="size", label="height and width of the pictures in pixels (K=3)", points=tuple(points))
 
 
 def by_clients(machine: GrowthRun, costs: ChainCosts) -> GrowthSeries:
     points = []
     with machine.chain(3) as chain:
-        found = machine.ask(chain, *machine.scope.clients)
+        found = machine.measure(chain, *machine.scope.clients)
         cuts = cuts_bytes(open_bundle(chain.bundle))
     for clients in machine.scope.clients:
         rps = costs.throughput_rps(cuts, clients)
@@ -316,7 +321,7 @@ def by_replicas(machine: GrowthRun, costs: ChainCosts) -> GrowthSeries:
     cuts, times_ms = cuts_bytes(bundle), stages_ms(bundle, costs)
     for count in machine.scope.replicas:
         with machine.chain(3, replicas={slowest: count}) as chain:
-            found = machine.ask(chain, 1, MANY)
+            found = machine.measure(chain, 1, MANY)
         counts = [count if index == slowest else 1 for index in range(len(times_ms))]
         points.append(
             GrowthPoint.of(

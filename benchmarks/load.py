@@ -1,16 +1,15 @@
-"""The load: clients that ask again when they are answered, and clients that come when they come.
+"""Load generator: a closed loop of clients, or an open loop of arrivals at a fixed rate.
 
-Closed loop: N clients with one kept connection each; a client sends its next picture when it has its answer. It says
-how much a system can do. Its latencies say nothing of a system that stalls: while it stalls nobody asks.
+Closed loop: N clients with one persistent connection each; a client sends its next request when it has its reply. This
+measures throughput. Its latencies do not show a stall of the server, because no requests are sent meanwhile.
 
-Open loop: arrivals at a fixed rate, whether or not there are answers. A latency counts from the time at which the
-request was due, so that one which had to wait for a connection or for a busy client waits visibly ("coordinated
-omission" is leaving those out).
+Open loop: arrivals at a fixed rate, independent of replies. A latency counts from the time at which the request was
+due, so that waiting for a connection or for a busy client is included (leaving it out is called coordinated omission).
 
-Each reply is compared with what the whole model says of that picture. All latencies are kept, and percentiles are taken
-of them as they are (numpy): a run has thousands, for which a histogram would only round.
+Each reply is compared with the class that the whole model predicts. Percentiles are computed by numpy from all
+latencies: a run has thousands of them, which a histogram would round.
 
-    python -m benchmarks.load       # a process of its own: a job as JSON on each line in, a result on each line out
+    python -m benchmarks.load       # the process of `LoadProcess`: a job as JSON per line in, a result per line out
 """
 
 import asyncio
@@ -29,14 +28,17 @@ import aiohttp
 from benchmarks.processes import ProcessTree
 
 _REPLY_S = 120.0
-_SHOWN = 3  # wrong replies that are quoted
+_QUOTED = 3  # wrong replies in a result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadTarget:
-    """Whom to ask, with what, and what must come back.
+    """Requests to a system and their expected replies.
 
-    `bodies` are files, one a picture; `expected` their classes; `answer` the keys that lead to the class in the reply.
+    Attributes:
+        bodies: files with request bodies, one for each picture.
+        expected: the class of each picture.
+        answer: keys and indexes that lead to the class in the JSON reply.
     """
 
     url: str
@@ -48,7 +50,7 @@ class LoadTarget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """`clients` at once for `seconds`; with a rate the loop is open, and as many clients as needed ask."""
+    """A closed loop of `clients` for `seconds`, or, with a rate, an open loop with as many clients as needed."""
 
     seconds: float
     clients: int = 1
@@ -61,7 +63,14 @@ class Load:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadResult:
-    """`seconds` lasts until the last answer. `wrong` and `errors` are counts, `faults` quotes the first of them."""
+    """Result of a load.
+
+    Attributes:
+        seconds: until the last reply.
+        errors: number of failed requests.
+        wrong: number of replies with another class.
+        faults: the first of both, quoted.
+    """
 
     latencies_ms: tuple[float, ...]
     seconds: float
@@ -83,12 +92,12 @@ class _Log:
     faults: list[str] = field(default_factory=list)
 
     def fault(self, text: str) -> None:
-        if len(self.faults) < _SHOWN:
+        if len(self.faults) < _QUOTED:
             self.faults.append(text[:300])
 
 
 async def run(target: LoadTarget, load: Load) -> LoadResult:
-    """Ask; pictures are taken in turn."""
+    """Run a load; the pictures are sent in rotation."""
     bodies = [await asyncio.to_thread(Path(path).read_bytes) for path in target.bodies]
     log = _Log()
     cpu_s, start = time.process_time(), time.perf_counter()
@@ -126,7 +135,7 @@ async def _closed(
 
     async def client() -> None:
         while (due := time.perf_counter()) < end:
-            await _ask(session, target, bodies, next(pictures), due, log)
+            await _send(session, target, bodies, next(pictures), due, log)
 
     await asyncio.gather(*(client() for _ in range(load.clients)))
 
@@ -144,13 +153,13 @@ async def _open(
         for number in range(round(rate_rps * seconds)):
             due = start + number / rate_rps
             await asyncio.sleep(due - time.perf_counter())
-            group.create_task(_ask(session, target, bodies, number, due, log))
+            group.create_task(_send(session, target, bodies, number, due, log))
 
 
-async def _ask(
+async def _send(
     session: aiohttp.ClientSession, target: LoadTarget, bodies: Sequence[bytes], number: int, due: float, log: _Log
 ) -> None:
-    """One request; its latency counts from `due`. A failed one has none: it must not make a system look fast."""
+    """Send one request; its latency counts from `due`. A failed request has none, since it may fail fast."""
     picture = number % len(bodies)
     try:
         async with session.post(target.url, data=bodies[picture]) as response:
@@ -165,13 +174,13 @@ async def _ask(
         log.fault(f"{response.status}: {body[:200].decode(errors='replace')}")
     elif (found := top_class(body, target.answer)) != target.expected[picture]:
         log.wrong += 1
-        log.fault(f"picture {picture}: class {found}, the whole model says {target.expected[picture]}")
+        log.fault(f"picture {picture}: class {found}, the whole model predicts {target.expected[picture]}")
     else:
         log.latencies_ms.append(latency_ms)
 
 
 def top_class(body: bytes, answer: Sequence[str | int]) -> int | None:
-    """The class in a JSON reply, at the end of these keys; None where it has none."""
+    """The class at this path in a JSON reply; None where it has none."""
     try:
         value: Any = json.loads(body)
         for key in answer:
@@ -182,13 +191,13 @@ def top_class(body: bytes, answer: Sequence[str | int]) -> int | None:
 
 
 class LoadProcess:
-    """The client in a process of its own, so that its waiting is not ours, and its CPU time can be told apart."""
+    """The load generator in a process of its own, so that its processor time is measured separately."""
 
     def __init__(self, log: Path) -> None:
-        self._tree = ProcessTree("load", [sys.executable, "-m", "benchmarks.load"], log, asked=True)
+        self._tree = ProcessTree("load", [sys.executable, "-m", "benchmarks.load"], log, interactive=True)
 
     def run(self, target: LoadTarget, load: Load) -> LoadResult:
-        values = json.loads(self._tree.ask(json.dumps({"target": asdict(target), "load": asdict(load)})))
+        values = json.loads(self._tree.request(json.dumps({"target": asdict(target), "load": asdict(load)})))
         return LoadResult(**values | {name: tuple(values[name]) for name in ("latencies_ms", "faults")})
 
     def close(self) -> None:

@@ -1,13 +1,14 @@
-"""Is memory flat over 10,000 requests? `python -m benchmarks.memory_flat [--requests 10000]`.
+"""Memory growth of each process over 10,000 requests: `python -m benchmarks.memory_flat [--requests 10000]`.
 
-What: a chain of three stages that pass 3.2 MB on and compute next to nothing, with transformer and router, run by
-`shardline up` and asked by four clients. Each process' resident MiB after a tenth of the requests and after all.
+What: a chain of three stages that transfer 3.1 MiB and compute almost nothing, with transformer and router, run by
+`shardline up`, with requests from four clients. The resident memory of each process is read after a tenth of the
+requests and after all of them.
 
-Why: a server that grows by a kilobyte a request is out of memory within a week.
+Why: a server that grows by a kilobyte per request is out of memory within a week.
 
-The ceiling: no growth; a few MiB are the allocator's.
+Ceiling: no growth; a few MiB belong to the allocator.
 
-The last line is one JSON object; `growth_mib` is the most that any process grew.
+The last line is one JSON object; `growth_mib` is the largest growth of a process.
 """
 
 import sys
@@ -22,12 +23,12 @@ from benchmarks.systems.base import ANSWER
 from benchmarks.systems.shardline import ShardlineChain
 
 _CLIENTS = 4
-_SECONDS = 5.0  # between two looks at how many are answered
+_SECONDS = 5.0  # from one count of the responses to the next
 
 
 def main() -> int:
-    parser = ArgumentParser(description="Measure whether memory is flat.")
-    parser.add_argument("--requests", type=int, default=10_000)
+    parser = ArgumentParser(description="Measure the memory growth of each process.")
+    parser.add_argument("--requests", type=int, default=10_000, help="Number of requests")
     requests = parser.parse_args().requests
     return run_benchmark(lambda folder: measure(folder, requests))
 
@@ -36,13 +37,13 @@ def measure(folder: Path, requests: int) -> dict[str, object]:
     (folder / "pictures").mkdir()
     files = write_jpegs(folder / "pictures")
     client = LoadProcess(folder / "load.log")
-    nothing = CheckedPictures(files=tuple(files), classes=(0,) * len(files))
-    chain = ShardlineChain(key="wide", pictures=nothing, client=client, bundle=build_wide(folder / "wide"))
+    unchecked = CheckedPictures(files=tuple(files), classes=(0,) * len(files))
+    chain = ShardlineChain(key="wide", pictures=unchecked, client=client, bundle=build_wide(folder / "wide"))
     chain.start(folder)
     _learn_classes(chain)
-    _ask(chain, requests // 10)
+    _send(chain, requests // 10)
     before = _by_name(chain)
-    _ask(chain, requests - requests // 10)
+    _send(chain, requests - requests // 10)
     after = _by_name(chain)
     chain.stop()
     grown = [late - early for name in after for early, late in zip(before[name], after[name], strict=True)]
@@ -56,16 +57,16 @@ def measure(folder: Path, requests: int) -> dict[str, object]:
 
 
 def _learn_classes(chain: ShardlineChain) -> None:
-    """What it says once is what it must say always."""
+    """Expect the classes of the first replies from all later ones."""
     assert chain.target is not None
     port, path = chain.target.url.removeprefix("http://127.0.0.1:").split("/", 1)
-    asker = KeptConnection(int(port), f"/{path}")
-    classes = [top_class(asker.ask(file.read_bytes()), ANSWER) for file in chain.pictures.files]
-    asker.close()
-    chain.expect(tuple(-1 if each is None else each for each in classes))
+    connection = KeptConnection(int(port), f"/{path}")
+    classes = [top_class(connection.post(file.read_bytes()), ANSWER) for file in chain.pictures.files]
+    connection.close()
+    chain.expect(tuple(-1 if found is None else found for found in classes))
 
 
-def _ask(chain: ShardlineChain, requests: int) -> None:
+def _send(chain: ShardlineChain, requests: int) -> None:
     assert chain.target is not None
     answered = 0
     while answered < requests:
@@ -76,10 +77,10 @@ def _ask(chain: ShardlineChain, requests: int) -> None:
 
 
 def _by_name(chain: ShardlineChain) -> dict[str, list[float]]:
-    """Each kind of process' resident MiB; those of one kind stay in the order in which they were started."""
+    """Resident MiB by role; processes of one role are in the order in which they were started."""
     found: dict[str, list[float]] = {}
-    for each in chain.memory():
-        found.setdefault(each.name, []).append(round(each.rss_mib, 1))
+    for memory in chain.memory():
+        found.setdefault(memory.name, []).append(round(memory.rss_mib, 1))
     return found
 
 

@@ -1,4 +1,4 @@
-"""The small benchmarks as parts of the large one: each in a process of its own, of which the last line counts."""
+"""Micro-benchmarks as parts of a large benchmark, each in a process of its own whose last line is its result."""
 
 import json
 import subprocess
@@ -16,12 +16,12 @@ _TIMEOUT_S = 900
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MicroBenchmark:
-    """`figures` are the keys of its last line that go into the large one's."""
+    """A benchmark module. `figures` are the keys of its last line that the large benchmark takes over."""
 
     module: str
     figures: tuple[str, ...]
     arguments: tuple[str, ...] = ()
-    quick: bool = True  # part of a quick run, too
+    quick: bool = True  # also part of a quick run
 
 
 def _all(bundle: Path) -> list[MicroBenchmark]:
@@ -38,10 +38,10 @@ def _all(bundle: Path) -> list[MicroBenchmark]:
 
 
 def micro_figures(bundle: Path, say: Callable[[str], None], *, quick: bool) -> dict[str, object]:
-    """What each says; null, with a line, for one that fails.
+    """Run all micro-benchmarks and return their figures; None, with a line on stderr, for one that fails.
 
     Args:
-        bundle: three stages, compiled if they can be: one of them is started.
+        bundle: of three stages, compiled where possible; one of them is started.
     """
     figures: dict[str, object] = {}
     for micro in _all(bundle):
@@ -61,10 +61,10 @@ def _figures(micro: MicroBenchmark, say: Callable[[str], None]) -> dict[str, obj
 
 
 def run_micro(module: str, arguments: Sequence[str] = ()) -> dict[str, Any]:
-    """Run a small benchmark; -> its last line.
+    """Run a micro-benchmark and return its last line.
 
     Raises:
-        UnavailableError: it failed, or took too long.
+        UnavailableError: it failed, or exceeded the time limit.
     """
     command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
     try:

@@ -1,8 +1,8 @@
-"""The pictures that every system is asked about, and what the whole model says of them.
+"""Pictures of the requests to all systems, with the class that the whole model predicts for each.
 
-Photographs that ship in scikit-image, as JPEGs of the size they have. Random weights are less sure of themselves than
-trained ones, so that a picture whose first two classes are close is left out: there the last digit decides, and bf16 or
-another order of adding may well name the other. Whom it names is then no sign of a fault.
+Photographs that ship in scikit-image, as JPEGs of their own size. With random weights, the highest scores are closer
+than with trained ones. A picture whose two highest scores are close is left out: bf16 or another order of additions may
+change its class, which would not be a fault.
 """
 
 import io
@@ -22,19 +22,19 @@ from shardline.storage.bundle import PictureSpec
 from shardline.wire.limits import Limits
 
 _JPEG_QUALITY = 90
-LEAD = 0.03  # of the first class' probability, over the second's
+LEAD = 0.03  # least relative lead of the highest probability over the second
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedPictures:
-    """JPEG files, and the class that the whole model gives each."""
+    """JPEG files, and the class that the whole model predicts for each."""
 
     files: tuple[Path, ...]
     classes: tuple[int, ...]
 
 
 def write_jpegs(folder: Path) -> list[Path]:
-    """scikit-image's photographs as JPEGs in `folder`.
+    """Write scikit-image's photographs as JPEGs into `folder`.
 
     Raises:
         UnavailableError: scikit-image is not installed.
@@ -57,24 +57,26 @@ def _as_jpegs(originals: Sequence[Path], folder: Path) -> Iterator[Path]:
 
 
 def pixels_of(files: Sequence[Path], spec: PictureSpec) -> np.ndarray:
-    """uint8 [n, 3, height, width], as the transformer makes them."""
+    """Decode and resize as the transformer does: uint8 [n, 3, height, width]."""
     return pixel_batch([path.read_bytes() for path in files], spec, Limits())
 
 
 def choose_clear(files: Sequence[Path], probabilities: np.ndarray) -> CheckedPictures:
-    """The pictures whose first class leads.
+    """Choose the pictures whose highest probability has a clear lead.
 
     Args:
-        probabilities: float [n, classes], the whole model's.
+        probabilities: float32 [n, classes], of the whole model.
 
     Raises:
-        UnavailableError: fewer than three are clear: nothing could be checked.
+        UnavailableError: fewer than three have one, so that replies could not be checked.
     """
     classes = probabilities.argmax(1)
     second, first = np.sort(probabilities, 1)[:, -2:].T
     clear = [index for index in range(len(files)) if first[index] >= second[index] * (1 + LEAD)]
     if len(clear) < 3:
-        raise UnavailableError(f"the whole model is sure of {len(clear)} of {len(files)} pictures; 3 are needed")
+        raise UnavailableError(
+            f"the prediction of the whole model is clear for {len(clear)} of {len(files)} pictures; 3 are needed"
+        )
     return CheckedPictures(files=tuple(files[i] for i in clear), classes=tuple(int(classes[i]) for i in clear))
 
 

@@ -1,17 +1,17 @@
-"""Is the planner's choice the best there is? `python -m benchmarks.planner [--quick]`.
+"""The planner's cuts compared with all possible cuts, measured: `python -m benchmarks.planner [--quick]`.
 
-What: ResNet-50 in three stages. `shardline plan` measures node by node, adds up, and chooses among all positions. Here
-every piece between two of 18 positions (the ends of its blocks and pools) is cut out and run as a shard in this
-process, with its arrays in and out, so that each of the 153 pairs of cuts has a measured chain: three measured shards,
-and the hop as it was measured through real servers. The planner's own cuts are cut out and measured the same way. All
-pieces run in turn, in another order each round; a piece's time is its fastest round, as the planner's are.
+What: ResNet-50 in three stages. `shardline plan` measures each node, adds the times, and chooses among all positions.
+Here every segment between two of 18 positions (the ends of its blocks and pools) is cut out and run as a shard in this
+process, so that each of the 153 pairs of cuts has a measured chain: three measured shards, and the hop as it was
+measured through real servers. The planner's own cuts are measured in the same way. All segments run in each round, in
+random order; the time of a segment is its fastest round, as in the planner.
 
-Why: node times added up leave out what a boundary costs (copies, caches that are cold, a thread pool that starts
-anew), and the planner may be wrong where that matters.
+Why: added node times leave out the cost of a boundary (copies, cold caches, a thread pool that starts again), and the
+planner may be wrong where that matters.
 
-The ceiling: 1.0 is the best pair that was measured. Below 1 is possible: the planner also cuts inside of blocks.
-`planner_over_best` is its chain's slowest stage over the smallest one measured, `planner_latency_over_best` likewise
-the sum of the stages for its plan for latency. Asked are 1.05 at most.
+Ceiling: 1.0 is the best measured pair. Values below 1 are possible, since the planner also cuts inside of blocks.
+`planner_over_best` is the slowest stage of its chain divided by that of the best chain, `planner_latency_over_best` the
+sum of all stages of its plan for latency divided by the smallest sum. The goal is 1.05 at most.
 
 --quick takes every other position, and fewer rounds. The last line is one JSON object.
 """
@@ -46,15 +46,15 @@ from shardline.wire.limits import Limits
 
 MODEL, WEIGHTS = "torchvision:resnet50", "random:0"  # values do not matter to times
 STAGES = 3
-INSIDE = ("maxpool", "layer", "avgpool")  # positions before and behind these are never in question
+INSIDE = ("maxpool", "layer", "avgpool")  # positions before and after these are never candidates
 
 Cuts = tuple[int, ...]
 Arrays = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """One shard between two edges, with what it is given and the bytes that come and go."""
+class Segment:
+    """A segment as a shard, with its inputs and the sizes in bytes of inputs and outputs."""
 
     shard: LoadedShard
     inputs: Arrays
@@ -63,9 +63,9 @@ class Piece:
 
 def main() -> None:
     parser = ArgumentParser(description="Compare the planner's choice with the best measured chain.")
-    parser.add_argument("--quick", action="store_true", help="every other position, and fewer rounds")
-    parser.add_argument("--rounds", type=int, help="of all pieces; default: 10, quick: 5")
-    parser.add_argument("--batch", type=int, default=1, help="pictures at a time")
+    parser.add_argument("--quick", action="store_true", help="Every other position, and fewer rounds")
+    parser.add_argument("--rounds", type=int, help="Number of rounds; default: 10, with --quick 5")
+    parser.add_argument("--batch", type=int, default=1, help="Pictures in a batch")
     arguments = parser.parse_args()
     threads = use_threads()
     start = time.monotonic()
@@ -83,13 +83,18 @@ def main() -> None:
     figures = compare(
         liveness, hop, chosen, positions, pixels.numpy(), arguments.rounds or (5 if arguments.quick else 10)
     )
-    foretold_ms = max(stage["model_ms"] + stage["hop_ms"] for stage in found["stages"])
-    figures |= {"foretold_ms": round(foretold_ms, 2), "threads": threads, "batch": arguments.batch, "hop": found["hop"]}
+    predicted_ms = max(stage["model_ms"] + stage["hop_ms"] for stage in found["stages"])
+    figures |= {
+        "foretold_ms": round(predicted_ms, 2),
+        "threads": threads,
+        "batch": arguments.batch,
+        "hop": found["hop"],
+    }
     print(json.dumps({"benchmark": "planner", **figures, "seconds": round(time.monotonic() - start, 1)}))
 
 
 def planned_by_command(batch: int) -> dict[str, Any]:
-    """What `shardline plan` prints, everything measured anew."""
+    """Output of `shardline plan`, with all times measured again."""
     what = (MODEL, "--weights", WEIGHTS, "--stages", str(STAGES), "--batch", str(batch), "--fresh", "--json")
     done = subprocess.run([sys.executable, "-m", "shardline", "plan", *what], check=True, stdout=subprocess.PIPE)
     found: dict[str, Any] = json.loads(done.stdout)
@@ -97,7 +102,11 @@ def planned_by_command(batch: int) -> dict[str, Any]:
 
 
 def planned_for_latency(liveness: Liveness, pixels: torch.Tensor, hop: HopCost) -> Cuts:
-    """The plan with the smallest sum, from the times that the command has just measured and kept."""
+    """Cuts of the plan with the smallest latency, from the times that the command has just measured and cached.
+
+    Args:
+        pixels: uint8 [batch, 3, height, width].
+    """
     cache = Cache(user_folder())
     single, batch = (profile(liveness, some, CPU, cache=cache, progress=tell) for some in (pixels[:1], pixels))
     costs = costs_of(liveness, {str(CPU): (single, batch)}, hop)
@@ -110,7 +119,7 @@ def tell(line: str) -> None:
 
 
 def candidates(liveness: Liveness, room_bytes: int, every: int) -> list[int]:
-    """The ends of blocks and pools that pass at most so many bytes for one picture: the planner keeps to this too."""
+    """Positions at the ends of blocks and pools whose tensors fit the limit for one picture, as in the planner."""
     named = [position for position in liveness.positions if position.names and position.name.startswith(INSIDE)]
     outer = [position for position in named if position.name.count(".") <= 1][::every]
     return [position.index for position in outer if position.bytes_per_instance() <= room_bytes]
@@ -124,44 +133,52 @@ def compare(
     pixels: np.ndarray,
     rounds: int,
 ) -> dict[str, object]:
-    """Measure the chains of all pairs and the chosen ones; -> figures for the last line."""
+    """Measure the chains of all pairs and the chosen ones; return figures for the last line.
+
+    Args:
+        pixels: uint8 [batch, 3, height, width].
+    """
     pairs = list(combinations(positions, STAGES - 1))
     pieces = cut_out(liveness, {*pairs, *chosen.values()}, pixels)
-    tell(f"measuring {len(pieces)} pieces of {len(pairs)} chains, {rounds} rounds")
+    tell(f"measuring {len(pieces)} segments of {len(pairs)} chains, {rounds} rounds")
     taken_ms = measured(pieces, rounds)
 
     def stages_ms(cuts: Cuts) -> list[float]:
         return [taken_ms[at] + hop.ms(*pieces[at].body_bytes) for at in bounds(cuts, liveness)]
 
     best = min(pairs, key=lambda cuts: max(stages_ms(cuts)))
-    calmest = min(pairs, key=lambda cuts: sum(stages_ms(cuts)))
+    fastest_chain = min(pairs, key=lambda cuts: sum(stages_ms(cuts)))
     figures: dict[str, object] = {
         "planner_over_best": ratio(max(stages_ms(chosen["planner"])), max(stages_ms(best))),
-        "planner_latency_over_best": ratio(sum(stages_ms(chosen["planner_latency"])), sum(stages_ms(calmest))),
+        "planner_latency_over_best": ratio(sum(stages_ms(chosen["planner_latency"])), sum(stages_ms(fastest_chain))),
         "chains": len(pairs),
         "pieces": len(pieces),
     }
-    for name, cuts in {**chosen, "best": best, "best_latency": calmest}.items():
+    for name, cuts in {**chosen, "best": best, "best_latency": fastest_chain}.items():
         figures[f"{name}_cuts"] = [liveness.positions[cut].name for cut in cuts]
-        figures[f"{name}_stages_ms"] = [round(each, 2) for each in stages_ms(cuts)]
+        figures[f"{name}_stages_ms"] = [round(stage_ms, 2) for stage_ms in stages_ms(cuts)]
     return figures
 
 
-def ratio(one: float, other: float) -> float:
-    return round(one / other, 3)
+def ratio(over: float, under: float) -> float:
+    return round(over / under, 3)
 
 
 def bounds(cuts: Cuts, liveness: Liveness) -> list[tuple[int, int]]:
-    """Where each stage begins and ends: positions, -1 for the input."""
+    """Positions between which each stage lies; -1 is the input."""
     return list(pairwise((-1, *cuts, len(liveness.positions))))
 
 
-def cut_out(liveness: Liveness, chains: Iterable[Cuts], pixels: np.ndarray) -> dict[tuple[int, int], Piece]:
-    """Every piece that a chain needs, once; what the first pieces give is what the later ones get."""
+def cut_out(liveness: Liveness, chains: Iterable[Cuts], pixels: np.ndarray) -> dict[tuple[int, int], Segment]:
+    """Cut out every segment that a chain needs, once; outputs of earlier segments are inputs of later ones.
+
+    Args:
+        pixels: uint8 [batch, 3, height, width].
+    """
     wanted = sorted({at for cuts in chains for at in bounds(cuts, liveness)})
     ends = sorted({end for at in wanted for end in at if 0 <= end < len(liveness.positions)})
     edge = {end: index + 1 for index, end in enumerate(ends)} | {-1: 0, len(liveness.positions): len(ends) + 1}
-    tell(f"cutting {len(wanted)} pieces")
+    tell(f"cutting {len(wanted)} segments")
     shards = shards_between(
         liveness,
         [liveness.positions[end] for end in ends],
@@ -176,7 +193,7 @@ def cut_out(liveness: Liveness, chains: Iterable[Cuts], pixels: np.ndarray) -> d
         outputs = loaded.run(inputs)
         given.setdefault(end, outputs)
         passed = 0 if end == len(liveness.positions) else size_bytes(outputs)
-        pieces[start, end] = Piece(loaded, inputs, (size_bytes(inputs), passed))
+        pieces[start, end] = Segment(loaded, inputs, (size_bytes(inputs), passed))
     return pieces
 
 
@@ -185,7 +202,7 @@ def size_bytes(arrays: Arrays) -> int:
 
 
 def load(shard: Shard) -> LoadedShard:
-    """The shard as a server would hold it; of the bundle around it only the stage matters here."""
+    """Load the shard as a server does; only the stage of the bundle around it matters here."""
     stage = Stage(
         index=0,
         cut=shard.cut,
@@ -212,8 +229,8 @@ def load(shard: Shard) -> LoadedShard:
     return LoadedShard(bundle, stage, runnable(shard.program))
 
 
-def measured(pieces: Mapping[tuple[int, int], Piece], rounds: int) -> dict[tuple[int, int], float]:
-    """Each piece's fastest run in ms, all in turn."""
+def measured(pieces: Mapping[tuple[int, int], Segment], rounds: int) -> dict[tuple[int, int], float]:
+    """Fastest run of each segment in ms; all segments run in each round."""
     order = list(pieces)
     fastest = dict.fromkeys(order, float("inf"))
     shuffle = random.Random(0).shuffle

@@ -1,13 +1,13 @@
-"""License plates, whole and in three shards, and where a large photograph's time goes: `python -m benchmarks.plates`.
+"""Throughput of the plate detector with K=1 and K=3, and the time of a large photograph: `python -m benchmarks.plates`.
 
-What: the detector that ships as one stage and as three, each a chain that `shardline up` runs, asked in turn by one
-client and by eight about photographs with a plate each; a reply that reads another plate than was drawn ends it. Then a
-photograph of 4000 × 3000 is asked about by the client, once and twice (client/tiling.py), as it comes from a camera and
-made larger than a request may be: milliseconds from file to plates, and which part took how many.
+What: the shipped detector as one stage and as three, each a chain that `shardline up` runs, with requests in turn from
+one client and from eight; each photograph has one plate, and a reply with another text ends the benchmark. Then the
+client requests the plates of a photograph of 4000 × 3000 pixels, with one pass and with two (client/tiling.py), and of
+one that is larger than a request may be: milliseconds from file to plates, by part.
 
-Why: cutting must cost little where the model is small, and who sends twelve megapixels waits for more than the model.
+Why: cutting must cost little where the model is small, and a photograph of twelve megapixels takes more than the model.
 
-The ceiling: one stage, for the chain; for the photograph, its decoding, which `transformer_ms` mostly is.
+Ceiling: one stage, for the chain; for the photograph, its decoding, which is most of `transformer_ms`.
 
 The last line is one JSON object; `k3_over_k1_rps` is the median of the rounds' ratios.
 """
@@ -42,9 +42,9 @@ from shardline.training.plates.picture import draw_onto
 from shardline.training.plates.scene import Scene
 from shardline.wire.limits import REQUEST_BYTES
 
-_ANSWER = ("predictions", 0, 0, "main_text")  # the four digits of a picture's one plate
+_ANSWER = ("predictions", 0, 0, "main_text")  # the four digits of a picture's only plate
 _SEED = 12
-_NAMES = ("astronaut", "chelsea", "coffee", "motorcycle_left", "rocket")  # in colour, with room for a plate
+_NAMES = ("astronaut", "chelsea", "coffee", "motorcycle_left", "rocket")  # colour photographs with room for a plate
 _CLEAN = Scene(rotation_deg=10, tilt_deg=15, wear=0.2)
 _PLATE_SHARE = 0.4  # of a photograph's width
 _LARGE = (4000, 3000)
@@ -54,16 +54,16 @@ _TURNS = 15
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Photo:
-    """A JPEG, and what is on its plate."""
+    """A JPEG and the text of its plate."""
 
     path: Path
     text: str
 
 
 def main() -> int:
-    parser = ArgumentParser(description="Measure the detector of license plates, served.")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--compiled", action="store_true", help="compiled shards: building them takes minutes")
+    parser = ArgumentParser(description="Measure the served plate detector.")
+    parser.add_argument("--rounds", type=int, default=5, help="Number of rounds")
+    parser.add_argument("--compiled", action="store_true", help="Use compiled shards, which take minutes to build")
     arguments = parser.parse_args()
     return run_benchmark(lambda folder: measure(folder, arguments.rounds, compiled=arguments.compiled))
 
@@ -72,7 +72,7 @@ def measure(folder: Path, rounds: int, *, compiled: bool) -> dict[str, object]:
     (folder / "pictures").mkdir()
     originals = {path.stem: path for path in write_jpegs(folder / "pictures")}
     photos = [_drawn(originals[name], folder / f"{name}.jpg") for name in _NAMES]
-    pictures = CheckedPictures(files=tuple(each.path for each in photos), classes=tuple(map(_main_number, photos)))
+    pictures = CheckedPictures(files=tuple(photo.path for photo in photos), classes=tuple(map(_main_number, photos)))
     client = LoadProcess(folder / "load.log")
     chains = [_chain(stages, pictures, client, compiled=compiled) for stages in (1, 3)]
     measured = Measurements()
@@ -83,12 +83,13 @@ def measure(folder: Path, rounds: int, *, compiled: bool) -> dict[str, object]:
         if measured.left_out:
             raise UnavailableError("; ".join(measured.left_out.values()))
         chains[1].resume()
-        large = {name: _predict(chains[1], *each) for name, each in _large_photos(originals["rocket"], folder).items()}
+        large_photos = _large_photos(originals["rocket"], folder)
+        large = {name: _predict(chains[1], *photo) for name, photo in large_photos.items()}
     finally:
         for system in ready:
             system.stop()
         client.close()
-    whole, chain = (each.key for each in chains)
+    whole, chain = (system.key for system in chains)
     rates = {key: by_round(measured.samples, key, MANY, "rps") for key in (whole, chain)}
     waits = {key: by_round(measured.samples, key, ALONE, "p50_ms") for key in (whole, chain)}
     return {
@@ -125,28 +126,28 @@ def _main_number(photo: Photo) -> int:
 
 
 def _large_photos(original: Path, folder: Path) -> Mapping[str, tuple[Photo, Tiling]]:
-    """What is asked about, and how: a plate that one look reads, a small one, and a file over a request's limit."""
+    """Photographs with the passes that they need: a large plate, a small one, and a file over the request limit."""
     with Image.open(original) as opened:
         photo = opened.convert("RGB").resize(_LARGE, Image.Resampling.LANCZOS)
     grain = np.random.default_rng(_SEED).normal(0, 6, (_LARGE[1], _LARGE[0], 1))
     photo = Image.fromarray((np.asarray(photo) + grain).clip(0, 255).astype(np.uint8))
     found: dict[str, tuple[Photo, Tiling]] = {}
-    looks: tuple[Tiling, ...] = ("once", "twice")
-    for look in looks:
-        path = folder / f"large-{look}.jpg"
-        found[look] = _with_plate(photo.copy(), _LARGE_PLATES_PX[look], path, quality=85), look
+    tilings: tuple[Tiling, ...] = ("once", "twice")
+    for tiling in tilings:
+        path = folder / f"large-{tiling}.jpg"
+        found[tiling] = _with_plate(photo.copy(), _LARGE_PLATES_PX[tiling], path, quality=85), tiling
     heavy = _with_plate(photo, _LARGE_PLATES_PX["once"], folder / "heavy.jpg", quality=98)
     found["over_6_mb"] = heavy, "once"
-    sizes = [each.path.stat().st_size for each, _ in found.values()]
+    sizes = [large.path.stat().st_size for large, _ in found.values()]
     assert max(sizes[:-1]) < REQUEST_BYTES < sizes[-1], sizes
     return found
 
 
 def _predict(chain: ShardlineChain, photo: Photo, tiling: Tiling) -> dict[str, float | int]:
-    """Medians over the turns, by part; `other_ms` is the client, the router and the wires.
+    """Median times by part; `other_ms` is the time of client, router and connections.
 
     Raises:
-        WrongReplyError: another plate was read than was drawn.
+        WrongReplyError: the reply has another text than the drawn plate.
     """
     assert chain.target is not None
     options = RequestOptions(parameters={"timings": True}, threshold=0.7, tiling=tiling)
@@ -170,7 +171,7 @@ def _predict(chain: ShardlineChain, photo: Photo, tiling: Tiling) -> dict[str, f
 
 
 def _fit_ms(photo: Photo) -> float:
-    """Of the client, to make a request of a file: of one over 6 MB, a smaller picture."""
+    """Time in which the client makes a request of a file; one over 6 MiB is scaled down."""
     data, taken_ms = photo.path.read_bytes(), []
     for _ in range(5):
         start = time.perf_counter()
@@ -180,7 +181,7 @@ def _fit_ms(photo: Photo) -> float:
 
 
 def _check(photo: Photo, predictions: Sequence[object]) -> None:
-    read = [f"{each.sub_text} {each.main_text}" for each in plates_in(predictions) or ()]
+    read = [f"{plate.sub_text} {plate.main_text}" for plate in plates_in(predictions) or ()]
     if read != [photo.text]:
         raise WrongReplyError(f"{photo.path.name}: read {', '.join(read) or 'nothing'}, drawn {photo.text}")
 

@@ -1,10 +1,10 @@
-"""A system's processes as one tree: started, watched until ready, paused, weighed, and ended to the last one.
+"""Process trees of the measured systems: start, readiness, pause, memory, processor time and end; free ports.
 
-Every system is started once and measured in turns. Between its turns its tree is stopped by SIGSTOP, so that what one
-system does when idle (Ray's dashboards, a JVM's collectors) takes nothing from the one that is measured.
+Every system is started once and measured in rounds. Between its measurements its tree is stopped by SIGSTOP, so that
+its work when idle (Ray's dashboards, a JVM's collectors) takes nothing from the system that is measured.
 
-This process becomes the reaper of all that its children leave behind (PR_SET_CHILD_SUBREAPER, Linux): a daemon that
-forks itself away is still found below it, and `end_all` ends it.
+This process adopts all processes that its children leave behind (PR_SET_CHILD_SUBREAPER, Linux): a daemon that detaches
+itself is still found below it, and `end_all` ends it.
 """
 
 import ctypes
@@ -25,24 +25,24 @@ import psutil
 
 from shardline.client.waiting import wait_until
 from shardline.wire.errors import ShardlineError
+from shardline.wire.limits import MIB
 
 _GRACE_S = 15.0
 _POLL_S = 0.1
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
-_MIB = 1024**2
 
 
 class UnavailableError(Exception):
-    """A system cannot be measured here: one line that says what is missing and what to do."""
+    """A system cannot be measured here; the message is one line with the cause and a remedy."""
 
 
 class WrongReplyError(Exception):
-    """A system answered, but not what the whole model says: its figures are worth nothing."""
+    """A reply differs from the prediction of the whole model, so that the system's figures are worthless."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessMemory:
-    """One process' memory in MiB. PSS shares out pages that several processes map, so that a sum over them is true."""
+    """Memory of one process in MiB. PSS divides shared pages among the processes that map them: it can be added."""
 
     name: str
     pss_mib: float
@@ -51,9 +51,10 @@ class ProcessMemory:
 
 
 class ProcessTree:
-    """One started program and all that it starts. What it prints goes to `log`; or, if `asked`, to who asks it.
+    """A started program and all processes that it starts.
 
-    `env` is added to this process' own; None takes a variable away.
+    Its output is written to `log`, or, with `interactive`, its stdout is read by `request`. `env` is added to the
+    environment of this process; None removes a variable.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class ProcessTree:
         *,
         env: Mapping[str, str | None] | None = None,
         cwd: Path | None = None,
-        asked: bool = False,
+        interactive: bool = False,
     ) -> None:
         self.name = name
         self.log = log
@@ -74,10 +75,10 @@ class ProcessTree:
                 list(argv),
                 env={name: value for name, value in {**os.environ, **(env or {})}.items() if value is not None},
                 cwd=cwd,
-                stdin=subprocess.PIPE if asked else subprocess.DEVNULL,
-                stdout=subprocess.PIPE if asked else output,
+                stdin=subprocess.PIPE if interactive else subprocess.DEVNULL,
+                stdout=subprocess.PIPE if interactive else output,
                 stderr=output,
-                start_new_session=True,  # the terminal's Ctrl-C is ours: the tree is ended in order
+                start_new_session=True,  # Ctrl-C reaches only this process, which ends the tree in order
             )
 
     @property
@@ -87,7 +88,7 @@ class ProcessTree:
     def wait_until(self, ready: Callable[[], bool], deadline_s: float) -> None:
         """
         Raises:
-            UnavailableError: it ended, or took too long; with the last line that it printed.
+            UnavailableError: it ended, or was not ready in time, with the last line that it printed.
         """
         try:
             state = wait_until(
@@ -100,8 +101,8 @@ class ProcessTree:
         if state == "ended":
             raise UnavailableError(f"{self.name} ended with exit code {self._popen.returncode}: {self.last_line()}")
 
-    def ask(self, line: str) -> str:
-        """Write a line to it, and wait for its line; the empty line only listens.
+    def request(self, line: str) -> str:
+        """Write a line to its stdin and return the next line of its stdout; an empty line is not written.
 
         Raises:
             UnavailableError: it ended.
@@ -111,8 +112,8 @@ class ProcessTree:
         with suppress(BrokenPipeError):
             self._popen.stdin.write(f"{line}\n".encode() if line else b"")
             self._popen.stdin.flush()
-        if answer := self._popen.stdout.readline():
-            return answer.decode().strip()
+        if reply := self._popen.stdout.readline():
+            return reply.decode().strip()
         raise UnavailableError(f"{self.name} ended with exit code {self._popen.wait()}: {self.last_line()}")
 
     def printed(self) -> str:
@@ -126,7 +127,7 @@ class ProcessTree:
         return _with_children(self.pid)
 
     def cpu_s(self) -> float:
-        """User and system seconds that the tree has used, children that have ended and were waited for included."""
+        """User and system seconds of the tree, including children that have ended and were waited for."""
         total = 0.0
         for process in self.processes():
             with suppress(psutil.Error):
@@ -148,12 +149,12 @@ class ProcessTree:
         self._signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """At once, for a program that takes its time after SIGTERM."""
+        """Kill the tree at once, for a program that ends slowly after SIGTERM."""
         _kill(self.processes())
         self._close()
 
     def stop(self) -> None:
-        """SIGTERM to the first process, which ends its own in order; what is left after a while is killed."""
+        """Send SIGTERM to the first process, which ends its children in order; kill what is left after a while."""
         left = self.processes()
         self.resume()
         with suppress(ProcessLookupError):
@@ -188,14 +189,14 @@ def _memory(process: psutil.Process) -> ProcessMemory:
     full = process.memory_full_info()
     return ProcessMemory(
         name=role(process.cmdline()),
-        pss_mib=getattr(full, "pss", full.rss) / _MIB,  # Linux alone counts it
-        rss_mib=full.rss / _MIB,
-        peak_rss_mib=_peak_rss_mib(process.pid) or full.rss / _MIB,
+        pss_mib=getattr(full, "pss", full.rss) / MIB,  # measured on Linux only
+        rss_mib=full.rss / MIB,
+        peak_rss_mib=_peak_rss_mib(process.pid) or full.rss / MIB,
     )
 
 
 def _peak_rss_mib(pid: int) -> float | None:
-    """The kernel's own mark of the most that a process ever held; psutil does not pass it on."""
+    """The kernel's record of the largest resident size, which psutil does not report."""
     with suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
@@ -204,14 +205,14 @@ def _peak_rss_mib(pid: int) -> float | None:
 
 
 def role(command: Sequence[str]) -> str:
-    """What a process is, by its command line: the module of `python -m MODULE`, else the program."""
+    """Role of a process by its command line: the module of `python -m MODULE`, else the program."""
     if "-m" in command[:-1] and Path(command[0]).name.startswith("python"):
         return command[command.index("-m") + 1]
     return Path(command[0]).name if command else "unknown"
 
 
 def _kill(processes: Sequence[psutil.Process]) -> None:
-    """Only these very processes: psutil compares their start times, and spares who got a pid later."""
+    """Kill exactly these processes: psutil compares start times, so that a reused pid is spared."""
     for process in processes:
         with suppress(psutil.Error):
             process.kill()
@@ -219,13 +220,13 @@ def _kill(processes: Sequence[psutil.Process]) -> None:
 
 
 def end_all() -> None:
-    """Kill all that this process started and that still runs."""
+    """Kill all processes that this one started and that still run."""
     _kill(_with_children(os.getpid())[1:])
 
 
 @contextmanager
 def ending_all() -> Iterator[None]:
-    """Whatever happens inside, Ctrl-C, SIGTERM and SIGHUP included, nothing that was started stays behind."""
+    """End all started processes when the block ends, also by Ctrl-C, SIGTERM or SIGHUP."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     before = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
@@ -233,7 +234,7 @@ def ending_all() -> Iterator[None]:
         yield
     finally:
         for number in before:
-            signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not cut the ending short
+            signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not interrupt the ending
         end_all()
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -244,9 +245,9 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 
 def run_benchmark(measure: Callable[[Path], Mapping[str, object]]) -> int:
-    """Measure in a temporary folder and print what comes of it as the last line; -> the exit code.
+    """Measure in a temporary folder, print the result as the last line, and return the exit code.
 
-    130 after Ctrl-C or SIGTERM, 1 with one line where something is missing or answers wrong.
+    It is 130 after Ctrl-C or SIGTERM, and 1 with one line on stderr where something is missing or a reply is wrong.
     """
     with ending_all(), TemporaryDirectory(prefix="bench-") as folder:
         try:
@@ -261,20 +262,22 @@ def run_benchmark(measure: Callable[[Path], Mapping[str, object]]) -> int:
     return 0
 
 
-_given: set[int] = set()
+_returned: set[int] = set()
 
 
 def free_port() -> int:
+    """A port that is free now and was not returned before."""
     while True:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port: int = probe.getsockname()[1]
-        if port not in _given:
-            _given.add(port)
+        if port not in _returned:
+            _returned.add(port)
             return port
 
 
 def is_open(port: int) -> bool:
+    """True if a server accepts connections at this port."""
     with socket.socket() as probe:
         probe.settimeout(1.0)
         return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -1,6 +1,6 @@
-"""A run's files and tables: JSON with everything, CSV with the samples, a table in the terminal and one in the docs.
+"""Report of a run: JSON with machine and versions, CSV with the samples, a table in the terminal and one in the docs.
 
-python -m benchmarks.report RESULT.json     # write its table into docs/performance.md, between the markers
+python -m benchmarks.report RESULT.json     # write its table between the markers in docs/performance.md
 """
 
 import csv
@@ -23,6 +23,7 @@ from rich.table import Table
 from benchmarks.bundles import ROOT
 from benchmarks.figures import ResultRow, Spread, rows
 from benchmarks.systems.base import LoadSample
+from shardline.wire.limits import GIB
 
 RESULTS = ROOT / "benchmarks" / "results"
 DOCS = ROOT / "docs" / "performance.md"
@@ -61,7 +62,7 @@ def load_samples(result: Path) -> tuple[dict[str, Any], list[LoadSample]]:
 
 
 def cells(row: ResultRow) -> tuple[str, ...]:
-    """One row as text: medians, and from the least to the most of the rounds."""
+    """Cells of one row: medians, and the range of the rounds."""
     memory = "" if row.pss_mib is None else f"{row.pss_mib:.0f}"
     notes = [f"{row.errors} errors"] if row.errors else []
     notes += [row.note] if row.note else []
@@ -78,7 +79,7 @@ def _text(value: Spread | None) -> str:
 
 
 def print_table(samples: Sequence[LoadSample], left_out: Mapping[str, str], console: Console) -> None:
-    table = Table(title="medians of the rounds (least–most)")
+    table = Table(title="medians of the rounds (range)")
     for index, heading in enumerate(_HEADINGS):
         table.add_column(heading, justify="left" if index in (0, 1, 8) else "right")
     for row in rows(samples):
@@ -89,7 +90,7 @@ def print_table(samples: Sequence[LoadSample], left_out: Mapping[str, str], cons
 
 
 def markdown(document: Mapping[str, Any], samples: Sequence[LoadSample]) -> str:
-    """The result as a page's section."""
+    """The result as a section of a page."""
     machine = document["hardware"]
     lines = [
         f"`{document['command']}` on {document['date']}: {machine['cpu']}, {machine['cpus']} CPUs, "
@@ -115,7 +116,7 @@ def _value(value: object) -> str:
 
 
 def write_docs(result: Path, page: Path = DOCS) -> None:
-    """Put the result's table between the page's markers.
+    """Write the result's table between the page's markers.
 
     Raises:
         ValueError: the page has no markers.
@@ -124,7 +125,7 @@ def write_docs(result: Path, page: Path = DOCS) -> None:
     before, start, rest = text.partition(START)
     _, end, after = rest.partition(END)
     if not (start and end):
-        raise ValueError(f"{page} has no {START} … {END}: put these two lines where the table belongs")
+        raise ValueError(f"{page} has no {START} … {END}: add these two lines where the table belongs")
     page.write_text(f"{before}{START}\n\n{markdown(*load_samples(result))}\n\n{END}{after}")
 
 
@@ -135,35 +136,37 @@ _BF16_FLAGS = frozenset({"amx_bf16", "avx512_bf16"})
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hardware:
     cpu: str
-    cpus: int  # that this process may use
+    cpus: int  # available to this process
     memory_gib: float
-    flags: tuple[str, ...]  # of those that decide which kernels run
+    flags: tuple[str, ...]  # CPU flags that decide which kernels run
     system: str
 
     @property
     def slug(self) -> str:
-        """For a file's name: amd-epyc-7b13-2cpu."""
+        """Name of the machine for file names, such as amd-epyc-7b13-2cpu."""
         words = re.sub(r"\(.*?\)|@.*|\b\d+-core\b|\bprocessor\b|\bcpu\b", " ", self.cpu.lower())
         return "-".join(re.findall(r"[a-z0-9]+", words)) + f"-{self.cpus}cpu"
 
     @property
     def has_bf16(self) -> bool:
-        """Does the CPU multiply in bfloat16? Without AMX or AVX512-BF16 it is emulated, slower than fp32."""
+        """True if the CPU multiplies in bfloat16. Without AMX or AVX512-BF16 it is emulated, slower than fp32."""
         return not _BF16_FLAGS.isdisjoint(self.flags)
 
 
 def this_machine() -> Hardware:
+    """Describe the machine of this process."""
     flags = _cpuinfo("flags").split()
     return Hardware(
         cpu=_cpuinfo("model name") or platform.processor() or platform.machine(),
         cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        memory_gib=round(psutil.virtual_memory().total / 1024**3, 1),
+        memory_gib=round(psutil.virtual_memory().total / GIB, 1),
         flags=tuple(sorted(flag for flag in flags if flag.startswith(("amx", "avx", "fma")))),
         system=f"{platform.system()} {platform.release()}",
     )
 
 
 def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide the results."""
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:

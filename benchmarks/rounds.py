@@ -1,7 +1,7 @@
-"""All systems in turn, round by round: a machine that is slow for a minute is slow for all of them.
+"""Rounds of measurements: in each round all systems alternate, so that a slow minute affects all of them.
 
-Each round begins with another system. A system that fails, or answers wrong, is taken out with what it said; the others
-go on.
+Each round begins with another system. A system that fails or gives a wrong reply is left out with its message; the
+others continue.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ _FAULTS = (UnavailableError, WrongReplyError, ShardlineError, OSError, psutil.Er
 
 @dataclass(slots=True, kw_only=True)
 class Measurements:
-    """`left_out` says why, by a system's key; `wrong` are those of them that answered wrong."""
+    """Samples of all rounds. `left_out` has the reason by system; `wrong` lists those that gave a wrong reply."""
 
     samples: list[LoadSample] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class Measurements:
 def start_all(
     systems: Sequence[System], folder: Path, measured: Measurements, say: Callable[[str], None]
 ) -> list[System]:
-    """Start one after another, and pause each; -> those that are ready."""
+    """Start the systems one after another and pause each; return those that are ready."""
     ready = []
     for system in systems:
         say(f"starting {system.key}")
@@ -55,6 +55,7 @@ def measure_rounds(
     say: Callable[[str], None],
     warm_s: float,
 ) -> None:
+    """Measure all systems in each round and add the samples to `measured`."""
     running = list(systems)
     for round_ in range(rounds):
         for system in rotated(systems, round_):
@@ -72,13 +73,13 @@ def measure_rounds(
 
 
 def rotated(items: Sequence[T], by: int) -> list[T]:
-    """The items in their order, beginning with another one each time."""
+    """The items in their order, beginning with item number `by`."""
     start = by % len(items) if items else 0
     return [*items[start:], *items[:start]]
 
 
 def _leave_out(system: System, exc: Exception, measured: Measurements, say: Callable[[str], None]) -> None:
-    """Its samples of earlier rounds go, too: medians over different rounds compare different hours."""
+    """Stop a system and drop its earlier samples, since medians over different rounds cannot be compared."""
     say(f"{system.key} is left out: {exc}")
     measured.left_out[system.key] = str(exc)
     measured.samples = [sample for sample in measured.samples if sample.system != system.key]

@@ -1,15 +1,15 @@
-"""What a step through the graph's router costs: `python -m benchmarks.router_hop`.
+"""Overhead of one step through the graph's router: `python -m benchmarks.router_hop`.
 
-What: a small server that answers at once with the bytes it got, asked directly and through our router with two steps;
-likewise through KServe's own router where it is on this machine. A hop is what one step takes, less what asking
-directly takes, in wall milliseconds, and the processor milliseconds of the router's process, at 1 KB and at 3.2 MB.
-Both ways are asked in turns.
+What: requests to a small server that responds at once with the bytes that it received, directly and through our router
+with two steps; the same through KServe's own router where it is on this machine. A hop is the time of one step less
+that of a direct request, in wall milliseconds, and the processor milliseconds of the router's process, at 1 KiB and at
+3.1 MiB. Direct and routed requests alternate.
 
-Why: a chain of K stages pays K hops.
+Why: a chain of K stages pays for K hops.
 
-The ceiling: 0. Both ways end in the same server, and what is left is the router's own.
+Ceiling: 0. Both ways end in the same server, so that all the rest is the router's.
 
-The last line is one JSON object; `router_hop_ms` and `kserve_router_hop_ms` are those at 3.2 MB.
+The last line is one JSON object; `router_hop_ms` and `kserve_router_hop_ms` are the hops at 3.1 MiB.
 """
 
 import json
@@ -43,7 +43,7 @@ def main(folder: Path) -> dict[str, object]:
     port = free_port()
     figures |= measure("router", our_router(graph(echo_port), port, folder / "router.log"), port, echo_port)
     try:
-        figures |= measure("kserve_router", theirs(echo_port, folder), KSERVE_ROUTER_PORT, echo_port)
+        figures |= measure("kserve_router", start_kserve_router(echo_port, folder), KSERVE_ROUTER_PORT, echo_port)
     except UnavailableError as exc:
         print(f"KServe's router is left out: {exc}")
     return {"benchmark": "router_hop", **figures}
@@ -55,14 +55,14 @@ def graph(echo_port: int) -> dict[str, object]:
     return {"nodes": {"root": {"routerType": "Sequence", "steps": steps}}}
 
 
-def theirs(echo_port: int, folder: Path) -> ProcessTree:
+def start_kserve_router(echo_port: int, folder: Path) -> ProcessTree:
     """
     Raises:
-        UnavailableError: it is not here, or its one port is taken.
+        UnavailableError: it is not installed, or its only port is in use.
     """
     binary = kserve_router()
     if is_open(KSERVE_ROUTER_PORT):
-        raise UnavailableError(f"it listens on port {KSERVE_ROUTER_PORT} only, and that is taken")
+        raise UnavailableError(f"it listens only on port {KSERVE_ROUTER_PORT}, which is in use")
     command = [str(binary), "--graph-json", json.dumps(graph(echo_port))]
     tree = ProcessTree("kserve-router", command, folder / "kserve-router.log")
     tree.wait_until(lambda: is_open(KSERVE_ROUTER_PORT), 30)
@@ -70,18 +70,18 @@ def theirs(echo_port: int, folder: Path) -> ProcessTree:
 
 
 def measure(name: str, router: ProcessTree, port: int, echo_port: int) -> dict[str, float | None]:
-    """Each step asks the server, too: what a step takes, less what asking directly takes."""
+    """Time of one step, which sends a request to the server, less the time of a direct request."""
     figures: dict[str, float | None] = {}
     direct, through = KeptConnection(echo_port, "/"), KeptConnection(port, "/")
     for size_name, size_bytes in SIZES.items():
         body = b"{" + b" " * (size_bytes - 2) + b"}"
         for _ in range(WARM):
-            direct.ask(body)
-            through.ask(body)
+            direct.post(body)
+            through.post(body)
         directs_ms, throughs_ms, cpu_s = [], [], router.cpu_s()
         for _ in range(TURNS):
-            directs_ms.append(_ask_ms(direct, body))
-            throughs_ms.append(_ask_ms(through, body))
+            directs_ms.append(_post_ms(direct, body))
+            throughs_ms.append(_post_ms(through, body))
         cpu_ms = (router.cpu_s() - cpu_s) * 1000 / TURNS / STEPS
         figures[f"{name}_hop_{size_name}_ms"] = round(median(throughs_ms) / STEPS - median(directs_ms), 3)
         figures[f"{name}_hop_{size_name}_cpu_ms"] = round(cpu_ms, 3)
@@ -91,9 +91,9 @@ def measure(name: str, router: ProcessTree, port: int, echo_port: int) -> dict[s
     return figures | {f"{name}_hop_ms": figures[f"{name}_hop_3mb_ms"]}
 
 
-def _ask_ms(asker: KeptConnection, body: bytes) -> float:
+def _post_ms(connection: KeptConnection, body: bytes) -> float:
     start = time.perf_counter()
-    asker.ask(body)
+    connection.post(body)
     return (time.perf_counter() - start) * 1000
 
 

@@ -1,17 +1,18 @@
-"""Shardline against the others, on this machine, in one run: `make bench`, or `python -m benchmarks.serving [--quick]`.
+"""Throughput and latency of Shardline and of other servers, in one run: `python -m benchmarks.serving [--quick]`.
 
-What: ResNet-50, photographs as JPEGs in, a class out. Shardline whole and in 2 and 3 stages, portable and compiled, in
-fp32 and where the CPU multiplies it in bf16, behind its own router and KServe's; TorchServe with the whole model; Ray
-Serve and a plain KServe chain with JSON, both made of the same three parts; and the model alone, in process. Each is
-started once, paused while others are measured, and asked in rounds: by one client, by eight, and by arrivals at a fixed
-rate that all get (70 % of what TorchServe can do). Each reply must name the class that the whole model names.
+What: ResNet-50; requests are photographs as JPEGs, replies are classes. Shardline with 1, 2 and 3 stages, portable and
+compiled, in fp32 and, where the CPU multiplies it, in bf16, behind its own router and KServe's; TorchServe with the
+whole model; Ray Serve and a plain KServe chain with JSON, both with the same three shards; and the model alone, in
+process. Each is started once, paused while others are measured, and measured in rounds: with one client, with eight,
+and with arrivals at a fixed rate that is the same for all (70 % of TorchServe's throughput). Each reply must have the
+class that the whole model predicts.
 
-Why: what a chain costs or gains can only be said beside what else there is, in the same hour on the same machine.
+Why: the cost or gain of a chain can only be stated relative to other servers, at the same time on the same machine.
 
-The ceiling: no server can do more than the compiled model alone in process, at batch 8.
+Ceiling: no server can exceed the compiled model alone in process, at batch size 8.
 
-What cannot be measured here is left out and said so. Results go into benchmarks/results/. The last line is one JSON
-object.
+`make bench` runs it, too. Systems that cannot be measured here are left out, with the reason. Results are written into
+benchmarks/results/. The last line is one JSON object.
 """
 
 import os
@@ -41,25 +42,25 @@ from benchmarks.systems.rayserve import RayApplication, RayCluster
 from benchmarks.systems.shardline import BehindKServeRouter, ShardlineChain, kserve_router
 from benchmarks.systems.torchserve import TorchServe
 from shardline.storage.bundle_folder import open_bundle
+from shardline.wire.limits import MIB
 
-_MIB = 1024**2
-_SHARE = 0.7  # of TorchServe's throughput: what arrives in the open loop
+_SHARE = 0.7  # arrivals in the open loop, as a share of TorchServe's throughput
 
 
 Say = Callable[[str], None]
 
-# Even stages between which little passes, 1.5 and 0.8 MB. A plan for a machine for each stage would pass 3.1
-# and 1.0 MB for 5 % more evenness; here all stages share the cores, and each byte costs processor time.
+# Nearly equal stages with small tensors between them, 1.5 and 0.8 MiB. A plan for one machine per stage would transfer
+# 3.0 and 1.0 MiB to be 5 % more equal; here all stages share the cores, and each byte costs processor time.
 _CUTS = {2: ("layer3.0",), 3: ("layer2.1", "layer3.2")}
-# How many frames a stage joins. In fp32 one picture is as fast alone as with one or two others (docs/performance.md),
-# and no more meet in a stage when eight clients ask a chain; bf16's matrix units want more at once.
+# Largest batch of a stage. In fp32, one picture is as fast alone as in a batch of two or three (docs/performance.md),
+# and no more meet in a stage with eight clients; the matrix units of bf16 need larger batches.
 _BATCH_OF_FP32 = {1: 8, 2: 1, 3: 1}
 _BATCH = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchBundles:
-    """The bundles' folders by (stages, precision); a compiled bundle also holds the portable shards."""
+    """Folders of bundles by (stages, precision). A compiled bundle also holds the portable shards."""
 
     folders: dict[tuple[int, str], Path]
     left_out: dict[str, str]
@@ -69,10 +70,10 @@ class BenchBundles:
 
 
 def build_bundles(stages: Sequence[int], precisions: Sequence[str], say: Say, *, compiled: bool) -> BenchBundles:
-    """Build what is to be served; without compiled shards where they cannot be made here.
+    """Build the served bundles, without compiled shards where they cannot be compiled here.
 
     Raises:
-        UnavailableError: not even portable ones can.
+        UnavailableError: portable ones cannot be built either.
     """
     folders: dict[tuple[int, str], Path] = {}
     left_out: dict[str, str] = {}
@@ -92,13 +93,13 @@ def build_bundles(stages: Sequence[int], precisions: Sequence[str], say: Say, *,
                 left_out[f"k{count}-{precision}{'-compiled' if compiled else ''}"] = str(exc)
                 if compiled:
                     folders[count, precision] = ensure(replace(spec, compiled=False), say)
-                elif precision == "fp32":  # the parts of all others come from it
+                elif precision == "fp32":  # all other systems take their shards from it
                     raise
     return BenchBundles(folders=folders, left_out=left_out)
 
 
 def floors(bundles: BenchBundles, files: Sequence[Path], *, compiled: bool) -> Iterator[InProcess]:
-    """The whole in process; the first, eager in fp32, is the judge of all replies."""
+    """The whole in process. The first one, eager in fp32, decides which replies are right."""
     for precision in dict.fromkeys(precision for _, precision in bundles.folders):
         name = "" if precision == "fp32" else f"-{precision}"
         folder = bundles.folder(1, precision)
@@ -111,7 +112,7 @@ def floors(bundles: BenchBundles, files: Sequence[Path], *, compiled: bool) -> I
 def servers(
     bundles: BenchBundles, pictures: CheckedPictures, client: LoadProcess, say: Say, *, quick: bool
 ) -> Iterator[System]:
-    """Every server, in the order of the table. `quick` leaves out what no ratio needs."""
+    """All servers, in the order of the table. `quick` leaves out those that no ratio needs."""
     for (stages, precision), folder in bundles.folders.items():
         programs = ("compiled", "portable") if _is_compiled(folder) else ("portable",)
         for program in programs:
@@ -132,8 +133,8 @@ def _chains(
     quick: bool,
 ) -> Iterator[System]:
     key = f"k{stages}-{precision}{'-compiled' if program == 'compiled' else ''}"
-    asked = [f"--program={program}"] if _is_compiled(folder) else []
-    chain = ShardlineChain(key=key, pictures=pictures, client=client, bundle=folder, stage_arguments=asked)
+    arguments = [f"--program={program}"] if _is_compiled(folder) else []
+    chain = ShardlineChain(key=key, pictures=pictures, client=client, bundle=folder, stage_arguments=arguments)
     yield chain
     main = program == "compiled" or not _is_compiled(folder)
     if stages > 1 and (main or not quick):
@@ -141,16 +142,16 @@ def _chains(
 
 
 def _peers(bundles: BenchBundles, pictures: CheckedPictures, client: LoadProcess, say: Say) -> Iterator[System]:
-    whole, parts = bundles.folder(1), bundles.folder(3)
+    whole, shards = bundles.folder(1), bundles.folder(3)
     for tuned in (True, False):
         key = f"torchserve-{'tuned' if tuned else 'defaults'}"
         yield TorchServe(key=key, pictures=pictures, client=client, bundle=whole, tuned=tuned, say=say)
-    ray = RayCluster(bundle=parts, say=say)
+    ray = RayCluster(bundle=shards, say=say)
     for application in ("defaults", "threads"):
         yield RayApplication(
             key=f"ray-{application}", pictures=pictures, client=client, ray=ray, application=application
         )
-    chain = JsonChain(key="json-chain", pictures=pictures, client=client, bundle=parts)
+    chain = JsonChain(key="json-chain", pictures=pictures, client=client, bundle=shards)
     try:
         kserve_router()
     except UnavailableError:
@@ -165,7 +166,7 @@ def _is_compiled(folder: Path) -> bool:
 
 def main() -> int:
     arguments = _parse()
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # what a pod's environment says
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in a pod
     measured = Measurements()
     code = run_benchmark(lambda folder: run(arguments, folder, measured))
     for system in measured.wrong:
@@ -175,20 +176,20 @@ def main() -> int:
 
 def _parse() -> Namespace:
     parser = ArgumentParser(description="Measure Shardline against TorchServe, Ray Serve and plain KServe.")
-    parser.add_argument("--quick", action="store_true", help="fewer systems, two short rounds; within ten minutes")
-    parser.add_argument("--rounds", type=int, help="default: 5, quick 2")
-    parser.add_argument("--only", default="", help="comma list: systems whose names begin so, e.g. k3,torchserve")
-    parser.add_argument("--portable", action="store_true", help="no compiled shards")
-    parser.add_argument("--no-micro", dest="micro", action="store_false", help="leave out the micro-benchmarks")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
+    parser.add_argument("--quick", action="store_true", help="Fewer systems and two short rounds; takes ten minutes")
+    parser.add_argument("--rounds", type=int, help="Number of rounds; default: 5, with --quick 2")
+    parser.add_argument("--only", default="", help="Comma-separated list of prefixes of systems, e.g. k3,torchserve")
+    parser.add_argument("--portable", action="store_true", help="Leave out compiled shards")
+    parser.add_argument("--no-micro", dest="micro", action="store_false", help="Leave out the micro-benchmarks")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="Folder of the results")
     return parser.parse_args()
 
 
 def run(arguments: Namespace, folder: Path, measured: Measurements) -> dict[str, object]:
-    """Everything; -> what the last line says.
+    """Run the whole benchmark and return the content of the last line.
 
     Raises:
-        UnavailableError: nothing can be measured: there is no bundle, or the whole model does not run.
+        UnavailableError: there is no bundle, or the whole model does not run, so that nothing can be measured.
     """
     hardware = this_machine()
     precisions = ["fp32", *(["bf16"] if hardware.has_bf16 else [])]
@@ -232,7 +233,7 @@ def _measure(
         models[0].start(folder)
         pictures = models[0].choose_pictures(folder)
         models[0].pause()
-        say(f"{len(pictures.files)} of {len(files)} pictures: the whole model is sure of them")
+        say(f"{len(pictures.files)} of {len(files)} pictures: the prediction of the whole model is clear")
         wanted = [*servers(bundles, pictures, client, say, quick=arguments.quick), *models[1:]]
         ready += [*start_all(_chosen(wanted, arguments.only), folder, measured, say), models[0]]
         seconds = (2.0, 3.0, 2.0) if arguments.quick else (3.0, 5.0, 4.0)
@@ -255,31 +256,31 @@ def _chosen(systems: Sequence[System], only: str) -> list[System]:
 
 
 def _rate(ready: Sequence[System]) -> float:
-    """Arrivals a second: a share of what TorchServe does, else of what another system does."""
+    """Arrivals per second: a share of TorchServe's throughput, or of another system's if it is not measured."""
     keys = [system.key for system in ready]
-    key = next(each for each in ("torchserve-tuned", "torchserve-defaults", "k3-fp32", *keys) if each in keys)
+    key = next(name for name in ("torchserve-tuned", "torchserve-defaults", "k3-fp32", *keys) if name in keys)
     probe = Measurements()
-    [system] = [each for each in ready if each.key == key]
+    [system] = [candidate for candidate in ready if candidate.key == key]
     measure_rounds([system], [Load(clients=8, seconds=3.0)], 1, probe, say, warm_s=2.0)
     rates = by_round(probe.samples, key, MANY, "rps")
     rate_rps = round(_SHARE * median(rates.values()), 1) if rates else 1.0
-    say(f"open loop: {rate_rps:g} requests/s, {_SHARE:.0%} of what {key} does")
+    say(f"open loop: {rate_rps:g} requests/s, {_SHARE:.0%} of the throughput of {key}")
     return rate_rps
 
 
 def _memory_figures(measured: Measurements, bundles: BenchBundles) -> dict[str, object]:
-    """MiB resident after the last round: the transformer, the shards, and what they have beyond their weights."""
-    key = next((each for each in ("k3-fp32-compiled", "k3-fp32") if each in measured.memory), None)
+    """Resident MiB after the last round: of the transformer, of the shards, and of these beyond their weights."""
+    key = next((name for name in ("k3-fp32-compiled", "k3-fp32") if name in measured.memory), None)
     if key is None:
         return {"transformer_rss_mib": None, "shard_rss_mib": None, "shard_rss_over_weights_mib": None}
     found = measured.memory[key]
-    shards = [round(each.rss_mib) for each in found if each.name == "shardline.predictors.shard"]
-    transformers = [round(each.rss_mib) for each in found if each.name == "shardline.predictors.transformer"]
-    weights = [stage.weight_bytes / _MIB for stage in open_bundle(bundles.folder(3)).stages]
+    shards = [round(memory.rss_mib) for memory in found if memory.name == "shardline.predictors.shard"]
+    transformers = [round(memory.rss_mib) for memory in found if memory.name == "shardline.predictors.transformer"]
+    weights = [stage.weight_bytes / MIB for stage in open_bundle(bundles.folder(3)).stages]
     return {
         "transformer_rss_mib": max(transformers, default=None),
         "shard_rss_mib": shards,
-        # the order of processes is not that of stages: the heaviest with the heaviest
+        # processes are not in the order of stages: the largest process is matched with the largest weights
         "shard_rss_over_weights_mib": [
             round(rss - weight) for rss, weight in zip(sorted(shards), sorted(weights), strict=False)
         ],
@@ -299,7 +300,7 @@ def _report(
         "rounds": rounds,
         "left_out": measured.left_out,
         "figures": figures,
-        "memory": {key: [asdict(each) for each in found] for key, found in measured.memory.items()},
+        "memory": {key: [asdict(memory) for memory in found] for key, found in measured.memory.items()},
     }
     print_table(measured.samples, measured.left_out, wide_console())
     save(stem, document, measured.samples)

@@ -1,4 +1,7 @@
-"""One stage's server alone, started with the very command line and environment that `shardline up` gives it."""
+"""Server of a single stage, started as `shardline up` does, and a bundle whose middle stage transfers 3.1 MiB.
+
+The tensor has the size that ResNet-50 has after its first layer: float32 [1, 256, 56, 56].
+"""
 
 import http.client
 import time
@@ -30,21 +33,21 @@ _POLL_S = 0.01
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageServer:
-    """A running stage, and the frame that it was built with: what it takes."""
+    """A running stage, and a frame that it accepts: the golden one of its bundle."""
 
     tree: ProcessTree
     port: int
     path: str
     frame: bytes
-    start_s: float  # from the start of the process until it said that it is ready
+    start_s: float  # from the start of the process until it reported that it is ready
 
 
 @contextmanager
 def running_stage(bundle: Path, index: int, folder: Path, *more: str) -> Iterator[StageServer]:
-    """Start stage `index` of the bundle; `more` goes to its command line.
+    """Start stage `index` of the bundle, with the further arguments `more`.
 
     Raises:
-        UnavailableError: it does not get ready.
+        UnavailableError: it does not become ready.
     """
     launch = _launch(bundle, index, folder)
     start = time.perf_counter()
@@ -54,7 +57,7 @@ def running_stage(bundle: Path, index: int, folder: Path, *more: str) -> Iterato
     try:
         while not _is_ready(launch):
             if time.perf_counter() - start > START_S or not tree.processes():
-                raise UnavailableError(f"{launch.name} does not get ready: {tree.last_line()}")
+                raise UnavailableError(f"{launch.name} did not become ready: {tree.last_line()}")
             time.sleep(_POLL_S)
         start_s = time.perf_counter() - start
         inputs = Golden.load(bundle / stage_folder(index)).inputs
@@ -69,11 +72,13 @@ def _launch(bundle: Path, index: int, folder: Path) -> Launch:
     manifests = folder / f"manifests-{bundle.name}"
     shardline("render", str(bundle), f"--out={manifests}")
     chain = read_chain(manifests)
-    shards = {each.storage_uri.removeprefix("file://"): each for each in chain.workloads if each.storage_uri}
-    for source, each in shards.items():
-        if not (place := shard_folder(folder, each)).exists():
-            place.symlink_to(source)
-    [wanted] = [each for source, each in shards.items() if source.endswith(stage_folder(index))]
+    shards = {
+        workload.storage_uri.removeprefix("file://"): workload for workload in chain.workloads if workload.storage_uri
+    }
+    for source, workload in shards.items():
+        if not (link := shard_folder(folder, workload)).exists():
+            link.symlink_to(source)
+    [wanted] = [workload for source, workload in shards.items() if source.endswith(stage_folder(index))]
     plan = plan_launches(chain, folder, port=free_port(), router=None)
     return next(launch for launch in plan.launches if launch.name == wanted.name)
 
@@ -90,33 +95,41 @@ def _is_ready(launch: Launch) -> bool:
 
 
 class KeptConnection:
-    """One kept connection; answers are received into one block, so that little of the time is this side's."""
+    """A persistent HTTP connection to a server on this machine."""
 
     def __init__(self, port: int, path: str) -> None:
         self._connection = http.client.HTTPConnection(HOST, port, timeout=60)
         self._path = path
 
-    def ask(self, body: bytes) -> bytes:
+    def post(self, body: bytes) -> bytes:
+        """
+        Raises:
+            UnavailableError: the status of the response is not 200.
+        """
         self._connection.request("POST", self._path, body, {"content-type": "application/octet-stream"})
         response = self._connection.getresponse()
-        answer = response.read()
+        reply = response.read()
         if response.status != 200:
-            raise UnavailableError(f"{self._path} answers {response.status}: {answer[:200].decode(errors='replace')}")
-        return answer
+            raise UnavailableError(f"{self._path} returns {response.status}: {reply[:200].decode(errors='replace')}")
+        return reply
 
     def close(self) -> None:
         self._connection.close()
 
 
-def model_ms(answer: bytes, stage: int) -> float:
-    """What the stage says that its model took; a frame carries it."""
-    if not is_frame(answer):
-        raise UnavailableError("the stage answers no frame: take one that is not the last")
-    return decode(answer).timings[str(stage)]
+def model_ms(reply: bytes, stage: int) -> float:
+    """Time of the stage's model, which the frame of its reply reports.
+
+    Raises:
+        UnavailableError: the reply is not a frame.
+    """
+    if not is_frame(reply):
+        raise UnavailableError("the reply is not a frame: name a stage that is not the last")
+    return decode(reply).timings[str(stage)]
 
 
 CHANNELS, SIDE = 256, 56
-MIDDLE = 1  # the stage that both takes and gives the wide tensor
+MIDDLE = 1  # the stage whose input and output are the wide tensor
 
 
 class _Widen(torch.nn.Module):
@@ -139,7 +152,7 @@ class _ScaledMean(torch.nn.Module):
 
 
 def build_wide(folder: Path, channels: int = CHANNELS) -> Path:
-    """Each channel that crosses is 12.5 KB."""
+    """Build the bundle; each channel of the transferred tensor has 12.25 KiB."""
     model = Model(
         reference="wide",
         weights="none",

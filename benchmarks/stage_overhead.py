@@ -1,13 +1,13 @@
-"""What a stage costs beside its model at 3.2 MB: `python -m benchmarks.stage_overhead`.
+"""Overhead of one stage at 3.1 MiB, without its model: `python -m benchmarks.stage_overhead`.
 
-What: the server of a shard that takes float32 [1, 256, 56, 56], adds 0 and gives it back, started as `shardline up`
-starts it and asked over one kept connection. From each round trip the milliseconds are taken that the stage says its
-model took; `stage_cpu_ms` is the processor time of the server's process a request, model included. `narrow` is the same
-for a tensor of 25 KB.
+What: the server of a shard that takes float32 [1, 256, 56, 56], adds 0 and returns it, started with the command line of
+`shardline up`, with requests over one persistent connection. The overhead is the round trip less the model's time,
+which the stage reports; `stage_cpu_ms` is the processor time of the server's process per request, model included.
+`narrow` has the same figures for a tensor of 24.5 KiB.
 
-Why: every further stage costs this much, twice if its transformer sends activations back.
+Why: every further stage costs this much.
 
-The ceiling: two transfers of 3.2 MB over the loopback, which `loopback_ms` measures with a bare socket.
+Ceiling: two transfers of 3.1 MiB over the loopback device, which `loopback_ms` measures with a bare socket.
 
 The last line is one JSON object; `stage_overhead_ms` is the median.
 """
@@ -40,17 +40,17 @@ def _made(folder: Path) -> Path:
 
 
 def measure(server: StageServer) -> dict[str, float]:
-    asker = KeptConnection(server.port, server.path)
+    connection = KeptConnection(server.port, server.path)
     for _ in range(WARM):
-        asker.ask(server.frame)
+        connection.post(server.frame)
     trips_ms, models_ms, cpu_s = [], [], server.tree.cpu_s()
     for _ in range(TURNS):
         start = time.perf_counter()
-        answer = asker.ask(server.frame)
+        reply = connection.post(server.frame)
         trips_ms.append((time.perf_counter() - start) * 1000)
-        models_ms.append(model_ms(answer, MIDDLE))
+        models_ms.append(model_ms(reply, MIDDLE))
     cpu_ms = (server.tree.cpu_s() - cpu_s) * 1000 / TURNS
-    asker.close()
+    connection.close()
     overheads_ms = [trip - model for trip, model in zip(trips_ms, models_ms, strict=True)]
     return {
         "bytes": len(server.frame),
@@ -62,7 +62,7 @@ def measure(server: StageServer) -> dict[str, float]:
 
 
 def loopback_ms(body: bytes) -> float:
-    """There and back between two threads, without HTTP: what the kernel alone takes."""
+    """Round trip between two threads over a bare socket, without HTTP."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         echo = threading.Thread(target=_echo, args=(listener, len(body)), daemon=True)
         echo.start()

@@ -1,12 +1,12 @@
-"""How long a stage takes to get ready: `python -m benchmarks.start_up [BUNDLE] [--turns 3]`.
+"""Time from the start of a stage's process until it is ready: `python -m benchmarks.start_up [BUNDLE] [--turns 3]`.
 
-What: from the start of the process of a bundle's middle stage, with the command line of `shardline up`, until it says
-that it is ready: imports, digests checked, shard loaded and warmed up. Wall and processor seconds, the median of some
-starts; without BUNDLE that of ResNet-50 in three compiled stages, which is built if need be.
+What: the middle stage of a bundle, started with the command line of `shardline up`, until it reports that it is ready:
+imports, digests, loading of the shard and warm-up. Wall and processor seconds, the median of several starts; without
+BUNDLE of ResNet-50 in three compiled stages, which is built if necessary.
 
-Why: it is what a new replica takes before it helps, once its image and shard are there.
+Why: a new replica takes this long before it helps, once its image and shard are there.
 
-The ceiling: `import_s`, what importing torch and KServe's server takes by itself.
+Ceiling: `import_s`, the time to import torch and KServe's server.
 
 The last line is one JSON object; `start_s` is the median.
 """
@@ -24,9 +24,9 @@ from benchmarks.stage import running_stage
 
 
 def main() -> int:
-    parser = ArgumentParser(description="Measure how long a stage takes to get ready.")
-    parser.add_argument("bundle", nargs="?", type=Path)
-    parser.add_argument("--turns", type=int, default=3)
+    parser = ArgumentParser(description="Measure the start-up time of a stage.")
+    parser.add_argument("bundle", nargs="?", type=Path, help="Default: ResNet-50 in three compiled stages")
+    parser.add_argument("--turns", type=int, default=3, help="Number of starts")
     arguments = parser.parse_args()
     return run_benchmark(lambda folder: measure(folder, arguments.bundle, arguments.turns))
 

@@ -1,7 +1,12 @@
-"""What is measured: a system that is started once, asked in turns, paused between them, and stopped.
+"""Interface of the measured systems, what HTTP systems share, and the virtual environment of other servers.
 
-A system is an HTTP service (`HttpSystem`: all of the servers) or a model in a process of ours (`inprocess.py`); who
-measures sees only the Protocol.
+A system is started once, measured in rounds, paused between them, and stopped. It is an HTTP server (`HttpSystem`) or a
+model in a process (`inprocess.py`); the measurement sees only the Protocol.
+
+The environment of other servers, `.venv-peers`, is made on first use. TorchServe needs an old setuptools and Ray has
+dozens of dependencies, so that neither belongs into the project's environment. torch with its 6 GB is not installed
+twice: a .pth file adds the packages of the project's environment. requirements/torchserve.txt and requirements/ray.txt
+name what is installed; each may fail without the other.
 """
 
 import json
@@ -20,19 +25,19 @@ from benchmarks.load import Load, LoadProcess, LoadResult, LoadTarget
 from benchmarks.pictures import CheckedPictures
 from benchmarks.processes import ProcessMemory, ProcessTree, UnavailableError, WrongReplyError, is_open
 
-# What this project found out about OpenMP is its own: a peer's processes get what its users have. None: not set.
+# Other servers run without this project's OpenMP settings, as their users do. None: not set.
 PLAIN_ENV: dict[str, str | None] = {"OMP_WAIT_POLICY": None, "OMP_NUM_THREADS": None}
 START_S = 120.0
 RAW = "application/octet-stream"  # content type of a picture, which servers recognise by its first bytes
 ANSWER = ("predictions", 0, "index")  # keys that lead to the predicted class in a v1 reply
-_RPS_KEPT = 0.95  # of a rate: a system that does less of it is not asked at it
+_RPS_KEPT = 0.95  # least throughput, relative to a fixed arrival rate, at which a system is measured at that rate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadSample:
-    """One load of one system in one round.
+    """Result of one load on one system in one round.
 
-    A percentile is None where nothing was answered, `cpu_ms` (of the servers, a request) where it cannot be told.
+    A percentile is None where there were no replies, `cpu_ms` (of the servers, per request) where it is unknown.
     """
 
     system: str
@@ -56,10 +61,10 @@ class System(Protocol):
     key: str
 
     def start(self, folder: Path) -> None:
-        """Start it; logs and what it needs go into `folder`.
+        """Start the system; its logs and other files are written into `folder`.
 
         Raises:
-            UnavailableError: it is not here, or does not get ready.
+            UnavailableError: it is not installed, or does not become ready.
         """
 
     def resume(self) -> None: ...
@@ -69,8 +74,8 @@ class System(Protocol):
     def measure(self, loads: Sequence[Load], round_: int, warm_s: float) -> list[LoadSample]:
         """
         Raises:
-            WrongReplyError: an answer that is not the whole model's.
-            UnavailableError: it does not answer any more.
+            WrongReplyError: a reply differs from the prediction of the whole model.
+            UnavailableError: it does not respond any more.
         """
 
     def memory(self) -> list[ProcessMemory]: ...
@@ -80,7 +85,7 @@ class System(Protocol):
 
 @dataclass(kw_only=True)
 class HttpSystem:
-    """A system that is asked over HTTP. A subclass starts the trees and names the target."""
+    """A system with an HTTP interface. A subclass starts the process trees and sets the target."""
 
     key: str
     pictures: CheckedPictures
@@ -119,7 +124,7 @@ class HttpSystem:
         return samples
 
     def expect(self, classes: tuple[int, ...]) -> None:
-        """From now on these are the right answers."""
+        """Expect these classes from now on."""
         assert self.target is not None
         self.target = replace(self.target, expected=classes)
 
@@ -130,7 +135,7 @@ class HttpSystem:
         if result.wrong:
             raise WrongReplyError(f"{self.key}: {result.wrong} wrong replies: {'; '.join(result.faults)}")
         if not result.latencies_ms:
-            raise UnavailableError(f"{self.key} answered nothing: {'; '.join(result.faults) or 'no reply in time'}")
+            raise UnavailableError(f"{self.key} gave no reply: {'; '.join(result.faults) or 'no reply in time'}")
         return result
 
 
@@ -152,14 +157,14 @@ def sample_of(
         errors=result.errors,
         cpu_ms=cpu_s / count * 1000,
         client_cpu_ms=result.client_cpu_s / count * 1000,
-        pss_mib=sum(each.pss_mib for each in memory),
-        peak_rss_mib=sum(each.peak_rss_mib for each in memory),
+        pss_mib=sum(process.pss_mib for process in memory),
+        peak_rss_mib=sum(process.peak_rss_mib for process in memory),
         note="; ".join(result.faults),
     )
 
 
 def _not_kept(key: str, round_: int, load: Load, best: float) -> LoadSample:
-    """A queue that only grows has no latency: it depends on when one stops to look."""
+    """A sample without latencies: that of a queue that only grows depends on when the measurement ends."""
     return LoadSample(
         system=key,
         round=round_,
@@ -175,7 +180,7 @@ def _not_kept(key: str, round_: int, load: Load, best: float) -> LoadSample:
         client_cpu_ms=None,
         pss_mib=None,
         peak_rss_mib=None,
-        note=f"does not keep {load.rate_rps:g} requests/s",
+        note=f"does not reach {load.rate_rps:g} requests/s",
     )
 
 
@@ -186,14 +191,14 @@ _INSTALL_S = 900
 
 
 def ensure_peer(extra: str, say: Callable[[str], None]) -> None:
-    """Install what the extra names into `.venv-peers`, unless it is there.
+    """Install the packages of requirements/EXTRA.txt into `.venv-peers`, unless they are installed.
 
     Raises:
         UnavailableError: the environment cannot be made, or pip cannot install it.
     """
     stamp = VENV / f"{extra}.installed"
     base = sysconfig.get_paths()["purelib"]
-    wanted = "\n".join([base, *_requirements(extra)]) + "\n"  # the environment below may have moved
+    wanted = "\n".join([base, *_requirements(extra)]) + "\n"  # the project's environment may have moved
     if stamp.is_file() and stamp.read_text() == wanted:
         return
     if not PYTHON.exists():
@@ -223,6 +228,7 @@ def _run(command: list[str], extra: str) -> str:
 
 
 def graph_json(tree: ProcessTree) -> str | None:
+    """The graph with which the router in this tree was started; None where there is no router."""
     for process in tree.processes():
         words = process.cmdline()
         if "shardline.manifests.router" in words and "--graph-json" in words:
@@ -231,7 +237,7 @@ def graph_json(tree: ProcessTree) -> str | None:
 
 
 def our_router(graph: object, port: int, log: Path) -> ProcessTree:
-    """The project's router alone, in front of stages that `shardline up` did not start."""
+    """Start the project's router alone, in front of stages that `shardline up` did not start."""
     command = [sys.executable, "-m", "shardline.manifests.router", "--graph-json", json.dumps(graph), f"--port={port}"]
     tree = ProcessTree("router", [*command, "--drain-seconds=0"], log, cwd=ROOT)
     tree.wait_until(lambda: is_open(port), 30)

@@ -1,10 +1,10 @@
-"""The whole model in one process with no server around it, asked over a pipe. Started by inprocess.py.
+"""Process that runs the whole model without a server; inprocess.py starts it and sends commands over a pipe.
 
     python -m benchmarks.systems.floor BUNDLE eager|compiled DEVICE PICTURE…
 
-For each line in, `BATCH SECONDS`, a line out: the milliseconds of each batch, the CPU seconds of all. `eager` is the
-exported program as it is, `compiled` the AOTInductor package in a bundle with one stage. A line `classes OUT` writes
-each picture's probabilities, float32 [pictures, classes], to the file OUT.
+For each line `BATCH SECONDS` on stdin it prints a line of JSON: the milliseconds of each batch, and the CPU seconds of
+all. `eager` is the exported program, `compiled` the AOTInductor package in a bundle with one stage. A line `classes
+OUT` writes the probabilities of the pictures, float32 [pictures, classes], to the file OUT.
 """
 
 import json
@@ -54,8 +54,9 @@ def compiled(folder: Path, device: str) -> Run:
 
 
 def measure(run: Run, pixels: np.ndarray, batch: int, seconds: float) -> dict[str, object]:
+    """Time batches that repeat the pictures, uint8 [n, 3, height, width], for this number of seconds."""
     given = np.ascontiguousarray(pixels[np.arange(batch) % len(pixels)])
-    run(given)  # warms up
+    run(given)  # warm-up
     times_ms: list[float] = []
     cpu_s, end = time.process_time(), time.perf_counter() + seconds
     while (start := time.perf_counter()) < end:
@@ -65,6 +66,7 @@ def measure(run: Run, pixels: np.ndarray, batch: int, seconds: float) -> dict[st
 
 
 def write_probabilities(run: Run, pixels: np.ndarray, out: Path) -> None:
+    """Save float32 [n, classes] for `pixels` uint8 [n, 3, height, width], one picture at a time."""
     logits = np.concatenate([run(pixels[index : index + 1]) for index in range(len(pixels))])
     np.save(out, torch.softmax(torch.from_numpy(logits), 1).numpy())
 

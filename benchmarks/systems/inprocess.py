@@ -1,4 +1,4 @@
-"""The floor: what the model takes by itself, eager and compiled, with nothing decoded, sent or waited for."""
+"""The model alone in a process, eager or compiled: the lower bound of time, without decoding, transfer or queue."""
 
 import json
 import sys
@@ -17,7 +17,7 @@ from benchmarks.systems.base import LoadSample, sample_of
 
 @dataclass(kw_only=True)
 class InProcess:
-    """`program` is eager or compiled. A load's clients become the batch; `rps` are images a second."""
+    """The whole of a bundle. `program` is "eager" or "compiled"; the clients of a load are the batch size."""
 
     key: str
     bundle: Path
@@ -29,14 +29,14 @@ class InProcess:
     def start(self, folder: Path) -> None:
         command = [sys.executable, "-m", "benchmarks.systems.floor", str(self.bundle), self.program, self.device]
         log = folder / f"{self.key}.log"
-        self.tree = ProcessTree(self.key, [*command, *map(str, self.files)], log, cwd=ROOT, asked=True)
-        self.tree.ask("1 0")
+        self.tree = ProcessTree(self.key, [*command, *map(str, self.files)], log, cwd=ROOT, interactive=True)
+        self.tree.request("1 0")
 
     def choose_pictures(self, folder: Path) -> CheckedPictures:
-        """The pictures of which this model is sure, with their classes."""
+        """Pictures for which this model's prediction is clear, with their classes."""
         assert self.tree is not None
         out = folder / f"{self.key}.npy"
-        self.tree.ask(f"classes {out}")
+        self.tree.request(f"classes {out}")
         return choose_clear(self.files, np.load(out))
 
     def resume(self) -> None:
@@ -47,12 +47,12 @@ class InProcess:
         if self.tree is not None:
             self.tree.pause()
 
-    def measure(self, loads: Sequence[Load], round_: int, warm_s: float) -> list[LoadSample]:  # noqa: ARG002  # each warms up
+    def measure(self, loads: Sequence[Load], round_: int, warm_s: float) -> list[LoadSample]:  # noqa: ARG002  # every load has its own warm-up
         return [self._measure(load, round_) for load in loads if load.rate_rps is None]
 
     def _measure(self, load: Load, round_: int) -> LoadSample:
         assert self.tree is not None
-        figures = json.loads(self.tree.ask(f"{load.clients} {load.seconds}"))
+        figures = json.loads(self.tree.request(f"{load.clients} {load.seconds}"))
         times_ms = figures["times_ms"]
         result = LoadResult(
             latencies_ms=tuple(time_ms for time_ms in times_ms for _ in range(load.clients)),

@@ -1,4 +1,4 @@
-"""The plain KServe way: the same three parts behind the SDK's servers, with v1 JSON between them, in the same graph."""
+"""A plain KServe chain: the same three shards behind servers of KServe's SDK, with v1 JSON between them."""
 
 import base64
 import json
@@ -16,7 +16,7 @@ from shardline.storage.bundle_folder import open_bundle
 
 @dataclass(kw_only=True)
 class JsonChain(HttpSystem):
-    """Each part's server and a router."""
+    """A server for each shard, and a router."""
 
     bundle: Path
 
@@ -45,13 +45,13 @@ class JsonChain(HttpSystem):
             sys.executable,
             "-m",
             "benchmarks.systems.json_stage",
-            f"--model_name=part-{index}",
+            f"--model_name=stage-{index}",
             f"--http_port={port}",
             f"--model_dir={self.bundle / stage_folder(index)}",
             "--enable_grpc=false",
         ]
         return ProcessTree(
-            f"{self.key} part {index}", command, folder / f"{self.key}-{index}.log", env=PLAIN_ENV, cwd=ROOT
+            f"{self.key} stage {index}", command, folder / f"{self.key}-{index}.log", env=PLAIN_ENV, cwd=ROOT
         )
 
     def _bodies(self, folder: Path) -> list[str]:
@@ -66,11 +66,11 @@ class JsonChain(HttpSystem):
 
 
 def _graph(ports: list[int]) -> dict[str, object]:
-    """The InferenceGraph's spec, as KServe's controller hands it to the router."""
+    """Spec of the InferenceGraph, as KServe's controller passes it to the router."""
     steps = [
         {
-            "name": f"part-{index}",
-            "serviceUrl": f"http://127.0.0.1:{port}/v1/models/part-{index}:predict",
+            "name": f"stage-{index}",
+            "serviceUrl": f"http://127.0.0.1:{port}/v1/models/stage-{index}:predict",
             "dependency": "Hard",
             **({"data": "$response"} if index else {}),
         }

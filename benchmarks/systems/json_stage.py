@@ -1,9 +1,9 @@
-"""One part of the model behind a KServe server that speaks v1 JSON, as KServe's documentation shows custom models.
+"""One shard behind a KServe server with v1 JSON, as KServe's documentation shows custom models.
 
-Tensors cross as lists of floats, which is what v1 has for them: `{"instances": [{name: nested lists}]}` comes in and
-goes out, but for the first, which takes a picture in base64, and the last, which answers with its predictions.
+Tensors are transferred as lists of numbers, v1's only form: requests and replies are `{"instances": [{name: nested
+lists}]}`. The first stage takes a picture in base64 instead, and the last one replies with predictions.
 
-    python -m benchmarks.systems.json_stage --model_name part-1 --http_port 8081 --model_dir BUNDLE/stages/1
+    python -m benchmarks.systems.json_stage --model_name stage-1 --http_port 8081 --model_dir BUNDLE/stages/1
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""Ray Serve: three deployments composed of a model's three parts. Started by rayserve.py, with Ray's own Python.
+"""Ray Serve application of a model's three shards, one deployment each; rayserve.py starts it in `.venv-peers`.
 
-The first takes the picture, decodes it and runs its part; each handle's reply goes straight to the next deployment, as
-Ray's documentation composes models. Two applications of the same parts: with Ray's own number of threads in a replica,
-and with as many as there are cores.
+The first deployment decodes the picture and runs its shard; each handle's reply is passed to the next deployment, as in
+Ray's documentation. There are two applications of the same shards: with Ray's own number of threads in a replica, and
+with as many threads as there are cores.
 
     python -m benchmarks.systems.ray_app BUNDLE --port 8000 --temp FOLDER
 """
@@ -27,12 +27,12 @@ from shardline.wire.limits import Limits
 
 ROOT = Path(__file__).resolve().parents[2]
 APPLICATIONS = ("defaults", "threads")
-_CLIENTS = 64  # more than any load here: Ray would let five requests into a replica
+_CLIENTS = 64  # more than in any load here; Ray's default of five requests in a replica would limit it
 
 
 class RayStage:
     def __init__(self, folder: Path) -> None:
-        from shardline.partition.runtime import load_shard  # torch belongs into the replicas alone
+        from shardline.partition.runtime import load_shard  # only the replicas load torch
 
         self._shard = load_shard(folder)
 
@@ -41,7 +41,7 @@ class RayStage:
 
 
 class RayEntryStage:
-    """Also the way in."""
+    """The first stage, which takes the HTTP request."""
 
     def __init__(self, folder: Path, *others: Any) -> None:
         from shardline.partition.runtime import load_shard
@@ -61,18 +61,18 @@ class RayEntryStage:
 
 def application(bundle: Path, cores: int, *, threads: bool) -> Any:
     count = len(open_bundle(bundle).stages)
-    # Half a CPU each, so that three fit on two cores; Ray then gives a replica one thread.
+    # Less than one CPU each, so that all replicas fit on the cores; Ray then gives a replica one thread.
     env = {"OMP_NUM_THREADS": str(cores)} if threads else {}
     options = {"num_cpus": cores / (2 * count * len(APPLICATIONS)), "runtime_env": {"env_vars": env}}
     folders = [bundle / stage_folder(index) for index in range(count)]
     made = [
-        serve.deployment(RayStage, name=f"part-{index}", ray_actor_options=options, max_ongoing_requests=_CLIENTS).bind(
-            folder
-        )
+        serve.deployment(
+            RayStage, name=f"stage-{index}", ray_actor_options=options, max_ongoing_requests=_CLIENTS
+        ).bind(folder)
         for index, folder in enumerate(folders)
         if index
     ]
-    first = serve.deployment(RayEntryStage, name="part-0", ray_actor_options=options, max_ongoing_requests=_CLIENTS)
+    first = serve.deployment(RayEntryStage, name="stage-0", ray_actor_options=options, max_ongoing_requests=_CLIENTS)
     return first.bind(folders[0], *made)
 
 
@@ -80,7 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--temp", required=True, help="a short path: sockets lie in it")
+    parser.add_argument("--temp", required=True, help="Folder with a short path, for sockets")
     arguments = parser.parse_args()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,4 +1,4 @@
-"""Ray Serve composed of the same three parts: one Ray, two applications (see ray_app.py), each a system of its own."""
+"""Ray Serve with the same three shards: one cluster with two applications (see ray_app.py), measured as two systems."""
 
 import shutil
 import tempfile
@@ -16,7 +16,7 @@ _START_S = 240.0
 
 @dataclass(kw_only=True)
 class RayCluster:
-    """The running Ray that its applications share."""
+    """The running cluster that the applications share."""
 
     bundle: Path
     say: Callable[[str], None]
@@ -31,7 +31,7 @@ class RayCluster:
             return self.tree
         ensure_peer("ray", self.say)
         self.port = free_port()
-        self.temp = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # sockets' paths are limited to 107 bytes
+        self.temp = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # paths of sockets are limited to 107 bytes
         command = [str(PYTHON), "-m", "benchmarks.systems.ray_app", str(self.bundle), f"--port={self.port}"]
         env = PLAIN_ENV | {"RAY_USAGE_STATS_ENABLED": "0"}
         tree = ProcessTree("ray", [*command, f"--temp={self.temp}"], folder / "ray.log", env=env, cwd=ROOT)
@@ -45,7 +45,7 @@ class RayCluster:
         return tree
 
     def stop(self) -> None:
-        """Called by each user; the last one ends it."""
+        """Release the cluster; the last application to call it ends it."""
         self.users -= 1
         if self.tree is not None and self.users <= 0:
             self.tree.stop()

@@ -1,7 +1,7 @@
-"""Shardline's chain as a user runs it: `shardline render`, then `shardline up`; asked through its URL.
+"""Shardline's chain as a user runs it, by `shardline render` and `shardline up`, behind its own or KServe's router.
 
-`BehindKServeRouter` asks the same running stages through KServe's own router binary in place of ours. That one listens
-on port 8080 only, so it is started for each turn, which takes it milliseconds, and killed after it.
+`BehindKServeRouter` uses the same running stages with KServe's own router binary. That one listens only on port 8080,
+so it is started for each measurement, which takes milliseconds, and killed after it.
 """
 
 import os
@@ -25,10 +25,13 @@ _URL = re.compile(r"^http://\S+$", re.MULTILINE)
 
 @dataclass(kw_only=True)
 class ShardlineChain(HttpSystem):
-    """A bundle as it is rendered, but for what is said here.
+    """A bundle as it is rendered, with a few changes.
 
-    `stage_arguments` go to the stages' own command lines, `max_queue` to all servers', and `replicas` are those of a
-    stage, by its index. `answer` are the keys that lead to a number in the reply.
+    Attributes:
+        stage_arguments: further arguments of the stages' servers.
+        max_queue: queue length of all servers; None: the rendered one.
+        replicas: number of replicas by the index of a stage; 1 for all others.
+        answer: keys and indexes that lead to the class in the reply.
     """
 
     bundle: Path
@@ -41,7 +44,7 @@ class ShardlineChain(HttpSystem):
         manifests = folder / f"{self.key}-manifests"
         shardline("render", str(self.bundle), f"--out={manifests}")
         for path in manifests.glob("*.yaml"):
-            path.write_text(to_yaml([self._altered(dict(each)) for each in read_documents(path)]))
+            path.write_text(to_yaml([self._altered(dict(document)) for document in read_documents(path)]))
         command = [*SHARDLINE, "up", str(manifests), f"--port={free_port()}"]
         tree = ProcessTree(self.key, command, folder / f"{self.key}.log", cwd=ROOT)
         self.trees.append(tree)
@@ -55,7 +58,7 @@ class ShardlineChain(HttpSystem):
         )
 
     def _altered(self, document: dict[str, Any]) -> dict[str, Any]:
-        """What `render` has no option for: it gives all stages the same."""
+        """Set what `render` sets alike for all stages."""
         predictor = document.get("spec", {}).get("predictor", {})
         if "storageUri" in (model := predictor.get("model", {})):
             model["args"] = [*model["args"], *self.stage_arguments]
@@ -66,24 +69,24 @@ class ShardlineChain(HttpSystem):
         return document
 
     def graph_json(self) -> str | None:
-        """What our router was started with: the graph with its stages' addresses; None where there is no router."""
+        """The graph with the addresses of the stages, as passed to our router; None where there is no router."""
         return next((text for tree in self.trees if (text := graph_json(tree)) is not None), None)
 
 
 def _set_argument(value: object, flag: str, number: int) -> None:
-    """Wherever in the document the arguments of a server of ours are, the flag gets this number."""
+    """Set the flag in all arguments of our servers in a document."""
     if isinstance(value, dict):
-        for key, each in value.items():
-            if key == "args" and any(word.startswith("--max_body_bytes") for word in each):  # our servers take both
-                each[:] = [*(word for word in each if not word.startswith(f"{flag}=")), f"{flag}={number}"]
-            _set_argument(each, flag, number)
+        for key, child in value.items():
+            if key == "args" and any(word.startswith("--max_body_bytes") for word in child):  # only our servers have it
+                child[:] = [*(word for word in child if not word.startswith(f"{flag}=")), f"{flag}={number}"]
+            _set_argument(child, flag, number)
     elif isinstance(value, list):
-        for each in value:
-            _set_argument(each, flag, number)
+        for child in value:
+            _set_argument(child, flag, number)
 
 
 class RoutedSystem(Protocol):
-    """A service behind our router, whose graph another router can take, too."""
+    """A system behind our router, whose graph another router can use, too."""
 
     key: str
     trees: list[ProcessTree]
@@ -96,7 +99,7 @@ class RoutedSystem(Protocol):
 
 @dataclass(kw_only=True)
 class BehindKServeRouter(HttpSystem):
-    """The stages of `base`, which is started unless it runs already."""
+    """The stages of `base`, which is started unless it runs already, behind KServe's router."""
 
     base: RoutedSystem
     router: ProcessTree | None = None
@@ -106,7 +109,7 @@ class BehindKServeRouter(HttpSystem):
     def start(self, folder: Path) -> None:
         kserve_router()
         if is_open(KSERVE_ROUTER_PORT):
-            raise UnavailableError(f"KServe's router listens on port {KSERVE_ROUTER_PORT} only, and that is taken")
+            raise UnavailableError(f"KServe's router listens only on port {KSERVE_ROUTER_PORT}, which is in use")
         if self.base.target is None:
             self.owns_base = True
             self.base.start(folder)
@@ -152,12 +155,13 @@ class BehindKServeRouter(HttpSystem):
     def _end_router(self) -> None:
         if self.router is not None:
             self.trees.remove(self.router)
-            self.router.kill()  # it sleeps 30 s after SIGTERM
+            self.router.kill()  # it sleeps for 30 s after SIGTERM
             self.router = None
 
 
 def kserve_router() -> Path:
-    """
+    """Path of the router binary.
+
     Raises:
         UnavailableError: KServe's router is not on this machine.
     """
@@ -165,6 +169,6 @@ def kserve_router() -> Path:
     path = Path(named) if named else Path.home() / ".cache" / "kserve-cluster" / "bin" / "router"
     if not os.access(path, os.X_OK) or path.is_dir():
         raise UnavailableError(
-            f"no KServe router at {path}: build cmd/router of KServe and name it in {_ROUTER_VARIABLE}"
+            f"no KServe router at {path}: build cmd/router of KServe and set {_ROUTER_VARIABLE} to its path"
         )
     return path

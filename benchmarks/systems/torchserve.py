@@ -1,4 +1,4 @@
-"""TorchServe 0.12 with the whole model: once told to run one worker per two cores, once as it comes."""
+"""TorchServe 0.12 with the whole model: with one worker per two cores, or with its defaults."""
 
 import json
 import os
@@ -26,7 +26,7 @@ _HANDLER = Path(__file__).with_name("torchserve_handler.py")
 
 @dataclass(kw_only=True)
 class TorchServe(HttpSystem):
-    """`tuned`: one worker per two cores, each with two threads; otherwise its own defaults."""
+    """The whole of a bundle as TorchScript. `tuned`: one worker per two cores, each with two threads; else defaults."""
 
     bundle: Path
     tuned: bool
@@ -73,8 +73,10 @@ class TorchServe(HttpSystem):
 
     def _env(self, home: Path) -> dict[str, str | None]:
         env = PLAIN_ENV | {
-            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",  # it starts its workers with the `python` on PATH
-            "TMPDIR": str(home),  # a second one finds the first one's pid in the same folder, and gives up
+            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",  # TorchServe starts its workers with the `python` on PATH
+            "TMPDIR": str(
+                home
+            ),  # two instances cannot share a folder: the second one finds the first one's pid file and exits
             "TEMP": str(home),
             "LOG_LOCATION": str(home / "logs"),
             "METRICS_LOCATION": str(home / "logs"),
@@ -91,7 +93,7 @@ def _workers() -> int:
 
 
 def _archive(bundle: Path, folder: Path) -> Path:
-    """The model store with the archive; made once for both."""
+    """The model store with the archive, made once for both settings."""
     store = folder / "store"
     if (store / f"{_MODEL}.mar").is_file():
         return store
@@ -137,7 +139,7 @@ def write_torchscript(bundle_folder: Path, out: Path) -> None:
     weights = {name.removeprefix(_PREFIX): value for name, value in state.items() if name.startswith(_PREFIX)}
     model = get_model(bundle.model.partition(":")[2], weights=None).eval()
     missing, unknown = model.load_state_dict(weights, strict=False)
-    left = [name for name in missing if not name.endswith("num_batches_tracked")]  # counts training steps only
+    left = [name for name in missing if not name.endswith("num_batches_tracked")]  # only counts training steps
     if left or unknown:
         raise SystemExit(f"error: weights do not fit: {left[:3]} are missing, {unknown[:3]} are unknown")
     pixels = torch.zeros(1, 3, bundle.picture.height, bundle.picture.width)

@@ -1,7 +1,7 @@
-"""What TorchServe's own image classifier does, with the bundle's resizing, answering with the class' number.
+"""Handler of TorchServe that works as its own image classifier, with the bundle's resizing, and returns class numbers.
 
-Runs inside TorchServe, which copies this one file: it imports nothing of the project. TorchServe's class itself is not
-used, because it needs captum, an explainer, to be imported at all.
+It runs inside TorchServe, which copies this file alone, so that it imports nothing of the project. TorchServe's own
+class is not used, because importing it requires captum, an explainer.
 """
 
 import io
@@ -29,6 +29,7 @@ class PictureHandler(BaseHandler):  # type: ignore[misc]  # torchserve ships no 
         )
 
     def preprocess(self, data: list[dict[str, bytes]]) -> torch.Tensor:
+        """Decode and resize: float32 [batch, 3, height, width]."""
         return torch.stack([self._pixels(row.get("data") or row["body"]) for row in data]).to(self.device)
 
     def _pixels(self, picture: bytes) -> torch.Tensor:
@@ -37,5 +38,6 @@ class PictureHandler(BaseHandler):  # type: ignore[misc]  # torchserve ships no 
         return pixels
 
     def postprocess(self, data: torch.Tensor) -> list[dict[str, float]]:
+        """Class and score of each row of logits, float32 [batch, classes]."""
         scores, classes = torch.softmax(data, 1).max(1)
         return [{"index": int(index), "score": float(score)} for index, score in zip(classes, scores, strict=True)]

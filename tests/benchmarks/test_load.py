@@ -72,7 +72,7 @@ def test_wrong_replies_and_failures_have_no_latency(tmp_path: Path) -> None:
 
     assert wrong.wrong > 0
     assert wrong.latencies_ms == ()
-    assert "class 8, the whole model says 7" in wrong.faults[0]
+    assert "class 8, the whole model predicts 7" in wrong.faults[0]
     assert failed.errors > 0
     assert failed.faults[0] == "500: no"
 

@@ -22,7 +22,7 @@ def test_only_clear_pictures_are_asked_about() -> None:
 
 
 def test_too_few_clear_pictures_check_nothing() -> None:
-    with pytest.raises(UnavailableError, match="sure of 2 of 4 pictures; 3 are needed"):
+    with pytest.raises(UnavailableError, match="clear for 2 of 4 pictures; 3 are needed"):
         choose_clear(FILES, np.array([SURE, UNSURE, UNSURE, SURE]))
 
 

@@ -75,13 +75,13 @@ def test_a_program_that_ends_early_says_why(tmp_path: Path) -> None:
 
 def test_a_program_can_be_asked(tmp_path: Path) -> None:
     tree = ProcessTree(
-        "echo", [sys.executable, "-uc", "for i in range(2): print(input()[::-1])"], tmp_path / "log", asked=True
+        "echo", [sys.executable, "-uc", "for i in range(2): print(input()[::-1])"], tmp_path / "log", interactive=True
     )
 
-    assert tree.ask("abc") == "cba"
-    assert tree.ask("de") == "ed"
+    assert tree.request("abc") == "cba"
+    assert tree.request("de") == "ed"
     with pytest.raises(UnavailableError, match="echo ended"):
-        tree.ask("f")
+        tree.request("f")
     tree.kill()
 
 

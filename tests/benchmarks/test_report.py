@@ -93,7 +93,7 @@ def test_plots_are_pictures(tmp_path: Path) -> None:
         with Image.open(tmp_path / f"{name}.png") as image:
             assert image.format == "PNG"
             assert min(image.size) > 200
-    assert series.off() == {"rps_over_predicted": 0.955, "p50_over_predicted": 1.111}
+    assert series.over_predicted() == {"rps_over_predicted": 0.955, "p50_over_predicted": 1.111}
 
 
 def test_a_machine_names_a_file() -> None:
