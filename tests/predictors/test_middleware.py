@@ -1,56 +1,42 @@
-"""A server that is told to go: nobody who is being answered notices."""
+"""Draining after SIGTERM: no client whose request is being answered notices that the server ends."""
 
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import numpy as np
 import pytest
 import requests
-from services.processes import free_port, server, stop, wait_until
-
-from shardline.storage.bundle import Bundle
-from shardline.storage.bundle_folder import open_bundle
-from shardline.wire.frame import Frame, encode
-
-pytestmark = pytest.mark.slow
+from services.processes import ROOT, answers, free_port, running, stop, wait_until
 
 Start = Callable[[float], "tuple[str, subprocess.Popen[bytes]]"]
-
-
-@pytest.fixture(scope="module")
-def bundle(small_bundle: Path) -> Bundle:
-    return open_bundle(small_bundle)
+BODY = b"x" * 1000
 
 
 @pytest.fixture
-def start(small_bundle: Path, tmp_path: Path) -> Iterator[Start]:
-    """`start(seconds)`: stage 0 as a process that drains so long, and the URL to ask it."""
+def start(tmp_path: Path) -> Iterator[Start]:
+    """`start(seconds)`: a server that drains so long, as a process, and its predict URL."""
     with ExitStack() as stack:
 
         def start_with(drain_s: float) -> "tuple[str, subprocess.Popen[bytes]]":
             port = free_port()
-            arguments = (f"--model_dir={small_bundle}/stages/0", f"--drain_seconds={drain_s}")
-            process = stack.enter_context(
-                server("shardline.predictors.shard", *arguments, log=tmp_path / "log", name="small-0", port=port)
-            )
-            return f"http://127.0.0.1:{port}/v1/models/small-0:predict", process
+            program = str(ROOT / "tests" / "services" / "echo.py")
+            arguments = ["--model_name=echo", f"--http_port={port}", f"--drain_seconds={drain_s}"]
+            process = stack.enter_context(running([sys.executable, program, *arguments], tmp_path / "log"))
+            url = f"http://127.0.0.1:{port}/v1/models/echo"
+            wait_until(lambda: process.poll() is not None or answers(url), "the server")
+            assert process.poll() is None, (tmp_path / "log").read_text()
+            return f"{url}:predict", process
 
         yield start_with
 
 
-@pytest.fixture
-def frame(bundle: Bundle) -> bytes:
-    spec = bundle.stages[0].inputs[0]
-    return encode(Frame(tensors={spec.name: np.zeros(spec.shape_for(1), np.uint8)}, bundle=bundle.digest, stage=0))
-
-
-def test_clients_on_kept_connections_are_told_to_close_before_the_server_does(start: Start, frame: bytes) -> None:
+def test_clients_on_kept_connections_are_told_to_close_before_the_server_does(start: Start) -> None:
     """Each client asks over one connection until an answer ends it: no request is lost to a closed one."""
-    url, process = start(3.0)
+    url, process = start(1.0)
     asked = threading.Semaphore(0)
     last: list[requests.Response] = []
     failed: list[object] = []
@@ -59,7 +45,7 @@ def test_clients_on_kept_connections_are_told_to_close_before_the_server_does(st
         with requests.Session() as session:
             while True:
                 try:
-                    reply = session.post(url, data=frame, timeout=30)
+                    reply = session.post(url, data=BODY, timeout=30)
                 except requests.RequestException as exc:
                     failed.append(exc)
                     return
@@ -75,7 +61,7 @@ def test_clients_on_kept_connections_are_told_to_close_before_the_server_does(st
         assert asked.acquire(timeout=60)
     process.send_signal(signal.SIGTERM)
     wait_until(lambda: len(last) + len(failed) > 0, "the first client is told to close")
-    newcomer = requests.post(url, data=frame, timeout=30)
+    newcomer = requests.post(url, data=BODY, timeout=30)
     for thread in threads:
         thread.join(60)
 
@@ -85,13 +71,13 @@ def test_clients_on_kept_connections_are_told_to_close_before_the_server_does(st
     assert process.wait(60) in {0, -signal.SIGTERM}
 
 
-def test_connections_are_kept_until_then(start: Start, frame: bytes) -> None:
+def test_connections_are_kept_until_then(start: Start) -> None:
     url, _ = start(3.0)
 
-    assert "connection" not in requests.post(url, data=frame, timeout=30).headers
+    assert "connection" not in requests.post(url, data=BODY, timeout=30).headers
 
 
-def test_a_second_sigterm_hurries(start: Start) -> None:
+def test_a_second_sigterm_ends_the_server_at_once(start: Start) -> None:
     url, process = start(600.0)
     process.send_signal(signal.SIGTERM)
     models = url.removesuffix(":predict")

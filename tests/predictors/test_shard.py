@@ -1,4 +1,4 @@
-"""One stage as a real process: what it answers, what it refuses, how it starts and stops."""
+"""One stage as a real process: its answers, its refusals, its start and its end."""
 
 import json
 import re
@@ -18,9 +18,11 @@ from services.chains import one_by_one
 from services.processes import ROOT, answers, free_port, server, stop, wait_until
 
 from shardline.partition.verify import Chain
+from shardline.predictors.shard import ShardPredictor
 from shardline.predictors.worker import now_ms
 from shardline.storage.bundle import Bundle
 from shardline.storage.bundle_folder import open_bundle
+from shardline.wire.errors import BundleError
 from shardline.wire.frame import Frame, decode, encode
 
 pytestmark = pytest.mark.slow
@@ -186,18 +188,6 @@ def test_other_paths_answer_as_kserve_does(serve: Callable[[int], Served]) -> No
     assert requests.post(f"{base}/v2/models/small-0/infer", json={"inputs": []}, timeout=10).status_code in {400, 422}
 
 
-@pytest.mark.parametrize("what", ["load", "unload"])
-def test_nobody_loads_or_unloads_the_model(serve: Callable[[int], Served], what: str) -> None:
-    """KServe's server would do it for whoever asks."""
-    base = serve(0).url.partition("/v1")[0]
-
-    reply = requests.post(f"{base}/v2/repository/models/small-0/{what}", timeout=10)
-
-    assert reply.status_code == 403
-    assert error_of(reply) == "small-0: no request loads or unloads a model: to change it apply another manifest"
-    assert requests.get(f"{base}/v1/models/small-0", timeout=10).json() == {"name": "small-0", "ready": True}
-
-
 def spoil_file(folder: Path, name: str) -> None:
     data = bytearray((folder / name).read_bytes())
     data[len(data) // 2] ^= 1
@@ -218,7 +208,7 @@ BAD_FOLDERS: dict[str, tuple[Callable[[Path, Path], object], str]] = {
 
 
 @pytest.mark.parametrize("case", BAD_FOLDERS)
-def test_a_bad_shard_ends_the_process_with_one_line_before_its_port_opens(
+def test_a_bad_shard_is_refused_before_it_is_loaded(
     case: str, small_bundle: Path, other_bundle: Path, bundle: Bundle, tmp_path: Path
 ) -> None:
     spoil, message = BAD_FOLDERS[case]
@@ -226,40 +216,28 @@ def test_a_bad_shard_ends_the_process_with_one_line_before_its_port_opens(
     shutil.copytree(small_bundle / "stages" / "1", folder)
     spoil(folder, other_bundle)
 
-    result = run_shard(folder, "--bundle_digest", bundle.digest)
-
-    assert_one_error(result, message)
-
-
-def run_shard(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [
-        sys.executable,
-        "-m",
-        "shardline.predictors.shard",
-        "--model_name=x",
-        f"--model_dir={folder}",
-        *arguments,
-    ]
-    port = f"--http_port={free_port()}"
-    return subprocess.run([*command, port], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    with pytest.raises(BundleError) as raised:
+        ShardPredictor("x", folder, bundle.digest).load()
+    assert message in str(raised.value)
 
 
-def assert_one_error(result: subprocess.CompletedProcess[str], message: str) -> None:
-    assert result.returncode == 1
-    assert "Traceback" not in result.stderr
-    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1
-    assert message in errors[0]
-
-
-def test_another_torch_version_is_refused(small_bundle: Path, tmp_path: Path) -> None:
+def test_a_shard_of_another_torch_ends_the_process_with_one_line_before_its_port_opens(
+    small_bundle: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "models"
     shutil.copytree(small_bundle / "stages" / "1", folder)
     document = json.loads((folder / "bundle.json").read_bytes())
     document["torch_version"] = "1.13.0"
     (folder / "bundle.json").write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
+    command = [sys.executable, "-m", "shardline.predictors.shard", "--model_name=x", f"--model_dir={folder}"]
+    result = subprocess.run(
+        [*command, f"--http_port={free_port()}"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
 
-    assert_one_error(run_shard(folder), "built with torch 1.13.0")
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    (error,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert "built with torch 1.13.0" in error
 
 
 @pytest.fixture
