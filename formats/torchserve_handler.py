@@ -25,7 +25,7 @@ import torch
 
 from shardline.partition.runtime import Golden, LoadedShard
 from shardline.predictors.picture import fit_pictures
-from shardline.storage.bundle import BUNDLE_FILE, STAGE_FILE, parse_bundle
+from shardline.storage.bundle import BUNDLE_FILE, STAGE_FILE, load_object, parse_bundle
 from shardline.tasks.registry import task_reply
 from shardline.tasks.request import Request
 from shardline.wire.errors import ForeignFrameError, FrameError, ShardlineError
@@ -42,7 +42,7 @@ class Handler:
         """Load the part, and prove it by the golden input: TorchServe's worker fails where it is far off."""
         folder = Path(context.system_properties["model_dir"])
         bundle = parse_bundle((folder / BUNDLE_FILE).read_bytes())
-        stage = bundle.stages[json.loads((folder / STAGE_FILE).read_text())["stage"]]
+        stage = bundle.stages[load_object((folder / STAGE_FILE).read_bytes(), STAGE_FILE)["stage"]]
         self._shard = LoadedShard(bundle, stage, torch.jit.load(str(folder / MODEL_FILE), map_location="cpu"))
         golden = Golden.load(folder)
         self._shard.warm_up(golden)

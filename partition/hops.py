@@ -59,12 +59,9 @@ def hop_cost(
     if given is not None:
         return HopCost(fixed_ms=given[0], per_mebibyte_ms=given[1], source="given")
     name = cache_name()
-    known = None if fresh else cache.get(name)
+    known = None if fresh else cache.get(name, HopCost)
     if known is not None:
-        try:
-            return HopCost(**known)
-        except TypeError:
-            cache.damaged(name)
+        return known
     progress("measuring the overhead of a stage on this machine, once")
     try:
         measured = measure_hop()
@@ -75,8 +72,7 @@ def hop_cost(
             f"{default.per_mebibyte_ms} ms per MiB"
         )
         return default
-    document = {"fixed_ms": measured.fixed_ms, "per_mebibyte_ms": measured.per_mebibyte_ms, "source": measured.source}
-    cache.put(name, document)
+    cache.put(name, measured)
     return measured
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch.export import ExportedProgram
@@ -25,11 +25,13 @@ from torch.fx import Interpreter, Node
 from shardline.partition.device import describe_machine, move
 from shardline.partition.liveness import Liveness, size_at
 from shardline.partition.program import Progress, lifted_arguments, runnable, silent
-from shardline.wire.typed import typed
+from shardline.wire.typed import from_json
 
 _VERSION = 1  # of the measurement: raise it when an older profile would mislead
 _ROUNDS = range(3, 10)  # at least and at most
 _ENOUGH_S = 6.0  # no further round begins after this time
+
+T = TypeVar("T")
 
 
 class Cache:
@@ -43,34 +45,27 @@ class Cache:
         self._folder = folder
         self._progress = progress
 
-    def get(self, name: str) -> dict[str, Any] | None:
-        """Read the document called `name`; None if there is none that can be read."""
+    def get(self, name: str, kind: type[T]) -> T | None:
+        """Read the document called `name` as the dataclass `kind`; None if there is none that can be read."""
         path = self._folder / f"{name}.json"
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
+            return from_json(kind, path.read_bytes(), error=ValueError)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, RecursionError):
-            document = None
-        if not isinstance(document, dict):
-            self.damaged(name)
+        except (OSError, ValueError):
+            self._progress(f"{path} is damaged: measuring again")
             return None
-        return document
 
-    def put(self, name: str, document: dict[str, Any]) -> None:
-        """Write the document; a folder that cannot be written to is reported, and nothing is kept."""
+    def put(self, name: str, document: Any) -> None:
+        """Write a dataclass as the document called `name`; if the folder cannot be written to, that is reported."""
         path = self._folder / f"{name}.json"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False) as draft:
-                json.dump(document, draft)
+                json.dump(asdict(document), draft)
             Path(draft.name).replace(path)
         except OSError as exc:
             self._progress(f"{path} cannot be written ({exc.strerror}): times will be measured again next time")
-
-    def damaged(self, name: str) -> None:
-        """Report a document whose content is not a measurement."""
-        self._progress(f"{self._folder / name}.json is damaged: measuring again")
 
 
 def user_folder() -> Path:
@@ -107,26 +102,15 @@ def profile(
     """
     name = f"profiles/{_key(liveness.program, len(pixels), device)}"
     what = f"batch {len(pixels)} on {device}"
-    known = None if cache is None or fresh else _known(cache, name)
+    known = None if cache is None or fresh else cache.get(name, Profile)
     if known is not None and known.node_ms.keys() == {node.name for node in _operations(liveness.program)}:
         progress(f"{what} was measured at {known.measured_at}; --fresh measures again")
         return known
     progress(f"measuring {what}")
     measured = _measure(liveness.program, pixels, device)
     if cache is not None:
-        cache.put(name, asdict(measured))
+        cache.put(name, measured)
     return measured
-
-
-def _known(cache: Cache, name: str) -> Profile | None:
-    document = cache.get(name)
-    if document is None:
-        return None
-    try:
-        return typed(Profile, document, error=ValueError)
-    except ValueError:
-        cache.damaged(name)
-        return None
 
 
 def _key(program: ExportedProgram, batch: int, device: torch.device) -> str:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from shardline.partition.costs import HopCost
 from shardline.partition.hops import cache_name, fit, hop_cost, measure_hop
 from shardline.partition.profile import Cache
 from shardline.wire.limits import MIB
@@ -32,13 +33,13 @@ def test_a_hop_that_is_given_is_taken(tmp_path: Path) -> None:
 
 
 def test_a_hop_that_was_measured_is_taken(tmp_path: Path) -> None:
-    (name,) = remembered(tmp_path, {"fixed_ms": 7.0, "per_mebibyte_ms": 1.0, "source": "measured then"})
+    (name,) = remembered(tmp_path, HopCost(fixed_ms=7.0, per_mebibyte_ms=1.0, source="measured then"))
 
     assert hop_cost(None, Cache(tmp_path), progress=pytest.fail).fixed_ms == 7.0
     assert name.parent == tmp_path / "hops"
 
 
-def remembered(folder: Path, document: dict[str, object]) -> list[Path]:
+def remembered(folder: Path, document: HopCost) -> list[Path]:
     """A hop as an earlier run kept it."""
     Cache(folder).put(cache_name(), document)
     return list((folder / "hops").iterdir())
