@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import Mapping
+from logging.handlers import BufferingHandler
 
 import pytest
 
@@ -52,10 +54,13 @@ def test_errors_name_the_server_and_keep_their_class(raised: Exception, message:
     assert type(caught.value) is (ShardlineError if isinstance(raised, RuntimeError) else type(raised))
 
 
-def test_an_error_becomes_a_json_reply_with_its_status(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_becomes_a_json_reply_with_its_status_and_one_line_in_the_log() -> None:
+    log = BufferingHandler(capacity=10)
+    logging.getLogger("shardline.predictors.model").addHandler(log)
     reply = logged_reply(QueueFullError("7 requests wait — ü"))
+    logging.getLogger("shardline.predictors.model").removeHandler(log)
 
     assert (reply.status_code, reply.headers["retry-after"], reply.media_type) == (503, "1", JSON_TYPE)
     assert json.loads(bytes(reply.body)) == {"error": "7 requests wait — ü"}
     assert "retry-after" not in error_reply(FrameError("odd")).headers
-    assert caplog.messages == ["503: 7 requests wait — ü"]
+    assert [record.getMessage() for record in log.buffer] == ["503: 7 requests wait — ü"]
