@@ -1,7 +1,7 @@
-"""A part as ONNX, proved in onnxruntime.
+"""Export a part as ONNX, and compare it in onnxruntime.
 
-onnxruntime has other kernels than torch, which add in another order: outputs are not equal to the bit. They may be off
-by what a bundle allows compiled shards at least, relative to an output's largest value.
+onnxruntime has other kernels than torch, which add in another order, so outputs are not equal to the bit. Their error,
+relative to an output's largest value, is bounded by the least tolerance of compiled shards.
 """
 
 import warnings
@@ -12,32 +12,33 @@ from typing import Any
 import numpy as np
 import torch
 
-from shardline.formats.parts import TRACED_BATCH, Part
+from shardline.formats.parts import TRACED_BATCH, ExportPart
 from shardline.partition.compare import relative_error
 from shardline.partition.program import one_line
 from shardline.partition.tensors import as_numpy
-from shardline.wire.errors import FormatError
+from shardline.wire.errors import FormatError, MissingPackageError
 
 MOST_RELATIVE_ERROR = {"fp32": 1e-4, "fp16": 1e-2}
 
 
-def save_onnx(part: Part, path: Path) -> float:
-    """Save the part with the names of its specs, dynamic in the batch; -> the largest relative error that was seen.
+def save_onnx(part: ExportPart, path: Path) -> float:
+    """Save the part with the names of its specs, dynamic in the batch, and return its largest relative error.
 
     Raises:
-        FormatError: torch.onnx does not take it, onnxruntime does not run it at another batch, its outputs are too far
-            off, or one of both is not installed.
+        FormatError: torch.onnx does not take it, onnxruntime does not run it at another batch, or its outputs are too
+            far off.
+        MissingPackageError: onnxruntime or onnxscript is not installed.
     """
     try:
         import onnxruntime
-        import onnxscript  # noqa: F401  what torch.onnx exports with
+        import onnxscript  # noqa: F401  torch.onnx needs it
     except ImportError as exc:
-        raise FormatError(f"{exc.name} is not installed: pip install 'shardline[export]'") from exc
+        raise MissingPackageError(f"{exc.name} is not installed: pip install 'shardline[export]'") from exc
     inputs, _ = part.examples[TRACED_BATCH]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch.onnx warns about its own internals
-            made = torch.onnx.export(
+            onnx_program = torch.onnx.export(
                 part.program,
                 inputs,
                 input_names=[spec.name for spec in part.stage.inputs],
@@ -45,8 +46,8 @@ def save_onnx(part: Part, path: Path) -> float:
                 dynamo=True,
                 verbose=False,
             )
-            assert made is not None
-            made.save(str(path), external_data=False)
+            assert onnx_program is not None
+            onnx_program.save(str(path), external_data=False)
         session = onnxruntime.InferenceSession(str(path), _options(onnxruntime), providers=["CPUExecutionProvider"])
         errors = list(_errors(session, part))
     except Exception as exc:  # an exporter of many passes, a parser and a runtime raise whatever they like
@@ -60,22 +61,22 @@ def save_onnx(part: Part, path: Path) -> float:
 
 
 def _options(onnxruntime: Any) -> Any:
-    """As many threads as torch has, and of its log errors alone."""
+    """Options of a session: torch's number of threads, and no log but errors."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
     return options
 
 
-def _errors(session: Any, part: Part) -> Iterator[float]:
-    """At each batch size, of each output."""
+def _errors(session: Any, part: ExportPart) -> Iterator[float]:
+    """Yield the relative error of each output at each batch size."""
     for inputs, expected in part.examples.values():
-        given = {spec.name: _packed(value) for spec, value in zip(part.stage.inputs, inputs, strict=True)}
+        given = {spec.name: _contiguous(value) for spec, value in zip(part.stage.inputs, inputs, strict=True)}
         found = session.run([spec.name for spec in part.stage.outputs], given)
-        for one, other in zip(found, expected, strict=True):
-            yield relative_error(one, _packed(other))
+        for value, reference in zip(found, expected, strict=True):
+            yield relative_error(value, _contiguous(reference))
 
 
-def _packed(value: torch.Tensor) -> np.ndarray:
-    """In the order of its dimensions, as every other server has tensors."""
+def _contiguous(value: torch.Tensor) -> np.ndarray:
+    """Array of the tensor's shape and dtype in the order of its dimensions, as other servers have tensors."""
     return as_numpy(value.contiguous())

@@ -22,7 +22,7 @@ from shardline.partition.runtime import Golden
 from shardline.partition.tensors import to_numpy, to_torch
 from shardline.storage.bundle import SHARD_FILE, WHOLE_FILE, Bundle, Stage, stage_folder
 from shardline.storage.bundle_folder import open_bundle
-from shardline.wire.errors import FormatError
+from shardline.wire.errors import FileError
 
 TRACED_BATCH = 2  # tracers take sizes of 0 and 1 for constants
 BATCHES = (1, TRACED_BATCH, 3)
@@ -31,15 +31,16 @@ Tensors = tuple[torch.Tensor, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """One shard, or the whole.
+class ExportPart:
+    """One shard, or the whole, with everything an exporter needs.
 
     Attributes:
-        name: the bundle's, for the whole and an only shard; else with the stage's number behind it.
-        bundle: what a server of this part must know. For the whole it has one stage, `stage`, and so another digest.
-        stage: what goes in and comes out.
-        golden: one input and what the stage gave for it when the bundle was built.
-        examples: batch size -> inputs with the strides that they have inside the whole, and the program's outputs.
+        name: the bundle's name, for the whole and a single shard; else with the stage's number appended.
+        bundle: the description for a server of this part. For the whole it has one stage, and so another digest.
+        stage: specs of the inputs and outputs.
+        golden: golden input and outputs of the stage.
+        examples: by batch size, inputs with the strides that they have inside the whole, and the program's outputs;
+            shapes and dtypes are those of the specs.
     """
 
     name: str
@@ -51,11 +52,15 @@ class Part:
 
     @property
     def is_whole(self) -> bool:
+        """True for the whole, and for the shard of a bundle with a single stage."""
         return len(self.bundle.stages) == 1
 
 
-def parts_of(folder: Path, *, whole: bool = True) -> Iterator[Part]:
-    """The shards of the bundle at `folder`, first to last, then the whole if it is wanted, there and not the only one.
+def read_parts(folder: Path, *, whole: bool = True) -> Iterator[ExportPart]:
+    """Yield the shards of the bundle at `folder`, first to last, and then the whole of a bundle with several stages.
+
+    Args:
+        whole: False leaves the whole out.
 
     Raises:
         BundleError: the bundle is incomplete, altered, or of another release of torch.
@@ -79,34 +84,34 @@ def parts_of(folder: Path, *, whole: bool = True) -> Iterator[Part]:
 
 def _part(
     name: str, bundle: Bundle, stage: Stage, program: ExportedProgram, golden: Golden, inputs: Mapping[int, Tensors]
-) -> Part:
+) -> ExportPart:
     module = runnable(program)
     with torch.inference_mode():
         examples = {batch: (given, tuple(tree_leaves(module(*given)))) for batch, given in inputs.items()}
-    return Part(name=name, bundle=bundle, stage=stage, program=program, golden=golden, examples=examples)
+    return ExportPart(name=name, bundle=bundle, stage=stage, program=program, golden=golden, examples=examples)
 
 
 def _pixels(golden: Golden, batch: int) -> Tensors:
-    """The golden picture, then its mirror images: uint8 [batch, 3, height, width]."""
+    """Golden picture and its mirror images: uint8 [batch, 3, height, width]."""
     [picture] = golden.inputs.values()
     different = [picture, picture[..., ::-1], picture[..., ::-1, :]]
     return (torch.from_numpy(np.ascontiguousarray(np.concatenate(different[:batch]))),)
 
 
 def _across(values: Tensors, stage: Stage) -> Tensors:
-    """A stage's outputs as the next one gets them: through a frame, with the strides that the whole has there."""
+    """Pass a stage's outputs through a frame, so that they get the strides that the whole has there."""
     return tuple(to_torch(to_numpy(value, spec), spec) for value, spec in zip(values, stage.outputs, strict=True))
 
 
 def _as_one(bundle: Bundle) -> Bundle:
-    """The bundle that the whole alone would be; it is the reference, in fp32 whatever the shards are in."""
+    """Describe a bundle of the whole alone: the reference, in fp32 whatever the precision of the shards is."""
     first, last = bundle.stages[0], bundle.stages[-1]
     stage = replace(
         last,
         index=0,
         inputs=first.inputs,
-        model_ms=round(sum(each.model_ms for each in bundle.stages), 3),
-        weight_bytes=sum(each.weight_bytes for each in bundle.stages),
+        model_ms=round(sum(part.model_ms for part in bundle.stages), 3),
+        weight_bytes=sum(part.weight_bytes for part in bundle.stages),
         compiled=(),
     )
     return replace(
@@ -116,19 +121,19 @@ def _as_one(bundle: Bundle) -> Bundle:
 
 @contextmanager
 def writing_folder(out: Path) -> Iterator[Path]:
-    """Yields an empty folder beside `out` to fill; at the end it becomes `out`, which must not be there or be empty.
+    """Yield an empty folder that becomes `out` at the end, in one step; `out` must not exist, or be empty.
 
     Raises:
-        FormatError: something is there already, or it cannot be written.
+        FileError: `out` exists already, or it cannot be written.
     """
     out = out.resolve()
     try:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise FormatError(f"{out} is there already: choose another --out or remove it")
+            raise FileError(f"{out} exists already: choose another --out or remove it")
         out.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     except OSError as exc:
-        raise FormatError(f"{out} cannot be written ({exc.strerror}): choose another --out") from exc
+        raise FileError(f"{out} cannot be written ({exc.strerror}): choose another --out") from exc
     try:
         yield draft
         draft.chmod(0o755)

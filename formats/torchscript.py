@@ -25,7 +25,8 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx import Graph, GraphModule, Node
 
-from shardline.formats.parts import BATCHES, TRACED_BATCH, Part, Tensors, parts_of, writing_folder
+from shardline.formats.parts import BATCHES, TRACED_BATCH, ExportPart, Tensors, read_parts, writing_folder
+from shardline.partition.compare import tensor_difference
 from shardline.partition.program import Progress, one_line, runnable, silent
 from shardline.wire.errors import FormatError
 
@@ -39,7 +40,7 @@ _RUNS = 2
 
 
 def plain_module(program: ExportedProgram, form: Form) -> GraphModule:
-    """The program's module with its weights, without hooks and overloads; it gives a tuple."""
+    """Copy the program's module with its weights, without hooks and overloads; it returns a tuple."""
     module = runnable(program)
     graph = Graph()
     graph.output(graph.graph_copy(module.graph, {}))
@@ -56,13 +57,13 @@ def _rename(node: Node, operation: torch._ops.OpOverload, form: Form) -> None:
         node.op, node.target = "call_method", method
     else:
         node.target = operation.overloadpacket
-        # a bundle's programs are on the CPU, where this says nothing; TorchScript cannot read how it would be written
+        # a bundle's programs are on the CPU, which is the default; TorchScript cannot parse a written device
         node.kwargs = {key: value for key, value in node.kwargs.items() if not isinstance(value, torch.device)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Script:
-    """One part in one form. `path` is relative to the folder; None where the compiler did not take it, for `reason`."""
+    """Result of one part in one form. `path` is relative to the folder; None where it was refused for `reason`."""
 
     part: str
     form: Form
@@ -71,32 +72,33 @@ class Script:
 
 
 def export_torchscript(folder: Path, out: Path, *, progress: Progress = silent) -> list[Script]:
-    """Write the bundle's parts into `out`: FORM/NAME.pt each, and parts.json, which says what goes in and comes out.
+    """Write the bundle's parts into `out`: FORM/NAME.pt each, and parts.json, which describes inputs and outputs.
 
     Raises:
         BundleError: the bundle cannot be read.
-        FormatError: a part that neither form takes, or `out` is there already.
+        FormatError: a part that neither form takes.
+        FileError: `out` exists already.
     """
     scripts: list[Script] = []
     described = []
     with writing_folder(out) as draft:
-        for part in parts_of(folder):
+        for part in read_parts(folder):
             progress(f"{part.name} as TorchScript")
-            made = [_try(part, form, draft) for form in FORMS]
-            if not any(each.path for each in made):
-                raise FormatError(f"{part.name} has no TorchScript: {'; '.join(each.reason for each in made)}")
-            scripts += made
-            described.append(_described(part, made))
+            forms = [_try(part, form, draft) for form in FORMS]
+            if not any(script.path for script in forms):
+                raise FormatError(f"{part.name} has no TorchScript: {'; '.join(script.reason for script in forms)}")
+            scripts += forms
+            described.append(_described(part, forms))
         document = {"batches_compared": BATCHES, "difference": 0.0, "parts": described}
         (draft / PARTS_FILE).write_text(json.dumps(document, indent=1) + "\n")
     return scripts
 
 
-def save_torchscript(part: Part, path: Path) -> Form:
-    """Save the part in the first form that takes it, and say which that was.
+def save_torchscript(part: ExportPart, path: Path) -> Form:
+    """Save the part in the first form that takes it, and return that form.
 
     Raises:
-        FormatError: none does.
+        FormatError: neither form takes it.
     """
     reasons = []
     for form in FORMS:
@@ -108,11 +110,11 @@ def save_torchscript(part: Part, path: Path) -> Form:
     raise FormatError("; ".join(reasons))
 
 
-def save_form(part: Part, form: Form, path: Path) -> None:
-    """Compile, save, load again and compare.
+def save_form(part: ExportPart, form: Form, path: Path) -> None:
+    """Compile a part, save it, load it again and compare its outputs.
 
     Raises:
-        FormatError: TorchScript does not take the part, or what it makes of it is not equal to the bit; no file stays.
+        FormatError: TorchScript does not take the part, or the result is not equal to the bit; no file is left.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -131,41 +133,38 @@ def save_form(part: Part, form: Form, path: Path) -> None:
 
 
 def load_torchscript(path: Path) -> Any:
-    """The script in a file, on the CPU."""
+    """Load a TorchScript file on the CPU."""
     with _deprecated():
         return torch.jit.load(str(path), map_location="cpu")
 
 
 @contextmanager
 def _deprecated() -> Iterator[None]:
-    """torch says on every call that TorchScript is deprecated; the docs say it once."""
+    """Silence torch's warnings that TorchScript is deprecated; the documentation mentions it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
-def _traced(module: torch.nn.Module, part: Part) -> Any:
+def _traced(module: torch.nn.Module, part: ExportPart) -> Any:
     inputs, _ = part.examples[TRACED_BATCH]
     return torch.jit.trace(module, inputs, check_trace=False)  # compared below
 
 
-def _differences(script: Any, part: Part) -> Iterator[str]:
+def _differences(script: Any, part: ExportPart) -> Iterator[str]:
     for batch, (inputs, expected) in part.examples.items():
         for _ in range(_RUNS):
             with torch.inference_mode():
                 found: Tensors = script(*inputs)
-            yield from (f"batch {batch}: {each}" for each in _unequal(found, expected, part))
+            for spec, value, reference in zip(part.stage.outputs, found, expected, strict=True):
+                if difference := tensor_difference(value, reference):
+                    yield (
+                        f"batch {batch}: {spec.name} is {value.dtype}{list(value.shape)}, off by {difference:.3g} from "
+                        f"{reference.dtype}{list(reference.shape)}"
+                    )
 
 
-def _unequal(found: Sequence[torch.Tensor], expected: Sequence[torch.Tensor], part: Part) -> Iterator[str]:
-    for spec, one, other in zip(part.stage.outputs, found, expected, strict=True):
-        if one.shape != other.shape or one.dtype != other.dtype:
-            yield f"{spec.name} is {one.dtype}{list(one.shape)}, not {other.dtype}{list(other.shape)}"
-        elif not torch.equal(one, other):
-            yield f"{spec.name} by up to {(one.double() - other.double()).abs().max():.3g}"
-
-
-def _try(part: Part, form: Form, draft: Path) -> Script:
+def _try(part: ExportPart, form: Form, draft: Path) -> Script:
     path = f"{form}/{part.name}.pt"
     try:
         save_form(part, form, draft / path)
@@ -174,10 +173,10 @@ def _try(part: Part, form: Form, draft: Path) -> Script:
     return Script(part=part.name, form=form, path=path)
 
 
-def _described(part: Part, scripts: Sequence[Script]) -> dict[str, Any]:
+def _described(part: ExportPart, scripts: Sequence[Script]) -> dict[str, Any]:
     return {
         "name": part.name,
-        "files": {each.form: each.path for each in scripts if each.path},
+        "files": {script.form: script.path for script in scripts if script.path},
         "inputs": [asdict(spec) for spec in part.stage.inputs],
         "outputs": [asdict(spec) for spec in part.stage.outputs],
     }

@@ -1,11 +1,12 @@
-"""A bundle's shards and whole as TorchServe's archives, with what starts a server and asks it.
+"""Export a bundle's shards and whole as TorchServe archives, with a server configuration and instructions.
 
-    model-store/NAME-0.mar …   one archive a shard, and NAME.mar with the whole
+    model-store/NAME-0.mar …   one archive per shard, and NAME.mar with the whole
     config.properties          addresses on loopback, sizes of bodies, workers and batches of each model
     README.md                  the commands
 
 An archive is self-contained: the part as TorchScript, its description and golden input, the handler, and the modules of
-this project that the handler needs (formats/carried.py). torch-model-archiver, TorchServe's own tool, puts it together.
+this project that the handler needs (formats/vendored.py). torch-model-archiver, TorchServe's own tool, puts it
+together.
 """
 
 import json
@@ -19,13 +20,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from shardline.formats.parts import Part, parts_of, writing_folder
+from shardline.formats.parts import ExportPart, read_parts, writing_folder
 from shardline.formats.torchscript import save_torchscript
-from shardline.formats.vendored import foreign, write_carried
+from shardline.formats.vendored import third_party, write_vendored
 from shardline.partition.program import Progress, silent
 from shardline.storage.bundle import BUNDLE_FILE, STAGE_FILE
 from shardline.storage.bundle_folder import open_bundle
-from shardline.wire.errors import FormatError
+from shardline.wire.errors import FormatError, MissingPackageError
 
 STORE = "model-store"
 CONFIG_FILE = "config.properties"
@@ -42,28 +43,29 @@ _HANDLER_NEEDS = (
     "shardline.wire.frame",
     "shardline.wire.v1",
 )
-_TASKS = ("classify", "plates")  # a retrieval's index is no part of an archive
-_DISTRIBUTIONS = {"PIL": "pillow", "ml_dtypes": "ml-dtypes"}  # whose names are not those of their modules
+_TASKS = ("classify", "plates")  # an archive cannot hold the index of a retrieval
+_DISTRIBUTIONS = {"PIL": "pillow", "ml_dtypes": "ml-dtypes"}  # by module, where the names differ
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeOptions:
-    """What TorchServe does with each model: its `minWorkers`, `batchSize`, `maxBatchDelay` and `responseTimeout`."""
+    """Settings of TorchServe for each model: `minWorkers`, `batchSize`, `maxBatchDelay` and `responseTimeout`."""
 
     workers: int = 1
     batch: int = 1
     delay_ms: int = 10
     timeout_s: int = 120
-    port: int = 8080  # inference; management and metrics on the two above
+    port: int = 8080  # of predictions; management and metrics get the next two
 
 
 def export_torchserve(folder: Path, out: Path, options: ServeOptions, *, progress: Progress = silent) -> list[str]:
-    """Write model store, config.properties and README.md into `out`; -> the models' names, the shards' first.
+    """Write model store, config.properties and README.md into `out`, and return the models' names, the shards' first.
 
     Raises:
         BundleError: the bundle cannot be read.
-        FormatError: TorchScript does not take a part, the task needs more than an archive holds, torch-model-archiver
-            is not installed or fails, or `out` is there already.
+        FormatError: TorchScript does not take a part, the task has an index, or torch-model-archiver fails.
+        MissingPackageError: torch-model-archiver is not installed.
+        FileError: `out` exists already.
     """
     bundle = open_bundle(folder)
     if bundle.task.name not in _TASKS:
@@ -73,7 +75,7 @@ def export_torchserve(folder: Path, out: Path, options: ServeOptions, *, progres
     names = []
     with writing_folder(out) as draft:
         (draft / STORE).mkdir()
-        for part in parts_of(folder):
+        for part in read_parts(folder):
             progress(f"archiving {part.name}")
             with TemporaryDirectory(dir=draft) as scratch:
                 _archive(part, Path(scratch), draft / STORE)
@@ -85,7 +87,7 @@ def export_torchserve(folder: Path, out: Path, options: ServeOptions, *, progres
 
 
 def config(names: Sequence[str], options: ServeOptions, body_bytes: int) -> str:
-    """config.properties; paths in it are relative to the folder that TorchServe is started in."""
+    """Content of config.properties; its paths are relative to the folder that TorchServe is started in."""
     models = {
         name: {
             "1.0": {
@@ -101,8 +103,8 @@ def config(names: Sequence[str], options: ServeOptions, body_bytes: int) -> str:
         for name in names
     }
     addresses = [
-        f"{what}_address=http://127.0.0.1:{options.port + offset}"
-        for offset, what in enumerate(("inference", "management", "metrics"))
+        f"{api}_address=http://127.0.0.1:{options.port + offset}"
+        for offset, api in enumerate(("inference", "management", "metrics"))
     ]
     lines = [
         *addresses,
@@ -117,16 +119,16 @@ def config(names: Sequence[str], options: ServeOptions, body_bytes: int) -> str:
 
 
 def requirements() -> list[str]:
-    """What the handler's process needs beside torch, with the bounds that Shardline itself has."""
-    wanted = {_DISTRIBUTIONS.get(name, name) for name in foreign(_HANDLER_NEEDS)} - {"torch"}
+    """Packages that the handler's process needs as well as torch, with Shardline's own version bounds."""
+    wanted = {_DISTRIBUTIONS.get(name, name) for name in third_party(_HANDLER_NEEDS)} - {"torch"}
     bounds = [line for line in requires("shardline") or () if ";" not in line]
     return sorted(line for line in bounds if re.split(r"[^\w.-]", line)[0] in wanted)
 
 
-def _archive(part: Part, scratch: Path, store: Path) -> None:
-    model, carried = scratch / "model.pt", scratch / "shardline_parts.zip"
+def _archive(part: ExportPart, scratch: Path, store: Path) -> None:
+    model, vendored = scratch / "model.pt", scratch / "shardline_parts.zip"
     save_torchscript(part, model)
-    write_carried(carried, _HANDLER_NEEDS)
+    write_vendored(vendored, _HANDLER_NEEDS)
     (scratch / BUNDLE_FILE).write_bytes(part.bundle.to_json())
     (scratch / STAGE_FILE).write_text(json.dumps({"stage": part.stage.index}) + "\n")
     part.golden.save(scratch)
@@ -150,11 +152,11 @@ def _archive(part: Part, scratch: Path, store: Path) -> None:
 def _archiver() -> Iterator[tuple[Any, Any]]:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it leaves a file of its own open when it is imported
+            warnings.simplefilter("ignore")  # its import leaves a file open
             from model_archiver import ModelArchiver, ModelArchiverConfig
             from model_archiver.model_archiver_error import ModelArchiverError
     except ImportError as exc:
-        raise FormatError("torch-model-archiver is not installed: pip install 'shardline[export]'") from exc
+        raise MissingPackageError("torch-model-archiver is not installed: pip install 'shardline[export]'") from exc
     try:
         yield ModelArchiver, ModelArchiverConfig
     except (ModelArchiverError, OSError) as exc:
@@ -191,14 +193,14 @@ Post a picture (JPEG, PNG, WebP, GIF, BMP or TIFF), or v1 JSON:
 curl -T picture.jpg {url}/{whole}
 ```
 """
-    return text if len(stages) == 1 else text + _in_turn(stages, url)
+    return text if len(stages) == 1 else text + _through_shards(stages, url)
 
 
 def _and_shards(stages: Sequence[str]) -> str:
     return "." if len(stages) == 1 else f",\n`{stages[0]}` to `{stages[-1]}` are its {len(stages)} shards."
 
 
-def _in_turn(stages: Sequence[str], url: str) -> str:
+def _through_shards(stages: Sequence[str], url: str) -> str:
     first, *between, last = stages
     pipes = [f"curl --silent -T picture.jpg {url}/{first}"]
     pipes += [f"curl --silent -T - {url}/{name}" for name in (*between, last)]

@@ -1,11 +1,11 @@
-"""What serves one part of a bundle inside TorchServe: it goes into the archive and is run there alone.
+"""Handler that serves one part of a bundle inside TorchServe; it is copied into the archive.
 
 Shardline need not be installed there: the modules that this one imports lie beside it, in shardline_parts.zip. A part
-takes what a shard of Shardline's takes. The first one, and the whole, take a picture's own bytes or v1 JSON; the others
-take a frame, which is what the one before answered. The last one, and the whole, answer v1 JSON.
+takes the same requests as a shard of Shardline: the first shard, and the whole, take the bytes of a picture or v1 JSON;
+the other shards take a frame, the response of the shard before. The last shard, and the whole, answer v1 JSON.
 
-TorchServe gives a batch of requests at once. Each gets its own answer and status, so that one bad picture does not
-spoil its neighbours; those that fit are run together where the part can tell instances apart. It computes on the CPU.
+TorchServe passes a batch of requests at once. Each gets its own response and status, so that a bad picture does not
+spoil its neighbours; valid requests run together where the part can join frames. It computes on the CPU.
 """
 
 # ruff: noqa: E402  # only with the zip on its path does Python find the rest
@@ -35,11 +35,14 @@ from shardline.wire.v1 import CHAIN_PARAMETERS, check_instances, parse_request
 MODEL_FILE = "model.pt"
 
 
-class Handler:
-    """TorchServe takes the one class of this module: `initialize` once, then `handle` for each batch of requests."""
+class PartHandler:
+    """TorchServe's handler: it calls `initialize` once, then `handle` for each batch of requests.
+
+    TorchServe finds it as the only class of this module.
+    """
 
     def initialize(self, context: Any) -> None:
-        """Load the part, and prove it by the golden input: TorchServe's worker fails where it is far off."""
+        """Load the part and run its golden input; TorchServe's worker fails where the outputs are far off."""
         folder = Path(context.system_properties["model_dir"])
         bundle = parse_bundle((folder / BUNDLE_FILE).read_bytes())
         stage = bundle.stages[load_object((folder / STAGE_FILE).read_bytes(), STAGE_FILE)["stage"]]
@@ -49,12 +52,12 @@ class Handler:
         self._joins = self._shard.can_join(golden)
 
     def handle(self, rows: Sequence[Mapping[str, Any]], context: Any) -> list[bytes | dict[str, Any]]:
-        """One answer a row: a frame's bytes, predictions, or an error with its status."""
-        asked = [_or_error(self._read, row) for row in rows]
-        outputs = iter(self._run([each for each in asked if isinstance(each, Frame)]))
+        """Answer each row with a frame's bytes, predictions, or an error with its status."""
+        requests = [_or_error(self._read, row) for row in rows]
+        outputs = iter(self._run([request for request in requests if isinstance(request, Frame)]))
         answers = []
-        for index, each in enumerate(asked):
-            answer = each if isinstance(each, ShardlineError) else _or_error(self._answer, each, next(outputs))
+        for index, request in enumerate(requests):
+            answer = request if isinstance(request, ShardlineError) else _or_error(self._answer, request, next(outputs))
             if isinstance(answer, ShardlineError):
                 context.set_response_status(code=answer.status, phrase=type(answer).__name__, idx=index)
                 answer = {"error": str(answer)}
@@ -70,7 +73,7 @@ class Handler:
         if (frame.bundle, frame.stage) != (self._shard.digest, self._shard.stage.index):
             raise ForeignFrameError(
                 f"the frame is for stage {frame.stage} of bundle {frame.bundle[:80]}, this is stage "
-                f"{self._shard.stage.index} of {self._shard.digest}: post what a stage answers to the next one"
+                f"{self._shard.stage.index} of {self._shard.digest}: post the response of a stage to the next stage"
             )
         self._shard.check(frame.tensors)
         return frame
@@ -79,7 +82,7 @@ class Handler:
         stage, bundle = self._shard.stage, self._shard.bundle
         if stage.index:
             raise FrameError(
-                f"stage {stage.index} takes frames, what stage {stage.index - 1} answers: post pictures to 0"
+                f"stage {stage.index} takes frames, the responses of stage {stage.index - 1}: post pictures to stage 0"
             )
         request = parse_request(body)
         check_instances(len(request.pictures), bundle.max_instances)
@@ -96,7 +99,7 @@ class Handler:
         tensors = [frame.tensors for frame in frames]
         if self._joins and len(tensors) > 1:
             return self._shard.run_joined(tensors)
-        return [self._shard.run_joined([each])[0] for each in tensors]
+        return [self._shard.run_joined([frame])[0] for frame in tensors]
 
     def _answer(self, frame: Frame, outputs: Mapping[str, Any]) -> bytes | dict[str, Any]:
         if not self._shard.is_last:
@@ -108,7 +111,7 @@ class Handler:
 
 
 def _or_error(function: Any, *arguments: Any) -> Any:
-    """What it gives, or the error that is the request's own."""
+    """Call a function and return its result, or the error that the request caused."""
     try:
         return function(*arguments)
     except ShardlineError as exc:
@@ -116,7 +119,7 @@ def _or_error(function: Any, *arguments: Any) -> Any:
 
 
 def _bytes(row: Mapping[str, Any]) -> bytes:
-    """A request's body: a form's field is `data`, a raw body is `body`, and JSON is parsed already."""
+    """Body of a request: a form's field is `data`, a raw body is `body`, and JSON is parsed already."""
     body = row.get("data") if row.get("data") is not None else row.get("body")
     if isinstance(body, bytes | bytearray):
         return bytes(body)

@@ -47,14 +47,14 @@ _TRACED_BATCH = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Archive:
-    """What an archive says of itself.
+class ModelArchive:
+    """Manifest of a TorchServe archive.
 
     Attributes:
-        handler: the name of one of TorchServe's own, or a Python file in the archive.
-        serialized: the file with the weights, or with the TorchScript.
-        model_file: the Python file with the eager model's class, None for TorchScript.
-        labels: by class; none where the archive names none.
+        handler: name of one of TorchServe's own handlers, or a Python file in the archive.
+        serialized: file with the weights, or with the TorchScript.
+        model_file: Python file with the eager model's class, None for TorchScript.
+        labels: class names; empty where the archive has none.
     """
 
     path: Path
@@ -66,24 +66,25 @@ class Archive:
 
     @property
     def kind(self) -> Kind:
-        """As TorchServe itself decides."""
+        """Kind of the model, by TorchServe's own rule."""
         return "eager" if self.model_file else "torchscript"
 
     @property
     def handler_name(self) -> str:
-        """`image_classifier` of `image_classifier` and of `image_classifier:handle`; a file keeps its `.py`."""
+        """Name without an entry point: `image_classifier` for `image_classifier:handle`; a file keeps its `.py`."""
         return self.handler.partition(":")[0]
 
 
-def read_archive(path: Path) -> Archive:
-    """
+def read_archive(path: Path) -> ModelArchive:
+    """Read an archive's manifest and labels.
+
     Raises:
-        FormatError: not a zip, no manifest, or one that names no model.
+        FormatError: not a zip, no manifest, or a manifest without a model.
     """
     with _opened(path) as archive:
         model = _json(archive, MANIFEST, path).get("model")
         if not isinstance(model, dict):
-            raise FormatError(f"{path}: {MANIFEST} has no model: is it of torch-model-archiver?")
+            raise FormatError(f"{path}: {MANIFEST} has no model: was it made by torch-model-archiver?")
         names = set(_plain_names(archive))
         labels = _labels(_json(archive, LABELS_FILE, path), path) if LABELS_FILE in names else ()
         for key in ("serializedFile", "modelFile"):
@@ -93,8 +94,8 @@ def read_archive(path: Path) -> Archive:
                     "the archive"
                 )
     if not model.get("serializedFile"):
-        raise FormatError(f"{path}: {MANIFEST} names no serializedFile, so there are no weights to take over")
-    return Archive(
+        raise FormatError(f"{path}: {MANIFEST} names no serializedFile, so there are no weights to import")
+    return ModelArchive(
         path=path,
         name=str(model.get("modelName") or path.stem),
         handler=str(model.get("handler") or ""),
@@ -104,21 +105,21 @@ def read_archive(path: Path) -> Archive:
     )
 
 
-def unpack(archive: Archive, name: str, folder: Path) -> Path:
-    """One file of the archive, written into `folder`."""
+def unpack(archive: ModelArchive, name: str, folder: Path) -> Path:
+    """Unpack one file of the archive into `folder`."""
     with _opened(archive.path) as opened:
         return Path(opened.extract(name, folder))
 
 
-def unpack_all(archive: Archive, folder: Path) -> None:
-    """Every file at the top of the archive: a model's Python file may import its neighbours."""
+def unpack_all(archive: ModelArchive, folder: Path) -> None:
+    """Unpack the files at the top of the archive: a model's Python file may import its neighbours."""
     with _opened(archive.path) as opened:
         for name in _plain_names(opened):
             opened.extract(name, folder)
 
 
 def _plain_names(archive: zipfile.ZipFile) -> Iterator[str]:
-    """The files at the top: what TorchServe unpacks side by side."""
+    """Names of the files at the top, which TorchServe unpacks side by side."""
     return (name for name in archive.namelist() if PurePosixPath(name).name == name and name not in (".", ".."))
 
 
@@ -127,7 +128,7 @@ def _opened(path: Path) -> zipfile.ZipFile:
         return zipfile.ZipFile(path)
     except (OSError, zipfile.BadZipFile) as exc:
         raise FormatError(
-            f"{path} is no model archive ({exc}): give a .mar, as torch-model-archiver makes by default"
+            f"{path} is not a model archive ({exc}): choose a .mar that torch-model-archiver made"
         ) from exc
 
 
@@ -137,14 +138,14 @@ def _json(archive: zipfile.ZipFile, name: str, path: Path) -> dict[str, Any]:
             raise FormatError(f"{path}: {name} has over {_JSON_BYTES} bytes")
         document = json.loads(archive.read(name))
     except (KeyError, ValueError, RecursionError, zipfile.BadZipFile) as exc:
-        raise FormatError(f"{path}: {name} is missing or no JSON: is it of torch-model-archiver?") from exc
+        raise FormatError(f"{path}: {name} is missing or no JSON: was it made by torch-model-archiver?") from exc
     if not isinstance(document, dict):
         raise FormatError(f"{path}: {name} is not a JSON object")
     return document
 
 
 def _labels(document: dict[str, Any], path: Path) -> tuple[str, ...]:
-    """Class -> name; of a list of names TorchServe shows the last, and an older form lists all under one key."""
+    """Class names, in order; TorchServe shows the last of several names, and an older form lists all under one key."""
     listed = document.get("object_type_names")
     names = listed if isinstance(listed, list) else [document.get(str(index)) for index in range(len(document))]
     labels = [name[-1] if isinstance(name, list) and name else name for name in names]
@@ -154,14 +155,14 @@ def _labels(document: dict[str, Any], path: Path) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Taking:
-    """What the user says of an archive.
+class ImportOptions:
+    """Options of `import_model`.
 
     Attributes:
-        model: the eager model's reference, as `shardline build` takes it; None: the archive's own, if it is trusted.
-        trust: code out of the archive may be run.
-        handler: what the archive's handler does, where it is a file of the user's own.
-        picture: what the handler makes of a picture; so are `mean` and `std`.
+        model: reference of the eager model, as `shardline build` takes it; None for that of a trusted archive.
+        trust: True if code in the archive may be run.
+        handler: handler with the same preprocessing, where the archive has a custom handler.
+        picture, mean, std: preprocessing of the handler.
     """
 
     model: str | None = None
@@ -172,58 +173,58 @@ class Taking:
     std: tuple[float, float, float] = IMAGENET_STD
 
 
-def take_over(archive: Archive, taking: Taking) -> Model:
-    """The archive's model with its weights, labels and pictures.
+def import_model(archive: ModelArchive, options: ImportOptions) -> Model:
+    """Load the archive's model with its weights, labels and preprocessing.
 
     Raises:
-        FormatError: another handler, code that would have to be run without `trust`, or an archive that does not hold
-            what it says.
+        FormatError: an unknown handler, code that must not be run without `trust`, or an archive that does not match
+            its manifest.
         ModelError: the weights are not plain tensors, or do not fit the model.
     """
-    _check_handler(archive, taking.handler)
+    _check_handler(archive, options.handler)
     with TemporaryDirectory() as scratch:
         if archive.kind == "torchscript":
-            model = _from_torchscript(archive, taking, Path(scratch))
-        elif taking.model is not None:
-            model = load_model(taking.model, str(_weights(archive, Path(scratch))))
+            model = _from_torchscript(archive, options, Path(scratch))
+        elif options.model is not None:
+            model = load_model(options.model, str(_weights(archive, Path(scratch))))
         else:
-            model = _from_own_class(archive, taking, Path(scratch))
+            model = _from_own_class(archive, options, Path(scratch))
     return replace(
         model,
-        reference=taking.model or f"{archive.path.name}",
+        reference=options.model or f"{archive.path.name}",
         weights=f"{archive.serialized} of {archive.path.name}",
-        picture=taking.picture,
-        mean=taking.mean,
-        std=taking.std,
+        picture=options.picture,
+        mean=options.mean,
+        std=options.std,
         labels=archive.labels,
     )
 
 
-def _check_handler(archive: Archive, said: str | None) -> None:
-    found = said or archive.handler_name
+def _check_handler(archive: ModelArchive, chosen: str | None) -> None:
+    found = chosen or archive.handler_name
     if found == IMAGE_CLASSIFIER:
         return
     own = archive.handler_name.endswith(".py")
     remedy = (
-        f"if it prepares pictures as {IMAGE_CLASSIFIER} does, say --handler {IMAGE_CLASSIFIER} (with --size, --mean … "
+        f"if its preprocessing is that of {IMAGE_CLASSIFIER}, add --handler {IMAGE_CLASSIFIER} (with --size, --mean … "
         "where they differ), else follow docs/moving-from-torchserve.md"
         if own
-        else "only classifiers of pictures are taken over by this command"
+        else "this command imports image classifiers only"
     )
-    raise FormatError(f"{archive.path} has the handler {found!r}; taken over is {IMAGE_CLASSIFIER}: {remedy}")
+    raise FormatError(f"{archive.path} has the handler {found!r}; allowed is {IMAGE_CLASSIFIER}: {remedy}")
 
 
-def _weights(archive: Archive, scratch: Path) -> Path:
-    """The state dict under a name by which it is known as a file; it is read as plain tensors alone."""
+def _weights(archive: ModelArchive, scratch: Path) -> Path:
+    """Unpack the state dict under a name with a known suffix, so that it is read as plain tensors."""
     return unpack(archive, archive.serialized, scratch).rename(scratch / "weights.pt")
 
 
-def _from_own_class(archive: Archive, taking: Taking, scratch: Path) -> Model:
+def _from_own_class(archive: ModelArchive, options: ImportOptions, scratch: Path) -> Model:
     assert archive.model_file is not None
-    if not taking.trust:
+    if not options.trust:
         raise FormatError(
             f"{archive.path} has its model's code in {archive.model_file}, which would be run: name the model yourself "
-            "(--model torchvision:resnet18 or package.module:factory), or say --trust if you trust the archive"
+            "(--model torchvision:resnet18 or package.module:factory), or add --trust if you trust the archive"
         )
     unpack_all(archive, scratch)
     weights = (scratch / archive.serialized).rename(scratch / "weights.pt")
@@ -241,16 +242,16 @@ def _importable(folder: Path) -> Iterator[None]:
         sys.path.remove(str(folder))
 
 
-def _only_class(name: str, archive: Archive) -> str:
-    """TorchServe takes the one class of the file."""
+def _only_class(name: str, archive: ModelArchive) -> str:
+    """Name of the only model class in the file, which TorchServe would use."""
     try:
         module = importlib.import_module(name)
     except Exception as exc:  # the user's code
         raise FormatError(f"{archive.path}: {archive.model_file} cannot be imported: {one_line(exc)}") from exc
     classes = [
-        key
-        for key, each in inspect.getmembers(module, inspect.isclass)
-        if each.__module__ == name and issubclass(each, nn.Module)
+        class_name
+        for class_name, member in inspect.getmembers(module, inspect.isclass)
+        if member.__module__ == name and issubclass(member, nn.Module)
     ]
     if len(classes) != 1:
         raise FormatError(
@@ -260,29 +261,29 @@ def _only_class(name: str, archive: Archive) -> str:
     return classes[0]
 
 
-def _from_torchscript(archive: Archive, taking: Taking, scratch: Path) -> Model:
-    if taking.model is not None:
+def _from_torchscript(archive: ModelArchive, options: ImportOptions, scratch: Path) -> Model:
+    if options.model is not None:
         raise FormatError(f"{archive.path} is TorchScript, which holds the model too: leave --model out")
-    if not taking.trust:
+    if not options.trust:
         raise FormatError(
-            f"{archive.path} is TorchScript, which is a program: say --trust if you trust the archive, or make a "
-            "bundle of the model and its weights with shardline build"
+            f"{archive.path} is TorchScript, which is a program: add --trust if you trust the archive, or build a "
+            "bundle from the model and its weights with shardline build"
         )
     path = unpack(archive, archive.serialized, scratch)
     try:
-        module = _converted(load_torchscript(path).eval(), taking.picture)
+        module = _converted(load_torchscript(path).eval(), options.picture)
     except Exception as exc:  # a loader and a converter of many parts: they raise whatever they like
         raise FormatError(
-            f"{archive.path}: {archive.serialized} cannot be made an exported program ({one_line(exc)}): build the "
-            "bundle of the model's Python and its weights, see docs/moving-from-torchserve.md"
+            f"{archive.path}: {archive.serialized} cannot be converted to an exported program ({one_line(exc)}): build "
+            "the bundle from the model's Python and its weights, see docs/moving-from-torchserve.md"
         ) from exc
     return Model(
         reference=archive.path.name,
         weights=archive.serialized,
         module=module,
-        picture=taking.picture,
-        mean=taking.mean,
-        std=taking.std,
+        picture=options.picture,
+        mean=options.mean,
+        std=options.std,
     )
 
 

@@ -24,14 +24,14 @@ from typing import Any, Literal
 import torch
 
 from shardline.formats.onnx_file import MOST_RELATIVE_ERROR, save_onnx
-from shardline.formats.parts import Part, parts_of, writing_folder
+from shardline.formats.parts import ExportPart, read_parts, writing_folder
 from shardline.formats.torchscript import load_torchscript, save_torchscript
 from shardline.partition.compare import relative_error
 from shardline.partition.program import Progress, silent
 from shardline.partition.tensors import as_numpy
 from shardline.storage.bundle import Bundle, TensorSpec
 from shardline.storage.bundle_folder import open_bundle
-from shardline.wire.errors import FormatError
+from shardline.wire.errors import FormatError, MissingPackageError
 
 Platform = Literal["torchscript", "onnx"]
 
@@ -56,7 +56,7 @@ _NOT_IN_PYTORCH = frozenset({"F16"})  # Triton's table of data types has no half
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TritonOptions:
-    """`batch` is the most instances that a model runs at once, `instances` how many copies of it run side by side."""
+    """Settings of Triton: largest batch, its delay, and the number of copies of a model that run in parallel."""
 
     platform: Platform = "torchscript"
     batch: int = 8
@@ -65,8 +65,8 @@ class TritonOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
-    """One model of the repository, how far its outputs were off, and why it is not of the platform asked for."""
+class TritonModel:
+    """One model of the repository: the error of its outputs, and why it has another platform than requested."""
 
     name: str
     platform: Platform
@@ -74,19 +74,20 @@ class Made:
     reason: str = ""
 
 
-def export_triton(folder: Path, out: Path, options: TritonOptions, *, progress: Progress = silent) -> list[Made]:
-    """Write the repository into `out`; -> the shards' models, first to last.
+def export_triton(folder: Path, out: Path, options: TritonOptions, *, progress: Progress = silent) -> list[TritonModel]:
+    """Write the repository into `out`, and return the shards' models, first to last.
 
     Raises:
         BundleError: the bundle cannot be read.
-        FormatError: a tensor's dtype that the backend has not, a shard that no form takes, or `out` is there already.
+        FormatError: the backend lacks a tensor's dtype, or no form takes a shard.
+        FileError: `out` exists already.
     """
     bundle = open_bundle(folder)
     _check_dtypes(bundle, options.platform)
-    batched = _is_batched(bundle)
+    batched = _can_batch(bundle)
     made = []
     with writing_folder(out) as draft:
-        for part in parts_of(folder, whole=False):
+        for part in read_parts(folder, whole=False):
             progress(f"{part.name} for Triton")
             model = _save(part, draft / part.name / _VERSION, options.platform)
             made.append(model)
@@ -101,8 +102,8 @@ def export_triton(folder: Path, out: Path, options: TritonOptions, *, progress: 
     return made
 
 
-def model_config(part: Part, platform: Platform, options: TritonOptions, *, batched: bool) -> dict[str, Any]:
-    """One shard's config.pbtxt, as plain values."""
+def model_config(part: ExportPart, platform: Platform, options: TritonOptions, *, batched: bool) -> dict[str, Any]:
+    """Content of one shard's config.pbtxt, as plain values."""
     outputs = _tensors(part.stage.outputs, platform, batched=batched)
     last = part.stage.index == len(part.bundle.stages) - 1
     if last and _has_labels(part.bundle):
@@ -116,12 +117,14 @@ def model_config(part: Part, platform: Platform, options: TritonOptions, *, batc
         "input": _tensors(part.stage.inputs, platform, batched=batched),
         "output": outputs,
         **scheduler,
-        "instance_group": [{"count": options.instances, "kind": Enum("KIND_CPU")}],
+        "instance_group": [{"count": options.instances, "kind": PbEnum("KIND_CPU")}],
     }
 
 
-def ensemble_config(bundle: Bundle, made: Sequence[Made], options: TritonOptions, *, batched: bool) -> dict[str, Any]:
-    """The ensemble's config.pbtxt: what one shard gives is mapped to what the next one takes."""
+def ensemble_config(
+    bundle: Bundle, made: Sequence[TritonModel], options: TritonOptions, *, batched: bool
+) -> dict[str, Any]:
+    """Content of the ensemble's config.pbtxt: the outputs of a shard are mapped to the inputs of the next."""
     first, last = bundle.stages[0], bundle.stages[-1]
     steps = [
         {
@@ -143,7 +146,7 @@ def ensemble_config(bundle: Bundle, made: Sequence[Made], options: TritonOptions
 
 
 def _map(specs: Sequence[TensorSpec], platform: Platform, cut: str) -> list[dict[str, str]]:
-    """A model's names -> the ensemble's, which tell a tensor that passes through a shard from itself before it."""
+    """Map a model's names to the ensemble's, in which a tensor that passes through a shard gets a new name."""
     return [{"key": _name(spec, place, platform), "value": f"{spec.name}{cut}"} for place, spec in enumerate(specs)]
 
 
@@ -153,25 +156,27 @@ def _name(spec: TensorSpec, place: int, platform: Platform) -> str:
 
 def _tensors(specs: Sequence[TensorSpec], platform: Platform, *, batched: bool) -> list[dict[str, Any]]:
     return [
-        {"name": _name(spec, place, platform), "data_type": Enum(_TYPES[spec.dtype]), **_dims(spec, batched=batched)}
+        {"name": _name(spec, place, platform), "data_type": PbEnum(_TYPES[spec.dtype]), **_dims(spec, batched=batched)}
         for place, spec in enumerate(specs)
     ]
 
 
 def _dims(spec: TensorSpec, *, batched: bool) -> dict[str, Any]:
-    """Without the batch where Triton batches; a dimension that grows with the batch is -1 where it does not."""
+    """Dimensions without the batch where Triton batches, else with -1 where a dimension depends on the batch."""
     dims = [-1 if isinstance(dim, str) else dim for dim in spec.shape][batched:]
     return {"dims": dims} if dims else {"dims": [1], "reshape": {"shape": []}}
 
 
 def _has_labels(bundle: Bundle) -> bool:
-    """Do Triton's classifications have names? It counts the values of one output, and names the highest."""
+    """True where Triton's classification extension has class names to report."""
     return bundle.task.name == "classify" and bool(bundle.task.labels)
 
 
-def _is_batched(bundle: Bundle) -> bool:
-    """Triton's batches: every tensor has the batch as its first dimension, and in no other. One model that has not
-    stops all, since an ensemble that batches takes none that does not."""
+def _can_batch(bundle: Bundle) -> bool:
+    """True where Triton can batch: the first dimension of every tensor, and no other, is the batch.
+
+    An ensemble that batches takes no model that does not, so a single other tensor rules batching out.
+    """
     specs = [spec for stage in bundle.stages for spec in stage.inputs + stage.outputs]
     return all(spec.shape[:1] == ("batch",) and all(isinstance(dim, int) for dim in spec.shape[1:]) for spec in specs)
 
@@ -187,63 +192,66 @@ def _check_dtypes(bundle: Bundle, platform: Platform) -> None:
                 )
 
 
-def _save(part: Part, folder: Path, platform: Platform) -> Made:
-    """In the form asked for, or else in TorchScript."""
+def _save(part: ExportPart, folder: Path, platform: Platform) -> TritonModel:
+    """Save a shard for the requested platform, or else as TorchScript."""
     folder.mkdir(parents=True)
     reason = ""
     if platform == "onnx":
         try:
             error = save_onnx(part, folder / _FILES["onnx"])
-            return Made(name=part.name, platform="onnx", relative_error=error)
-        except FormatError as exc:
+            return TritonModel(name=part.name, platform="onnx", relative_error=error)
+        except (FormatError, MissingPackageError) as exc:
             if any(spec.dtype in _NOT_IN_PYTORCH for spec in part.stage.inputs + part.stage.outputs):
                 raise
             reason = str(exc)
     path = folder / _FILES["torchscript"]
     save_torchscript(part, path)
-    return Made(name=part.name, platform="torchscript", relative_error=_error_when_packed(part, path), reason=reason)
+    return TritonModel(
+        name=part.name, platform="torchscript", relative_error=_error_of_contiguous(part, path), reason=reason
+    )
 
 
-def _error_when_packed(part: Part, path: Path) -> float:
-    """How far the outputs move when the inputs lie in the order of their dimensions, as Triton has them."""
+def _error_of_contiguous(part: ExportPart, path: Path) -> float:
+    """Largest relative error of the outputs for contiguous inputs, as Triton passes them."""
     script = load_torchscript(path)
     errors = [0.0]
     for inputs, expected in part.examples.values():
         with torch.inference_mode():
             found = script(*(value.contiguous() for value in inputs))
-        errors += [relative_error(as_numpy(one), as_numpy(other)) for one, other in zip(found, expected, strict=True)]
+        pairs = zip(found, expected, strict=True)
+        errors += [relative_error(as_numpy(value), as_numpy(reference)) for value, reference in pairs]
     allowed = MOST_RELATIVE_ERROR["fp32"]
     if not max(errors) <= allowed:
         raise FormatError(
-            f"{part.name} with packed inputs is off by {max(errors):.3g} of the largest value; allowed is {allowed:g}"
+            f"{part.name} with contiguous inputs is off by {max(errors):.3g} of the largest value; allowed: {allowed:g}"
         )
     return max(errors)
 
 
-class Enum(str):
-    """A name that is written without quotes: TYPE_FP32."""
+class PbEnum(str):
+    """Enum value, which is written without quotes: TYPE_FP32."""
 
 
 def pbtxt(message: Mapping[str, Any]) -> str:
-    """A message's fields, in their order: numbers, texts, `Enum`s, messages as mappings, and lists of any of these."""
+    """Write a message in protobuf's text format: numbers, texts, `PbEnum`s, mappings for messages, lists of these."""
     return "".join(f"{line}\n" for line in _fields(message))
 
 
 def _fields(message: Mapping[str, Any]) -> Iterator[str]:
     for name, value in message.items():
-        if isinstance(value, list) and value and all(isinstance(each, int) for each in value):
+        if isinstance(value, list) and value and all(isinstance(item, int) for item in value):
             yield f"{name}: [{', '.join(map(str, value))}]"
             continue
-        for each in value if isinstance(value, list) else [value]:
-            if isinstance(each, Mapping):
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, Mapping):
                 yield f"{name} {{"
-                yield from (f"  {line}" for line in _fields(each))
+                yield from (f"  {line}" for line in _fields(item))
                 yield "}"
             else:
-                yield f"{name}: {_scalar(each)}"
+                yield f"{name}: {_scalar(item)}"
 
 
 def _scalar(value: object) -> str:
-    if isinstance(value, Enum) or not isinstance(value, str):
+    if isinstance(value, PbEnum) or not isinstance(value, str):
         return str(value).lower() if isinstance(value, bool) else str(value)
-    return json.dumps(value)  # its escapes are among C's, which the format has
+    return json.dumps(value)  # JSON's escapes are among C's, which the format has

@@ -1,7 +1,7 @@
-"""The modules of this project that some of its modules need, as a zip that Python imports from.
+"""Bundle the modules of Shardline that an exported handler needs as a zip that Python imports from.
 
-What runs in another server's process must decode pictures, check frames and make replies exactly as Shardline does.
-So it carries that very code, found by following imports; there is no second copy to keep equal.
+Code in another server's process must decode pictures, check frames and make replies exactly as Shardline does. So the
+archive vendors Shardline's own modules, found by following imports; there is no second copy to keep equal.
 """
 
 import ast
@@ -13,21 +13,20 @@ from pathlib import Path
 
 _PACKAGE = "shardline"
 _FOLDERS = frozenset({"wire", "storage", "tasks", "partition", "predictors"})
-_LEFT_OUT = frozenset(
-    {"shardline.storage.gcs"}
-)  # opened by commands that are given a bucket's address, and by nothing else
-_TIME = (1980, 1, 1, 0, 0, 0)  # zip's first: the same modules make the same bytes
+_LEFT_OUT = frozenset({"shardline.storage.gcs"})  # imported only by commands that are given a bucket's address
+_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest time of a zip: the same modules give the same bytes
 
 
-def write_carried(path: Path, roots: Iterable[str]) -> None:
-    """Write the zip of `roots` and all that they import of this project's."""
+def write_vendored(path: Path, roots: Iterable[str]) -> None:
+    """Write the zip of the modules `roots` and of all modules of Shardline that they import."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, source in sorted(carried(roots).items()):
-            archive.writestr(zipfile.ZipInfo(_inside(name, source), _TIME), source.read_bytes(), zipfile.ZIP_DEFLATED)
+        for name, source in sorted(vendored_modules(roots).items()):
+            entry = zipfile.ZipInfo(_path_in_zip(name, source), _TIME)
+            archive.writestr(entry, source.read_bytes(), zipfile.ZIP_DEFLATED)
 
 
-def carried(roots: Iterable[str]) -> dict[str, Path]:
-    """The full name of each module that is needed -> its file; packages are modules too."""
+def vendored_modules(roots: Iterable[str]) -> dict[str, Path]:
+    """Find the modules and packages that `roots` need, by full name, with their files."""
     found: dict[str, Path] = {}
     waiting = list(roots)
     while waiting:
@@ -40,14 +39,15 @@ def carried(roots: Iterable[str]) -> dict[str, Path]:
     return found
 
 
-def foreign(roots: Iterable[str]) -> set[str]:
-    """The top-level names of what these modules import when they are loaded, and neither is ours nor Python's."""
-    loaded = {name.partition(".")[0] for source in carried(roots).values() for name in _imports(source, lazy=False)}
+def third_party(roots: Iterable[str]) -> set[str]:
+    """Find the top-level modules that are neither Shardline's nor Python's and are imported when `roots` are loaded."""
+    sources = vendored_modules(roots).values()
+    loaded = {name.partition(".")[0] for source in sources for name in _imports(source, lazy=False)}
     return loaded - {_PACKAGE} - sys.stdlib_module_names
 
 
 def _source(name: str) -> Path | None:
-    """The file of a module of ours; None where the name is not one: another's, or that of a function in a module."""
+    """File of one of Shardline's modules; None for a module of another package, and for a name inside a module."""
     package, _, inside = name.partition(".")
     if package != _PACKAGE or (inside and inside.partition(".")[0] not in _FOLDERS):
         return None
@@ -59,8 +59,8 @@ def _source(name: str) -> Path | None:
 
 
 def _imports(source: Path, *, lazy: bool = True) -> Iterator[str]:
-    tree = ast.parse(source.read_text(encoding="utf-8"))
-    for node in ast.walk(tree) if lazy else tree.body:
+    """Names that a file imports, those for type checkers left out; with `lazy` also those inside functions."""
+    for node in _statements(ast.parse(source.read_text(encoding="utf-8")), lazy=lazy):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -68,6 +68,15 @@ def _imports(source: Path, *, lazy: bool = True) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def _inside(name: str, source: Path) -> str:
+def _statements(node: ast.AST, *, lazy: bool) -> Iterator[ast.AST]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue
+        yield child
+        if lazy or not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield from _statements(child, lazy=lazy)
+
+
+def _path_in_zip(name: str, source: Path) -> str:
     path = name.replace(".", "/")
     return f"{path}/__init__.py" if source.name == "__init__.py" else f"{path}.py"

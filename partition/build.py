@@ -19,7 +19,7 @@ from shardline.partition.compare import Agreement, Outputs, unequal
 from shardline.partition.compiled import opened, select
 from shardline.partition.cut import Shard, cut
 from shardline.partition.device import choose_device
-from shardline.partition.plan import Plan, PlanOptions, plan
+from shardline.partition.plan import Plan, Planned, PlanOptions, plan
 from shardline.partition.prepare import in_precision
 from shardline.partition.program import Progress, runnable, silent
 from shardline.partition.runtime import Golden, LoadedShard, run_chain
@@ -88,6 +88,7 @@ def build(
     options: BuildOptions,
     out: Path,
     *,
+    planned: Planned | None = None,
     golden: GoldenPicture | None = None,
     progress: Progress = silent,
 ) -> tuple[Bundle, Plan]:
@@ -96,6 +97,7 @@ def build(
     Args:
         name: the bundle's name, a DNS label: Kubernetes objects are named after it.
         pictures: real pictures, uint8 [n, 3, height, width]: costs and golden outputs are measured with them.
+        planned: plan of the same model in the same precision; the plan's options in `options` are ignored then.
         golden: kept in the bundle with the whole model's reply; `shardline deploy` sends it to the cluster.
         progress: receives one short line per step.
 
@@ -108,8 +110,8 @@ def build(
         from shardline.partition.compiling import check_targets, compile_stages  # most bundles are not compiled
 
         check_targets(options.targets)
-    rounded = in_precision(model, options.precision)
-    planned = plan(rounded, pictures, options, progress=progress)
+    if planned is None:
+        planned = plan(in_precision(model, options.precision), pictures, options, progress=progress)
     liveness, chosen = planned.liveness, planned.plan
     with writing_bundle(out) as (draft, seal):
         shards: list[Shard] = []
@@ -119,11 +121,12 @@ def build(
         description = describe(model, name, chosen, shards, options.precision)
         if golden is not None:
             _save_golden(draft, description, liveness.program, golden)
-        whole = liveness.program if rounded is model else capture(model)
+        is_rounded = options.precision != "fp32"
+        whole = capture(model) if is_rounded else liveness.program
         _save_program(whole, draft / WHOLE_FILE)
         loaded = _save_shards(draft, description, shards, pictures[:1])
         reference = _runner(whole, shards[-1].outputs)
-        if rounded is not model:
+        if is_rounded:
             progress(f"comparing {options.precision} with fp32")
             uncut = _runner(liveness.program, shards[-1].outputs)
             _check_equal(run_chain(loaded, pictures[:1]), uncut(pictures[:1]), options.precision)

@@ -64,8 +64,8 @@ class CapturedModel:
 class ModelPlan:
     """The plan that was chosen for a captured model, and everything it was chosen by."""
 
+    captured: CapturedModel
     planned: Planned
-    options: PlanOptions
 
     @property
     def stages(self) -> tuple[StagePlan, ...]:
@@ -154,9 +154,9 @@ def plan(
     batch: int = 1,
     objective: Literal["throughput", "latency"] = "throughput",
     limit: int | str = REQUEST_BYTES,
-    memory_per_stage: Sequence[int | str] = (),
-    device: Sequence[str] = ("cpu",),
-    speeds: Sequence[float] = (1.0,),
+    memory_per_stage: int | str | Sequence[int | str] = (),
+    device: str | Sequence[str] = "cpu",
+    speeds: float | Sequence[float] = 1.0,
     hop: tuple[float, float] | None = None,
     fresh: bool = False,
     progress: Progress = silent,
@@ -189,15 +189,15 @@ def plan(
         batch=batch,
         limits=Limits(request_bytes=_bytes("limit", limit)),
         objective=Objective(objective),
-        memory_bytes=tuple(_bytes("memory_per_stage", size) for size in memory_per_stage),
-        devices=tuple(device),
-        speeds=tuple(speeds),
+        memory_bytes=tuple(_bytes("memory_per_stage", size) for size in _values(memory_per_stage)),
+        devices=_values(device),
+        speeds=_values(speeds),
         hop=lambda: hop_cost(hop, cache, fresh=fresh, progress=progress),
         cache=cache,
         fresh=fresh,
     )
     rounded = in_precision(captured.model, captured.precision)
-    return ModelPlan(planned=plan_stages(rounded, captured.pixels, options, progress=progress), options=options)
+    return ModelPlan(captured=captured, planned=plan_stages(rounded, captured.pixels, options, progress=progress))
 
 
 plan_model = plan  # for `build`, which has a parameter of that name
@@ -209,7 +209,7 @@ def build(
     *,
     plan: ModelPlan | None = None,
     name: str | None = None,
-    compile_for: Sequence[str] = (),
+    compile_for: str | Sequence[str] = (),
     progress: Progress = silent,
 ) -> Bundle:
     """Cut a captured model as planned, and write the bundle at `folder`; an older bundle there is replaced.
@@ -221,19 +221,27 @@ def build(
         progress: called with a line of text at each step.
 
     Raises:
+        UsageError: the plan is of another captured model.
         CompileError: a shard cannot be compiled here.
         BundleError: the folder holds something else, or no name can be made of its own.
     """
     folder = Path(folder)
     name = bundle_name(name or folder.name)
-    check_targets(compile_for)
+    targets = _values(compile_for)
+    check_targets(targets)
     chosen = plan or plan_model(captured, progress=progress)
-    fields = {name: getattr(chosen.options, name) for name in PlanOptions.__slots__}
-    options = BuildOptions(
-        **fields | {"cuts": chosen.cuts, "fresh": False}, precision=captured.precision, targets=tuple(compile_for)
+    if chosen.captured is not captured:
+        raise UsageError("the plan was made for another captured model: plan this one")
+    bundle, _ = build_bundle(
+        captured.model,
+        name,
+        captured.pixels,
+        BuildOptions(precision=captured.precision, targets=targets),
+        folder,
+        planned=chosen.planned,
+        golden=golden_picture(captured.pixels[0], captured.model.picture),
+        progress=progress,
     )
-    golden = golden_picture(captured.pixels[0], captured.model.picture)
-    bundle, _ = build_bundle(captured.model, name, captured.pixels, options, folder, golden=golden, progress=progress)
     return bundle
 
 
@@ -301,6 +309,11 @@ def _batches(files: Iterable[tuple[str, Callable[[], bytes]]], bundle: Bundle) -
             yield to_pixels(read(), bundle.picture, bundle.limits)[None]
         except PictureError as exc:
             raise PictureError(f"{name}: {exc}") from exc
+
+
+def _values(given: Any) -> tuple[Any, ...]:
+    """Return one value, or a sequence of values, as a tuple."""
+    return (given,) if isinstance(given, str | int | float) else tuple(given)
 
 
 def _bytes(name: str, size: int | str) -> int:

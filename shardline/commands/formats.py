@@ -66,22 +66,22 @@ def import_torchserve(
     name: Annotated[str | None, typer.Option(help="Name of the bundle (default: the folder's name)")] = None,
 ) -> None:
     """Make a bundle from a TorchServe archive of an image classifier, eager or TorchScript."""
-    from shardline.formats.torchserve_import import CLASSIFIER_PICTURE, Taking, read_archive, take_over
+    from shardline.formats.torchserve_import import CLASSIFIER_PICTURE, ImportOptions, import_model, read_archive
     from shardline.tables import bundle_table
 
     chosen = bundle_name(name or out_folder.name)
-    taking = Taking(
+    options = ImportOptions(
         model=model,
         trust=trust,
         handler=handler,
         picture=replace(CLASSIFIER_PICTURE, height=size, width=size, resize=resize),
     )
     if mean is not None:
-        taking = replace(taking, mean=parse_channels("--mean", mean))
+        options = replace(options, mean=parse_channels("--mean", mean))
     if std is not None:
-        taking = replace(taking, std=parse_channels("--std", std))
+        options = replace(options, std=parse_channels("--std", std))
     say(f"reading {archive}")
-    captured = shardline.capture(take_over(read_archive(archive), taking), pictures=pictures, progress=say)
+    captured = shardline.capture(import_model(read_archive(archive), options), pictures=pictures, progress=say)
     planned = shardline.plan(captured, stages=stages, progress=say)
     bundle = shardline.build(captured, out_folder, plan=planned, name=chosen, progress=say)
     out.print(bundle_table(bundle))

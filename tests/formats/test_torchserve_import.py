@@ -16,7 +16,7 @@ from torchvision import transforms
 from typer.testing import CliRunner
 
 from shardline.__main__ import app
-from shardline.formats.torchserve_import import CLASSIFIER_PICTURE, Taking, read_archive, take_over
+from shardline.formats.torchserve_import import CLASSIFIER_PICTURE, ImportOptions, import_model, read_archive
 from shardline.partition.verify import Chain
 from shardline.predictors.picture import to_pixels
 from shardline.wire.errors import FormatError, ModelError
@@ -102,11 +102,11 @@ def test_labels_in_each_form_that_torchserve_takes(tmp_path: Path, labels: objec
 
 def test_code_is_not_run_unless_it_is_trusted(eager: Path, tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"its model's code in net_model\.py, which would be run.*--trust"):
-        take_over(read_archive(eager), Taking())
-    named = take_over(read_archive(eager), Taking(model="services.small_models:residual"))
+        import_model(read_archive(eager), ImportOptions())
+    named = import_model(read_archive(eager), ImportOptions(model="services.small_models:residual"))
     assert not (tmp_path / "trace").exists()
 
-    trusted = take_over(read_archive(eager), Taking(trust=True))
+    trusted = import_model(read_archive(eager), ImportOptions(trust=True))
 
     assert (tmp_path / "trace").exists()
     for model in (named, trusted):
@@ -145,9 +145,9 @@ def test_torchscript_is_taken_over_when_it_is_trusted(tmp_path: Path, how: str) 
     torch.jit.save(script, buffer)
     found = read_archive(archive(tmp_path / "net.mar", buffer.getvalue()))
 
-    with pytest.raises(FormatError, match="is TorchScript, which is a program: say --trust"):
-        take_over(found, Taking())
-    taken = take_over(found, Taking(trust=True))
+    with pytest.raises(FormatError, match="is TorchScript, which is a program: add --trust"):
+        import_model(found, ImportOptions())
+    taken = import_model(found, ImportOptions(trust=True))
 
     pictures = torch.rand(3, 3, 224, 224)
     with torch.inference_mode():
@@ -162,7 +162,7 @@ def test_weights_that_would_run_code_are_refused_even_where_the_archive_is_trust
     path = archive(tmp_path / "net.mar", pickle.dumps(Runs()), model_py="from services.small_models import Residual")
 
     with pytest.raises(ModelError, match="not a plain state dict"):
-        take_over(read_archive(path), Taking(model="services.small_models:residual", trust=True))
+        import_model(read_archive(path), ImportOptions(model="services.small_models:residual", trust=True))
 
     assert not (tmp_path / "made").exists()
 
@@ -173,25 +173,25 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     path = archive(tmp_path / "net.mar", saved(weights), model_py="")
 
     with pytest.raises(ModelError, match="does not fit the model"):
-        take_over(read_archive(path), Taking(model="services.small_models:residual"))
+        import_model(read_archive(path), ImportOptions(model="services.small_models:residual"))
 
 
 @pytest.mark.parametrize(
     ("handler", "remedy"),
-    [("object_detector", "only classifiers of pictures"), ("my_handler.py", "--handler image_classifier")],
+    [("object_detector", "imports image classifiers only"), ("my_handler.py", "--handler image_classifier")],
 )
 def test_other_handlers_are_refused_with_what_to_do(tmp_path: Path, handler: str, remedy: str) -> None:
     path = archive(tmp_path / "net.mar", b"", handler=handler, model_py="")
 
     with pytest.raises(FormatError, match=remedy):
-        take_over(read_archive(path), Taking(trust=True))
+        import_model(read_archive(path), ImportOptions(trust=True))
 
 
 def test_a_handler_of_ones_own_is_said_to_be_a_classifier(tmp_path: Path) -> None:
     path = archive(tmp_path / "net.mar", saved(small_models.residual().state_dict()), handler="my.py", model_py="")
-    taking = Taking(model="services.small_models:residual", handler="image_classifier", mean=(0.5, 0.5, 0.5))
+    options = ImportOptions(model="services.small_models:residual", handler="image_classifier", mean=(0.5, 0.5, 0.5))
 
-    assert take_over(read_archive(path), taking).mean == (0.5, 0.5, 0.5)
+    assert import_model(read_archive(path), options).mean == (0.5, 0.5, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -218,5 +218,5 @@ def test_what_is_no_zip(tmp_path: Path) -> None:
     path = tmp_path / "net.mar"
     path.write_bytes(b"not a zip")
 
-    with pytest.raises(FormatError, match="is no model archive"):
+    with pytest.raises(FormatError, match="is not a model archive"):
         read_archive(path)

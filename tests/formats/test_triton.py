@@ -18,7 +18,7 @@ from services.small_models import residual
 
 from shardline.formats.onnx_file import MOST_RELATIVE_ERROR
 from shardline.formats.torchscript import load_torchscript
-from shardline.formats.triton import LABELS_FILE, Enum, TritonOptions, export_triton, pbtxt
+from shardline.formats.triton import LABELS_FILE, PbEnum, TritonOptions, export_triton, pbtxt
 from shardline.partition.compare import relative_error
 from shardline.partition.runtime import Golden
 from shardline.partition.verify import Chain
@@ -166,6 +166,6 @@ def test_bfloat16_is_refused(rounded_bundle: Path, tmp_path: Path) -> None:
 
 
 def test_text_format() -> None:
-    text = pbtxt({"name": 'a "b"\n', "kind": Enum("KIND_CPU"), "dims": [1, -1], "flag": True, "step": [{"x": 1}, {}]})
+    text = pbtxt({"name": 'a "b"\n', "kind": PbEnum("KIND_CPU"), "dims": [1, -1], "flag": True, "step": [{"x": 1}, {}]})
 
     assert text == 'name: "a \\"b\\"\\n"\nkind: KIND_CPU\ndims: [1, -1]\nflag: true\nstep {\n  x: 1\n}\nstep {\n}\n'

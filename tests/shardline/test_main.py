@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from services.command import shardline
+from services.cli import run_command as shardline
 from services.processes import ROOT
 
 import shardline as package

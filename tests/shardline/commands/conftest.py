@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from conftest import made_once
-from services.command import shardline
+from services.cli import run_command as shardline
 from services.scripted_versions import first, make_place, make_version, place, second
 
 __all__ = ["first", "make_place", "make_version", "place", "second"]

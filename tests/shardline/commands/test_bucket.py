@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 from services.bucket import emulating
-from services.command import shardline
+from services.cli import run_command as shardline
 from services.processes import ROOT, stop
 
 from shardline.storage.bundle_folder import open_bundle

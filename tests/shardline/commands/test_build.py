@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from services.command import shardline
+from services.cli import run_command as shardline
 
 from shardline.partition.verify import Chain
 from shardline.predictors.picture import pixel_batch

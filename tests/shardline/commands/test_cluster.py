@@ -2,12 +2,13 @@
 
 import json
 import signal
+import subprocess
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from services.bucket import shardline as start
-from services.command import Printed, shardline
+from services.cli import run_command as shardline
 from services.processes import wait_until
 from services.versions import Place, Version
 
@@ -26,7 +27,7 @@ def uri(emulator: str, monkeypatch: pytest.MonkeyPatch) -> str:
 def typed(uri: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     """typed(place, "deploy", version): the command in a process of its own; `code` is its exit code."""
 
-    def run(place: Place, *words: "str | Version", code: int = 0) -> Printed:
+    def run(place: Place, *words: "str | Version", code: int = 0) -> "subprocess.CompletedProcess[str]":
         monkeypatch.setenv("KUBECONFIG", str(place.api.kubeconfig))
         return shardline(*(each for word in words for each in spelled(word, uri)), code=code)
 

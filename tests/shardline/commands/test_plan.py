@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from services.command import shardline as run_command
+from services.cli import run_command
 from services.processes import ROOT
 
 import shardline
@@ -71,7 +71,8 @@ def plan_small(**options: Any) -> ModelPlan:
     """Plan a small model as the command does with these options."""
     model = load_model("services.small_models:residual", size=32)
     captured = CapturedModel(model=model, pixels=random_pixels(model, 1).numpy())
-    return shardline.plan(captured, **plan_arguments(**{"stages": 2, "hop": "0.4,3"} | options))
+    given: dict[str, Any] = {"stages": 2, "hop": "0.4,3"} | options
+    return shardline.plan(captured, **plan_arguments(**given))
 
 
 def test_sizes_are_written_as_kubernetes_does() -> None:

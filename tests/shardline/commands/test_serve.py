@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from services.command import shardline
+from services.cli import run_command as shardline
 from services.processes import ROOT
 
 from shardline.manifests.access import BucketAccess

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from services.command import shardline
+from services.cli import run_command as shardline
 
 pytestmark = pytest.mark.slow
 

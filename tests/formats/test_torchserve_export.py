@@ -15,7 +15,6 @@ from services.handed_over import whole_reply
 from services.processes import ROOT
 
 from shardline.formats.torchserve_export import CONFIG_FILE, ServeOptions, config, export_torchserve, requirements
-from shardline.formats.vendored import carried
 from shardline.storage.bundle import BUNDLE_FILE, STAGE_FILE
 from shardline.storage.bundle_folder import open_bundle, writing_bundle
 from shardline.wire.errors import FormatError
@@ -129,18 +128,6 @@ def test_the_archive_says_what_else_it_needs(exported: Path) -> None:
     assert {line.split("<")[0].split(">")[0] for line in requirements()} == {
         "ml-dtypes", "numpy", "pillow", "safetensors",
     }  # fmt: skip
-
-
-def test_only_what_is_needed_is_carried() -> None:
-    modules = carried(["shardline.predictors.picture", "shardline.tasks.registry"])
-
-    assert {
-        "shardline.wire.errors",
-        "shardline.tasks.classify",
-        "shardline.storage.bundle",
-        "shardline.predictors",
-    } <= modules.keys()
-    assert not {"shardline.predictors.shard", "shardline.storage.gcs", "shardline.partition.runtime"} & modules.keys()
 
 
 def test_a_task_with_an_index_is_refused(small_bundle: Path, tmp_path: Path) -> None:
