@@ -23,9 +23,9 @@ _TYPES = {"bool": "", "path": "PATH", "str": "TEXT", "int": "N", "float": "NUMBE
 # panel of `shardline --help` -> its subcommands -> module in shardline/commands
 _PANELS = {
     "Make a bundle": {
-        "build": "build",
-        "plan": "plan",
-        "verify": "verify",
+        "build": "bundle",
+        "plan": "bundle",
+        "verify": "bundle",
         "index": "index",
         "import": "formats",
         "export": "formats",

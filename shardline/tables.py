@@ -1,4 +1,4 @@
-"""A plan, fresh or read back from a bundle, as a table and as JSON."""
+"""Tables and JSON of a plan, a new one or that of a bundle."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -8,15 +8,15 @@ from shardline.storage.bundle import Bundle
 from shardline.wire.limits import format_bytes
 
 if TYPE_CHECKING:
-    from shardline.partition.explain import Candidate, Explanation
+    from shardline.partition.explain import Explanation
     from shardline.partition.plan import Plan, Planned
 
 
 def plan_dict(planned: "Planned", explanation: "Explanation") -> dict[str, Any]:
-    """A fresh plan for scripts: times in ms, sizes in bytes.
+    """Return a new plan as JSON for scripts: times in ms, sizes in bytes.
 
-    `model_ms`, `hop_ms`, `memory_bytes` and the largest request are of one batch, `single_ms`, `latency_ms` and
-    `output_bytes` of one picture. `request_bytes` is the limit.
+    `model_ms`, `hop_ms`, `memory_bytes` and the largest request hold for one batch; `single_ms`, `latency_ms` and
+    `output_bytes` for one picture. `request_bytes` is the limit.
     """
     plan = planned.plan
     return {
@@ -54,8 +54,13 @@ def plan_dict(planned: "Planned", explanation: "Explanation") -> dict[str, Any]:
             "within_limits": explanation.within_limits,
             "reasons": list(explanation.reasons),
             "weighed": [
-                {"cuts": _cuts(each), **_figures(each.plan), "taken": each.taken, "over": list(each.over)}
-                for each in explanation.candidates
+                {
+                    "cuts": [position.name for position in candidate.plan.cuts],
+                    **_figures(candidate.plan),
+                    "taken": candidate.taken,
+                    "over": list(candidate.over),
+                }
+                for candidate in explanation.candidates
             ],
         },
     }
@@ -70,12 +75,8 @@ def _figures(plan: "Plan") -> dict[str, Any]:
     }
 
 
-def _cuts(candidate: "Candidate") -> list[str]:
-    return [position.name for position in candidate.plan.cuts]
-
-
 def bundle_dict(bundle: Bundle) -> dict[str, Any]:
-    """The plan that a bundle was built by, as far as the bundle tells."""
+    """Return the plan that a bundle was built by; a bundle stores only a part of it."""
     return {
         "batch": bundle.batch,
         "threads": bundle.threads,
@@ -99,11 +100,11 @@ def bundle_table(bundle: Bundle) -> Table:
 
 
 def plan_table(plan: dict[str, Any]) -> Table:
-    """One row a stage of `plan_dict` or `bundle_dict`: what it costs, what it holds, what it passes on."""
+    """Make the table of `plan_dict` or `bundle_dict`: one row per stage with its time, memory and output."""
     title = f"plan: {len(plan['stages'])} stages, batch {plan['batch']}, {plan['threads']} threads"
-    fresh = "slowest_ms" in plan
+    is_new = "slowest_ms" in plan
     table = Table(title=title, title_justify="left")
-    for column in ("stage", "cut after", "model ms", "weights", *(["memory"] if fresh else []), "passes on"):
+    for column in ("stage", "cut after", "model ms", "weights", *(["memory"] if is_new else []), "passes on"):
         table.add_column(column, justify="left" if column == "cut after" else "right")
     for stage in plan["stages"]:
         table.add_row(
@@ -111,7 +112,7 @@ def plan_table(plan: dict[str, Any]) -> Table:
             _cut(stage),
             f"{stage['model_ms']:.1f}",
             format_bytes(stage["weight_bytes"]),
-            *([format_bytes(stage["memory_bytes"])] if fresh else []),
+            *([format_bytes(stage["memory_bytes"])] if is_new else []),
             "reply" if stage["cut"] is None else format_bytes(stage["output_bytes"]),
         )
     return table
@@ -124,20 +125,20 @@ def _cut(stage: dict[str, Any]) -> str:
 
 
 def explanation_table(plan: dict[str, Any]) -> Table:
-    """One row a plan of `plan_dict` that was weighed, the best in the objective first."""
-    title = "plans of which none is better in all four; ms, one batch and one picture alone"
+    """Make the table of the compared plans of `plan_dict`: one row per plan, the best in the objective first."""
+    title = "plans that no other beats in all four: slowest stage for a batch, latency of one picture, request, memory"
     table = Table(title=title, title_justify="left")
     table.add_column("")
     table.add_column("cut after")
     for column in ("slowest", "latency", "request", "memory"):
         table.add_column(column, justify="right")
-    for each in plan["explain"]["weighed"]:
+    for candidate in plan["explain"]["weighed"]:
         table.add_row(
-            "taken" if each["taken"] else "\n".join(each["over"]),
-            ", ".join(each["cuts"]) or "-",
-            f"{each['slowest_ms']:.1f}",
-            f"{each['latency_ms']:.1f}",
-            format_bytes(each["largest_request_bytes"]),
-            format_bytes(each["largest_memory_bytes"]),
+            "taken" if candidate["taken"] else "\n".join(candidate["over"]),
+            ", ".join(candidate["cuts"]) or "-",
+            f"{candidate['slowest_ms']:.1f}",
+            f"{candidate['latency_ms']:.1f}",
+            format_bytes(candidate["largest_request_bytes"]),
+            format_bytes(candidate["largest_memory_bytes"]),
         )
     return table

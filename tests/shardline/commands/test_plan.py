@@ -13,11 +13,11 @@ from services.processes import ROOT
 
 import shardline
 from shardline.api import CapturedModel, ModelPlan
+from shardline.commands.bundle import check_plot
 from shardline.options.plan import plan_arguments
 from shardline.partition.capture import random_pixels
 from shardline.partition.models import load_model
-from shardline.plan_plot import check_plot
-from shardline.wire.errors import PlanError, ShardlineError, UsageError
+from shardline.wire.errors import ShardlineError, UsageError
 from shardline.wire.limits import GIB, MIB
 
 SMALL = ("plan", "services.small_models:residual", "--size", "32", "--stages", "2")
@@ -41,7 +41,7 @@ def test_explained_drawn_and_kept(tmp_path: Path) -> None:
     assert "measuring batch 2 on cpu" in first.stderr
     assert "plans are possible" in first.stdout
     assert "taken" in first.stdout
-    assert "a hop: 0.4 ms and 3.0 ms a MB (given)" in first.stdout
+    assert "overhead of a stage: 0.4 ms and 3.0 ms per MiB (given)" in first.stdout
     with Image.open(picture) as drawn:
         assert drawn.format == "PNG"
         assert drawn.width >= 1000
@@ -124,7 +124,7 @@ def test_a_gpu_that_is_not_there_is_one_line() -> None:
     [("plan.jpeg", "allowed are files that end with .png, .svg, .pdf"), ("nowhere/plan.png", "there is no folder")],
 )
 def test_a_picture_that_cannot_be_drawn_is_refused(path: str, text: str, tmp_path: Path) -> None:
-    with pytest.raises(PlanError, match=text):
+    with pytest.raises(UsageError, match=text):
         check_plot(tmp_path / path)
 
 

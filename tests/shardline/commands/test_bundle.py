@@ -1,6 +1,7 @@
-"""`shardline build`: the bundle that it writes, and one line for every mistake."""
+"""`shardline build` and `shardline verify`: the bundle that is written, and how it compares with the whole model."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,3 +69,19 @@ def test_labels_mean_and_std_of_one_s_own(tmp_path: Path, photos: Path) -> None:
 
     assert open_bundle(tmp_path / "net").task.labels[9] == "kind 9"
     assert shardline("verify", str(tmp_path / "net"), "--images", str(photos)).stdout.startswith("split == whole")
+
+
+def test_verify_without_json_says_split_equals_whole(small_bundle: Path, photos: Path) -> None:
+    text = shardline("verify", str(small_bundle), "--images", str(photos)).stdout
+
+    assert text.startswith("split == whole: 12 of 12 pictures")
+    assert "max abs difference 0," in text
+
+
+def test_an_altered_bundle_is_refused(small_bundle: Path, tmp_path: Path, photos: Path) -> None:
+    shutil.copytree(small_bundle, tmp_path / "bundle")
+    (tmp_path / "bundle" / "stages" / "1" / "shard.pt2").write_bytes(b"PK")
+
+    result = shardline("verify", str(tmp_path / "bundle"), "--images", str(photos), code=1)
+
+    assert "stages/1/shard.pt2 has 2 bytes" in result.stderr
