@@ -13,7 +13,6 @@ so.
 
 import importlib
 import inspect
-import json
 import reprlib
 import sys
 import warnings
@@ -33,6 +32,7 @@ from shardline.partition.models import Model, load_model
 from shardline.partition.program import one_line, runnable
 from shardline.storage.bundle import IMAGENET_MEAN, IMAGENET_STD, PictureSpec
 from shardline.wire.errors import FormatError
+from shardline.wire.typed import from_json
 
 Kind = Literal["eager", "torchscript"]
 
@@ -136,12 +136,10 @@ def _json(archive: zipfile.ZipFile, name: str, path: Path) -> dict[str, Any]:
     try:
         if archive.getinfo(name).file_size > _JSON_BYTES:
             raise FormatError(f"{path}: {name} has over {_JSON_BYTES} bytes")
-        document = json.loads(archive.read(name))
-    except (KeyError, ValueError, RecursionError, zipfile.BadZipFile) as exc:
-        raise FormatError(f"{path}: {name} is missing or no JSON: was it made by torch-model-archiver?") from exc
-    if not isinstance(document, dict):
-        raise FormatError(f"{path}: {name} is not a JSON object")
-    return document
+        data = archive.read(name)
+    except (KeyError, zipfile.BadZipFile) as exc:
+        raise FormatError(f"{path}: {name} is missing or damaged: was it made by torch-model-archiver?") from exc
+    return from_json(dict, data, error=lambda found: FormatError(f"{path}: {name} is not a JSON object ({found})"))
 
 
 def _labels(document: dict[str, Any], path: Path) -> tuple[str, ...]:
