@@ -73,9 +73,9 @@ def ensemble(repository: Path, configs: Configs, name: str, given: Tensors) -> T
     return {each["name"]: known[each["name"]] for each in configs[name]["output"]}
 
 
-def shown(tensor: Mapping[str, Any], *, batched: bool) -> tuple[str, list[object]]:
+def shown(tensor: Mapping[str, Any], *, batched: bool) -> tuple[str, list[int | None]]:
     """A tensor's type and shape as onnxruntime shows them; whatever the batch decides is None."""
-    dims = [None if dim == "-1" else int(dim) for dim in tensor["dims"]]
+    dims: list[int | None] = [None if dim == "-1" else int(dim) for dim in tensor["dims"]]
     return _ONNX_TYPES[tensor["data_type"]], [None, *dims] if batched else dims
 
 

@@ -1,4 +1,4 @@
-"""A bundle with something changed in it, sealed anew: every digest fits, as if it had been built so."""
+"""Fixtures of the folder: a small analysed model, and changed bundles whose digests all fit."""
 
 import dataclasses
 import shutil
@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from shardline.partition.capture import capture
+from shardline.partition.liveness import Liveness, analyse
+from shardline.partition.models import load_model
 from shardline.storage.bundle import BUNDLE_FILE, STAGE_FILE
 from shardline.storage.bundle_folder import open_bundle, writing_bundle
 
@@ -27,3 +30,16 @@ def reseal(tmp_path: Path) -> Reseal:
         return target
 
     return make
+
+
+@pytest.fixture(scope="session")
+def residual() -> Liveness:
+    """Seventeen positions, nine of them with names."""
+    return analyse(capture(load_model("services.small_models:residual", size=32)))
+
+
+@pytest.fixture(scope="session")
+def unnamed(residual: Liveness) -> Liveness:
+    """The same without names."""
+    positions = tuple(dataclasses.replace(position, names=()) for position in residual.positions)
+    return dataclasses.replace(residual, positions=positions)

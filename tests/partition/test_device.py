@@ -1,6 +1,7 @@
 """Where a shard computes. What needs a GPU is skipped where there is none."""
 
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,7 +11,16 @@ import torch
 from conftest import build_small
 
 from shardline.partition.compiled import select
-from shardline.partition.device import CPU, bound_memory, choose_device, gpu_architecture, is_device, memory_bytes
+from shardline.partition.device import (
+    CPU,
+    available_cpus,
+    bound_memory,
+    choose_device,
+    gpu_architecture,
+    is_device,
+    memory_bytes,
+    use_threads,
+)
 from shardline.partition.runtime import Golden, LoadedShard, executor_on, load_shard
 from shardline.storage.bundle import TensorSpec, stage_folder
 from shardline.storage.bundle_folder import open_bundle
@@ -175,3 +185,35 @@ def test_two_shards_have_streams_of_their_own(small_bundle: Path) -> None:
 
             for found, expected in zip(together, alone, strict=True):
                 assert all(np.array_equal(found[name], value) for name, value in expected.items())
+
+
+@pytest.fixture
+def _threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("value", "expected"), [("1", 1), ("0", 1)])
+def test_threads_follow_what_the_environment_asks(value: str, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", value)
+
+    assert available_cpus() == expected
+
+
+@pytest.mark.parametrize("value", ["", "many", "-3", "2.5", "999999"])
+def test_what_asks_for_nothing_sensible_changes_nothing(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    expected = available_cpus()
+    monkeypatch.setenv("OMP_NUM_THREADS", value)
+
+    assert expected >= 1
+    assert available_cpus() == expected
+
+
+@pytest.mark.usefixtures("_threads")
+def test_threads_are_set_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+    assert [use_threads(3), use_threads(), use_threads(2)] == [3, 1, 2]
+    assert torch.get_num_threads() == 2

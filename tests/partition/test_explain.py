@@ -6,24 +6,15 @@ import math
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from services.plan_costs import MEBIBYTE, costs_of, goal_of, objective_ms, stage_memory
+from services.plan_costs import costs_of, goal_of, objective_ms, stage_memory
 
-from shardline.partition.capture import capture
 from shardline.partition.costs import Costs
 from shardline.partition.explain import Explanation, explain
-from shardline.partition.liveness import Liveness, analyse
-from shardline.partition.models import load_model
+from shardline.partition.liveness import Liveness
 from shardline.partition.plan import best_plan
 from shardline.partition.search import FRAME_OVERHEAD_BYTES, Goal
 from shardline.wire.errors import PlanError
-from shardline.wire.limits import Limits
-
-
-@pytest.fixture(scope="module")
-def residual() -> Liveness:
-    """Seventeen positions, nine of them with names."""
-    return analyse(capture(load_model("services.small_models:residual", size=32)))
-
+from shardline.wire.limits import MIB, Limits
 
 Figures = tuple[float, float, int, int]
 
@@ -41,13 +32,13 @@ def figures(cuts: tuple[int, ...], costs: Costs, goal: Goal) -> Figures:
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[Costs, Goal]:
     whole = st.integers(0, 40)
-    sizes = st.integers(1, 8).map(lambda count: count * MEBIBYTE)
+    sizes = st.integers(1, 8).map(lambda count: count * MIB)
     costs = costs_of(
         draw(st.lists(whole, min_size=18, max_size=18)),
         draw(st.lists(sizes, min_size=17, max_size=17)),
-        weights=[each * MEBIBYTE for each in draw(st.lists(whole, min_size=18, max_size=18))],
+        weights=[each * MIB for each in draw(st.lists(whole, min_size=18, max_size=18))],
     )
-    memory = draw(st.one_of(st.none(), st.integers(100, 600).map(lambda count: count * MEBIBYTE)))
+    memory = draw(st.one_of(st.none(), st.integers(100, 600).map(lambda count: count * MIB)))
     objective = draw(st.sampled_from(["throughput", "latency"]))
     return costs, goal_of(draw(st.integers(1, 4)), objective, memory_bytes=memory)
 
@@ -93,11 +84,11 @@ def fits(found: Figures, goal: Goal, room: float) -> bool:
 def test_a_limit_in_the_way_of_something_better_is_named(residual: Liveness) -> None:
     """Between the two halves of the time lies one position, and it passes too much."""
     live = [1000] * 17
-    live[8] = 7 * MEBIBYTE
+    live[8] = 7 * MIB
     costs = costs_of([0.0] * 8 + [50.0, 50.0] + [0.0] * 8, live)
 
     told = explained(residual, costs, goal_of(2))
-    free = explained(residual, costs, goal_of(2, limits=Limits(request_bytes=8 * MEBIBYTE)))
+    free = explained(residual, costs, goal_of(2, limits=Limits(request_bytes=8 * MIB)))
 
     assert told.reasons[-1].startswith("without --limit it is ")
     assert f"cut at {residual.positions[8].name}: requests of 7.0 MiB" in told.reasons[-1]
@@ -106,10 +97,10 @@ def test_a_limit_in_the_way_of_something_better_is_named(residual: Liveness) -> 
 
 def test_memory_in_the_way_of_something_better_is_named(residual: Liveness) -> None:
     """The time lies at the beginning, the weights at the end."""
-    costs = costs_of([50.0, 50.0] + [0.0] * 16, [1000] * 17, weights=[MEBIBYTE] * 9 + [10 * MEBIBYTE] * 9)
+    costs = costs_of([50.0, 50.0] + [0.0] * 16, [1000] * 17, weights=[MIB] * 9 + [10 * MIB] * 9)
 
-    told = explained(residual, costs, goal_of(2, memory_bytes=60 * MEBIBYTE))
-    free = explained(residual, costs, goal_of(2, memory_bytes=200 * MEBIBYTE))
+    told = explained(residual, costs, goal_of(2, memory_bytes=60 * MIB))
+    free = explained(residual, costs, goal_of(2, memory_bytes=200 * MIB))
 
     assert told.within_limits < told.plans == free.within_limits == 17
     assert told.reasons[-1].startswith("without --memory-per-stage it is ")

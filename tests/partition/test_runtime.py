@@ -1,29 +1,20 @@
 """One shard, loaded from its folder: equal to the whole's own numbers, and nothing wrong gets in."""
 
 import itertools
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import torchvision
-from hypothesis import given
-from hypothesis import strategies as st
-from services.processes import ROOT
 
-from shardline.partition.archive import check_torch_version
 from shardline.partition.build import BuildOptions, build
-from shardline.partition.device import available_cpus, use_threads
 from shardline.partition.models import load_model
-from shardline.partition.program import safetensors_dtype
 from shardline.partition.runtime import Golden, LoadedShard, load_shard
-from shardline.partition.tensors import check_tensors, dim_order, instance_axes, to_numpy, to_torch
+from shardline.partition.tensors import check_tensors
 from shardline.partition.verify import Chain
-from shardline.storage.bundle import GOLDEN_FILE, SHARD_FILE, TensorSpec, stage_folder
+from shardline.storage.bundle import GOLDEN_FILE, SHARD_FILE, stage_folder
 from shardline.storage.bundle_folder import open_bundle
 from shardline.wire.errors import BundleError, FrameError
 
@@ -148,103 +139,12 @@ def test_a_value_that_all_instances_share_is_not_joined(shards: list[LoadedShard
     assert not repeating.can_join(Golden.load(small_bundle / stage_folder(1)))
 
 
-def test_a_frame_is_parted_along_its_instances_wherever_they_lie() -> None:
-    turned = TensorSpec(name="a", dtype="F32", shape=("batch", 2, 3), dim_order=(1, 0, 2))
-    windows = TensorSpec(name="b", dtype="F32", shape=("4*batch", 5), dim_order=(0, 1))
-
-    assert instance_axes((turned,)) == {"a": 1}
-    assert instance_axes((turned, windows)) is None
-
-
 # what gets in
-
-
-SPECS = (
-    TensorSpec(name="a", dtype="F32", shape=("batch", 2, 3), dim_order=(0, 2, 1)),
-    TensorSpec(name="b", dtype="F32", shape=("4*batch", 5), dim_order=(0, 1)),
-    TensorSpec(name="c", dtype="U8", shape=("batch",), dim_order=(0,)),
-)
-
-
-def fitting(batch: int) -> dict[str, np.ndarray]:
-    return {
-        "a": np.zeros((batch, 3, 2), np.float32),
-        "b": np.zeros((4 * batch, 5), np.float32),
-        "c": np.zeros(batch, np.uint8),
-    }
-
-
-def complaint(tensors: dict[str, np.ndarray]) -> str:
-    with pytest.raises(FrameError) as caught:
-        check_tensors(tensors, SPECS)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
-@pytest.mark.parametrize("batch", [1, 2, 7])
-def test_tensors_that_fit_pass(batch: int) -> None:
-    check_tensors(fitting(batch), SPECS)
-
-
-def test_every_difference_is_told_at_once() -> None:
-    tensors = fitting(2)
-    tensors["a"] = tensors["a"].astype(np.float64)
-    tensors["b"] = tensors["b"][:7]
-    tensors["d"] = tensors.pop("c")
-
-    line = complaint(tensors)
-
-    assert "c is missing" in line
-    assert "d is unknown" in line
-    assert "a has dtype F64, allowed is F32" in line
-    assert "b has shape [7, 5], allowed is [8, 5]" in line
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "expected"),
-    [
-        ("a", np.zeros((2, 2, 3), np.float32), "a has shape [2, 2, 3], allowed is [2, 3, 2]"),
-        ("a", np.zeros((2, 3), np.float32), "a has shape [2, 3], allowed is [2, 3, 2]"),
-        ("a", np.float32(0).reshape(()), "a has shape [], allowed is [2, 3, 2]"),
-        ("a", np.full((2, 3, 2), np.nan, np.float32), "a holds NaN"),
-        ("b", np.zeros((8, 6), np.float32), "b has shape [8, 6], allowed is [8, 5]"),
-        ("c", np.zeros(3, np.uint8), "c has shape [3], allowed is [2]"),
-        ("c", np.zeros(2, np.int8), "c has dtype I8, allowed is U8"),
-    ],
-)
-def test_a_tensor_that_does_not_fit_is_told(name: str, value: np.ndarray, expected: str) -> None:
-    assert expected in complaint({**fitting(2), name: value})
-
-
-def test_no_instance_at_all_is_told() -> None:
-    assert "a has shape [0, 3, 2], allowed is [1, 3, 2]" in complaint(fitting(0))
 
 
 def test_a_shard_refuses_what_does_not_fit(shards: list[LoadedShard]) -> None:
     with pytest.raises(FrameError, match="pixels has dtype F32, allowed is U8"):
         shards[0].run({"pixels": pixels(1).astype(np.float32)})
-
-
-DTYPES = st.sampled_from([torch.float32, torch.uint8, torch.int64, torch.bool, torch.float16])
-
-
-@given(st.permutations(range(4)), st.lists(st.integers(1, 4), min_size=4, max_size=4), DTYPES)
-def test_a_tensor_comes_back_from_the_wire_with_its_strides(
-    order: list[int], shape: list[int], dtype: torch.dtype
-) -> None:
-    count = int(np.prod(shape))
-    tensor = (torch.arange(count) % 7).to(dtype).reshape(shape).permute(tuple(order))
-    spec = TensorSpec(name="x", dtype=safetensors_dtype(dtype), shape=tuple(tensor.shape), dim_order=dim_order(tensor))
-
-    carried = to_numpy(tensor, spec)
-    found = to_torch(carried, spec)
-
-    assert carried.flags.c_contiguous
-    check_tensors({"x": carried}, (spec,))
-    assert found.dtype == dtype
-    assert torch.equal(found, tensor)
-    long = [dim for dim, size in enumerate(tensor.shape) if size > 1]  # the stride of one element means nothing
-    assert [found.stride(dim) for dim in long] == [tensor.stride(dim) for dim in long]
 
 
 # what is not loaded
@@ -357,47 +257,7 @@ def test_numbers_that_are_not_finite_come_back(tmp_path: Path) -> None:
     assert np.isfinite(outputs["output"]).all()
 
 
-def test_a_torch_of_the_same_release_is_taken() -> None:
-    major, minor, *_ = torch.__version__.split(".")
-
-    check_torch_version(f"{major}.{minor}.99")
-    with pytest.raises(BundleError, match="build the bundle again"):
-        check_torch_version(f"{major}.{int(minor) + 1}.0")
-
-
 # threads
-
-
-@pytest.fixture
-def _threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.mark.parametrize(("value", "expected"), [("1", 1), ("0", 1)])
-def test_threads_follow_what_the_environment_asks(value: str, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", value)
-
-    assert available_cpus() == expected
-
-
-@pytest.mark.parametrize("value", ["", "many", "-3", "2.5", "999999"])
-def test_what_asks_for_nothing_sensible_changes_nothing(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    expected = available_cpus()
-    monkeypatch.setenv("OMP_NUM_THREADS", value)
-
-    assert expected >= 1
-    assert available_cpus() == expected
-
-
-@pytest.mark.usefixtures("_threads")
-def test_threads_are_set_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-
-    assert [use_threads(3), use_threads(), use_threads(2)] == [3, 1, 2]
-    assert torch.get_num_threads() == 2
 
 
 def test_frames_between_shards_are_what_the_specs_say(shards: list[LoadedShard]) -> None:
@@ -406,32 +266,3 @@ def test_frames_between_shards_are_what_the_specs_say(shards: list[LoadedShard])
         tensors = before.run(tensors)
 
         check_tensors(tensors, after.stage.inputs)
-
-
-class Boxes(torch.nn.Module):
-    """An operation of torchvision's own."""
-
-    def forward(self, boxes: torch.Tensor) -> torch.Tensor:
-        return torchvision.ops.nms(boxes, boxes[:, 0], 0.5)
-
-
-@pytest.mark.filterwarnings("ignore::FutureWarning")  # of torch's own, while it exports
-def test_a_program_with_torchvision_s_operations_is_loaded_by_a_process_that_has_not_imported_it(
-    tmp_path: Path,
-) -> None:
-    program = torch.export.export(Boxes(), (torch.rand(5, 4),))
-    program._example_inputs = None
-    for node in program.graph.nodes:
-        node.meta = {key: value for key, value in node.meta.items() if key == "val"}
-    torch.export.save(program, tmp_path / "shard.pt2")
-    code = (
-        "import sys, pathlib; from shardline.partition.runtime import load_program; "
-        "assert 'torchvision' not in sys.modules; "
-        "load_program(pathlib.Path(sys.argv[1])); print('loaded')"
-    )
-
-    result = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "shard.pt2")], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-
-    assert result.stdout == "loaded\n", result.stderr

@@ -1,6 +1,7 @@
 """Random weights that tell pictures apart, as trained ones would."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from torchvision.models import VisionTransformer
 
 from shardline.partition.capture import run_whole, whole_module
 from shardline.partition.models import Model, load_model
-from shardline.partition.prepare import calibrate
+from shardline.partition.prepare import calibrate, in_precision, without_head
 from shardline.storage.bundle import PictureSpec
 from shardline.training.samples import calibration_pixels, sample_pictures
 from shardline.wire.errors import ModelError
@@ -87,7 +88,7 @@ def test_statistics_are_measured_and_layers_left_as_they_were(resnet: Calibrated
 
     assert len(layers) == 20
     assert {layer.momentum for layer in layers} == {0.1}
-    assert all(layer.running_mean.any() for layer in layers)
+    assert all(layer.running_mean is not None and layer.running_mean.any() for layer in layers)
     assert not any(module.training for module in resnet.model.module.modules())
 
 
@@ -97,13 +98,13 @@ def test_calibration_is_the_same_each_time(resnet: Calibrated) -> None:
     assert all(torch.equal(value, again[name]) for name, value in resnet.model.module.state_dict().items())
 
 
-def test_a_head_of_zeros_is_drawn_anew_by_the_seed() -> None:
+def test_a_head_of_zeros_is_drawn_again_by_the_seed() -> None:
     heads = []
     for seed in (1, 1, 2):
         model = small_transformer()
-        assert not model.module.heads.head.weight.any()
+        assert not model.module.get_parameter("heads.head.weight").any()
         calibrate(model, pictures_for(model), seed)
-        heads.append(model.module.heads.head.weight)
+        heads.append(model.module.get_parameter("heads.head.weight"))
 
     assert torch.equal(heads[0], heads[1])
     assert not torch.equal(heads[0], heads[2])
@@ -113,7 +114,7 @@ def test_a_head_of_zeros_is_drawn_anew_by_the_seed() -> None:
 def test_a_head_that_is_not_zero_keeps_its_direction() -> None:
     model = small_transformer(head_weight=0.25)
     calibrate(model, pictures_for(model))
-    weight = model.module.heads.head.weight
+    weight = model.module.get_parameter("heads.head.weight")
 
     assert torch.equal(weight, weight[0, 0].expand_as(weight))
 
@@ -124,3 +125,93 @@ def test_fewer_than_two_pictures_are_refused(count: int) -> None:
 
     with pytest.raises(ModelError, match=f"at least 2 pictures; there are {count}"):
         calibrate(model, pictures_for(model)[:count])
+
+
+WIDTHS = {
+    "alexnet": 4096,
+    "convnext_tiny": 768,
+    "densenet121": 1024,
+    "efficientnet_b0": 1280,
+    "googlenet": 1024,
+    "inception_v3": 2048,
+    "maxvit_t": 512,
+    "mnasnet0_5": 1280,
+    "mobilenet_v3_small": 1024,
+    "regnet_y_400mf": 440,
+    "resnet18": 512,
+    "shufflenet_v2_x0_5": 1024,
+    "squeezenet1_1": 512,
+    "swin_t": 768,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WIDTHS)
+def test_torchvision_s_families(name: str) -> None:
+    model = without_head(load_model(f"torchvision:{name}", "random:0"))
+
+    with torch.inference_mode():
+        found = model.module(torch.zeros(1, 3, model.picture.height, model.picture.width))
+
+    assert found.shape == (1, WIDTHS[name])
+    assert model.labels == ()
+
+
+def test_small_ones() -> None:
+    residual = without_head(load_model("services.small_models:residual", size=32))
+    transformer = without_head(load_model("services.small_models:vision_transformer", size=32))
+
+    assert residual.module(torch.zeros(2, 3, 32, 32)).shape == (2, 8)
+    assert transformer.module(torch.zeros(2, 3, 32, 32)).shape == (2, 32)
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (nn.Sequential(nn.ReLU()), "has no head to remove"),
+        (nn.Linear(3, 3), "has no head to remove"),
+        (
+            nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1)),
+            r"without 1 must return one .*; it returns \[2, 4, 8, 8\]",
+        ),
+        (nn.Sequential(nn.Linear(8, 8), nn.Conv2d(5, 4, 1)), r"without 0 must return one .*; it fails: "),
+    ],
+)
+def test_what_has_none(module: nn.Module, message: str) -> None:
+    model = replace(load_model("services.small_models:residual", size=8), module=module)
+
+    with pytest.raises(ModelError, match=message):
+        without_head(model)
+
+
+def test_the_users_model_is_left_as_it_is() -> None:
+    model = load_model("services.small_models:residual", size=32)
+    in_precision(model, "bf16")
+
+    assert {parameter.dtype for parameter in model.module.parameters()} == {torch.float32}
+    assert in_precision(model, "fp32") is model
+
+
+class NamesItsDtype(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(3, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.linear(x.mean((2, 3), dtype=torch.float32))
+        return found
+
+
+@pytest.mark.parametrize(
+    ("change", "precision", "message"),
+    [
+        ({}, "fp8", "allowed are fp32, bf16, fp16"),
+        ({"takes_pixels": True}, "bf16", "normalises its pixels by itself"),
+        ({"module": NamesItsDtype()}, "bf16", "does not run in bf16: .*follow the dtype of its input"),
+    ],
+)
+def test_what_cannot_be_rounded(change: dict[str, Any], precision: str, message: str) -> None:
+    model = replace(load_model("services.small_models:residual", size=32), **change)
+
+    with pytest.raises(ModelError, match=message):
+        in_precision(model, precision)
