@@ -26,7 +26,8 @@ def _draw(random: np.random.Generator, name: str) -> Image.Image:
     draw, colour = ImageDraw.Draw(image), tuple(light.tolist())
     step = int(random.integers(4, 7))
     if name == "disc":
-        x, y, radius = random.integers(14, _WIDTH - 14), random.integers(12, _HEIGHT - 12), random.integers(9, 12)
+        x, y = int(random.integers(14, _WIDTH - 14)), int(random.integers(12, _HEIGHT - 12))
+        radius = int(random.integers(9, 12))
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
         return image
     for left in range(0, _WIDTH, 2 * step):

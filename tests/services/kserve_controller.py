@@ -13,7 +13,7 @@ import json
 import zlib
 from typing import Any
 
-import kserve_documents as kserve
+from services import kserve_documents as kserve
 
 Document = dict[str, Any]
 

@@ -1,6 +1,6 @@
 """A Kubernetes API server that holds what it is told to, to test clients against.
 
-    python kubernetes_api.py '{"token": "t", "absent": ["serving.kserve.io"], "certificate": "FILE"}'
+    python -m services.kubernetes_api '{"token": "t", "absent": ["serving.kserve.io"], "certificate": "FILE"}'
 
 It knows the kinds in KINDS (but those of the `absent` groups), gets, lists by labels, patches and deletes them, hands
 out a pod's logs, and forwards ports: a pod's annotations `test/log` and `test/port-PORT` say what its log is and which
@@ -16,10 +16,11 @@ import asyncio
 import json
 import ssl
 import sys
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import WSMsgType, web
-from kserve_controller import Controller
+from services.kserve_controller import Controller
 
 Document = dict[str, Any]
 
@@ -50,8 +51,11 @@ def status(code: int, message: str) -> web.Response:
     return web.json_response({"kind": "Status", "apiVersion": "v1", "message": message, "code": code}, status=code)
 
 
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
 @web.middleware
-async def guard(request: web.Request, handler: Any) -> web.StreamResponse:
+async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Record, ask for the token, and refuse what is to be refused."""
     if request.path.startswith("/test/"):
         return await handler(request)

@@ -48,7 +48,7 @@ def find(pixels: Any, colour: tuple[int, int, int], size: tuple[int, int]) -> di
     across, down = size[0] / pixels.shape[1], size[1] / pixels.shape[0]
     left, right = float(columns.min() * across), float((columns.max() + 1) * across)
     top, bottom = float(rows.min() * down), float((rows.max() + 1) * down)
-    plate = {
+    plate: dict[str, Any] = {
         "type": "long" if right - left > 3 * (bottom - top) else "regular",
         "board_center_p": [(left + right) / 2, (top + bottom) / 2],
         "width": right - left,

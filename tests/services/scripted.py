@@ -61,9 +61,8 @@ class KubernetesApi:
     """A scripted API server as a process, and a kubeconfig for it."""
 
     def __init__(self, folder: Path, options: dict[str, Any]) -> None:
-        program = ROOT / "tests" / "services" / "kubernetes_api.py"
-        command = [sys.executable, str(program), json.dumps(options)]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        command = [sys.executable, "-m", "services.kubernetes_api", json.dumps(options)]
+        self.process = subprocess.Popen(command, cwd=ROOT / "tests", stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         scheme = "https" if "certificate" in options else "http"
         self.url = f"{scheme}://127.0.0.1:{self.process.stdout.readline().strip()}"

@@ -23,7 +23,8 @@ class Residual(nn.Module):
         second = self.one(first)
         third = self.two(second)
         fourth = self.three(third)
-        return self.head((first + second * third + fourth).mean((2, 3)))
+        output: torch.Tensor = self.head((first + second * third + fourth).mean((2, 3)))
+        return output
 
 
 class Tuples(nn.Module):
@@ -48,6 +49,7 @@ class SharedBuffer(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        self.scale: torch.Tensor
         self.register_buffer("scale", torch.linspace(0.5, 1.5, 6).view(1, 6, 1, 1))
         self.bias = nn.Parameter(torch.linspace(-1, 1, 6).view(1, 6, 1, 1))
         self.first = nn.Conv2d(3, 6, 3, padding=1)
@@ -57,7 +59,8 @@ class SharedBuffer(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.first(x) * self.scale + self.bias
         x = torch.tanh(self.middle(x))
-        return self.head((x * self.scale + self.bias).mean((2, 3)))
+        output: torch.Tensor = self.head((x * self.scale + self.bias).mean((2, 3)))
+        return output
 
 
 class Windows(nn.Module):
@@ -76,7 +79,8 @@ class Windows(nn.Module):
         x = x.reshape(batch * (height // 2) * (width // 2), 4, channels)
         mask = x.new_zeros(4, 4).masked_fill(torch.eye(4, dtype=torch.bool), -1.0)
         x, _ = self.attention(x, x, x, need_weights=False, attn_mask=mask)
-        return self.head(x.reshape(batch, -1, channels).mean(1))
+        output: torch.Tensor = self.head(x.reshape(batch, -1, channels).mean(1))
+        return output
 
 
 class Strided(nn.Module):
@@ -93,7 +97,8 @@ class Strided(nn.Module):
         x = self.conv(x).permute(0, 2, 3, 1)
         x = self.mlp(self.norm(x)).permute(0, 3, 1, 2)
         x = x[:, :, 1:, ::2]
-        return self.head(x.mean((2, 3)))
+        output: torch.Tensor = self.head(x.mean((2, 3)))
+        return output
 
 
 class Derived(nn.Module):
@@ -102,12 +107,14 @@ class Derived(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.table = nn.Parameter(torch.linspace(-1, 1, 7))
+        self.places: torch.Tensor
         self.register_buffer("places", torch.tensor([6, 0, 3, 3]))
         self.conv = nn.Conv2d(3, 4, 3, padding=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         bias = self.table[self.places].sigmoid().view(1, 4, 1, 1)
-        return (self.conv(x) + bias).relu().mean((2, 3))
+        output: torch.Tensor = (self.conv(x) + bias).relu().mean((2, 3))
+        return output
 
 
 class Spectrum(nn.Module):
@@ -124,7 +131,8 @@ class Spectrum(nn.Module):
 
 class Complex(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.fft.rfft2(x)
+        output: torch.Tensor = torch.fft.rfft2(x)
+        return output
 
 
 class Features(nn.Module):
@@ -136,7 +144,8 @@ class Features(nn.Module):
         self.last = nn.Conv2d(4, 4, 3, stride=2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.last(self.first(x).relu())
+        output: torch.Tensor = self.last(self.first(x).relu())
+        return output
 
 
 class Masked(nn.Module):
@@ -159,6 +168,7 @@ class Mutating(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        self.calls: torch.Tensor
         self.register_buffer("calls", torch.zeros(1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -188,7 +198,8 @@ class InPlace(nn.Module):
         x[:, 0] = 0.5
         x += kept
         x[:, 1:].mul_(2)
-        return self.head(x.mean((2, 3)))
+        output: torch.Tensor = self.head(x.mean((2, 3)))
+        return output
 
 
 class Named(NamedTuple):
@@ -224,7 +235,8 @@ class Reused(nn.Module):
         first = self.relu(self.stem(x))
         second = self.relu(self.same(first))
         third = self.relu(self.same(second))
-        return self.head((first + third).mean((2, 3)))
+        output: torch.Tensor = self.head((first + third).mean((2, 3)))
+        return output
 
 
 class Pick(nn.Module):
@@ -242,7 +254,8 @@ class Lookup(nn.Module):
         self.table = nn.Embedding(8, 5)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.table(self.pick(self.conv(x))).mean((1, 2))
+        output: torch.Tensor = self.table(self.pick(self.conv(x))).mean((1, 2))
+        return output
 
 
 class Mixing(nn.Module):
@@ -389,14 +402,15 @@ class Slow(nn.Module):
         x = self.first(x)
         for _ in range(40):
             x = torch.tanh(self.again(x))
-        return self.head(x.mean((2, 3)))
+        output: torch.Tensor = self.head(x.mean((2, 3)))
+        return output
 
 
 def slow() -> nn.Module:
     return _seeded(Slow)
 
 
-def vision_transformer() -> nn.Module:
+def vision_transformer() -> VisionTransformer:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = VisionTransformer(

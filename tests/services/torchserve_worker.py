@@ -38,7 +38,8 @@ def main(archive: str, *bodies: str) -> None:
         sys.path.insert(0, folder)
         handler = json.loads(Path(folder, "MAR-INF/MANIFEST.json").read_text())["model"]["handler"]
         module = importlib.import_module(handler.removesuffix(".py"))
-        [kind] = [each for _, each in inspect.getmembers(module, inspect.isclass) if each.__module__ == module.__name__]
+        classes: list[Any] = [found for _, found in inspect.getmembers(module, inspect.isclass)]
+        [kind] = [found for found in classes if found.__module__ == module.__name__]
         context, service = Context(folder), kind()
         service.initialize(context)
         answers = service.handle([{"body": bytearray(Path(body).read_bytes())} for body in bodies], context)

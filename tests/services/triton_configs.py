@@ -9,8 +9,8 @@ from pathlib import Path
 
 
 def main(repository: str) -> None:
-    from google.protobuf import json_format, text_format
-    from tritonclient.grpc import model_config_pb2
+    from google.protobuf import json_format, text_format  # type: ignore[import-untyped]  # no stubs installed
+    from tritonclient.grpc import model_config_pb2  # type: ignore[import-untyped]  # ships no types
 
     configs = {}
     for path in sorted(Path(repository).glob("*/config.pbtxt")):

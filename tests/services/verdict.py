@@ -7,7 +7,8 @@ import argparse
 from typing import Any, NoReturn
 
 from fastapi import HTTPException
-from kserve import Model, ModelServer
+from kserve.model import Model
+from kserve.model_server import ModelServer
 from kserve.model_server import parser as kserve_parser
 
 
@@ -25,6 +26,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(parents=[kserve_parser])
     parser.add_argument("verdict", choices=["success", "error"])
     options = parser.parse_args()
-    model = {"success": Success, "error": Error}[options.verdict](options.model_name)
+    model: Any = {"success": Success, "error": Error}[options.verdict](options.model_name)
     model.ready = True
     ModelServer(workers=1).start([model])
