@@ -27,11 +27,8 @@ def make_version(tmp_path: Path) -> Iterator[MakeVersion]:
             bundle = bundle_at(tmp_path / folder, reply if golden else None)
             first, last = (f"POST /v1/models/{service}:predict" for service in services_of(bundle, name))
             pre = f"POST /v1/models/{name}-{short_digest(bundle)}-pre:predict"
-            right: dict[str, dict[str, Any]] = {
-                "first": {"text": f"frame of {folder}"},
-                "last": {"json": reply},
-                "router": {"json": reply},
-            } | says
+            right: dict[str, dict[str, Any]] = {"first": {"text": f"frame of {folder}"}, **says}
+            right = {"last": {"json": reply}, "router": {"json": reply}} | right
             server = ScriptedServer(
                 {
                     pre: [{"text": f"pixels of {folder}"}],
