@@ -1,4 +1,4 @@
-"""Write conformance.md: run the suite of tests/kserve/ against both routers, and list each case with its result.
+"""Write conformance.md: run the suite of tests/conformance/ against both routers, and list each case with its result.
 
     SHARDLINE_KSERVE_ROUTER=/path/to/router python docs/conformance.py
 
@@ -23,7 +23,7 @@ from shardline.manifests.graph import parse_spec
 from shardline.wire.errors import ManifestError
 
 ROOT = Path(__file__).resolve().parents[1]
-SUITE = Path("tests/kserve")
+SUITE = Path("tests/conformance")
 PAGE = ROOT / "docs" / "conformance.md"
 KSERVE = "v0.20.0"  # what SHARDLINE_KSERVE_ROUTER is built from
 

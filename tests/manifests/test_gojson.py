@@ -1,4 +1,4 @@
-"""Go's JSON in Python. What Go makes of the odd cases is asked of KServe's binary in tests/kserve/."""
+"""Go's JSON in Python. What Go makes of the odd cases is asked of KServe's binary in tests/conformance/."""
 
 import json
 from contextlib import suppress
