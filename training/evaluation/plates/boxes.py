@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from shardline.tasks.plates.text import CLASSES
 from shardline.tasks.request import Outputs
+from shardline.wire.boxes import areas, intersections, iou
 from shardline.wire.view import View
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def scored_boxes(outputs: Outputs, view: View, least_score: float = LEAST_SCORE)
     """Read a detector's outputs for a batch of one: each class at each peak that reaches the score.
 
     Args:
-        outputs: float32 [1, n, 4] boxes and [1, n, classes] scores, in the order of tasks/plates.py.
+        outputs: float32 [1, n, 4] boxes and [1, n, classes] scores, in the order of tasks/plates/detections.py.
     """
     arrays = list(outputs.values())
     labels, scores, boxes = [], [], []
@@ -83,11 +83,9 @@ def overlaps(found: ArrayLike, true: ArrayLike, crowd: Sequence[bool] | NDArray[
     Where a true box is `crowd`, bool [m], the intersection is divided by the area of the found box, as in COCO.
     """
     found_boxes, true_boxes = (np.asarray(boxes, np.float64).reshape(-1, 4) for boxes in (found, true))
-    if not len(found_boxes) or not len(true_boxes):
-        return np.zeros((len(found_boxes), len(true_boxes)))
-    flags = np.zeros(len(true_boxes), np.uint8)
-    flags[: len(crowd)] = crowd
-    result: Floats = np.asarray(coco_mask.iou(_with_size(found_boxes), _with_size(true_boxes), flags))
+    result = iou(found_boxes, true_boxes)
+    crowds = np.flatnonzero(crowd)
+    result[:, crowds] = intersections(found_boxes, true_boxes[crowds]) / np.maximum(areas(found_boxes), 1e-6)[:, None]
     return result
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 LEAST_OVERLAP = 0.5  # IoU of a reported plate with the true one
 
-RawPlate = Mapping[str, Any]  # one plate of a reply: see tasks/plates.py
+RawPlate = Mapping[str, Any]  # one plate of a reply: see tasks/plates/task.py
 
 
 class ReadingOutcome(Enum):

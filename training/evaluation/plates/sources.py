@@ -27,7 +27,7 @@ from shardline.training.evaluation.in_process import (
 )
 from shardline.training.evaluation.served import ServedChain
 from shardline.wire.errors import ModelError, PictureError, UsageError
-from shardline.wire.limits import Limits
+from shardline.wire.limits import PLATE_INPUT_SIDE, Limits
 from shardline.wire.view import View
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 TASK = "plates"
 WEIGHTS_SUFFIX, CHECKPOINT_SUFFIX = ".safetensors", ".pt"
-INPUT_SIDE = 512  # of the detector as it is trained, and of a served chain, which does not report it
 LEAST_SCORE = 0.05  # of plates for the calibration, far below the threshold, to show whether that is well chosen
 
 
@@ -100,7 +99,7 @@ class ServedPlateReader:
     def __init__(self, url: str, size: int | None) -> None:
         self.name = url
         self._chain = ServedChain(url)
-        self._spec = PictureSpec(height=size or INPUT_SIDE, width=size or INPUT_SIDE, fit="letterbox")
+        self._spec = PictureSpec(height=size or PLATE_INPUT_SIDE, width=size or PLATE_INPUT_SIDE, fit="letterbox")
 
     def predict(self, picture: bytes, threshold: float) -> PlatePrediction:
         """
@@ -189,7 +188,7 @@ class PlateSources:
         if is_program(model):
             return [open_program(model, TASK)]
         if model.suffix in (WEIGHTS_SUFFIX, CHECKPOINT_SUFFIX) and model.is_file():
-            return [_open_weights(model, self.size or INPUT_SIDE)]
+            return [_open_weights(model, self.size or PLATE_INPUT_SIDE)]
         raise UsageError(
             f"{model} is not the folder of a bundle, an exported program (.pt2), weights ({WEIGHTS_SUFFIX}) or a "
             f"checkpoint ({CHECKPOINT_SUFFIX}): name one"
