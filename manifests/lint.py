@@ -5,7 +5,7 @@ given (rules/crds.py), and rules: those of KServe's webhooks and controllers, kn
 fit together. docs/adr/0037-what-lint-is-for.md says what is not checked.
 """
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ from typing import Any
 from shardline.manifests.documents import ParsedDocument, find_files, read_file
 from shardline.manifests.rules import chain, graph, objects, runtimes, scaling, service, traps
 from shardline.manifests.rules.crds import Schemas, compile_crds, read_crds
-from shardline.manifests.rules.models import Cleaned, read_document
-from shardline.manifests.rules.rule import Finding, Manifest, Problem, Rule, Severity, problem, rules_of
+from shardline.manifests.rules.models import read_document
+from shardline.manifests.rules.rule import Manifest, Problem, Rule, Severity, problem, rules_of
 from shardline.manifests.rules.scalars import shown
 from shardline.wire.errors import ManifestError
 
@@ -106,18 +106,9 @@ def _read(parsed: ParsedDocument, scope: list[Manifest]) -> tuple[Manifest, list
         manifest = Manifest(document={}, file=parsed.file, scope=scope)
         message = f"found {shown(parsed.document)}, allowed is a mapping with apiVersion, kind and metadata"
         return manifest, [problem(manifest, "", message, rule=MODEL)]
-    findings, cleaned = _drain(read_document(parsed.document))
+    findings, cleaned = read_document(parsed.document)
     manifest = Manifest(document=cleaned, file=parsed.file, scope=scope)
     return manifest, [problem(manifest, path, message, rule=MODEL) for path, message in findings]
-
-
-def _drain(reader: Generator[Finding, None, Cleaned]) -> tuple[list[Finding], Cleaned]:
-    findings = []
-    while True:
-        try:
-            findings.append(next(reader))
-        except StopIteration as end:
-            return findings, end.value
 
 
 def _crd_problems(manifest: Manifest, parsed: ParsedDocument, schemas: Schemas) -> list[Problem]:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from shardline.manifests.graph import parse_spec
 from shardline.manifests.launches import LaunchPlan, bind, plan_launches, shard_folder
-from shardline.manifests.processes import Console, PlainConsole, Supervisor
+from shardline.manifests.processes import Console, Supervisor
 from shardline.manifests.proxy import ServiceProxy
 from shardline.manifests.workloads import ChainSpec, read_chain, with_urls
 from shardline.storage.initializer import fetch
@@ -51,7 +51,7 @@ def up(
         ManifestError: documents that cannot be run, a taken port, or a process that exits before it is ready.
         StorageError: a shard that cannot be fetched.
     """
-    console = console or PlainConsole()
+    console = console or Console()
     chain = read_chain(path)
     _check_router(chain, port, router)
     _check_port(port)

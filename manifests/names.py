@@ -5,7 +5,7 @@ Every name is checked here against KServe's webhooks, and against the longer nam
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from shardline.storage.bundle import Bundle
 
 # the pattern of inference_graph_validation.go and inference_service_validation.go
-_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+KSERVE_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 LABEL_CHARACTERS = 63  # RFC 1035; also the limit for the value of a Kubernetes label
 ARGUMENT_BYTES = 128 * 1024  # Linux's MAX_ARG_STRLEN: the router gets its graph as one argument
@@ -110,7 +110,7 @@ def names_of(
         ManifestError: a name that the cluster would refuse, at once or only after `kubectl apply` has succeeded.
     """
     app = bundle.name if name is None else name
-    _check_pattern("name", app, _NAME)
+    _check_pattern("name", app, KSERVE_NAME)
     _check_pattern("namespace", namespace, _NAMESPACE)
     _check_length("namespace", namespace, "--namespace")
     digest = bundle.digest
@@ -150,16 +150,21 @@ def check_graph_argument(spec: Mapping[str, Any], names: Names) -> None:
     Raises:
         ManifestError: it is longer than Linux allows.
     """
-    urls = sum(
-        len(f',"serviceUrl":"http://{step}-transformer.{names.namespace}.svc.cluster.local/v1/models/{step}:predict"')
-        for step in names.steps
-    )
-    size = len(json.dumps(spec, separators=(",", ":"))) + urls
+    size = graph_argument_bytes(spec, names.steps, names.namespace)
     if size >= ARGUMENT_BYTES:
         raise ManifestError(
             f"the graph of {len(names.services)} stages takes {size} bytes as the router's argument, Linux allows "
             f"{ARGUMENT_BYTES - 1}: choose a shorter --name or fewer stages"
         )
+
+
+def graph_argument_bytes(spec: Mapping[str, Any], services: Iterable[str], namespace: str) -> int:
+    """Compute the length of the router's argument --graph-json, which is the spec and the URL of each step."""
+    urls = (
+        f',"serviceUrl":"http://{service}-transformer.{namespace}.svc.cluster.local/v1/models/{service}:predict"'
+        for service in services
+    )
+    return len(json.dumps(spec, separators=(",", ":"), default=str)) + sum(map(len, urls))
 
 
 def _check_pattern(what: str, found: str, allowed: re.Pattern[str]) -> None:

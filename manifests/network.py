@@ -62,7 +62,8 @@ class Network:
         if names.graph:
             router = {GRAPH_LABEL: names.graph}
             # Policies add up: one for all predictors would let the router bypass the transformer.
-            others = {"matchLabels": predictors, "matchExpressions": [_is_not(STAGE_LABEL, "0")]}
+            not_first = {"key": STAGE_LABEL, "operator": "NotIn", "values": ["0"]}
+            others = {"matchLabels": predictors, "matchExpressions": [not_first]}
             policies.append(self._policy(names, "stages", others, router))
             policies.append(self._policy(names, "transformer", {"matchLabels": transformer}, router))
         return policies
@@ -83,10 +84,6 @@ class Network:
 
 def _any_pod_in(namespace: str) -> Document:
     return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}
-
-
-def _is_not(label: str, value: str) -> Document:
-    return {"key": label, "operator": "NotIn", "values": [value]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

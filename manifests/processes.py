@@ -18,7 +18,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from shardline.wire.errors import ManifestError
 
@@ -32,40 +31,24 @@ _LINE_BYTES = 64 * 1024
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-class Console(Protocol):
-    """Output of `up`: the command prints it in colour, PlainConsole in plain lines."""
+class Console:
+    """Output of `up` in plain lines: processes' lines to stderr, the rest to stdout. The command has one in colour."""
 
     def log(self, process: str, line: str) -> None:
         """Print a line of a process's output."""
-        ...
-
-    def progress(self, ready: int, total: int, waiting_for: tuple[str, ...]) -> None:
-        """Report the number of ready processes, until all are ready for the first time."""
-        ...
-
-    def ready(self, url: str) -> None:
-        """Report that all are ready and that requests go to `url`."""
-        ...
-
-    def notice(self, text: str) -> None:
-        """Report an event in one line, e.g. that a process exited."""
-        ...
-
-
-class PlainConsole:
-    """Print processes' lines to stderr, prefixed with their names, and the rest to stdout."""
-
-    def log(self, process: str, line: str) -> None:
         print(f"{process} | {line}", file=sys.stderr, flush=True)
 
     def progress(self, ready: int, total: int, waiting_for: tuple[str, ...]) -> None:
+        """Report the number of ready processes, until all are ready for the first time."""
         if waiting_for:
             print(f"{ready} of {total} ready, waiting for {', '.join(waiting_for)}", flush=True)
 
     def ready(self, url: str) -> None:
+        """Report that all are ready and that requests go to `url`."""
         print(f"ready: {url}", flush=True)
 
     def notice(self, text: str) -> None:
+        """Report an event in one line, e.g. that a process exited."""
         print(text, flush=True)
 
 

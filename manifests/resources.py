@@ -15,6 +15,20 @@ from shardline.storage.bundle import Bundle, Stage, stage_folder
 
 MODEL_FORMAT = "shardline"
 
+# Shutdown of a pod: for PRE_STOP_S the Service removes it from its endpoints; after SIGTERM the server closes kept
+# connections for DRAIN_S; then the SDK finishes running requests within 30 s.
+PRE_STOP_S = 10
+DRAIN_S = 15
+GRACE_S = 60
+USER = 65532  # "nonroot" of distroless images; a number, since the kubelet cannot tell whether a name is root's
+KNATIVE_TIMEOUT_S = 600  # Knative's max-revision-timeout-seconds, the most that its webhook allows
+
+# Threads that wait for work must not spin, since several processes share a node's CPUs.
+_ENV = [
+    {"name": "OMP_WAIT_POLICY", "value": "PASSIVE"},
+    {"name": "PYTHONUNBUFFERED", "value": "1"},
+]
+
 
 def serving_runtime(names: Names, options: RenderOptions) -> Document:
     """Render the ServingRuntime of all stages, in the stages' namespace."""
@@ -47,7 +61,9 @@ def inference_service(
     """Render one stage; stage 0 also has the transformer, unless that is a step of the graph."""
     spec = {"predictor": _predictor(bundle, stage, names, options, timeouts)}
     if stage.index == 0 and names.transformer is None:
-        spec["transformer"] = _transformer_component(bundle, names, options, timeouts)
+        # KServe's controller adds --model_name, --predictor_host and --http_port (transformer_custom.go GetContainer).
+        # There is no containerConcurrency: it would become --workers, with which every request fails with 501.
+        spec["transformer"] = _transformer(bundle, names, names.services[0], "transformer", [], options, timeouts)
     return _service(names, names.services[stage.index], spec, options, stage=stage.index)
 
 
@@ -70,7 +86,7 @@ def _service(names: Names, name: str, spec: Document, options: RenderOptions, *,
         "kind": "InferenceService",
         "metadata": names.metadata(
             name,
-            annotations=_mode(options) | _scaled(options),
+            annotations=_mode(options) | ({} if options.knative else options.scaling.annotations),
             labels=_visibility(names, options),
             stage=stage,
         ),
@@ -105,11 +121,12 @@ def inference_graph(
         **options.placement.affinity_fields(names),
     }
     check_graph_argument(spec, names)
+    # The router does little work and is not scaled; without a class KServe would create an HPA for it.
+    fixed = {} if options.knative else {"serving.kserve.io/autoscalerClass": "none"}
     return {
         "apiVersion": "serving.kserve.io/v1alpha1",
         "kind": "InferenceGraph",
-        # The router does little work and is not scaled; without a class KServe would create an HPA for it.
-        "metadata": names.metadata(graph, annotations=_mode(options) | _fixed(options)),
+        "metadata": names.metadata(graph, annotations=_mode(options) | fixed),
         "spec": spec,
     }
 
@@ -144,16 +161,6 @@ def _predictor(bundle: Bundle, stage: Stage, names: Names, options: RenderOption
             "resources": resources,
         },
     }
-
-
-def _transformer_component(bundle: Bundle, names: Names, options: RenderOptions, timeouts: ChainTimeouts) -> Document:
-    """Build the transformer component of stage 0.
-
-    `--model_name`, `--predictor_host` and `--http_port` are left out, since KServe's controller adds them
-    (transformer_custom.go GetContainer). containerConcurrency is left out, since it would become `--workers`, with
-    which every request fails with 501.
-    """
-    return _transformer(bundle, names, names.services[0], "transformer", [], options, timeouts)
 
 
 def _transformer(
@@ -217,29 +224,6 @@ def _visibility(names: Names, options: RenderOptions) -> Document:
         return {}
     domain = "networking.knative.dev" if options.knative else "networking.kserve.io"
     return {f"{domain}/visibility": "cluster-local"}
-
-
-def _scaled(options: RenderOptions) -> Document:
-    return {} if options.knative else options.scaling.annotations
-
-
-def _fixed(options: RenderOptions) -> Document:
-    return {} if options.knative else {"serving.kserve.io/autoscalerClass": "none"}
-
-
-# Shutdown of a pod: for PRE_STOP_S the Service removes it from its endpoints; after SIGTERM the server closes kept
-# connections for DRAIN_S; then the SDK finishes running requests within 30 s.
-PRE_STOP_S = 10
-DRAIN_S = 15
-GRACE_S = 60
-USER = 65532  # "nonroot" of distroless images; a number, since the kubelet cannot tell whether a name is root's
-KNATIVE_TIMEOUT_S = 600  # Knative's max-revision-timeout-seconds, the most that its webhook allows
-
-# Threads that wait for work must not spin, since several processes share a node's CPUs.
-_ENV = [
-    {"name": "OMP_WAIT_POLICY", "value": "PASSIVE"},
-    {"name": "PYTHONUNBUFFERED", "value": "1"},
-]
 
 
 def component(names: Names, service: str, kind: str, options: RenderOptions, *, timeout_s: int, gpu: bool) -> Document:

@@ -192,7 +192,8 @@ class Router:
                 await response.prepare(request)
                 await response.write_eof()
                 return response
-        _hang_up(request)
+        if request.transport is not None:
+            request.transport.close()
         return response
 
     async def _answer(self, body: bytes, headers: Headers) -> web.Response:
@@ -222,11 +223,6 @@ def _content_type(body: bytes) -> dict[str, str]:
         return {"Content-Type": "application/json"}
     binary = _CONTROL.search(body[:512])
     return {"Content-Type": "application/octet-stream" if binary else "text/plain; charset=utf-8"}
-
-
-def _hang_up(request: web.Request) -> None:
-    if request.transport is not None:
-        request.transport.close()
 
 
 async def serve(graph: Graph, *, port: int, patterns: Sequence[re.Pattern[str]], drain_s: float) -> None:

@@ -180,12 +180,8 @@ def _activation_bytes(bundle: Bundle, stage: Stage) -> int:
 
 def _index_bytes(bundle: Bundle, stage: Stage) -> int:
     """Memory of the index from which the last stage of a retrieval chain replies (docs/retrieval.md)."""
-    sizes = {path.rpartition("/")[2]: file.size_bytes for path, file in bundle.files.items() if _is_index(path, stage)}
-    return sum(INDEX_COPIES[name] * size_bytes for name, size_bytes in sizes.items())
-
-
-def _is_index(path: str, stage: Stage) -> bool:
-    return path in {f"{stage_folder(stage.index)}/{name}" for name in INDEX_COPIES}
+    copies = {f"{stage_folder(stage.index)}/{name}": count for name, count in INDEX_COPIES.items()}
+    return sum(copies[path] * file.size_bytes for path, file in bundle.files.items() if path in copies)
 
 
 def _waiting_bytes(bundle: Bundle) -> int:

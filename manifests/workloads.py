@@ -6,7 +6,7 @@ A mistake that KServe would report in a status or an event is a ManifestError he
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from typing import Any
 from shardline.client.labels import Document
 from shardline.manifests.documents import read_documents
 from shardline.manifests.quantities import parse_quantity
+from shardline.manifests.rules.components import model_name
+from shardline.manifests.rules.rule import Manifest
 from shardline.wire.errors import ManifestError
 
 _KINDS = ("ServingRuntime", "InferenceService", "InferenceGraph")  # other kinds have no effect outside a cluster
@@ -93,7 +95,7 @@ def _chain(path: Path, documents: list[Document]) -> ChainSpec:
     return ChainSpec(
         name=next(iter(graphs or services)),
         workloads=tuple(workloads),
-        model_names={name: _model_name(service) for name, service in services.items()},
+        model_names={name: model_name(Manifest(document=service)) for name, service in services.items()},
         graph=None if graph is None else graph["spec"],
     )
 
@@ -198,22 +200,6 @@ def _cpus(limit: object) -> int | None:
     return math.ceil(cpus)
 
 
-def _model_name(service: Document) -> str:
-    """Find the model's name in the graph's path: the transformer's --model_name, else the model's, else the service's.
-
-    The runtime's args are ignored (utils.go GetModelName).
-    """
-    spec = service["spec"]
-    lists = [container.get("args", ()) for container in spec.get("transformer", {}).get("containers", ())]
-    lists.append(spec["predictor"].get("model", {}).get("args", ()))
-    lists += [container.get("args", ()) for container in spec["predictor"].get("containers", ())]
-    for args in lists:
-        for arg in map(str, args):
-            if arg.startswith("--model_name="):
-                return arg.removeprefix("--model_name=")
-    return str(service["metadata"]["name"])
-
-
 def _check_steps(graph: Document, services: Mapping[str, Document]) -> None:
     _at(graph, "spec", "nodes", "root")
     for node, step in _steps(graph["spec"]):
@@ -234,13 +220,9 @@ def _at(document: Document, *path: str) -> Any:
     value: Any = document
     for depth, key in enumerate(path, start=1):
         if not isinstance(value, Mapping) or key not in value:
-            raise ManifestError(f"{_label(document)} has no {_dotted(path[:depth])}: render it again")
+            raise ManifestError(f"{_label(document)} has no {'.'.join(path[:depth])}: render it again")
         value = value[key]
     return value
-
-
-def _dotted(path: Iterable[str]) -> str:
-    return ".".join(path)
 
 
 def _label(document: Document) -> str:

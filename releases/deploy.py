@@ -10,7 +10,7 @@ from shardline.manifests.lint import check
 from shardline.manifests.options import RenderOptions
 from shardline.manifests.render import render
 from shardline.releases.golden import ReplyAgreement, score_tolerance
-from shardline.releases.history import DEPLOYED, GoldenRequest, Release, kinds_in, read_history, read_records
+from shardline.releases.history import DEPLOYED, PENDING, GoldenRequest, Release, kinds_in, read_history, read_records
 from shardline.releases.rollout import Say, clear, roll_out
 from shardline.storage.bundle import GOLDEN_PICTURE_FILE, GOLDEN_REPLY_FILE, Bundle
 from shardline.wire.errors import ClusterError
@@ -70,7 +70,7 @@ def rollback(
     history = read_history(cluster, name, namespace)
     target = _target(history, name, namespace, revision)
     say(f"rolling back to revision {target.revision}, bundle {target.bundle}")
-    again = target.as_revision(_next_revision(history))
+    again = replace(target, revision=_next_revision(history), phase=PENDING, created="")
     return _roll_out(cluster, again, history, timeout_s=timeout_s, say=say)
 
 

@@ -71,10 +71,6 @@ class Release:
                 return document
         raise ClusterError(f"revision {self.revision} of {self.name} has no InferenceGraph: deploy the bundle again")
 
-    def as_revision(self, revision: int) -> "Release":
-        """Copy the revision under another number, to deploy it again."""
-        return replace(self, revision=revision, phase=PENDING, created="")
-
 
 def read_history(cluster: Cluster, name: str, namespace: str) -> list[Release]:
     """Read every revision that is kept, the oldest first.

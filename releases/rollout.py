@@ -125,7 +125,7 @@ def _prepare(cluster: Cluster, release: Release, *, timeout_s: float, say: Say) 
     _wait(lambda: _stages_problem(cluster, release), "the stages", timeout_s=timeout_s, say=say)
     if release.golden is not None:
         say("sending the golden picture through the new stages")
-        prove_stages(cluster, services_of(release.graph), release.namespace, release.golden)
+        _prove_stages(cluster, release, release.golden)
 
 
 def _switch(cluster: Cluster, release: Release, *, timeout_s: float, say: Say) -> ReplyAgreement | None:
@@ -137,7 +137,7 @@ def _switch(cluster: Cluster, release: Release, *, timeout_s: float, say: Say) -
     if release.golden is None:
         return None
     say("sending the golden picture through the chain")
-    return prove_graph(cluster, release.name, release.namespace, release.golden)
+    return _prove(cluster, release, release.golden, [(release.name, release.name, "")])
 
 
 def _clear_older(cluster: Cluster, release: Release) -> None:
@@ -182,43 +182,37 @@ def _knows(pod: Document, services: Sequence[str]) -> bool:
     return all(any(f'"{service}"' in word for word in arguments) for service in services)
 
 
-def prove_stages(cluster: Cluster, services: Sequence[str], namespace: str, golden: GoldenRequest) -> ReplyAgreement:
-    """Send the golden picture through the stages' own Services in order, as the router would.
+def _prove_stages(cluster: Cluster, release: Release, golden: GoldenRequest) -> None:
+    """Send the golden picture through the stages' own Services in order, as the router would."""
+    hops = []
+    for service in services_of(release.graph):
+        document = cluster.get("InferenceService", release.namespace, service) or {"spec": {}}
+        component = "transformer" if "transformer" in document["spec"] else "predictor"
+        hops.append((service, f"{service}-{component}", f"/v1/models/{service}:predict"))
+    _prove(cluster, release, golden, hops)
+
+
+def _prove(
+    cluster: Cluster, release: Release, golden: GoldenRequest, hops: Sequence[tuple[str, str, str]]
+) -> ReplyAgreement:
+    """Send the golden picture through hops (name, Kubernetes Service, path) and compare the last reply.
 
     Raises:
-        ClusterError: a stage refuses it, or the reply differs.
+        ClusterError: a hop refuses it, or the reply differs.
     """
     body = golden.picture
-    for service in services:
-        document = cluster.get("InferenceService", namespace, service) or {"spec": {}}
-        component = "transformer" if "transformer" in document["spec"] else "predictor"
-        with PortForward(cluster, namespace, f"{service}-{component}") as forward:
-            body = _ask(service, f"{forward.url}/v1/models/{service}:predict", body)
-    return compare(_json(services[-1], body), golden.reply, golden.tolerance)
-
-
-def prove_graph(cluster: Cluster, name: str, namespace: str, golden: GoldenRequest) -> ReplyAgreement:
-    """Send the golden picture to the router.
-
-    Raises:
-        ClusterError: the router refuses it, or the reply differs.
-    """
-    with PortForward(cluster, namespace, name) as forward:
-        return compare(_json(name, _ask(name, forward.url, golden.picture)), golden.reply, golden.tolerance)
-
-
-def _ask(who: str, url: str, body: bytes) -> bytes:
+    for who, service, path in hops:
+        try:
+            with PortForward(cluster, release.namespace, service) as forward:
+                request = RequestBody(data=body, content_type="application/octet-stream")
+                body = Target(f"{forward.url}{path}").exchange(request)
+        except ShardlineError as exc:
+            raise ClusterError(f"{who} does not reply to the golden picture: {exc}") from exc
     try:
-        return Target(url).exchange(RequestBody(data=body, content_type="application/octet-stream"))
-    except ShardlineError as exc:
-        raise ClusterError(f"{who} does not reply to the golden picture: {exc}") from exc
-
-
-def _json(who: str, body: bytes) -> object:
-    try:
-        return json.loads(body)
+        reply = json.loads(body)
     except ValueError as exc:
         raise ClusterError(f"{who} replies to the golden picture with {body[:80]!r}, which is not JSON") from exc
+    return compare(reply, golden.reply, golden.tolerance)
 
 
 def _wait(problem: Callable[[], str], what: str, *, timeout_s: float, say: Say) -> None:

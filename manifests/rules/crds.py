@@ -58,7 +58,8 @@ def read_crds(path: Path) -> list[Mapping[str, Any]]:
         ManifestError: the path does not exist, a file is not YAML, or there is no CRD.
     """
     found = [item for file in find_files([path]) for item in read_file(file)]
-    crds = [item.document for item in found if isinstance(item, ParsedDocument) and _is_crd(item.document)]
+    documents = [item.document for item in found if isinstance(item, ParsedDocument)]
+    crds = [document for document in documents if isinstance(document, Mapping) and document.get("kind") == CRD]
     if not crds:
         raise ManifestError(f"--crds {path} holds no {CRD}: give KServe's config/crd/full or one of its files")
     return crds
@@ -84,10 +85,6 @@ def compile_crds(crds: Sequence[Mapping[str, Any]]) -> Schemas:
         except (KeyError, TypeError, AttributeError) as exc:
             raise ManifestError(f"a {CRD} is invalid ({exc!r:.200}): {_AS_SHIPPED}") from exc
     return Schemas(validators=validators, open_kinds=tuple(open_kinds))
-
-
-def _is_crd(document: Any) -> bool:
-    return isinstance(document, Mapping) and document.get("kind") == CRD
 
 
 def _is_open(schema: Mapping[str, Any]) -> bool:

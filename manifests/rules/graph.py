@@ -1,11 +1,10 @@
 """Lint rules for InferenceGraphs: KServe's webhook, in its order and words, and what its router fails on."""
 
-import json
-import re
 from collections.abc import Iterator
 from itertools import pairwise
 
 from shardline.client.labels import Document
+from shardline.manifests.names import ARGUMENT_BYTES, graph_argument_bytes
 from shardline.manifests.rules.components import components
 from shardline.manifests.rules.rule import GRAPH, Finding, Manifest, Severity, key, quoted, rule
 
@@ -13,10 +12,7 @@ _WEBHOOK = "inference_graph_validation.go"
 _ROUTER = "cmd/router/main.go"
 RESPONSE = "$response"
 _NO_DATA = ("", "$request")  # anything but $response selects the request; these two do so explicitly
-ARGUMENT_BYTES = 128 * 1024  # Linux's MAX_ARG_STRLEN
-_URL = "http://{0}-transformer.{1}.svc.cluster.local/v1/models/{0}:predict"
 _SERVER_WRITE_S = 60  # constants.go RouterTimeoutServerWrite
-_NAME = "[a-z]([-a-z0-9]*[a-z0-9])?"
 TARGETS = ("nodeName", "serviceName", "serviceUrl")
 ROOT = "root"
 
@@ -32,18 +28,6 @@ def steps(graph: Manifest) -> Iterator[tuple[str, int, str, Document]]:
     for node, path, fields in nodes(graph):
         for index, step in enumerate(fields.get("steps", ())):
             yield node, index, f"{path}.steps[{index}]", step
-
-
-@rule(GRAPH, source=_WEBHOOK)
-def graph_name(graph: Manifest) -> Iterator[Finding]:
-    """A graph's name must start with a letter and consist of lower-case letters, digits and `-`."""
-    if graph.name and not re.fullmatch(_NAME, graph.name):
-        yield (
-            "metadata.name",
-            f'The InferenceGraph "{graph.name}" is invalid: a InferenceGraph name must consist of lower case '
-            "alphanumeric characters or '-', and must start with alphabetical character. "
-            f'(e.g. "my-name" or "abc-123", regex used for validation is \'{_NAME}\'): choose another name',
-        )
 
 
 @rule(GRAPH, source=_WEBHOOK)
@@ -292,7 +276,7 @@ def _timeouts(graph: Manifest) -> Iterator[tuple[str, str, int]]:
 @rule(GRAPH, source=_ROUTER)
 def graph_argument(graph: Manifest) -> Iterator[Finding]:
     """The spec with its URLs must fit into one argument of the router's command line, 128 KiB."""
-    urls = [_URL.format(step["serviceName"], graph.namespace) for *_, step in steps(graph) if step.get("serviceName")]
-    size = len(json.dumps(graph.spec, separators=(",", ":"), default=str).encode()) + sum(map(len, urls))
+    services = [step["serviceName"] for *_, step in steps(graph) if step.get("serviceName")]
+    size = graph_argument_bytes(graph.spec, services, graph.namespace)
     if size >= ARGUMENT_BYTES:
         yield "spec", f"takes {size} bytes as the router's argument, Linux allows {ARGUMENT_BYTES - 1}: use fewer steps"

@@ -8,7 +8,7 @@ import difflib
 import importlib.util
 import re
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
@@ -42,25 +42,22 @@ _NOT_REQUIRED = {"V1beta1ARTExplainerSpec.name"}  # required by the model, but n
 _OPAQUE = {"status", "managedFields"}
 
 Cleaned = dict[str, Any]
-Reader = Generator[Finding, None, Any]
 
 
-def read_document(document: Mapping[Any, Any]) -> Generator[Finding, None, Cleaned]:
-    """Yield the findings of a document; the generator returns the cleaned copy."""
+def read_document(document: Mapping[Any, Any]) -> tuple[list[Finding], Cleaned]:
+    """Validate a document; returns the findings and the cleaned copy."""
     kind, api_version = document.get("kind"), document.get("apiVersion")
     model = KINDS.get(kind, {}).get(str(api_version)) if isinstance(kind, str) else None
-    if model is None:
-        yield from _unmodelled(kind, api_version)
-    metadata = yield from _metadata(document, needed=kind != "Kustomization")
-    if model is None:
-        rest = {str(name): value for name, value in document.items()}
-        return {**rest, "kind": kind if isinstance(kind, str) else "", "metadata": metadata}
+    found = [] if model else list(_unmodelled(kind, api_version))
+    metadata = _metadata(document, found, needed=kind != "Kustomization")
     whole = {name: value for name, value in document.items() if name != "metadata"}
-    cleaned: Cleaned = yield from _read_object(whole, model, "")
-    return {**cleaned, "metadata": metadata}
+    if model:
+        return found, {**_read_object(whole, model, "", found), "metadata": metadata}
+    rest = {str(name): value for name, value in whole.items()}
+    return found, {**rest, "kind": kind if isinstance(kind, str) else "", "metadata": metadata}
 
 
-def _unmodelled(kind: Any, api_version: Any) -> Generator[Finding, None, None]:
+def _unmodelled(kind: Any, api_version: Any) -> Iterator[Finding]:
     if not isinstance(kind, str) or not kind:
         yield "kind", f"found {shown(kind)}, allowed is the name of a kind: every Kubernetes document has one"
     if not isinstance(api_version, str) or not api_version:
@@ -76,83 +73,81 @@ def _foreign(api_version: str, known: Mapping[str, str]) -> bool:
     return "." in group and not group.endswith(".k8s.io") and not ours
 
 
-def _metadata(document: Mapping[Any, Any], *, needed: bool) -> Reader:
-    found = document.get("metadata")
-    if found is None:
-        if needed:
-            yield "metadata", "found none, allowed is a mapping with a name"
+def _metadata(document: Mapping[Any, Any], found: list[Finding], *, needed: bool) -> Cleaned:
+    given = document.get("metadata")
+    if given is None and needed:
+        found.append(("metadata", "found none, allowed is a mapping with a name"))
+    if given is None:
         return {}
-    metadata = yield from _read(found, "V1ObjectMeta", "metadata")
+    metadata = _read_object(given, "V1ObjectMeta", "metadata", found)
     if needed and not metadata.get("name"):
-        yield "metadata.name", "found none: every Kubernetes document needs a name"
+        found.append(("metadata.name", "found none: every Kubernetes document needs a name"))
     return metadata
 
 
-def _read(value: Any, type_name: str, path: str) -> Reader:
-    """Yield the findings of a value; returns it cleaned, or None if nothing of it can be kept."""
+def _read(value: Any, type_name: str, path: str, found: list[Finding]) -> Any:
+    """Append the findings of a value to `found`; returns it cleaned, or None if nothing of it can be kept."""
     type_name = re.sub(r"^K8sIoApi[A-Z][a-z]+(?=V\d)", "", type_name)  # the full name in Go: ...AppsV1Foo is V1Foo
     if match := re.fullmatch(r"list\[(.+)\]", type_name, re.IGNORECASE):
-        return (yield from _read_list(value, match[1], path))
+        return _read_list(value, match[1], path, found)
     if match := re.fullmatch(r"dict[\[(]str, (.+)[\])]", type_name, re.IGNORECASE):
-        return (yield from _read_map(value, match[1], path))
+        return _read_map(value, match[1], path, found)
     if _model(type_name) is not None:
-        return (yield from _read_object(value, type_name, path))
-    if found := mistake(value, type_name):
-        yield path, found
+        return _read_object(value, type_name, path, found)
+    if wrong := mistake(value, type_name):
+        found.append((path, wrong))
         return None
     return str(value) if type_name == "Quantity" else value
 
 
-def _read_list(value: Any, item_type: str, path: str) -> Reader:
+def _read_list(value: Any, item_type: str, path: str, found: list[Finding]) -> list[Any]:
     if not isinstance(value, list):
-        yield path, f"found {shown(value)}, allowed is a list"
+        found.append((path, f"found {shown(value)}, allowed is a list"))
         return []
-    items = []
-    for index, item in enumerate(value):
-        cleaned = yield from _read(item, item_type, f"{path}[{index}]")
-        items.append(_empty(item_type) if cleaned is None else cleaned)  # keeps the indices of later items
-    return items
+    items = [_read(item, item_type, f"{path}[{index}]", found) for index, item in enumerate(value)]
+    return [_empty(item_type) if item is None else item for item in items]  # keeps the indices
 
 
-def _read_map(value: Any, item_type: str, path: str) -> Reader:
-    if not isinstance(value, Mapping):
-        yield path, f"found {shown(value)}, allowed is a mapping"
-        return {}
+def _entries(value: Any, path: str, found: list[Finding]) -> Iterable[tuple[Any, Any]]:
+    if isinstance(value, Mapping):
+        return value.items()
+    found.append((path, f"found {shown(value)}, allowed is a mapping"))
+    return ()
+
+
+def _read_map(value: Any, item_type: str, path: str, found: list[Finding]) -> Cleaned:
     cleaned = {}
-    for name, item in value.items():
-        if not isinstance(name, str):
-            yield key(path, name), f"found the key {shown(name)}, allowed is text: put it in quotes"
-            continue
-        kept = yield from _read(item, item_type, key(path, name))
-        if kept is not None:
-            cleaned[name] = kept
-    return cleaned
+    for name, item in _entries(value, path, found):
+        if isinstance(name, str):
+            cleaned[name] = _read(item, item_type, key(path, name), found)
+        else:
+            found.append((key(path, name), f"found the key {shown(name)}, allowed is text: put it in quotes"))
+    return _without_none(cleaned)
 
 
-def _read_object(value: Any, type_name: str, path: str) -> Reader:
-    if not isinstance(value, Mapping):
-        yield path, f"found {shown(value)}, allowed is a mapping"
-        return {}
-    fields = _fields(type_name)
-    cleaned: Cleaned = {}
-    for name, item in value.items():
-        here = key(path, name)
-        if name not in fields:
-            yield here, _unknown(name, fields)
-        elif item is not None:
-            kept = item if name in _OPAQUE else (yield from _read_field(item, name, type_name, here))
-            if kept is not None:
-                cleaned[name] = kept
-    for name in sorted(_required(type_name) - {name for name, item in value.items() if item is not None}):
-        yield key(path, name), "found none: this field is required"
-    return cleaned
+def _read_object(value: Any, type_name: str, path: str, found: list[Finding]) -> Cleaned:
+    fields, cleaned = _fields(type_name), {}
+    given = {name: item for name, item in _entries(value, path, found) if name not in fields or item is not None}
+    for name, item in given.items():
+        if name in fields:
+            cleaned[name] = item if name in _OPAQUE else _read_field(item, name, type_name, key(path, name), found)
+        else:
+            found.append((key(path, name), _unknown(name, fields)))
+    if isinstance(value, Mapping):
+        missing = sorted(_required(type_name) - given.keys())
+        found += [(key(path, name), "found none: this field is required") for name in missing]
+    return _without_none(cleaned)
 
 
-def _read_field(value: Any, name: str, owner: str, path: str) -> Reader:
-    cleaned = yield from _read(value, type_of(name, _fields(owner)[name]), path)
+def _without_none(fields: Cleaned) -> Cleaned:
+    return {name: field for name, field in fields.items() if field is not None}
+
+
+def _read_field(value: Any, name: str, owner: str, path: str, found: list[Finding]) -> Any:
+    cleaned = _read(value, type_of(name, _fields(owner)[name]), path, found)
     allowed = ENUMS.get(f"{owner}.{name}")
     if allowed and isinstance(cleaned, str) and cleaned not in allowed:
-        yield path, f"found {shown(cleaned)}, allowed is {', '.join(allowed)}"
+        found.append((path, f"found {shown(cleaned)}, allowed is {', '.join(allowed)}"))
         return None
     return cleaned
 

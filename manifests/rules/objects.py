@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterator
 
+from shardline.manifests.names import KSERVE_NAME, LABEL_CHARACTERS
 from shardline.manifests.rules.components import components
 from shardline.manifests.rules.rule import GRAPH, SERVICE, Finding, Manifest, Severity, key, rule
 
-LABEL_CHARACTERS = 63  # RFC 1035, and the most that the value of a Kubernetes label may have
 _NAME_CHARACTERS = 253
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
@@ -27,6 +27,30 @@ def object_name(manifest: Manifest) -> Iterator[Finding]:
         yield (
             "metadata.namespace",
             f"found {namespace!r}, allowed are {LABEL_CHARACTERS} lower-case letters, digits and '-'",
+        )
+
+
+@rule(SERVICE, source="inference_service_validation.go")
+def service_name(service: Manifest) -> Iterator[Finding]:
+    """A service's name must start with a letter and consist of lower-case letters, digits and `-`."""
+    yield from _bad_name(service, "the")
+
+
+@rule(GRAPH, source="inference_graph_validation.go")
+def graph_name(graph: Manifest) -> Iterator[Finding]:
+    """A graph's name must start with a letter and consist of lower-case letters, digits and `-`."""
+    yield from _bad_name(graph, "The")
+
+
+def _bad_name(manifest: Manifest, article: str) -> Iterator[Finding]:
+    """Check a name in the words of KServe's webhooks."""
+    if manifest.name and not KSERVE_NAME.fullmatch(manifest.name):
+        yield (
+            "metadata.name",
+            f'{article} {manifest.kind} "{manifest.name}" is invalid: a {manifest.kind} name must consist of lower '
+            "case alphanumeric characters or '-', and must start with alphabetical character. "
+            f'(e.g. "my-name" or "abc-123", regex used for validation is \'{KSERVE_NAME.pattern}\'): '
+            "choose another name",
         )
 
 

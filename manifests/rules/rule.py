@@ -46,6 +46,10 @@ class Container:
         return next((str(entry.get("value", "")) for entry in self.env if entry.get("name") == variable), None)
 
 
+def _mapping(value: Any) -> Document:
+    return value if isinstance(value, dict) else {}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """One document to check, and the others that are applied with it. `document` was cleaned by its typed model."""
@@ -60,8 +64,7 @@ class Manifest:
 
     @property
     def metadata(self) -> Document:
-        found = self.document.get("metadata")
-        return found if isinstance(found, dict) else {}
+        return _mapping(self.document.get("metadata"))
 
     @property
     def name(self) -> str:
@@ -79,13 +82,11 @@ class Manifest:
 
     @property
     def spec(self) -> Document:
-        found = self.document.get("spec")
-        return found if isinstance(found, dict) else {}
+        return _mapping(self.document.get("spec"))
 
     @property
     def annotations(self) -> Document:
-        found = self.metadata.get("annotations")
-        return found if isinstance(found, dict) else {}
+        return _mapping(self.metadata.get("annotations"))
 
     @property
     def mode(self) -> str | None:

@@ -58,8 +58,8 @@ def runtime_given(service: Manifest) -> Iterator[Finding]:
     elif name is None and not any(_supports(runtime, model.fields, named=False) for runtime in _runtimes(service)):
         yield (
             f"{model.path}.modelFormat",
-            f"no runtime found to support predictor with model type {_format(model.fields)} among the documents: name "
-            "one in runtime",
+            f"no runtime found to support predictor with model type {_label(model.fields['modelFormat'])} among the "
+            "documents: name one in runtime",
         )
 
 
@@ -93,7 +93,7 @@ def runtime_format(service: Manifest) -> Iterator[Finding]:
             yield (
                 f"{path}.modelFormat",
                 f"specified runtime {runtime.name} does not support specified framework/version: found "
-                f"{_format(model)}, it has {known}",
+                f"{_label(model['modelFormat'])}, it has {known}",
             )
 
 
@@ -149,10 +149,6 @@ def _supports(runtime: Manifest, model: Mapping[str, Any], *, named: bool) -> bo
         for supported in _formats(runtime)
         if named or supported.get("autoSelect") is True
     )
-
-
-def _format(model: Mapping[str, Any]) -> str:
-    return _label(model.get("modelFormat", {}))
 
 
 def _label(model_format: Mapping[str, Any]) -> str:

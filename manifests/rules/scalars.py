@@ -3,7 +3,7 @@
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Any
 
@@ -29,30 +29,10 @@ def type_of(name: str, declared: str) -> str:
 
 def mistake(value: Any, type_name: str) -> str | None:
     """Describe the mistake in a value of a type, as 'found …, allowed is …'; None if it is valid."""
-    allowed = _allowed(value, type_name)
-    return None if allowed is None else f"found {shown(value)}, allowed is {allowed}"
-
-
-def _allowed(value: Any, type_name: str) -> str | None:
-    match type_name:
-        case "str":
-            return None if isinstance(value, str) else "text: put it in quotes"
-        case "int":
-            return None if _is_int(value) else "a whole number"
-        case "float":
-            return None if _is_int(value) or isinstance(value, float) else "a number"
-        case "bool":
-            return None if isinstance(value, bool) else "true or false"
-        case "datetime":
-            return None if isinstance(value, str | date) else "a time such as 2026-01-01T00:00:00Z"
-        case "bytes":
-            return None if _is_base64(value) else "base64; stringData takes plain text"
-        case "IntOrString":
-            return None if _is_int(value) or isinstance(value, str) else "a whole number or text"
-        case "Quantity":
-            return None if parse_quantity(value) is not None else "a quantity such as 500m, 2 or 1536Mi"
-        case _:
-            return None
+    if type_name not in _TYPES:
+        return None
+    valid, allowed = _TYPES[type_name]
+    return None if valid(value) else f"found {shown(value)}, allowed is {allowed}"
 
 
 def _is_int(value: Any) -> bool:
@@ -64,6 +44,19 @@ def _is_base64(value: Any) -> bool:
         return isinstance(value, str | bytes) and base64.b64decode(value, validate=True) is not None
     except (binascii.Error, ValueError):
         return False
+
+
+# type -> (check, what is allowed)
+_TYPES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "str": (lambda value: isinstance(value, str), "text: put it in quotes"),
+    "int": (_is_int, "a whole number"),
+    "float": (lambda value: _is_int(value) or isinstance(value, float), "a number"),
+    "bool": (lambda value: isinstance(value, bool), "true or false"),
+    "datetime": (lambda value: isinstance(value, str | date), "a time such as 2026-01-01T00:00:00Z"),
+    "bytes": (_is_base64, "base64; stringData takes plain text"),
+    "IntOrString": (lambda value: _is_int(value) or isinstance(value, str), "a whole number or text"),
+    "Quantity": (lambda value: parse_quantity(value) is not None, "a quantity such as 500m, 2 or 1536Mi"),
+}
 
 
 def shown(value: Any) -> str:

@@ -8,7 +8,6 @@ from shardline.manifests.rules.components import FRAMEWORKS, components, predict
 from shardline.manifests.rules.rule import GRAPH, SERVICE, Finding, Manifest, Severity, key, rule
 
 _SOURCE = "inference_service_validation.go"
-_NAME = "[a-z]([-a-z0-9]*[a-z0-9])?"
 _CLASS = "serving.kserve.io/autoscalerClass"
 _CLASSES = ("hpa", "external", "keda", "none")
 BLOCKED = ("PYTHONPATH",)  # env_policy.go DefaultBlockedEnvVars
@@ -34,18 +33,6 @@ _IMPLEMENTATIONS = {
     "transformer": "PodSpec, ComponentExtensionSpec",
     "explainer": "ART, PodSpec",
 }
-
-
-@rule(SERVICE, source=_SOURCE)
-def service_name(service: Manifest) -> Iterator[Finding]:
-    """A service's name must start with a letter and consist of lower-case letters, digits and `-`."""
-    if service.name and not re.fullmatch(_NAME, service.name):
-        yield (
-            "metadata.name",
-            f'the InferenceService "{service.name}" is invalid: a InferenceService name must consist of lower case '
-            "alphanumeric characters or '-', and must start with alphabetical character. "
-            f'(e.g. "my-name" or "abc-123", regex used for validation is \'{_NAME}\'): choose another name',
-        )
 
 
 @rule(SERVICE, source=_SOURCE)

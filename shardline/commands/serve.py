@@ -12,6 +12,7 @@ from shardline.client.request import main as request_main
 from shardline.console import err, out
 from shardline.manifests.lint import Severity, lint_files
 from shardline.manifests.local import up as run_chain
+from shardline.manifests.processes import Console
 from shardline.manifests.render import read_described, write_chain, write_kustomize
 from shardline.options.chain import ChainOptions, takes_chain_options
 from shardline.options.group import option
@@ -118,7 +119,7 @@ def up(
     run_chain(manifests, port=port, router=router, threads=threads, console=RichConsole(quiet=quiet))
 
 
-class RichConsole:
+class RichConsole(Console):
     """Print the processes' output on stderr, each process in its colour, and the URL on stdout."""
 
     def __init__(self, *, quiet: bool) -> None:

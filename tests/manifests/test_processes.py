@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from shardline.manifests.processes import Launch, PlainConsole, Supervisor, answers
+from shardline.manifests.processes import Console, Launch, Supervisor, answers
 from shardline.wire.errors import ManifestError
 
 SERVER = """
@@ -30,7 +30,7 @@ def launch(folder: Path, port: int, program: str, **changes: Any) -> Launch:
 async def run_until_ready(launch: Launch, deadline_s: float = 15) -> Supervisor:
     """Run the process until it was ready once, then stop it."""
     changed, hurry = asyncio.Event(), asyncio.Event()
-    process = Supervisor(launch, PlainConsole(), grace_s=5, hurry=hurry, on_change=changed.set)
+    process = Supervisor(launch, Console(), grace_s=5, hurry=hurry, on_change=changed.set)
     running = asyncio.create_task(process.keep_running())
     ready = asyncio.create_task(changed.wait())
     try:
@@ -83,7 +83,7 @@ def test_a_closed_port_is_not_ready(free_port: Any) -> None:
 
 
 def test_the_plain_console_keeps_output_and_events_apart(capsys: pytest.CaptureFixture[str]) -> None:
-    console = PlainConsole()
+    console = Console()
     console.log("stage-0", "loaded")
     console.progress(1, 3, ("stage-1", "router"))
     console.progress(3, 3, ())
