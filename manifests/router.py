@@ -6,8 +6,8 @@
 It follows KServe v0.20 (cmd/router/main.go), errors and oddities included, since a chain must not behave better here
 than in the cluster: any path and method but /readyz runs the graph, every step is called with POST, only headers that
 match PROPAGATE_HEADERS are passed on, bodies pass byte for byte, a client that disconnects does not stop the steps, and
-a response that is later than serverWrite ends in a closed connection without a status. The tests in tests/conformance/ hold
-all of this and run against KServe's binary as well; docs/conformance.md lists them.
+a response that is later than serverWrite ends in a closed connection without a status. The cases in tests/conformance/
+hold all of this, and run against KServe's binary as well; docs/conformance.md lists them.
 
 Not implemented: conditions beyond those of conditions.py (refused at the start), the detection of an Istio sidecar, and
 all but the most common Content-Types that Go guesses for a reply that is not JSON.

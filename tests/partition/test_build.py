@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from shardline.commands.verify import summary
 
+from shardline.commands.bundle import summary
 from shardline.partition.build import BuildOptions, build
 from shardline.partition.capture import run_whole, whole_module
 from shardline.partition.models import load_model

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 import torch
 from services.processes import ROOT
-from shardline.commands.verify import summary
 
+from shardline.commands.bundle import summary
 from shardline.partition.compiled import Compiled, Machine, select, this_machine
 from shardline.partition.device import CPU
 from shardline.partition.runtime import Golden, load_shard

@@ -1,4 +1,4 @@
-"""docs/conformance.md lists the cases of tests/conformance/, passed by both routers, and none of KServe's own is missing."""
+"""docs/conformance.md lists the cases of tests/conformance/, passed by both routers, and all of KServe's own cases."""
 
 import importlib.util
 from pathlib import Path
