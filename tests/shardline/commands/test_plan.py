@@ -18,7 +18,6 @@ from shardline.options.plan import plan_arguments
 from shardline.partition.capture import random_pixels
 from shardline.partition.models import load_model
 from shardline.wire.errors import ShardlineError, UsageError
-from shardline.wire.limits import GIB, MIB
 
 SMALL = ("plan", "services.small_models:residual", "--size", "32", "--stages", "2")
 HOP = ("--hop", "0.4,3")
@@ -73,12 +72,6 @@ def plan_small(**options: Any) -> ModelPlan:
     captured = CapturedModel(model=model, pixels=random_pixels(model, 1).numpy())
     given: dict[str, Any] = {"stages": 2, "hop": "0.4,3"} | options
     return shardline.plan(captured, **plan_arguments(**given))
-
-
-def test_sizes_are_written_as_kubernetes_does() -> None:
-    sizes = plan_arguments(memory_per_stage="2Gi, 512Mi,1.5G,100")["memory_per_stage"]
-
-    assert sizes == (2 * GIB, 512 * MIB, 1_500_000_000, 100)
 
 
 MISTAKES: dict[str, tuple[dict[str, Any], str]] = {

@@ -1,0 +1,43 @@
+"""Options of a model: channels and labels as they are typed."""
+
+from pathlib import Path
+
+import pytest
+
+from shardline.options.model import parse_channels, read_labels
+from shardline.wire.errors import UsageError
+
+
+def test_channels() -> None:
+    assert parse_channels("--mean", "0.5, 0.25,0") == (0.5, 0.25, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("--mean", "0.5,0.5", "--mean '0.5,0.5': write three numbers"),
+        ("--mean", "a,b,c", "write three numbers"),
+        ("--mean", "0,0,nan", "the numbers must be finite"),
+        ("--std", "0,1,1", "a standard deviation above 0"),
+    ],
+)
+def test_channels_that_cannot_be(name: str, text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        parse_channels(name, text)
+
+
+def test_labels(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("cat\n\n  dog \n", encoding="utf-8")
+
+    assert read_labels(tmp_path / "labels.txt") == ("cat", "dog")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(b"\n", "is empty"), (b"\xff\xfe", "cannot be read"), (None, "cannot be")]
+)
+def test_labels_that_cannot_be(tmp_path: Path, content: bytes | None, message: str) -> None:
+    if content is not None:
+        (tmp_path / "labels.txt").write_bytes(content)
+
+    with pytest.raises(UsageError, match=message):
+        read_labels(tmp_path / "labels.txt")
