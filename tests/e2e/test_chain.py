@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -174,15 +175,16 @@ def test_killed_stages_give_errors_that_name_them_and_come_back(own_chain: Up, p
         while not enough.is_set():
             replies.append(own_chain.post(photographs[0]))
 
+    def has_failed_since(count: int) -> bool:
+        return any(reply.status_code >= 500 for reply in replies[count:])
+
     threads = [threading.Thread(target=client) for _ in range(4)]
     for thread in threads:
         thread.start()
     for stage in (1, 0):
         seen = len(replies)
         own_chain.child(f"small-{stage}").kill()
-        wait_until(
-            lambda seen=seen: any(reply.status_code >= 500 for reply in replies[seen:]), f"errors of stage {stage}"
-        )
+        wait_until(partial(has_failed_since, seen), f"errors of stage {stage}")
         wait_until(lambda: own_chain.post(photographs[0]).status_code == 200, f"stage {stage} again")
     enough.set()
     for thread in threads:
