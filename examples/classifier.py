@@ -1,10 +1,10 @@
-"""From a folder of pictures to a served classifier: train, build, verify, render, up, ask.
+"""Train a classifier on a folder of pictures, build and verify its bundle, serve it in stages, and ask about pictures.
 
     python examples/classifier.py FOLDER [--stages 2] [options of `shardline train classifier`]
 
 FOLDER holds train/CLASS/*.jpg and test/CLASS/*.jpg. Each command is printed before it runs; what comes out lies in
-trained/NAME, bundles/NAME and manifests-out/, NAME being the folder's. A training that is there already goes on. The
-chain is asked for one picture of each class that it was not trained with.
+trained/NAME, bundles/NAME and manifests-out/, NAME being the folder's. A training that is there already is
+resumed. The chain is asked about one test picture of each class.
 """
 
 import json
@@ -24,8 +24,8 @@ def main() -> None:
     name = arguments.folder.resolve().name.lower().replace("_", "-")
     trained, bundle = Path("trained") / name, Path("bundles") / name
 
-    begun = ("--resume",) if (trained / "last.pt").exists() else ("--data", str(arguments.folder), *options)
-    described = answer("train", "classifier", "--out", str(trained), *begun)
+    started_with = ("--resume",) if (trained / "last.pt").exists() else ("--data", str(arguments.folder), *options)
+    described = answer("train", "classifier", "--out", str(trained), *started_with)
     pictures = ("--pictures", str(arguments.folder / "train"))
     run("build", described, "--stages", str(arguments.stages), "--out", str(bundle), *pictures)
     run("verify", str(bundle), "--images", str(arguments.folder / "test"))
@@ -36,14 +36,14 @@ def main() -> None:
 
 
 def ask(url: str, folder: Path) -> None:
-    """One picture of each class: what it shows, and what the chain says."""
+    """Ask about one picture of each class, and print the predictions and how many are right."""
     right = 0
-    classes = sorted(each for each in folder.iterdir() if each.is_dir())
-    for each in classes:
-        picture = min(each.iterdir())
-        said = json.loads(answer("request", str(picture), "--url", url, "--json"))["predictions"][0]
-        right += said["label"] == each.name
-        print(f"{picture}: {said['label']}, score {said['score']:.2f}")
+    classes = sorted(path for path in folder.iterdir() if path.is_dir())
+    for label in classes:
+        picture = min(label.iterdir())
+        prediction = json.loads(answer("request", str(picture), "--url", url, "--json"))["predictions"][0]
+        right += prediction["label"] == label.name
+        print(f"{picture}: {prediction['label']}, score {prediction['score']:.2f}")
     print(f"\n{right} of {len(classes)} right")
 
 

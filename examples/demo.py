@@ -1,12 +1,12 @@
-"""The whole path once, as a user would type it: build, push, render, up, request, stop, verify.
+"""Build, push, render, serve, ask and verify a model on this machine, with the commands that a user would type.
 
     python examples/demo.py [--model plates | --model torchvision:resnet50] [--stages 3] [--seed 7]
 
 Each command is printed before it runs. A bundle that was built or pushed before is used again. The bucket is an
 emulator's: the shards are fetched from gs:// by KServe's own downloader, as in a cluster.
 
-With `plates`, a license plate is drawn onto a photograph first, with a text by lot, and what comes back is compared
-with it: exit code 1 if that is another one.
+With `plates`, a license plate with a random text is drawn onto a photograph first, and the prediction is compared with
+it: the exit code is 1 if they differ.
 """
 
 import json
@@ -35,15 +35,15 @@ from shardline.wire.errors import BundleError
 DEFAULT_MODEL = "plates"
 SHARDLINE = (sys.executable, "-m", "shardline")
 PHOTOS = Path("bundles") / "photos"
-# in colour, with room for a plate
+# photographs in colour, with room for a plate
 BACKGROUNDS = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
-PLATE_SHARE = (0.3, 0.5)  # of the photograph's width: what can be read for sure
+PLATE_SHARE = (0.3, 0.5)  # width of the plate, over the photograph's: large enough to be read with certainty
 PLAIN = Scene(rotation_deg=15, tilt_deg=25, wear=0.4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Drawn:
-    """A photograph with one plate, and what is on it."""
+class PlatePhoto:
+    """A photograph with one drawn plate."""
 
     path: Path
     kind: str
@@ -54,7 +54,7 @@ def main() -> None:
     parser = ArgumentParser(description="Build, verify, serve and ask a sharded model on this machine.")
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--stages", type=int, default=3)
-    parser.add_argument("--seed", type=int, help="of the license plate that is drawn; default: by lot")
+    parser.add_argument("--seed", type=int, help="Seed of the drawn license plate (default: random)")
     arguments = parser.parse_args()
     name = (arguments.model.partition(":")[2] or arguments.model).replace("_", "-")
     bundle = Path("bundles") / name
@@ -80,20 +80,20 @@ def main() -> None:
 
 
 def weights_of(model: str) -> tuple[str, ...]:
-    """None to name where trained ones ship: nothing has to be downloaded."""
+    """The option --weights: none where trained weights ship, so nothing has to be downloaded."""
     return () if model == "plates" and shipped() else ("--weights", "random:0")
 
 
 def shipped() -> Path | None:
-    """The trained weights of the detector of plates."""
+    """The trained weights of the license plate detector, where they are installed."""
     spec = find_spec("shardline.training.detector")
-    places = list(spec.submodule_search_locations or ()) if spec else []
-    path = Path(places[0]) / "plates.safetensors" if places else None
+    folders = list(spec.submodule_search_locations or ()) if spec else []
+    path = Path(folders[0]) / "plates.safetensors" if folders else None
     return path if path and path.is_file() else None
 
 
 def is_built(folder: Path, model: str, weights: Sequence[str], stages: int) -> bool:
-    """Is a whole and unaltered bundle of this model there already, and not of older weights?"""
+    """Tell whether a complete bundle of this model is there, built from the weights that are installed now."""
     try:
         bundle = open_bundle(folder)
     except BundleError:
@@ -106,14 +106,14 @@ def is_built(folder: Path, model: str, weights: Sequence[str], stages: int) -> b
 
 
 def ask_about_a_plate(url: str, photos: Path, seed: int | None) -> bool:
-    """Draw one, ask the chain about it, compare: True if what was read is what was drawn."""
+    """Draw a plate, ask the chain about it, and tell whether the prediction equals the drawn text."""
     seed = secrets.randbelow(10_000) if seed is None else seed
     drawn = draw_plate(seed, photos, photos / "plate.png")
-    print(f"\ndrawn onto a photograph by lot, seed {seed}: {drawn.kind} {drawn.text}: {drawn.path}", flush=True)
+    print(f"\ndrawn onto a photograph at random, seed {seed}: {drawn.kind} {drawn.text}: {drawn.path}", flush=True)
     picture, marked = str(drawn.path), str(drawn.path.with_name("plate-read.png"))
     run("request", picture, "--url", url, "--timings", "--save", marked)
-    said = answer("request", picture, "--url", url, "--json")
-    read = [f"{plate['type']} {plate['sub_text']} {plate['main_text']}" for plate in json.loads(said)["predictions"]]
+    reply = answer("request", picture, "--url", url, "--json")
+    read = [f"{plate['type']} {plate['sub_text']} {plate['main_text']}" for plate in json.loads(reply)["predictions"]]
     if read == [f"{drawn.kind} {drawn.text}"]:
         print(f"\nread == drawn: {drawn.kind} {drawn.text}; the picture with its frame: {marked}", flush=True)
         return True
@@ -123,8 +123,8 @@ def ask_about_a_plate(url: str, photos: Path, seed: int | None) -> bool:
     return False
 
 
-def draw_plate(seed: int, photos: Path, path: Path) -> Drawn:
-    """One plate with a text, on a photograph, both by lot; in a font that no training has seen."""
+def draw_plate(seed: int, photos: Path, path: Path) -> PlatePhoto:
+    """Draw a plate with a random text onto a random photograph, in a font that no training has seen."""
     random = np.random.default_rng(seed)
     with Image.open(photos / BACKGROUNDS[random.integers(0, len(BACKGROUNDS))]) as opened:
         photo = opened.convert("RGB")
@@ -132,7 +132,7 @@ def draw_plate(seed: int, photos: Path, path: Path) -> Drawn:
     width_px = float(random.uniform(*PLATE_SHARE) * photo.width)
     plate = draw_onto(random, photo, text, PLAIN, families("held-out"), width_px)
     photo.save(path)
-    return Drawn(path=path, kind=plate.kind, text=str(text))
+    return PlatePhoto(path=path, kind=plate.kind, text=str(text))
 
 
 def run(*arguments: str) -> None:
@@ -144,7 +144,7 @@ def run(*arguments: str) -> None:
 
 
 def answer(*arguments: str) -> str:
-    """`run`, and what it printed."""
+    """Run one command and return what it printed on stdout."""
     say(arguments)
     done = subprocess.run([*SHARDLINE, *arguments], check=False, stdout=subprocess.PIPE, text=True)
     if done.returncode:
@@ -155,9 +155,9 @@ def answer(*arguments: str) -> str:
 
 @contextmanager
 def started(*arguments: str) -> Iterator[str]:
-    """A server, ready; gives the URL that it prints, and stops it at the end.
+    """Start a server, yield the URL that it prints when it is ready, and stop it at the end.
 
-    By SIGTERM: what was started in the background of a script is deaf to Ctrl-C's SIGINT.
+    It is stopped by SIGTERM, since processes that a script starts in the background ignore SIGINT.
     """
     say(arguments)
     with subprocess.Popen([*SHARDLINE, *arguments], stdout=subprocess.PIPE, text=True) as process:

@@ -132,7 +132,7 @@ def fit(task: TrainingTask[Batch], settings: TrainingSettings, run: TrainingRun,
 
 
 def is_mixed(device: torch.device) -> bool:
-    """Whether bf16 is faster than fp32 on a device: on a GPU, and on a CPU with instructions for it."""
+    """Tell whether bf16 is faster than fp32 on a device: on a GPU, and on a CPU with instructions for it."""
     if device.type == "cuda":
         return True
     able = torch.cpu.get_capabilities()

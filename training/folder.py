@@ -79,7 +79,7 @@ def read_split(folder: Path, split: str, labels: Sequence[str] = ()) -> Labelled
 
 
 def has_split(folder: Path, split: str) -> bool:
-    """Whether there is a folder FOLDER/SPLIT."""
+    """Tell whether there is a folder FOLDER/SPLIT."""
     return (folder / split).is_dir()
 
 

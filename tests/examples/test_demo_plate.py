@@ -1,4 +1,4 @@
-"""The license plate of the demo: drawn by lot, asked about, and compared."""
+"""The license plate of the demo: drawn at random, asked about, and compared."""
 
 import importlib.util
 import sys

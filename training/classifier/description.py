@@ -24,7 +24,7 @@ _EARLIER = OWN.removeprefix("shardline.")  # its name before there was one packa
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassifierDescription:
-    """How a classifier is served; its fields are the keys in the JSON."""
+    """Description of how a classifier is served; its fields are the keys in the JSON."""
 
     model: str  # a reference as `load_model` takes it
     picture: PictureSpec

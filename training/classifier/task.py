@@ -27,7 +27,7 @@ class ValidationBatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassifierRecipe:
-    """Hyperparameters of a classifier's training, besides TrainingSettings.
+    """Hyperparameters of a classifier's training, in addition to TrainingSettings.
 
     Together with the model, the code and the number of threads they decide the weights.
 

@@ -264,7 +264,7 @@ def _is_duplicate(logits: Tensor, boxes: Tensor) -> Tensor:
 
 
 def _peaks(heat: Tensor) -> Tensor:
-    """Whether each of [batch, 1, height, width] is the highest of the nine around it; of equal ones only the first.
+    """Peaks, bool [batch, 1, height, width]: the highest of the nine positions around; of equal ones only the first.
 
     In bf16 neighbours are often equal, and a character would be found twice.
     """

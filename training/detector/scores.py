@@ -7,6 +7,7 @@ support vector machines", 1999). The line becomes part of the weights.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,9 +17,11 @@ from torch.nn import functional
 
 from shardline.training.detector.model import OUTPUTS, SIZES, DetectionHead, PlateDetector, decode
 from shardline.training.detector.objects import Column
-from shardline.training.detector.samples import DetectorSample
 from shardline.wire.boxes import iou
 from shardline.wire.limits import PLATE_SCORE
+
+if TYPE_CHECKING:
+    from shardline.training.detector.samples import DetectorSample
 
 _IOU = 0.5  # from which a box is an object's
 _BOARD, _CHARACTER = 0.5, 0.3  # least scores of a right plate's board and characters
@@ -40,7 +43,7 @@ class DetectorScores:
     def __init__(self) -> None:
         self._expected = self._right = self._found = self._pictures = self._false = 0
 
-    def add(self, outputs: Sequence[Floats], samples: Sequence[DetectorSample]) -> None:
+    def add(self, outputs: Sequence[Floats], samples: "Sequence[DetectorSample]") -> None:
         """Count the detector's outputs for these samples: float32 [batch, ...] each, in the order of model.OUTPUTS."""
         for index, sample in enumerate(samples):
             self._add({name: value[index] for name, value in zip(OUTPUTS, outputs, strict=True)}, sample.objects)
@@ -81,7 +84,7 @@ def object_boxes(objects: Floats) -> Floats:
 
 
 def calibrate(
-    model: PlateDetector, batches: Iterable[tuple[Tensor, Sequence[DetectorSample]]]
+    model: PlateDetector, batches: "Iterable[tuple[Tensor, Sequence[DetectorSample]]]"
 ) -> list[tuple[float, float]]:
     """Calibrate the heads' last layers of a model without normalisation; return slope and shift of each kind's logit.
 
@@ -107,7 +110,7 @@ def calibrate(
 
 
 def _has(boxes: Floats, scores: Floats, objects: Floats, least: float) -> bool:
-    """Whether each object [m, 11] is found with its class: boxes [n, 4], scores [n, classes]."""
+    """Tell whether each object [m, 11] is found with its class: boxes [n, 4], scores [n, classes]."""
     same = scores.argmax(1)[:, None] == objects[None, :, Column.CLASS]
     good = (iou(boxes, object_boxes(objects)) >= _IOU) & same & (scores.max(1) >= least)[:, None]
     return bool(good.any(0).all())

@@ -42,7 +42,7 @@ _PREFIX = "text_reader."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectorRecipe:
-    """Hyperparameters of the detector's training, besides TrainingSettings.
+    """Hyperparameters of the detector's training, in addition to TrainingSettings.
 
     Raises:
         UsageError: a number is out of range.

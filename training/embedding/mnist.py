@@ -33,7 +33,7 @@ class Digits:
 
 
 def is_mnist(folder: Path) -> bool:
-    """Whether a folder holds MNIST's files."""
+    """Tell whether a folder holds MNIST's files."""
     return any((folder / f"{name}-images-idx3-ubyte.gz").is_file() for name in _NAMES.values())
 
 

@@ -32,7 +32,7 @@ _SHIFT = 2  # largest shift of a digit in pixels, in each direction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingRecipe:
-    """Hyperparameters of an embedding's training, besides TrainingSettings.
+    """Hyperparameters of an embedding's training, in addition to TrainingSettings.
 
     Raises:
         UsageError: there is not even one batch.

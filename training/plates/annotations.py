@@ -57,7 +57,7 @@ class DrawnPlate:
 
     @property
     def readable(self) -> bool:
-        """Whether everything on the plate is recognisable."""
+        """True where everything on the plate is recognisable."""
         return all(annotation.recognisable for annotation in self.annotations)
 
 

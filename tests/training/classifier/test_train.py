@@ -11,6 +11,7 @@ import torch
 import torchvision
 from e2e.conftest import shardline
 from safetensors.torch import save_file
+from services.cli import run_command
 from services.drawn_shapes import CLASSES, draw_shapes
 from services.processes import running, stop, wait_until
 
@@ -45,7 +46,7 @@ def test_all_but_the_last_layer_is_taken_over(tmp_path: Path) -> None:
     fresh = load_matching_weights(module, read_weights(OWN, str(tmp_path / "before.safetensors")), "before.safetensors")
 
     assert fresh == ["head.bias", "head.weight"]
-    assert torch.equal(module.stem[0].weight, before.stem[0].weight)
+    assert torch.equal(module.state_dict()["stem.0.weight"], before.state_dict()["stem.0.weight"])
     assert torch.equal(module.head.weight, own)
 
 
@@ -89,7 +90,7 @@ def train(folder: Path, *more: str) -> list[str]:
 @pytest.fixture(scope="module")
 def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained") / "shapes"
-    done = shardline(*train(folder, "--data", str(data), *TINY))
+    done = run_command(*train(folder, "--data", str(data), *TINY))
     described = folder / "classifier.json"
     assert done.stdout.strip() == str(described)
     assert f"to serve it: shardline build {described} --stages 3 --out bundles/shapes" in done.stderr
@@ -120,18 +121,18 @@ def test_killed_and_resumed_gives_the_same_weights(trained: Path, data: Path, tm
         wait_until(lambda: (folder / LAST).exists() and load_checkpoint(folder / LAST).step >= 5, "five steps")
         stop(process, signal.SIGKILL)
     assert load_checkpoint(folder / LAST).step < STEPS
-    shardline(*train(folder, "--resume", "--threads", "1", "--workers", "2"))
+    run_command(*train(folder, "--resume", "--threads", "1", "--workers", "2"))
 
     assert (folder / "classifier.safetensors").read_bytes() == (trained / "classifier.safetensors").read_bytes()
 
 
 @pytest.mark.slow
 def test_what_does_not_go_on_is_one_line(trained: Path, data: Path, tmp_path: Path) -> None:
-    done = shardline(*train(trained, "--resume", "--held-out", "0.3"), code=1)
+    done = run_command(*train(trained, "--resume", "--held-out", "0.3"), code=1)
     assert "you gave --held-out 0.3, and it began with 0.1: leave it out" in done.stderr
     moved = data / "train" / "disc" / "000.png"
     moved.rename(tmp_path / "000.png")
-    try:
+    try:  # in a process of its own: this one has listed the folder
         done = shardline(*train(trained, "--resume"), code=1)
     finally:
         (tmp_path / "000.png").rename(moved)
@@ -149,33 +150,15 @@ def test_it_goes_on_from_another_s_weights(trained: Path, data: Path, tmp_path: 
     before = trained / "classifier.safetensors"
 
     options = ("--size", "24", "--epochs", "1", "--batch", "8", "--threads", "1", "--workers", "0")
-    done = shardline(*train(tmp_path / "out", "--data", str(pair), "--weights", str(before), *options))
+    done = run_command(*train(tmp_path / "out", "--data", str(pair), "--weights", str(before), *options))
 
-    assert "anew: head.bias, head.weight" in done.stderr
+    assert "random are head.bias, head.weight" in done.stderr
     earlier, later = (
         load_by_name(str(folder / "classifier.json"), None, None).module for folder in (trained, tmp_path / "out")
     )
-    same = torch.nn.functional.cosine_similarity(
-        *(dict(each.named_parameters())["stem.0.weight"].detach().flatten() for each in (earlier, later)), dim=0
-    )
-    assert same > 0.99
+    first, last = (dict(model.named_parameters())["stem.0.weight"].detach().flatten() for model in (earlier, later))
+    assert torch.nn.functional.cosine_similarity(first, last, dim=0) > 0.99
     assert load_by_name(str(tmp_path / "out" / "classifier.json"), None, None).labels == CLASSES[:2]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ((), "--data is missing: name a folder with train/CLASS/*.jpg, or digits"),
-        (("--data", "{data}", "--device", "tpu"), "--device 'tpu': allowed are cpu"),
-        (("--data", "{data}", "--weights", "none.safetensors"), "--weights none.safetensors does not exist"),
-    ],
-)
-def test_a_mistake_is_one_line(options: tuple[str, ...], said: str, data: Path, tmp_path: Path) -> None:
-    done = shardline(*train(tmp_path / "new", *(each.format(data=data) for each in options)), code=1)
-
-    assert said in done.stderr
-    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.slow

@@ -1,19 +1,11 @@
 """A detector says the same without its normalisation, and learns what it is shown."""
 
-from dataclasses import replace
-
-import numpy as np
 import pytest
 import torch
 
 from shardline.training.detector.layers import fold_normalisation, load_folded
 from shardline.training.detector.model import HeadMaps, PlateDetector
-from shardline.training.detector.objects import Column
 from shardline.training.detector.readers import CHARACTER_SIDE, PLATE_SIZE
-from shardline.training.detector.samples import DetectorSample
-from shardline.training.detector.scores import DetectorScores, object_boxes
-from shardline.training.detector.task import DetectorRecipe, DetectorTrainingTask, normalise
-from shardline.training.samples import sample_files
 from shardline.wire.errors import ModelError
 
 CPU = torch.device("cpu")
@@ -74,8 +66,8 @@ def test_what_the_weights_lack_adds_nothing_at_first() -> None:
     folded, pictures = fold_normalisation(any_model(), PlateDetector()), torch.randn(4, 3, 128, 128)
     weights = {name: each for name, each in folded.state_dict().items() if not name.startswith("layers.3.2.")}
     with torch.no_grad():
-        for each in folded.layers[3][2].two[0].parameters():
-            each.zero_()
+        for weight in folded.get_submodule("layers.3.2.two.0").parameters():
+            weight.zero_()
     model = PlateDetector(normed=True)
     load_folded(model, weights, PlateDetector(), lambda: show(model, pictures))
 
@@ -88,28 +80,3 @@ def test_weights_of_another_model_are_refused(change: dict[str, torch.Tensor]) -
 
     with pytest.raises(ModelError, match="allowed are those that `shardline train plates` wrote"):
         load_folded(PlateDetector(normed=True), weights, PlateDetector(), list)
-
-
-def looked_at_exactly(sample: DetectorSample) -> DetectorSample:
-    """The reader is shown the characters in their own boxes: shaken once, it would know those boxes alone by heart."""
-    told = sample.objects[(sample.objects[:, Column.KIND] == 2) & (sample.objects[:, Column.KNOWN] > 0)]
-    return replace(sample, character_crops=np.concatenate((object_boxes(told), told[:, [Column.CLASS]]), axis=1))
-
-
-@pytest.mark.slow
-def test_it_learns_a_few_pictures_by_heart() -> None:
-    course = DetectorTrainingTask(DetectorRecipe(pictures=80, side=128), sample_files())
-    samples = [looked_at_exactly(sample) for sample in course.draw(0)[:2]]
-    model = course.model().train()
-    optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3)
-    for _ in range(60):
-        optimiser.zero_grad()
-        torch.autograd.backward(torch.stack(list(course.losses(model, samples, CPU).values())).sum())
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-        optimiser.step()
-    measure = DetectorScores()
-    with torch.no_grad():
-        outputs = fold_normalisation(model, PlateDetector())(normalise([each.pixels for each in samples], CPU))
-    measure.add([each.numpy() for each in outputs], samples)
-
-    assert measure.scores() == {"score": 1.0, "found": 1.0, "false": 0.0}

@@ -107,7 +107,7 @@ def test_what_cannot_be_told_is_neither_there_nor_not(known: bool) -> None:
     row = np.stack([thing(BOARD, 0, (40, 40, 80, 60), known=known)])
     target = make_target(BOARD, [row], SIDE, STRIDES[BOARD])
     said = torch.full_like(target.heat, -9.0).requires_grad_()
-    focal_loss(said, target.heat, target.ignored).backward()
+    torch.autograd.backward(focal_loss(said, target.heat, target.ignored))
     assert said.grad is not None
     inside = said.grad[0, :, 10:15, 10:20]
 
@@ -143,6 +143,7 @@ def test_the_loss_is_least_where_all_is_right(wanted: int) -> None:
     right = float(sum(detection_losses(maps, targets).values()))
     totals = [right]
     for part in (maps[wanted].shape, maps[wanted].classes, maps[wanted].heat):
+        assert part is not None
         part.neg_()
         totals.append(float(sum(detection_losses(maps, targets).values())))
 

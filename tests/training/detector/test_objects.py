@@ -21,7 +21,8 @@ def samples() -> list[DetectorSample]:
 
 
 def boards_of(sample: DetectorSample) -> np.ndarray:
-    return sample.objects[sample.objects[:, Column.KIND] == 0]
+    boards: np.ndarray = sample.objects[sample.objects[:, Column.KIND] == 0]
+    return boards
 
 
 def test_each_plate_is_looked_at_from_nearby_and_says_what_is_written_on_it(samples: list[DetectorSample]) -> None:

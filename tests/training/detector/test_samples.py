@@ -10,11 +10,9 @@ import pytest
 
 from shardline.training.detector.augmentation import AugmentedBackgrounds
 from shardline.training.detector.objects import KINDS, Column
-from shardline.training.detector.samples import BATCH, DetectorSamples
-from shardline.training.detector.task import DetectorRecipe, DetectorTrainingTask
+from shardline.training.detector.samples import DetectorSamples
 from shardline.training.plates.fonts import families
 from shardline.training.samples import sample_files
-from shardline.wire.errors import UsageError
 
 
 @pytest.fixture(scope="module")
@@ -83,30 +81,6 @@ def test_pictures_are_full(pictures: DetectorSamples) -> None:
     told = [int(((each[:, Column.KIND] == 2) & (each[:, Column.KNOWN] == 1)).sum()) for each in seen]
 
     assert np.mean(told) > 30
-
-
-def test_only_fonts_to_train_with_are_drawn() -> None:
-    course = DetectorTrainingTask(DetectorRecipe(pictures=80), sample_files())
-    pictures = course.draw.__self__
-
-    assert isinstance(pictures, DetectorSamples)
-    assert pictures.fonts == families("train")
-    assert not set(pictures.fonts) & set(families("held-out"))
-
-
-def test_batches_come_as_the_recipe_says() -> None:
-    course = DetectorTrainingTask(DetectorRecipe(pictures=100, side=128), sample_files())
-
-    assert course.steps == 25
-    assert [course.pictures(step) for step in (0, 1, 25)] == [0, 4, 100]
-    assert [each.pixels.shape for each in course.draw(24)] == [(128, 128, 3)] * BATCH
-    assert not np.array_equal(course.draw(0)[0].pixels, course.draw(1)[0].pixels)
-
-
-@pytest.mark.parametrize("wrong", [{"side": 250}, {"side": 64}, {"pictures": 3}])
-def test_what_cannot_be_trained_is_refused_in_words(wrong: dict[str, int]) -> None:
-    with pytest.raises(UsageError, match="allowed are"):
-        DetectorRecipe(**wrong)
 
 
 def test_processes_that_draw_need_no_torch() -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from e2e.conftest import shardline
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from services.cli import run_command
 from services.tiny_digits import write_idx, write_mnist
 
 from shardline.training.embedding.model import EmbeddingNet
@@ -62,7 +62,8 @@ def test_a_batch_follows_from_its_number(data: Path) -> None:
 
     assert all((one == other).all() for one, other in zip(draw(3), again(3), strict=True))
     assert (draw(3).pixels != draw(4).pixels).any()
-    assert (draw(0).pixels.shape, draw(0).pixels.dtype) == ((50, 3, 28, 28), np.uint8)
+    assert draw(0).pixels.shape == (50, 3, 28, 28)
+    assert draw(0).pixels.dtype == np.uint8
 
 
 def test_scores_are_taken_from_pictures_that_are_not_learned_from(data: Path) -> None:
@@ -99,9 +100,9 @@ def test_pictures_of_another_size_and_a_batch_of_one(tmp_path: Path) -> None:
 def test_the_command_writes_weights_that_build_takes_and_goes_on(data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "trained"
     options = ("--data", str(data), "--pictures", "640", "--batch", "64", "--threads", "1", "--workers", "0")
-    trained = shardline("train", "embedding", "--out", str(folder), *options)
+    trained = run_command("train", "embedding", "--out", str(folder), *options)
     weights = folder / "embedding.safetensors"
-    resumed = shardline("train", "embedding", "--out", str(folder), "--data", str(data), "--resume", "--workers", "0")
+    resumed = run_command("train", "embedding", "--out", str(folder), "--data", str(data), "--resume", "--workers", "0")
 
     said = json.loads((folder / "embedding.json").read_text())
     model = load_by_name("embedding", str(weights), None)

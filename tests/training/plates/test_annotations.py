@@ -53,8 +53,9 @@ class Hung:
         region = (FINE * (left - 8), FINE * (top - 8), FINE * (right + 8), FINE * (bottom + 8))
         drawn = warp(mask, scale(FINE) @ self.matrix, region, 1)
         rows, columns = np.nonzero(np.asarray(drawn) >= 100)
-        edges = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
-        return edges / FINE + np.array([left - 8, top - 8, left - 8, top - 8])
+        edges: Edges = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
+        found: Edges = edges / FINE + np.array([left - 8, top - 8, left - 8, top - 8])
+        return found
 
 
 def hang(seed: int, width_px: float, *, most_deg: float = 45) -> Hung:

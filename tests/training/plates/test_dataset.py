@@ -1,12 +1,12 @@
-"""`shardline plates draw`: a data set in COCO's form, the same each time, and one line for every mistake."""
+"""Data sets of drawn plates: COCO's form, and the same files each time, by any number of processes."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e.conftest import shardline
 from PIL import Image
+from services.cli import run_command
 
 from shardline.tasks.plates.text import CLASSES
 
@@ -14,7 +14,7 @@ from shardline.tasks.plates.text import CLASSES
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("drawn") / "plates"
-    done = shardline(*draw(folder))
+    done = run_command(*draw(folder))
     assert done.stdout.strip() == str(folder / "annotations.json")
     return folder
 
@@ -67,40 +67,16 @@ def test_characters_spell_the_plate(drawn: Path) -> None:
 
 
 def test_two_processes_draw_the_same_files(drawn: Path, tmp_path: Path) -> None:
-    shardline(*draw(tmp_path / "again", "--workers", "2"))
+    run_command(*draw(tmp_path / "again", "--workers", "2"))
 
     for path in drawn.iterdir():
         assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes(), path.name
 
 
 def test_a_later_start_goes_on_with_the_seed(drawn: Path, tmp_path: Path) -> None:
-    shardline(*draw(tmp_path / "rest", "--start", "6", "--count", "2"))
+    run_command(*draw(tmp_path / "rest", "--start", "6", "--count", "2"))
 
     assert (tmp_path / "rest" / "000007.png").read_bytes() == (drawn / "000007.png").read_bytes()
-
-
-@pytest.mark.parametrize(
-    ("more", "message"),
-    [
-        (("--size", "big"), "write pixels, such as 512 or 640x480"),
-        (("--fonts", "mine"), "allowed are train, held-out, all"),
-        (("--type", "round"), "allowed are regular, long, any"),
-        (("--plates", "few"), "such as 2 or 1-3"),
-        (("--text", "AB 12"), "12A 3456"),
-        (("--format", "gif"), "allowed are png, jpg"),
-        (("--rotation", "200"), "rotation may be 0 to 180"),
-    ],
-)
-def test_a_mistake_is_one_line(more: tuple[str, ...], message: str, tmp_path: Path) -> None:
-    done = shardline(*draw(tmp_path / "none", *more), code=1)
-
-    assert message in done.stderr
-    assert done.stderr.count("\n") == 1
-    assert not (tmp_path / "none").exists()
-
-
-def test_data_sets_do_not_mix(drawn: Path) -> None:
-    assert "is not empty" in shardline(*draw(drawn), code=1).stderr
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -108,7 +84,7 @@ def test_a_picture_that_cannot_be_read_leaves_no_data_set(tmp_path: Path, worker
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
     arguments = draw(tmp_path / "out", "--background", str(tmp_path / "photos"), "--workers", workers)
-    done = shardline(*arguments, code=1)
+    done = run_command(*arguments, code=1)
 
     assert "broken.jpg cannot be read as a picture" in done.stderr
     assert not (tmp_path / "out" / "annotations.json").exists()

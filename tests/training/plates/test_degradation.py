@@ -43,7 +43,8 @@ def test_a_cover_hides_a_part_of_the_plate_and_says_which() -> None:
         picture, other = Image.new("RGB", (100, 50)), Image.new("RGB", (100, 50), (250, 250, 250))
         hidden = occlude(np.random.default_rng(seed), picture, other, corners)
 
-        assert (hidden.shape, hidden.dtype) == ((50, 100), np.uint8)
+        assert hidden.shape == (50, 100)
+        assert hidden.dtype == np.uint8
         assert np.array_equal(hidden > 0, np.asarray(picture.convert("L")) > 0)
 
 

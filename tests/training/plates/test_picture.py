@@ -1,8 +1,9 @@
-"""Pictures of a seed: always the same, within what the scene allows."""
+"""Drawn pictures of a seed: always the same, and within what the scene allows."""
 
 import pickle
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 from services.processes import ROOT
@@ -16,10 +17,10 @@ from shardline.training.plates.scene import Scene
 from shardline.training.samples import sample_files
 
 
-def plates(seed: int = 7, **scene: object) -> PlateStream:
+def plates(seed: int = 7, **scene: Any) -> PlateStream:
     return PlateStream(
         seed=seed,
-        scene=Scene(**{"size": (160, 128), "least_width_px": 30, **scene}),  # type: ignore[arg-type]
+        scene=Scene(**{"size": (160, 128), "least_width_px": 30, **scene}),
         fonts=families("train"),
         backgrounds=Backgrounds(files=tuple(sample_files())),
     )
@@ -42,13 +43,14 @@ def test_a_picture_follows_from_its_seed_and_number_alone() -> None:
 def test_pictures_are_what_a_detector_takes() -> None:
     picture = plates().draw(0)
 
-    assert (picture.pixels.shape, picture.pixels.dtype) == ((128, 160, 3), np.uint8)
+    assert picture.pixels.shape == (128, 160, 3)
+    assert picture.pixels.dtype == np.uint8
     assert picture.pixels.flags.c_contiguous
     assert picture.pixels.flags.writeable
 
 
 def test_plates_keep_to_the_scene() -> None:
-    scene = {
+    scene: dict[str, Any] = {
         "plates": (1, 2),
         "empty": 0.0,
         "kinds": ("long",),
