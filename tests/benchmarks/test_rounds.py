@@ -1,4 +1,4 @@
-"""Systems take turns, and one that fails leaves the others alone."""
+"""Rounds in which systems alternate; one that fails leaves the others alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.load import Load, LoadResult
 from benchmarks.processes import ProcessMemory, UnavailableError, WrongReplyError
-from benchmarks.rounds import Measurements, measure_rounds, start_all
+from benchmarks.rounds import Measurements, measure_rounds, rotated, start_all
 from benchmarks.systems.base import LoadSample, System, sample_of
 
 LOADS = [Load(clients=1, seconds=1.0)]
@@ -17,14 +17,14 @@ RESULT = LoadResult(latencies_ms=(10.0, 30.0), seconds=2.0, errors=0, wrong=0, f
 
 @dataclass(slots=True)
 class Scripted:
-    """Answers at once; fails where it is told to. Writes down what was done with it."""
+    """Gives the same result at once, fails as scripted, and records the calls."""
 
     key: str
     done: list[str]
     fails_at_start: bool = False
     fails: dict[int, Exception] = field(default_factory=dict)  # by round
 
-    def start(self, folder: Path) -> None:  # noqa: ARG002  # the Protocol's
+    def start(self, folder: Path) -> None:  # noqa: ARG002  # as in the Protocol
         self._note("start")
         if self.fails_at_start:
             raise UnavailableError("no Java here")
@@ -83,6 +83,11 @@ def test_one_that_fails_later_goes_with_all_its_samples(tmp_path: Path, error: E
     assert found.left_out == {"a": str(error)}
     assert found.wrong == (["a"] if isinstance(error, WrongReplyError) else [])
     assert done[-1] == "a stop"
+
+
+def test_each_round_begins_with_another_system() -> None:
+    assert [rotated("abc", by) for by in range(4)] == [list("abc"), list("bca"), list("cab"), list("abc")]
+    assert rotated([], 1) == []
 
 
 def test_a_sample_counts_a_request() -> None:
