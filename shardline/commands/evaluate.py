@@ -17,6 +17,7 @@ from shardline.options.evaluate import (
     takes_evaluation_options,
     takes_picture_options,
 )
+from shardline.training.folder import picture_files
 from shardline.wire.errors import MissingPackageError, UsageError
 
 if TYPE_CHECKING:
@@ -94,7 +95,6 @@ def plates(
     if model is not None and url is not None:
         raise UsageError("name one of the two: a MODEL, or --url of a served chain")
     from shardline.training.evaluation.plates.evaluate import evaluate_plates
-    from shardline.training.folder import picture_files
     from shardline.training.samples import sample_files
 
     drawn = data == _DRAWN

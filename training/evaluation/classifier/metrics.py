@@ -92,10 +92,10 @@ def _divide(above: NDArray[np.int64], below: NDArray[np.int64]) -> Floats:
 
 
 def macro_and_f1(counts: NDArray[np.int64]) -> tuple[ClassAverages, tuple[Interval, ...]]:
-    """Macro averages, and F1 of each class, of a confusion matrix as in `class_rates` with pictures of each class.
+    """Macro averages, and F1 of each class, of a confusion matrix, int64 [classes, classes + 1], as in `class_rates`.
 
-    Intervals are by the bootstrap (Efron, 1979): the pictures are resampled with replacement a thousand times, and 95 %
-    of the resulting values lie in the interval.
+    Each class must have pictures. Intervals are by the bootstrap (Efron, 1979): the pictures are resampled with
+    replacement a thousand times, and 95 % of the resulting values lie in the interval.
     """
     found, resampled = class_rates(counts), list(_resample(counts))
     precision, recall, f1 = _intervals(found.macro(), np.stack([rates.macro() for rates in resampled]))
