@@ -204,7 +204,7 @@ def open_pod_port(cluster: "Cluster", namespace: str, pod: str, port: int) -> "P
     path = f"{cluster.pod_path(namespace, pod)}/portforward?ports={port}"
     url = ws_client.get_websocket_url(configuration.host + path)  # type: ignore[no-untyped-call]  # kubernetes has no types
     try:
-        return PodPort(ws_client.create_websocket(configuration, url, headers), name)  # type: ignore[no-untyped-call]  # likewise
+        return PodPort(ws_client.create_websocket(configuration, url, headers), name)  # type: ignore[no-untyped-call]  # kubernetes has no types
     except (WebSocketException, OSError, ValueError) as exc:
         status = getattr(exc, "status_code", None)
         if status is None:

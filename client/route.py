@@ -60,7 +60,7 @@ def _port(cluster: "Cluster", chain: "Chain") -> str:
 
 
 def _through_ingress(cluster: "Cluster", chain: "Chain", ingress: str) -> Route:
-    """Route with the chain's host, and its path if KServe's `pathTemplate` tells chains apart by paths."""
+    """Route with the chain's host, and its path if KServe's `pathTemplate` gives each chain a path of its own."""
     document = cluster.get(chain.kind, chain.namespace, chain.name) or {}
     url = (document.get("status") or {}).get("url")
     if not url:

@@ -123,7 +123,7 @@ def check_archive(path: Path) -> None:
 
 
 def needs_torchvision(path: Path) -> bool:
-    """Whether a checked archive has operations that torch knows only once torchvision is imported."""
+    """Return True if a checked archive has operators that only torchvision registers."""
     return b"torch.ops.torchvision." in _open(path).get_record(_PROGRAM)
 
 
@@ -297,7 +297,7 @@ def _is_symbol(call: ast.Call) -> bool:
     return (
         isinstance(name, str)
         and bool(_SYMBOL.fullmatch(name))
-        and all(isinstance(each, ast.Constant) and isinstance(each.value, bool) for each in assumptions)
+        and all(isinstance(node, ast.Constant) and isinstance(node.value, bool) for node in assumptions)
     )
 
 
@@ -342,7 +342,7 @@ def _strings(document: Any) -> Iterator[tuple[str, str]]:
         if isinstance(item, str):
             yield key, item
         elif isinstance(item, list):
-            waiting.extend((key, each) for each in item)
+            waiting.extend((key, element) for element in item)
         elif isinstance(item, dict):
             yield from ((_KEY, name) for name in item)
-            waiting.extend((name, each) for name, each in item.items() if name != "metadata")
+            waiting.extend((name, value) for name, value in item.items() if name != "metadata")

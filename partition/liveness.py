@@ -42,7 +42,7 @@ class Position:
     live: tuple[Node, ...]
 
     def bytes_per_instance(self) -> int:
-        """What crosses here for one picture."""
+        """Return the bytes that cross this position for one picture."""
         return sum(tensor_bytes(node) for node in self.live)
 
 

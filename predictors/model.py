@@ -27,7 +27,7 @@ class Answer:
 class BytesModel(Model):  # type: ignore[misc]  # kserve ships no types
     """A KServe model that takes bytes and returns an `Answer`. A subclass implements `answer`.
 
-    `label` begins its error messages: the model's name, or a text that tells it from another server of that name.
+    `label` begins its error messages: the model's name, or a text that distinguishes two servers of that name.
     """
 
     def __init__(self, name: str, label: str | None = None) -> None:

@@ -80,7 +80,7 @@ class Fitted:
 
 
 def fit_picture(picture: bytes, spec: PictureSpec, limits: Limits) -> Fitted:
-    """Decode one picture and fit it to uint8 [3, spec.height, spec.width]; the view tells where in it the pixels lie.
+    """Decode one picture and fit it to uint8 [3, spec.height, spec.width]; the view maps pixels to the picture.
 
     Fit "crop" equals torchvision's Resize(spec.resize) and CenterCrop on the PIL image, to the bit, except for JPEGs
     large enough to be decoded at reduced scale (at most 1 of 255 off) and for strips whose resized form would itself be

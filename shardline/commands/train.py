@@ -197,7 +197,7 @@ def embedding(
     context: typer.Context,
     data: Annotated[Path, typer.Option(help="Folder with MNIST's four idx-ubyte.gz files")],
     pictures: Annotated[int, typer.Option(min=2, help="Number of pictures to train with, in all")] = 240_000,
-    batch: Annotated[int, typer.Option(min=2, help="Pictures in a batch, which are told apart from each other")] = 256,
+    batch: Annotated[int, typer.Option(min=2, help="Pictures in a batch, contrasted with each other")] = 256,
     seed: SeedOption = 0,
     rate: RateOption = 4e-3,
     patience: PatienceOption = 0,
