@@ -22,8 +22,8 @@ class TaskCode:
         answers: gives each instance's answer as a user would name it, to count where two models agree; None if the
             outputs are not this task's.
         comparable: turns the outputs into values that change little where the model's own outputs change little, so
-            that rounding is distinguishable from a mistake. A list that is sorted by score is not such a value, since two
-            neighbours may change places.
+            that rounding can be distinguished from a mistake. A list that is sorted by score is not such a value, since
+            two neighbours may change places.
         labels: the only class labels that its models have, in their order; None where each model has its own.
         open_index: opens the index in the last stage's folder, given the width of the embeddings; None where the task
             needs none.
