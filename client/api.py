@@ -14,9 +14,9 @@ import asyncio
 import io
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,7 @@ Picture = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
 """A path, an encoded picture, a Pillow picture, or pixels: uint8 [height, width, 3] (RGB) or [height, width] (grey)."""
 
 
-class Client:
+class Client(AbstractContextManager["Client"], AbstractAsyncContextManager["Client"]):
     """A client of one server. Threads and event loops may share it; connections are kept open until `close`.
 
     The server is a model server, a graph's router or an ingress; no cluster is looked up.
@@ -74,10 +74,6 @@ class Client:
         )
         self._predictor = Predictor(self._target, options or RequestOptions())
 
-    @property
-    def url(self) -> str:
-        return self._target.url
-
     def ask(self, picture: Picture) -> Reply:
         """Predict one picture: a path, bytes, a Pillow picture, or uint8 [height, width, 3] or [height, width].
 
@@ -116,20 +112,10 @@ class Client:
         """Close the connections. A client that is used again opens new ones."""
         self._target.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         self.close()
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from shardline.client.target import DEFAULT_URL
@@ -197,34 +197,21 @@ def _add_cluster_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _positive(text: str) -> float:
-    if not 0 < float(text) < 1e6:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return float(text)
+def _number(kind: type[int] | type[float], is_allowed: Callable[[float], bool], allowed: str) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        if not is_allowed(kind(text)):
+            raise argparse.ArgumentTypeError(f"{text} is not {allowed}")
+        return kind(text)
+
+    read.__name__ = "number"  # argparse's error for other text names it
+    return read
 
 
-def _share(text: str) -> float:
-    if not 0 < float(text) <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not over 0 and at most 1")
-    return float(text)
-
-
-def _wait(text: str) -> float:
-    if not 0 <= float(text) < 1e6:
-        raise argparse.ArgumentTypeError(f"{text} is not 0 or more")
-    return float(text)
-
-
-def _positive_int(text: str) -> int:
-    if int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return int(text)
-
-
-def _count(text: str) -> int:
-    if int(text) < 0:
-        raise argparse.ArgumentTypeError(f"{text} is not 0 or more")
-    return int(text)
+_positive = _number(float, lambda value: 0 < value < 1e6, "a positive number")
+_share = _number(float, lambda value: 0 < value <= 1, "over 0 and at most 1")
+_wait = _number(float, lambda value: 0 <= value < 1e6, "0 or more")
+_positive_int = _number(int, lambda value: value >= 1, "1 or more")
+_count = _number(int, lambda value: value >= 0, "0 or more")
 
 
 def _header(text: str) -> tuple[str, str]:

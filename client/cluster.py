@@ -219,16 +219,6 @@ class Cluster:
             return False
         return True
 
-    def logs(self, namespace: str, pod: str, container: str, *, tail: int = 20, previous: bool = False) -> str:
-        """Read the last `tail` lines of a container's log, or of the one before its restart; "" if there is none."""
-        query = [("container", container), ("tailLines", str(tail)), ("previous", str(previous).lower())]
-        path = f"{self.pod_path(namespace, pod)}/log"
-        try:
-            text = self._request("get", path, f"read the log of pod {pod}", query_params=query)
-        except MissingObjectError:
-            return ""
-        return text.decode("utf-8", "replace")
-
     @property
     def configuration(self) -> Any:
         """The kubernetes package's configuration: the server and the credentials for it."""

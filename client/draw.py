@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import zip_longest
 
 from shardline.client.neighbours import Retrieved, read_neighbours
@@ -124,20 +123,9 @@ def draw_neighbours(retrieved: Retrieved, style: TerminalStyle) -> list[str]:
     ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _BoxCharacters:
-    """Characters that boxes are drawn with, and signs that ASCII lacks."""
-
-    top: tuple[str, str]  # left, right
-    bottom: tuple[str, str]
-    across: str
-    down: str
-    times: str
-    degrees: str
-
-
-_UNICODE = _BoxCharacters(top=("┌", "┐"), bottom=("└", "┘"), across="─", down="│", times="×", degrees="°")
-_ASCII = _BoxCharacters(top=("+", "+"), bottom=("+", "+"), across="-", down="|", times="x", degrees=" degrees")
+# corners (upper left and right, lower left and right), lines across and down, and two signs that ASCII lacks
+_UNICODE = ("┌", "┐", "└", "┘", "─", "│", "×", "°")
+_ASCII = ("+", "+", "+", "+", "-", "|", "x", " degrees")
 
 
 def draw_plates(plates: Sequence[Plate], style: TerminalStyle) -> list[str]:
@@ -154,18 +142,17 @@ def plates_summary(pictures: int, plates: Sequence[Plate]) -> str:
 
 
 def _draw_plate(plate: Plate, style: TerminalStyle) -> list[str]:
-    signs = _UNICODE if style.blocks else _ASCII
+    *corners, across, down, times, degrees = _UNICODE if style.blocks else _ASCII
     rows = _plate_rows(plate)
     width = max(map(len, rows)) + 4
     colour = style.bold if plate.whole else style.warning
     box = [
-        signs.top[0] + signs.across * width + signs.top[1],
-        *(f"{signs.down}{_coloured(row.center(width), colour)}{signs.down}" for row in rows),
-        signs.bottom[0] + signs.across * width + signs.bottom[1],
+        corners[0] + across * width + corners[1],
+        *(f"{down}{_coloured(row.center(width), colour)}{down}" for row in rows),
+        corners[2] + across * width + corners[3],
     ]
     blank = " " * (width + 2)
-    facts = ["", *_plate_facts(plate, style, signs)]
-    lines = zip_longest(box, facts, fillvalue="")
+    lines = zip_longest(box, ["", *_plate_facts(plate, style, times, degrees)], fillvalue="")
     return [f"{_MARGIN}{drawn or blank}{_MARGIN}{fact}".rstrip() for drawn, fact in lines]
 
 
@@ -187,14 +174,14 @@ def _coloured(row: str, colour: Callable[[str], str]) -> str:
     return row.replace(text, colour(text), 1)
 
 
-def _plate_facts(plate: Plate, style: TerminalStyle, signs: _BoxCharacters) -> list[str]:
+def _plate_facts(plate: Plate, style: TerminalStyle, times: str, degrees: str) -> list[str]:
     """Type and score; position, size and angle; the groups that were not read."""
     x, y = plate.center
     position = f"at {x:.0f}, {y:.0f}"
-    size = f"{plate.width:.0f} {signs.times} {plate.height:.0f} pixels"
+    size = f"{plate.width:.0f} {times} {plate.height:.0f} pixels"
     facts = [
         f"{plate.kind}  {style.bold(f'{plate.score:.2%}')}",
-        style.faint(f"{position}  {size}  {_angle(plate.angle)}{signs.degrees}"),
+        style.faint(f"{position}  {size}  {_angle(plate.angle)}{degrees}"),
     ]
     if not plate.whole:
         facts.append(style.warning(f"not read: {_unread_groups(plate)}"))

@@ -16,8 +16,7 @@ import socket
 import socketserver
 import threading
 from collections.abc import Iterator
-from contextlib import closing, suppress
-from types import TracebackType
+from contextlib import AbstractContextManager, closing, suppress
 from typing import TYPE_CHECKING, Any
 
 from shardline.client.diagnosis import is_ready, pods_problem
@@ -34,7 +33,7 @@ _CHUNK_BYTES = 256 * 1024
 _POLL_S = 0.1  # how long close() may wait for the listener
 
 
-class PortForward:
+class PortForward(AbstractContextManager["PortForward"]):
     """Local listener whose connections lead to port `port` of Service `service`; `url` is its address."""
 
     def __init__(self, cluster: "Cluster", namespace: str, service: str, port: int = 80) -> None:
@@ -51,12 +50,7 @@ class PortForward:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(_POLL_S,), daemon=True)
         self._thread.start()
 
-    def __enter__(self) -> "PortForward":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:

@@ -66,12 +66,6 @@ _JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # without the stuffing 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Decoded:
-    image: Image.Image  # RGB, upright
-    size: Size  # of the upright picture before any reduced decoding
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Fitted:
     """A picture fitted to the network's input: `pixels` is uint8 [3, height, width], RGB, contiguous."""
 
@@ -90,12 +84,12 @@ def fit_picture(picture: bytes, spec: PictureSpec, limits: Limits) -> Fitted:
         PictureError: not a picture, over `limits.pixels`, truncated or damaged, or of a kind with no defined white.
         BundleError: `spec` names an unknown fit or interpolation.
     """
-    decoded = _decode(picture, spec, limits)
-    target = _target_size(decoded.size, spec)
-    placed = _place(_resize(decoded.image, target, spec, limits), spec)
+    image, size = _decode(picture, spec, limits)
+    target = _target_size(size, spec)
+    placed = _place(_resize(image, target, spec, limits), spec)
     return Fitted(
         pixels=np.ascontiguousarray(np.asarray(placed).transpose(2, 0, 1)),
-        view=placed_view(decoded.size, target, _corner(target, spec)),
+        view=placed_view(size, target, _corner(target, spec)),
     )
 
 
@@ -110,7 +104,7 @@ def open_picture(picture: bytes, spec: PictureSpec, limits: Limits) -> Image.Ima
     Raises:
         PictureError, BundleError: as `fit_picture`.
     """
-    return _decode(picture, spec, limits).image
+    return _decode(picture, spec, limits)[0]
 
 
 def fit_pictures(pictures: Sequence[bytes], spec: PictureSpec, limits: Limits) -> tuple[Pixels, tuple[View, ...]]:
@@ -136,7 +130,8 @@ def pixel_batch(pictures: Sequence[bytes], spec: PictureSpec, limits: Limits) ->
     return fit_pictures(pictures, spec, limits)[0]
 
 
-def _decode(picture: bytes, spec: PictureSpec, limits: Limits) -> _Decoded:
+def _decode(picture: bytes, spec: PictureSpec, limits: Limits) -> tuple[Image.Image, Size]:
+    """Decode as upright RGB, and tell the size of the upright picture before any reduced decoding."""
     name = picture_format(picture)
     if name is None:
         raise PictureError(f"not a picture: found {_first_bytes(picture)}; allowed are {', '.join(PICTURE_FORMATS)}")
@@ -178,7 +173,7 @@ def _count_scans(jpeg: bytes) -> int:
     return scans
 
 
-def _load(image: ImageFile, spec: PictureSpec) -> _Decoded:
+def _load(image: ImageFile, spec: PictureSpec) -> tuple[Image.Image, Size]:
     """Decode, make RGB and upright; the header has been read and checked."""
     stored = image.size
     if isinstance(image, JpegImageFile):
@@ -188,7 +183,7 @@ def _load(image: ImageFile, spec: PictureSpec) -> _Decoded:
     image.load()
     turn = _orientation(image)  # read again: loading rotates a TIFF, and a PNG may have its EXIF behind the pixels
     rgb = _rgb(image)
-    return _Decoded(image=rgb.transpose(_TRANSPOSES[turn]) if turn in _TRANSPOSES else rgb, size=_upright(stored, turn))
+    return rgb.transpose(_TRANSPOSES[turn]) if turn in _TRANSPOSES else rgb, _upright(stored, turn)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -119,12 +119,8 @@ def arguments(description: str) -> ArgumentParser:
         default=BODY_BYTES,
         help="largest body in bytes; a larger one gets a 413 (default: %(default)s)",
     )
-    parser.add_argument(
-        "--drain_seconds",
-        type=float,
-        default=0,
-        help="seconds to keep answering after SIGTERM, with Connection: close (default: %(default)g)",
-    )
+    drain_help = "seconds to keep answering after SIGTERM, with Connection: close (default: 0)"
+    parser.add_argument("--drain_seconds", type=float, default=0, help=drain_help)
     return parser
 
 

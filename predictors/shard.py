@@ -192,32 +192,15 @@ class ShardPredictor(BytesModel):
 
 def parse() -> Namespace:
     parser = arguments("Serve one shard of a bundle with KServe.")
-    parser.add_argument(
-        "--model_dir", type=Path, required=True, help="folder of the stage, as the storage initializer downloaded it"
-    )
-    parser.add_argument(
-        "--max_batch_size", type=int, default=1, help="largest number of instances in one batch (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--max_batch_delay_ms",
-        type=float,
-        default=0,
-        help="milliseconds that an idle shard waits for more requests; 0: only waiting requests are batched "
-        "(default: %(default)g)",
-    )
-    parser.add_argument(
-        "--device",
-        default="auto",
-        help=f"device that computes: {DEVICES}; auto takes the GPU if there is one (default: auto)",
-    )
-    parser.add_argument("--device_memory_bytes", type=int, help="limit of the GPU memory in bytes (default: none)")
-    parser.add_argument(
-        "--program",
-        choices=PROGRAMS,
-        default="auto",
-        help="program that runs; auto takes the compiled one if it is for this machine, else the portable one "
-        "(default: auto)",
-    )
+    add = parser.add_argument
+    add("--model_dir", type=Path, required=True, help="folder of the stage, as the storage initializer downloaded it")
+    add("--max_batch_size", type=int, default=1, help="most instances in one batch (default: %(default)s)")
+    delay_help = "milliseconds that an idle shard waits for more requests; 0: batch only waiting ones (default: 0)"
+    add("--max_batch_delay_ms", type=float, default=0, help=delay_help)
+    add("--device", default="auto", help=f"{DEVICES}; auto takes the GPU if there is one (default: auto)")
+    add("--device_memory_bytes", type=int, help="limit of the GPU memory in bytes (default: none)")
+    program_help = "auto takes the compiled program if it is for this machine, else the portable one (default: auto)"
+    add("--program", choices=PROGRAMS, default="auto", help=program_help)
     parsed = parser.parse_args()
     if parsed.max_batch_size < 1 or parsed.max_queue < 0 or not 0 <= parsed.max_batch_delay_ms < math.inf:
         parser.error("--max_batch_size must be at least 1, --max_queue and --max_batch_delay_ms at least 0")

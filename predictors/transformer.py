@@ -128,55 +128,27 @@ def _predictor_error(status: int, retry_after: str | None, body: bytes) -> Shard
 
 def parse() -> Namespace:
     parser = arguments("Serve the transformer that turns pictures into frames for stage 0.")
-    parser.add_argument(
-        "--input_size", required=True, help="input size of the model in pixels, HEIGHTxWIDTH, e.g. 224x224"
-    )
-    parser.add_argument(
-        "--fit",
-        choices=["crop", "stretch", "letterbox"],
-        default="crop",
-        help="method that fits a picture to the input size (default: %(default)s)",
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("--input_size", required=True, help="input size of the model in pixels, HEIGHTxWIDTH, e.g. 224x224")
+    fits, interpolations = ["crop", "stretch", "letterbox"], ["bilinear", "bicubic"]
+    add("--fit", choices=fits, default="crop", help="method to fit a picture to the input (default: %(default)s)")
+    add(
         "--resize",
         type=int,
-        help="shorter side in pixels before the centre is cropped (default: the longer input side)",
+        help="shorter side in pixels before cropping (default: the longer input side)",
     )
-    parser.add_argument(
-        "--interpolation",
-        choices=["bilinear", "bicubic"],
-        default="bilinear",
-        help="interpolation of resizing (default: %(default)s)",
+    add("--interpolation", choices=interpolations, default="bilinear", help="resizing filter (default: %(default)s)")
+    add(
+        "--max_instances", type=int, default=1, help="most pictures in a request; more are a 413 (default: %(default)s)"
     )
-    parser.add_argument(
-        "--max_instances",
-        type=int,
-        default=1,
-        help="largest number of pictures in a request; more get a 413 (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--max_request_bytes",
-        type=int,
-        default=REQUEST_BYTES,
-        help="largest request to a stage in bytes (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--max_pixels",
-        type=int,
-        default=PIXELS,
-        help="largest picture in pixels; a larger one is refused before decoding (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--request_timeout_ms",
-        type=int,
-        default=60_000,
-        help="deadline of each request in milliseconds (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--step",
-        action="store_true",
-        help="answer the frame itself, as the first step of a graph whose router passes it to stage 0",
-    )
+    request_help = "largest request to a stage in bytes (default: %(default)s)"
+    add("--max_request_bytes", type=int, default=REQUEST_BYTES, help=request_help)
+    pixels_help = "largest picture in pixels; a larger one is refused before decoding (default: %(default)s)"
+    add("--max_pixels", type=int, default=PIXELS, help=pixels_help)
+    timeout_help = "deadline of each request in milliseconds (default: %(default)s)"
+    add("--request_timeout_ms", type=int, default=60_000, help=timeout_help)
+    step_help = "answer the frame itself, as the first step of a graph whose router passes it to stage 0"
+    add("--step", action="store_true", help=step_help)
     parsed = parser.parse_args()
     if bool(parsed.predictor_host) == parsed.step:
         parser.error(

@@ -95,16 +95,6 @@ def test_delete_may_be_repeated(kubernetes: Any) -> None:
     assert not cluster.delete("InferenceGraph", VISION, "resnet50")
 
 
-def test_logs(kubernetes: Any) -> None:
-    pod = kserve.pod("p", {})
-    pod["metadata"]["annotations"]["test/log"] = 'one\ntwo\n{"level": "error"}'
-    api = kubernetes([pod])
-    cluster = connect(api.kubeconfig)
-
-    assert cluster.logs(VISION, "p", "kserve-container", tail=2) == 'two\n{"level": "error"}'
-    assert cluster.logs(VISION, "gone", "kserve-container") == ""
-
-
 def test_a_refusal_names_what_was_attempted(kubernetes: Any) -> None:
     api = kubernetes()
     cluster = connect(api.kubeconfig)
