@@ -277,14 +277,20 @@ async def _stop_signal() -> None:
     await stopped.wait()
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def make_parser() -> argparse.ArgumentParser:
+    """Declare the command line."""
     parser = argparse.ArgumentParser(
         prog="shardline.manifests.router", description="A stand-in for KServe's graph router."
     )
     parser.add_argument("--graph-json", required=True, help="an InferenceGraph's spec with serviceUrl set in each step")
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--drain-seconds", type=float, default=DRAIN_S, help="seconds of serving after SIGTERM")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the router until it is stopped; returns the exit code."""
+    options = make_parser().parse_args(arguments)
     logging.basicConfig(format="%(message)s")
     try:
         graph = parse_graph(options.graph_json)

@@ -10,7 +10,9 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from services.routers import sequence
+from services.routers import DRAIN_S, sequence
+
+from shardline.manifests.router import make_parser
 
 DEADLINE_S = 15
 
@@ -79,3 +81,7 @@ def test_after_the_drain_running_requests_are_finished(
         finally:
             process.kill()
     assert answers == [b"last"]
+
+
+def test_it_drains_as_long_as_kserves_by_default() -> None:
+    assert make_parser().get_default("drain_seconds") == DRAIN_S

@@ -16,6 +16,7 @@ from services.steps import Step
 KSERVE_ROUTER = os.environ.get("SHARDLINE_KSERVE_ROUTER")
 KSERVE_PORT = 8080  # its only one
 DEADLINE_S = 15
+DRAIN_S = 30.0  # cmd/router/main.go drainSleepDuration
 
 Node = dict[str, Any]
 
@@ -34,6 +35,7 @@ def sequence(*steps: Step | Mapping[str, Any]) -> Node:
 class Running:
     port: int
     process: "subprocess.Popen[bytes]"
+    drain_s: float
 
     def ask(
         self,
@@ -71,14 +73,21 @@ class Routers:
         *steps: Step | Mapping[str, Any],
         propagate: str | None = None,
         timeouts: Mapping[str, int] | None = None,
+        drain_s: float = DRAIN_S,
     ) -> Running:
-        return self.graph(propagate=propagate, timeouts=timeouts, root=sequence(*steps))
+        return self.graph(propagate=propagate, timeouts=timeouts, drain_s=drain_s, root=sequence(*steps))
 
     def graph(
-        self, *, propagate: str | None = None, timeouts: Mapping[str, int] | None = None, **nodes: Node
+        self,
+        *,
+        propagate: str | None = None,
+        timeouts: Mapping[str, int] | None = None,
+        drain_s: float = DRAIN_S,
+        **nodes: Node,
     ) -> Running:
+        """Start a router. Only the project's own takes another `drain_s`; `Running` has the one that holds."""
         spec = {"nodes": nodes} | ({"routerTimeouts": dict(timeouts)} if timeouts else {})
-        port, command = self._command()
+        port, command = self._command(drain_s)
         wait_until(lambda: not listens(port), f"port {port} free", DEADLINE_S)
         process = subprocess.Popen(
             [*command, "--graph-json", json.dumps(spec)], env=_env(propagate), cwd=ROOT, stderr=subprocess.DEVNULL
@@ -86,18 +95,19 @@ class Routers:
         self._started.append(process)
         wait_until(lambda: process.poll() is not None or listens(port), "the router listens", DEADLINE_S)
         assert process.poll() is None, f"the router ended with {process.returncode}"
-        return Running(port, process)
+        return Running(port, process, DRAIN_S if self._kserve else drain_s)
 
     def stop(self) -> None:
         for process in self._started:
             process.kill()
             process.wait()
 
-    def _command(self) -> tuple[int, list[str]]:
+    def _command(self, drain_s: float) -> tuple[int, list[str]]:
         if self._kserve:
             return KSERVE_PORT, [str(KSERVE_ROUTER)]
         port = free_port()
-        return port, [sys.executable, "-m", "shardline.manifests.router", "--port", str(port)]
+        module = [sys.executable, "-m", "shardline.manifests.router"]
+        return port, [*module, f"--port={port}", *([f"--drain-seconds={drain_s}"] if drain_s != DRAIN_S else [])]
 
 
 def _env(propagate: str | None) -> dict[str, str]:

@@ -52,7 +52,7 @@ def test_some_strings_and_objects_have_a_type_of_their_own() -> None:
 
 def test_long_values_are_cut() -> None:
     assert shown("x" * 100) == "'" + "x" * 79 + "…"
-    assert [shown(value) for value in ({}, [], None)] == ["a mapping", "a list", "null"]
+    assert (shown({}), shown([]), shown(None)) == ("a mapping", "a list", "null")
 
 
 def test_enumerations_name_existing_fields() -> None:
