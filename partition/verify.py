@@ -92,7 +92,7 @@ class VerifyReport:
         return asdict(self)
 
 
-class Chain:
+class LocalChain:
     """The whole and the shards of a bundle, loaded in this process."""
 
     def __init__(self, folder: Path, program: str = "portable") -> None:
@@ -192,7 +192,7 @@ def verify(
     Raises:
         BundleError: the bundle is incomplete or altered, or lacks a compiled chain for this machine that is required.
     """
-    chain = Chain(folder)
+    chain = LocalChain(folder)
     report = chain.report()
     compiled = _compiled_chain(folder, chain, report, program)
     task = task_code(report.task)
@@ -229,7 +229,7 @@ def _samples(pictures: Iterable[np.ndarray], noise: Iterable[np.ndarray]) -> Ite
     yield from ((pixels, False) for pixels in noise)
 
 
-def _compiled_chain(folder: Path, chain: Chain, report: VerifyReport, program: str) -> list[LoadedShard]:
+def _compiled_chain(folder: Path, chain: LocalChain, report: VerifyReport, program: str) -> list[LoadedShard]:
     """Load the compiled shards; none where they do not fit this machine, with the reason in `report.compiled`."""
     stages = chain.bundle.stages
     why_not = next((chosen.why_not for chosen in (select(stage, CPU) for stage in stages) if not chosen.packages), None)

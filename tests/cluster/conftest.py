@@ -28,7 +28,7 @@ from services.processes import ROOT, running, wait_until
 from shardline.client.cluster import Cluster, connect
 from shardline.client.labels import Document
 from shardline.client.port_forward import PortForward
-from shardline.partition.verify import Chain
+from shardline.partition.verify import LocalChain
 from shardline.predictors.picture import pixel_batch
 from shardline.storage.bundle import Bundle
 from shardline.storage.bundle_folder import open_bundle
@@ -57,7 +57,7 @@ class Version:
     bundle: Bundle
 
     def replies(self, pictures: list[bytes]) -> list[dict[str, object]]:
-        chain = Chain(self.folder)
+        chain = LocalChain(self.folder)
         before = torch.get_num_threads()
         torch.set_num_threads(self.bundle.threads)
         try:
@@ -65,7 +65,7 @@ class Version:
         finally:
             torch.set_num_threads(before)
 
-    def _reply(self, chain: Chain, picture: bytes) -> dict[str, object]:
+    def _reply(self, chain: LocalChain, picture: bytes) -> dict[str, object]:
         pixels: np.ndarray = pixel_batch([picture], self.bundle.picture, self.bundle.limits)
         outputs = chain.run_reference(pixels)[-1]
         predictions = task_reply(self.bundle.task.name)(Request(outputs=outputs, labels=self.bundle.task.labels))

@@ -20,7 +20,7 @@ from services.processes import ROOT, wait_until
 from shardline.partition.build import BuildOptions, build
 from shardline.partition.device import use_threads
 from shardline.partition.models import load_model
-from shardline.partition.verify import Chain
+from shardline.partition.verify import LocalChain
 from shardline.predictors.picture import pixel_batch
 from shardline.storage.bundle_folder import open_bundle
 from shardline.tasks.registry import task_reply
@@ -50,7 +50,7 @@ def whole_reply(bundle: Path, picture: bytes) -> list[dict[str, object]]:
     before = torch.get_num_threads()
     use_threads()
     try:
-        reference = Chain(bundle)
+        reference = LocalChain(bundle)
         pixels = pixel_batch([picture], reference.bundle.picture, reference.bundle.limits)
         outputs = reference.run_reference(pixels)[-1]
     finally:

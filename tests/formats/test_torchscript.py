@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from shardline.__main__ import app
 from shardline.formats.parts import read_parts
 from shardline.formats.torchscript import FORMS, PARTS_FILE, export_torchscript, save_form
-from shardline.partition.verify import Chain
+from shardline.partition.verify import LocalChain
 from shardline.wire.errors import FileError, FormatError
 
 
@@ -57,7 +57,7 @@ def test_the_shards_in_turn_equal_the_whole_at_a_batch_of_its_own(
     folder, given, out = tmp_path / "out" / form, tmp_path / "pixels.pt", tmp_path / "values.pt"
     subprocess.run([*command, str(folder), str(given), str(out)], check=True, timeout=120, cwd=tmp_path)
 
-    [expected] = Chain(windows_bundle).run_reference(pixels.numpy())[-1].values()
+    [expected] = LocalChain(windows_bundle).run_reference(pixels.numpy())[-1].values()
     [found] = torch.load(out)
     assert found.numpy().tobytes() == expected.tobytes()
 

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from shardline.__main__ import app
 from shardline.formats.torchserve_import import CLASSIFIER_PICTURE, ImportOptions, import_model, read_archive
-from shardline.partition.verify import Chain
+from shardline.partition.verify import LocalChain
 from shardline.predictors.picture import to_pixels
 from shardline.wire.errors import FormatError, ModelError
 
@@ -121,7 +121,7 @@ def test_a_command_makes_a_bundle_that_answers_as_torchserve_would(
     out = tmp_path / "bundle"
     arguments = [str(eager), "--out", str(out), "--name", "net", "--model", "services.small_models:residual"]
     result = CliRunner().invoke(app, ["import", "torchserve", *arguments], catch_exceptions=False)
-    chain = Chain(out)
+    chain = LocalChain(out)
 
     assert result.exit_code == 0
     assert (len(chain.bundle.stages), chain.bundle.task.labels[0]) == (1, "thing 0")

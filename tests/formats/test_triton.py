@@ -21,7 +21,7 @@ from shardline.formats.torchscript import load_torchscript
 from shardline.formats.triton import LABELS_FILE, PbEnum, TritonOptions, export_triton, pbtxt
 from shardline.partition.compare import relative_error
 from shardline.partition.runtime import Golden
-from shardline.partition.verify import Chain
+from shardline.partition.verify import LocalChain
 from shardline.predictors.picture import pixel_batch
 from shardline.wire.errors import FormatError
 
@@ -84,7 +84,7 @@ def test_onnx_shards_are_what_their_configs_say_and_chain_to_the_whole(
 ) -> None:
     made = export_triton(resnet_bundle, tmp_path / "out", TritonOptions(platform="onnx", batch=4, instances=2))
     configs = parsed(tmp_path / "out")
-    chain = Chain(resnet_bundle)
+    chain = LocalChain(resnet_bundle)
     pixels = pixel_batch(photographs[:3], chain.bundle.picture, chain.bundle.limits)
     found = ensemble(tmp_path / "out", configs, "resnet", {"pixels": pixels})
     expected = chain.run_reference(pixels)[-1]
@@ -120,7 +120,7 @@ def test_torchscript_shards_chain_to_the_whole(small_bundle: Path, tmp_path: Pat
 
     found = ensemble(tmp_path / "out", configs, "small", {"pixels": np.array(pixels)})
 
-    for name, value in Chain(small_bundle).run_reference(pixels)[-1].items():
+    for name, value in LocalChain(small_bundle).run_reference(pixels)[-1].items():
         assert relative_error(found[name], value) <= MOST_RELATIVE_ERROR["fp32"]
     assert [each["name"] for each in configs["small-0"]["input"]] == ["pixels__0"]
     assert configs["small-0"]["platform"] == "pytorch_libtorch"
@@ -134,7 +134,7 @@ def test_where_one_tensor_has_no_batch_of_its_own_none_is_batched(windows_bundle
 
     found = ensemble(tmp_path / "out", configs, "net", {"pixels": pixels})
 
-    for name, value in Chain(windows_bundle).run_reference(pixels)[-1].items():
+    for name, value in LocalChain(windows_bundle).run_reference(pixels)[-1].items():
         assert relative_error(found[name], value) <= MOST_RELATIVE_ERROR["fp32"]
     assert {config.get("max_batch_size", 0) for config in configs.values()} == {0}
     assert configs["net"]["input"][0]["dims"] == ["-1", "3", "32", "32"]

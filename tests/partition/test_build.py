@@ -13,7 +13,7 @@ from shardline.partition.capture import run_whole, whole_module
 from shardline.partition.models import load_model
 from shardline.partition.prepare import in_precision
 from shardline.partition.runtime import Golden, load_shard
-from shardline.partition.verify import Chain, random_batches, verify
+from shardline.partition.verify import LocalChain, random_batches, verify
 from shardline.storage.bundle import Tolerance, stage_folder
 from shardline.storage.bundle_folder import open_bundle
 from shardline.wire.errors import FrameError
@@ -57,7 +57,7 @@ def test_the_chain_is_the_rounded_model_to_the_bit(rounded_bundle: Path) -> None
 
     (expected,) = run_whole(whole_module(model), torch.from_numpy(pixels))
 
-    assert np.array_equal(Chain(rounded_bundle).run_stages(pixels)[-1]["output"], expected.numpy())
+    assert np.array_equal(LocalChain(rounded_bundle).run_stages(pixels)[-1]["output"], expected.numpy())
 
 
 def test_joined_frames_and_nan(rounded_bundle: Path) -> None:

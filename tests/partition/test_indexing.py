@@ -13,7 +13,7 @@ from services.retrieval import SIDE, WIDTH, build_retrieval, pictures, random_pi
 from shardline.partition.build import GoldenPicture
 from shardline.partition.indexing import PictureBatch, add_to_index, build_index
 from shardline.partition.lookup import index_of
-from shardline.partition.verify import Chain, verify
+from shardline.partition.verify import LocalChain, verify
 from shardline.storage.bundle import PictureSpec, stage_folder
 from shardline.storage.bundle_folder import open_bundle
 from shardline.tasks.faiss_index import open_index
@@ -57,7 +57,7 @@ def test_the_index_holds_what_the_chain_gives(bundle: Path) -> None:
     index = index_of(opened(bundle), described, described.stages[-1])
     assert index is not None
     asked = random_pixels(20)[13:14]
-    found = nearest(Request(outputs=Chain(bundle).run_stages(asked)[-1], parameters={"k": 3}, index=index))
+    found = nearest(Request(outputs=LocalChain(bundle).run_stages(asked)[-1], parameters={"k": 3}, index=index))
     assert (found["ids"][0], found["labels"][0]) == ("0/13", "odd")
     assert found["dist"][0] == pytest.approx(0, abs=1e-4)
     assert (made.digest, made.recall) == (described.digest, None)
@@ -100,7 +100,7 @@ def test_more_is_added(bundle: Path) -> None:
     made = add_to_index(bundle, pictures(5, seed=1), prove)
 
     index = open_index(opened(bundle), WIDTH)
-    found = nearest(Request(outputs=Chain(bundle).run_stages(random_pixels(5, 1)[2:3])[-1], index=index))
+    found = nearest(Request(outputs=LocalChain(bundle).run_stages(random_pixels(5, 1)[2:3])[-1], index=index))
     assert found["ids"][0] == "1/2"
     assert (len(index.entries.ids), made.digest) == (25, open_bundle(bundle).digest)
     with pytest.raises(BundleError, match="5 pictures would be in the index twice, the first is '1/0'"):

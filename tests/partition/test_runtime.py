@@ -13,7 +13,7 @@ from shardline.partition.build import BuildOptions, build
 from shardline.partition.models import load_model
 from shardline.partition.runtime import Golden, LoadedShard, load_shard
 from shardline.partition.tensors import check_tensors
-from shardline.partition.verify import Chain
+from shardline.partition.verify import LocalChain
 from shardline.storage.bundle import GOLDEN_FILE, SHARD_FILE, stage_folder
 from shardline.storage.bundle_folder import open_bundle
 from shardline.wire.errors import BundleError, FrameError
@@ -40,7 +40,7 @@ def test_a_shard_knows_its_place(shards: list[LoadedShard], small_bundle: Path) 
 def test_shards_one_after_the_other_equal_the_whole_to_the_bit(
     batch: int, shards: list[LoadedShard], small_bundle: Path
 ) -> None:
-    expected = Chain(small_bundle).run_reference(pixels(batch))
+    expected = LocalChain(small_bundle).run_reference(pixels(batch))
     tensors = {"pixels": pixels(batch)}
 
     for shard, reference in zip(shards, expected, strict=True):
@@ -252,7 +252,7 @@ def test_numbers_that_are_not_finite_come_back(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 8), dtype=np.uint8)
     build(model, "masked", pixels, BuildOptions(stages=1), tmp_path / "masked")
 
-    outputs = Chain(tmp_path / "masked").run_stages(pixels)[-1]
+    outputs = LocalChain(tmp_path / "masked").run_stages(pixels)[-1]
 
     assert np.isfinite(outputs["output"]).all()
 

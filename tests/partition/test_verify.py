@@ -12,7 +12,7 @@ from shardline.partition.archive import load_program
 from shardline.partition.build import BuildOptions, build
 from shardline.partition.capture import random_pixels, run_whole, whole_module
 from shardline.partition.models import load_model
-from shardline.partition.verify import Chain, random_batches, verify
+from shardline.partition.verify import LocalChain, random_batches, verify
 from shardline.storage.bundle import SHARD_FILE, WHOLE_FILE, stage_folder
 from shardline.storage.bundle_folder import open_bundle
 from shardline.wire.errors import BundleError
@@ -86,7 +86,7 @@ def test_the_report_has_the_keys_that_others_script_against(small_bundle: Path) 
 
 def test_classes_are_counted(small_bundle: Path) -> None:
     pictures = batches(8)
-    chain = Chain(small_bundle)
+    chain = LocalChain(small_bundle)
     classes = {int(chain.run_stages(picture)[-1]["output"].argmax()) for picture in pictures}
 
     assert verify(small_bundle, pictures).top1_classes == len(classes)
@@ -135,7 +135,7 @@ def test_outputs_in_containers_are_compared_each(tmp_path: Path) -> None:
     names = [spec.name for spec in open_bundle(bundle).stages[-1].outputs]
     model = load_model("services.small_models:named_outputs", size=16)
     expected = run_whole(whole_module(model), random_pixels(model, 1, seed=9))
-    found = Chain(bundle).run_stages(random_pixels(model, 1, seed=9).numpy())[-1]
+    found = LocalChain(bundle).run_stages(random_pixels(model, 1, seed=9).numpy())[-1]
 
     assert names == ["output_0", "output_1", "output_2", "output_3"]
     assert all(np.array_equal(found[name], value.numpy()) for name, value in zip(names, expected, strict=True))

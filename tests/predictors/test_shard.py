@@ -17,7 +17,7 @@ import requests
 from services.chains import one_by_one
 from services.processes import ROOT, answers, free_port, server, stop, wait_until
 
-from shardline.partition.verify import Chain
+from shardline.partition.verify import LocalChain
 from shardline.predictors.shard import ShardPredictor
 from shardline.predictors.worker import now_ms
 from shardline.storage.bundle import Bundle
@@ -159,7 +159,7 @@ def test_a_bad_frame_gets_its_status_and_one_clear_line(
 def test_nan_in_a_frame_is_refused(
     serve: Callable[[int], Served], small_bundle: Path, frame: Frame, pixels: np.ndarray
 ) -> None:
-    tensors = dict(Chain(small_bundle).run_stages(pixels)[0])
+    tensors = dict(LocalChain(small_bundle).run_stages(pixels)[0])
     name = next(iter(tensors))
     tensors[name] = tensors[name].copy()
     tensors[name].flat[0] = np.nan
@@ -172,7 +172,7 @@ def test_nan_in_a_frame_is_refused(
 def test_an_unknown_parameter_is_the_client_s_fault(
     serve: Callable[[int], Served], small_bundle: Path, frame: Frame, pixels: np.ndarray
 ) -> None:
-    tensors = Chain(small_bundle).run_stages(pixels)[1]
+    tensors = LocalChain(small_bundle).run_stages(pixels)[1]
 
     reply = serve(2).post(encode(replace(frame, tensors=tensors, stage=2, parameters={"bottom": 3})))
 

@@ -18,7 +18,7 @@ from services.processes import free_port, server, stop, wait_until
 
 from shardline.partition.build import BuildOptions, build
 from shardline.partition.models import load_model
-from shardline.partition.verify import Chain
+from shardline.partition.verify import LocalChain
 from shardline.predictors.shard import parse
 from shardline.predictors.worker import now_ms
 from shardline.storage.bundle_folder import open_bundle
@@ -104,7 +104,7 @@ def test_sixteen_clients_at_once_each_get_what_the_whole_says_of_their_picture(
 ) -> None:
     """Through three stages, each in two full batches: the same top-1 and scores within 1e-4 of the whole's."""
     pixels = pictures(CLIENTS)
-    chain = Chain(small_bundle)
+    chain = LocalChain(small_bundle)
     stages = [serve(small_bundle, index, *full_batches()) for index in range(3)]
 
     frames = first_frames(small_bundle, pixels)
@@ -129,7 +129,7 @@ def test_sixteen_clients_at_once_each_get_what_the_whole_says_of_their_picture(
 
 def test_bad_frames_among_good_ones_get_their_own_answer(serve: Serve, small_bundle: Path) -> None:
     """The batch becomes full of the good ones alone."""
-    pixels, chain = pictures(BATCH), Chain(small_bundle)
+    pixels, chain = pictures(BATCH), LocalChain(small_bundle)
     outputs = [chain.run_stages(each) for each in pixels]
     good = [
         replace(frame, tensors=each[0], stage=1)
@@ -162,7 +162,7 @@ def test_a_frame_that_makes_the_batch_fail_fails_alone(serve: Serve, tmp_path: P
     pixels = pictures(4)
     model = load_model("services.small_models:lookup", size=32)
     build(model, "lookup", np.concatenate(pixels), BuildOptions(cuts=("pick",)), folder)
-    chain = Chain(folder)
+    chain = LocalChain(folder)
     outputs = [chain.run_stages(each) for each in pixels]
     frames = [
         replace(frame, tensors=each[0], stage=1)
@@ -187,7 +187,7 @@ def test_a_large_frame_among_small_ones(serve: Serve, small_bundle: Path) -> Non
     replies = stage.post_all(first_frames(small_bundle, pixels))
 
     for each, reply in zip(pixels, replies, strict=True):
-        assert_close(decode(reply.content).tensors, Chain(small_bundle).run_stages(each)[0])
+        assert_close(decode(reply.content).tensors, LocalChain(small_bundle).run_stages(each)[0])
     assert stage.metric("shardline_batch_size_sum") == 24
     assert stage.metric("shardline_queue_seconds_count") == 5
 
@@ -213,7 +213,7 @@ def test_what_waits_while_the_stage_is_busy_goes_together_without_a_delay(serve:
     assert [reply.status_code for reply in replies] == [200] * 7
     assert stage.metric("shardline_batch_size_sum") == 7
     assert stage.metric("shardline_batch_size_count") <= 4
-    whole = Chain(slow_bundle)
+    whole = LocalChain(slow_bundle)
     for each, reply in zip(pixels, replies, strict=True):
         assert reply.json()["predictions"][0]["index"] == whole.run_reference(each)[-1]["output"].argmax()
 
@@ -251,7 +251,7 @@ def test_a_full_queue_is_503_and_sigterm_lets_the_rest_finish(serve: Serve, slow
 
 def test_at_one_nothing_is_joined_and_answers_are_equal_to_the_bit(serve: Serve, small_bundle: Path) -> None:
     """However many wait, a delay or not."""
-    pixels, chain = [*pictures(11), np.concatenate(pictures(3))], Chain(small_bundle)
+    pixels, chain = [*pictures(11), np.concatenate(pictures(3))], LocalChain(small_bundle)
     stage = serve(small_bundle, 0, *full_batches(1))
 
     replies = stage.post_all(first_frames(small_bundle, pixels))

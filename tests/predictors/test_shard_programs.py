@@ -10,7 +10,7 @@ import requests
 from services.processes import free_port, running, server, wait_until
 
 from shardline.partition.runtime import load_shard
-from shardline.partition.verify import Chain
+from shardline.partition.verify import LocalChain
 from shardline.storage.bundle import stage_folder
 from shardline.storage.bundle_folder import open_bundle
 from shardline.tasks.registry import task_reply
@@ -73,7 +73,7 @@ def test_no_compiled_program_where_one_must_be(small_bundle: Path, tmp_path: Pat
 def test_bfloat16_goes_from_process_to_process(rounded_bundle: Path, tmp_path: Path) -> None:
     """To the bit what the chain gives in this process."""
     bundle = open_bundle(rounded_bundle)
-    expected = Chain(rounded_bundle).run_stages(pixels(1))
+    expected = LocalChain(rounded_bundle).run_stages(pixels(1))
     body = encode(Frame(tensors={"pixels": pixels(1)}, bundle=bundle.digest, stage=0))
     ports = [free_port() for _ in bundle.stages]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shardline.partition.verify import Chain
+from shardline.partition.verify import LocalChain
 
 
 def one_by_one(bundle: Path, pixels: np.ndarray) -> list[dict[str, np.ndarray]]:
@@ -12,7 +12,7 @@ def one_by_one(bundle: Path, pixels: np.ndarray) -> list[dict[str, np.ndarray]]:
 
     For bundles whose tensors have the batch as their first dimension.
     """
-    chain = Chain(bundle)
+    chain = LocalChain(bundle)
     runs = [chain.run_stages(pixels[index : index + 1]) for index in range(len(pixels))]
     return [
         {name: np.concatenate([run[stage][name] for run in runs]) for name in outputs}

@@ -9,7 +9,7 @@ from torch import nn
 
 from shardline.partition.build import BuildOptions, build
 from shardline.partition.models import Model
-from shardline.partition.verify import Chain
+from shardline.partition.verify import LocalChain
 from shardline.predictors.picture import fit_pictures
 from shardline.storage.bundle import IMAGENET_MEAN, IMAGENET_STD, PictureSpec
 from shardline.tasks.registry import task_reply
@@ -46,7 +46,7 @@ def bundle_of(folder: Path, module: nn.Module, cuts: tuple[str, ...], **options:
 
 def whole_reply(folder: Path, pictures: list[bytes]) -> dict[str, Any]:
     """What the whole model answers to pictures, as v1 JSON has it."""
-    chain = Chain(folder)
+    chain = LocalChain(folder)
     pixels, views = fit_pictures(pictures, chain.bundle.picture, chain.bundle.limits)
     outputs = chain.run_reference(pixels)[-1]
     request = Request(outputs=outputs, labels=chain.bundle.task.labels, views=views)

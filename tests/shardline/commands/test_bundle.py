@@ -10,7 +10,7 @@ import pytest
 import torch
 from services.cli import run_command as shardline
 
-from shardline.partition.verify import Chain
+from shardline.partition.verify import LocalChain
 from shardline.predictors.picture import pixel_batch
 from shardline.storage.bundle_folder import open_bundle
 from shardline.tasks.registry import task_reply
@@ -44,7 +44,7 @@ def test_a_bundle_holds_a_picture_and_what_the_whole_model_replies_to_it(tmp_pat
     described = open_bundle(bundle)
     pixels = pixel_batch([(bundle / "golden.png").read_bytes()], described.picture, described.limits)
     with threads(described.threads):
-        outputs = Chain(bundle).run_stages(pixels)[-1]
+        outputs = LocalChain(bundle).run_stages(pixels)[-1]
 
     reply = json.loads((bundle / "golden.json").read_text())
 
