@@ -62,7 +62,7 @@ class TrainingTask(Protocol[Batch]):
         ...
 
     def losses(self, model: nn.Module, batch: Batch, device: torch.device) -> dict[str, Tensor]:
-        """The terms of the loss by name, scalars; their sum is minimised."""
+        """The terms of the loss by name, each a scalar; their sum is minimised."""
         ...
 
     def scores(self, model: nn.Module, device: torch.device) -> dict[str, float]:
@@ -105,7 +105,6 @@ class TrainingResult:
     model: nn.Module  # with the averaged weights; after early stopping with the best ones
     step: int
     seconds: float
-    losses: dict[str, float]
     scores: dict[str, float]
 
 
@@ -187,7 +186,6 @@ class _TrainingLoop(Generic[Batch]):
         self._ema = EMA(self._model, 1 - 1 / max(1.0, settings.averaging * task.steps))
         self._optimisers = make_optimisers(self._model, task.matrices(self._model), settings)
         self._step, self._best, self._since = 0, -math.inf, 0
-        self._losses: dict[str, float] = {}
         self._scores: dict[str, float] = {}
         self._earlier_s, self._started_at_s = 0.0, time.monotonic()
         last = run.folder / LAST
@@ -221,7 +219,6 @@ class _TrainingLoop(Generic[Batch]):
             model=self._ema.module,
             step=self._step,
             seconds=self._seconds,
-            losses=self._losses,
             scores=self._scores or self._task.scores(self._ema.module, self._run.device),
         )
 
@@ -263,14 +260,14 @@ class _TrainingLoop(Generic[Batch]):
             self._evaluate()
 
     def _report(self, losses: Mapping[str, Tensor], norm: float, rate: float) -> None:
-        self._losses = {name: float(value.detach()) for name, value in losses.items()}
+        terms = {name: float(value.detach()) for name, value in losses.items()}
         if not math.isfinite(norm):
             raise TrainingError(
-                f"step {self._step}: the loss or its gradient is not a finite number ({self._losses}); resume from the "
+                f"step {self._step}: the loss or its gradient is not a finite number ({terms}); resume from the "
                 "last checkpoint, or train again with a lower --rate"
             )
         for callback in self._run.callbacks:
-            callback.stepped(self._step, self._task.pictures(self._step), self._losses, rate)
+            callback.stepped(self._step, self._task.pictures(self._step), terms, rate)
 
     def _evaluate(self) -> None:
         self._scores = self._task.scores(self._ema.module, self._run.device)

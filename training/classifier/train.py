@@ -150,7 +150,7 @@ def read_weights(reference: str, weights: str) -> dict[str, torch.Tensor]:
 
 
 def load_matching_weights(module: nn.Module, state: dict[str, torch.Tensor], source: str) -> list[str]:
-    """Load the tensors of `state` (any shapes, by name) that have the shape of the module's own.
+    """Load the tensors of `state` (any shape, by name) that have the shape of the module's own.
 
     The last layer's differ where it was trained on other classes. Tensors that only `state` has are ignored: they
     belong to heads that are used in training alone.

@@ -103,7 +103,7 @@ class DetectorTrainingTask:
         return hidden_convolutions(model)
 
     def losses(self, model: nn.Module, batch: Sequence[DetectorSample], device: torch.device) -> dict[str, Tensor]:
-        """The losses of all heads and both readers, scalars."""
+        """The losses of all heads and both readers, a scalar for each."""
         assert isinstance(model, PlateDetector)
         side = batch[0].pixels.shape[0]
         objects = [sample.objects for sample in batch]

@@ -120,11 +120,6 @@ def open_font(font: Font, size_px: float) -> ImageFont.FreeTypeFont:
     return opened
 
 
-def licence(family: str) -> str:
-    """The SPDX name of the family's licence, from its package."""
-    return str(_metadata(family)["license"])
-
-
 def _is_held_out(family: str) -> bool:
     first_word = family.partition("-")[0]
     return int(hashlib.sha256(first_word.encode()).hexdigest(), 16) % _HELD_OUT_OF == 0
@@ -138,15 +133,10 @@ def _folder(family: str) -> Path:
     return Path(spec.origin).parent
 
 
-def _metadata(family: str) -> dict[str, object]:
-    found: dict[str, object] = json.loads((_folder(family) / "metadata.json").read_text(encoding="utf-8"))
-    return found
-
-
 @cache
 def _family(name: str) -> _Family:
-    folder, listed = _folder(name), _metadata(name)["files"]
-    assert isinstance(listed, list)
+    folder = _folder(name)
+    listed = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))["files"]
     upright = [style for style in listed if style["style"] == "normal"]
     files = tuple((folder / style["path"], int(style["weight"] or 0)) for style in upright)
     if not upright[0]["variable"]:
