@@ -1,4 +1,4 @@
-"""What tests of several folders share: a small bundle, and the photographs that are there."""
+"""Fixtures for tests of several folders: small bundles, and photographs."""
 
 import fcntl
 import os

@@ -1,4 +1,4 @@
-"""What the prediction of a growing chain takes from its bundle."""
+"""The prediction for a growing chain, made from its bundle."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What the terminal shows, to the letter."""
+"""Replies as text in the terminal, to the letter."""
 
 import io
 import json

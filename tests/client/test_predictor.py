@@ -48,7 +48,7 @@ def test_a_photograph_over_6_mb_comes_back_in_its_own_pixels(
 def test_a_small_plate_is_read_at_the_second_look(
     client: Any, reader: Any, photograph: Image.Image, tmp_path: Path
 ) -> None:
-    """In two pictures: the first reply tells that it is of plates, the second picture is asked about accordingly."""
+    """In two pictures: the first reply shows that the task is plates, the second picture is sent accordingly."""
     box = (1000, 2000, 1150, 2035)
     path = saved(with_plates(photograph, magenta=box), tmp_path / "large.jpg", turned=True)
     result = client(path, path, "--url", reader.url, "--json", "--timings", "--jobs", 1)

@@ -1,4 +1,4 @@
-"""What is said of chains whose documents say that something is wrong, and of those that are well."""
+"""The state of chains: ready ones, and those whose documents show that something is wrong."""
 
 from collections.abc import Callable
 from typing import Any

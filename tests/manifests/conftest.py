@@ -1,4 +1,4 @@
-"""What several tests of the manifests need: a bundle, free ports, and tiny steps for a router to call."""
+"""Fixtures for the tests of manifests: a bundle, free ports, and tiny steps for a router to call."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace

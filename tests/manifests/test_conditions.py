@@ -1,4 +1,4 @@
-"""What the router here reads of GJSON, and what it refuses. Which conditions hold is asked of KServe's binary, too."""
+"""The part of GJSON that the built-in router reads, and what it refuses; KServe's binary evaluates the same conditions."""
 
 from contextlib import suppress
 

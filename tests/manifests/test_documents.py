@@ -53,7 +53,7 @@ def test_dates_are_text_as_kubectl_reads_them(tmp_path: Path) -> None:
 
 
 def test_documents_of_several_files_are_one_set(tmp_path: Path) -> None:
-    """And the file of each problem is told."""
+    """And each problem names its file."""
     for index, document in enumerate(GOOD[:4]):
         (tmp_path / f"{index}.yaml").write_text(yaml.safe_dump(document))
     (tmp_path / "copy.yml").write_text(yaml.safe_dump(GOOD[1]))

@@ -1,4 +1,4 @@
-"""What may be asked of `render` beside the bundle."""
+"""The options of `render`, and combinations that are refused."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What is the router's own, not KServe's: what it refuses at its start, and how long it drains."""
+"""The built-in router where it differs from KServe's: what it refuses at its start, and how long it drains."""
 
 import json
 import signal

@@ -1,4 +1,4 @@
-"""What is measured hangs together; how long it took is the machine's business."""
+"""Measured costs are consistent; how long anything takes depends on the machine."""
 
 import itertools
 from collections.abc import Iterator

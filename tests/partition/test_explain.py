@@ -1,4 +1,4 @@
-"""What is listed is on the front, what is said of limits is true, and the plan taken is in the list."""
+"""Every listed plan is on the Pareto front, limits are reported correctly, and the chosen plan is in the list."""
 
 import itertools
 import math

@@ -310,7 +310,7 @@ def test_weights_of_another_model_are_refused(state: dict[str, torch.Tensor], ex
 def test_weights_that_are_damaged_are_refused(name: str, data: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(data)
 
-    line = refused(RESIDUAL, str(tmp_path / name), ShardlineError)  # a FileError or a ModelError, as torch tells it
+    line = refused(RESIDUAL, str(tmp_path / name), ShardlineError)  # FileError or ModelError, whichever torch reports
 
     assert f"--weights {tmp_path / name}" in line
 

@@ -1,4 +1,4 @@
-"""What was deployed is kept in the cluster: the ways back, how much is kept, and what an altered record does."""
+"""The history of a chain in the cluster: rollbacks, how much is kept, and altered records."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is on a cluster under a name, however far a deploy has come."""
+"""The status of a chain, however far its rollout has come."""
 
 from typing import Any
 

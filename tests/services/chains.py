@@ -1,4 +1,4 @@
-"""What a bundle's stages give in this process, to compare servers with."""
+"""Outputs of a bundle's stages in this process, to compare servers with."""
 
 from pathlib import Path
 

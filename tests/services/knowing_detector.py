@@ -1,4 +1,4 @@
-"""A detector of plates that knows the answers: outputs made of what is drawn, less what it is told to get wrong."""
+"""A plate detector that knows the answers: outputs made from what is drawn, with the mistakes of a test."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -44,7 +44,7 @@ def outputs(
 
 
 def sure(sample: PlatePicture) -> list[Scored]:
-    """All that can be told, found for sure."""
+    """Everything that is drawn, detected with certainty."""
     return [(thing, _SURE) for thing in sample.objects if not thing.crowd]
 
 

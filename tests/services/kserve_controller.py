@@ -1,4 +1,4 @@
-"""What KServe and Kubernetes make of InferenceServices and InferenceGraphs, for the scripted API server.
+"""Scripted controllers of KServe and Kubernetes: they make Pods and Deployments for the scripted API server.
 
 Time is counted in looks: a list of Pods is one. Pods and their Deployments are made as soon as something is applied,
 and ready from the second look on. A router whose chain has changed is seen by one look more, beside the new one.

@@ -1,4 +1,4 @@
-"""What a cluster holds of a chain that KServe runs in Standard mode: documents as its API server gives them."""
+"""Documents of a chain that KServe runs in Standard mode, as the API server returns them."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""A Kubernetes API server that holds what it is told to, to test clients against.
+"""A Kubernetes API server with scripted objects, to test clients against.
 
     python -m services.kubernetes_api '{"token": "t", "absent": ["serving.kserve.io"], "certificate": "FILE"}'
 

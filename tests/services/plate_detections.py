@@ -27,7 +27,7 @@ SQUARE = View(width=SIDE, height=SIDE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaneDetection:
-    """One detection: `box` is (left, top, right, bottom), `others` are classes and scores besides `label`'s own."""
+    """One detection: `box` is (left, top, right, bottom), `others` are classes and scores other than `label`'s own."""
 
     label: str
     box: tuple[float, float, float, float]

@@ -61,7 +61,7 @@ def answers(url: str) -> bool:
 def running(
     command: Sequence[str], log: Path, env: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process with its output in `log`; it is told to stop at the end, and killed if it does not."""
+    """A process with its output in `log`; it gets a signal to stop at the end, and is killed if it does not."""
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env=env)
         try:

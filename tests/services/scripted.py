@@ -1,4 +1,4 @@
-"""Scripted servers as processes of their own: what a test tells them, and what they have seen."""
+"""Scripted servers as processes of their own: the replies that a test gives them, and the requests they have seen."""
 
 import base64
 import json

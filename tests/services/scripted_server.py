@@ -1,4 +1,4 @@
-"""An HTTP server that says what it is told to, to test clients against.
+"""An HTTP server with scripted replies, to test clients against.
 
     python scripted_server.py '{"POST /": [{"status": 503, "text": "busy"}, {"json": {"predictions": []}}]}'
 

@@ -54,7 +54,7 @@ class SmallTask:
 
 def main(folder: Path, *, resume: bool) -> None:
     torch.set_num_threads(1)
-    torch.manual_seed(5)  # dropout draws by lot: its state must be in the checkpoint
+    torch.manual_seed(5)  # dropout is random: its state must be in the checkpoint
     run = TrainingRun(folder=folder, device=torch.device("cpu"), workers=1, save_every_s=0)
     try:
         outcome = fit(SmallTask(), TrainingSettings(warm_up=10, score_every=100), run, resume=resume)

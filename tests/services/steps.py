@@ -1,4 +1,4 @@
-"""Steps of a graph: tiny servers that answer what a test tells them, and remember what they were asked."""
+"""Steps of a graph: tiny servers that send the replies that a test gives them, and record the requests."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

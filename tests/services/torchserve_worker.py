@@ -1,4 +1,4 @@
-"""What TorchServe's worker does with an archive, without TorchServe: `python torchserve_worker.py MODEL.mar BODY…`.
+"""Run an archive as TorchServe's worker does, without TorchServe: `python torchserve_worker.py MODEL.mar BODY…`.
 
 It unpacks the archive, loads the handler's one class, and gives it all bodies as one batch. The answers go to stdout as
 one JSON line: status, content type and the body, frames in base64.

@@ -95,7 +95,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A scripted cluster with KServe in it. `said` is what was told while it deployed."""
+    """A scripted cluster with KServe in it. `said` is what was reported while it deployed."""
 
     api: KubernetesApi
     cluster: Cluster

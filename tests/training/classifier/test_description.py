@@ -1,4 +1,4 @@
-"""What a training says of its classifier is enough to build it; what does not fit together is refused."""
+"""The description that a training writes is enough to build its classifier; contradictions are refused."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What is trained by which optimiser, what a class counts, and that it learns."""
+"""The classifier's training task: optimisers of its parameters, weights of classes, and that it learns."""
 
 from dataclasses import replace
 from functools import partial

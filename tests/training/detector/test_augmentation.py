@@ -1,4 +1,4 @@
-"""Backgrounds altered by lot: of the size asked for, the same each time, and never a mistake."""
+"""Random augmentation of backgrounds: the right size, reproducible, and never an error."""
 
 import numpy as np
 import pytest

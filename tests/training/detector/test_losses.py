@@ -1,4 +1,4 @@
-"""What the heads should say, decoded, is what is in the picture."""
+"""Training targets of the heads decode to the objects in the picture."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What the readers are shown: boxes near the true ones with what is written there, and what is no plate."""
+"""Crops for the readers: boxes near the true ones with their text, and crops without a plate."""
 
 import numpy as np
 import pytest

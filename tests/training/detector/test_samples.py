@@ -1,4 +1,4 @@
-"""What the detector learns from: the same pictures each time, and none that are held out."""
+"""Training samples of the detector: reproducible, and none that are held out."""
 
 import pickle
 import subprocess

@@ -1,4 +1,4 @@
-"""What stands on boards that are no plates: never a plate's text, and on request anything else."""
+"""Texts on signs that are not plates: never the text of a plate, otherwise anything on request."""
 
 import re
 from dataclasses import replace

@@ -161,7 +161,7 @@ def test_which_is_taken_for_which() -> None:
     found = [
         (thing("0", 0, 0), 0.9),
         (thing("3", 20, 0), 0.8),
-        (thing("7", 60, 0), 0.9),  # on what cannot be told
+        (thing("7", 60, 0), 0.9),  # on an object that is ignored
         (thing("5", 100, 50), 0.75),  # where nothing is
         (thing("b", 40, 0), 0.6),  # not sure enough
     ]

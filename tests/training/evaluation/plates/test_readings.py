@@ -1,4 +1,4 @@
-"""What a user feels, on plates whose fate is known."""
+"""Outcomes of reading plates, on plates whose outcome is known."""
 
 from typing import Any
 
