@@ -1,4 +1,4 @@
-"""The part of GJSON that the built-in router reads, and what it refuses; KServe's binary evaluates the same conditions."""
+"""The part of GJSON that the built-in router reads, and what it refuses; KServe's binary gets the same conditions."""
 
 from contextlib import suppress
 
