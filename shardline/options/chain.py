@@ -106,13 +106,13 @@ def _chain_options(
         int | None, option(help="Maximum number of pods of a stage; an autoscaler needs it", panel=_SCALING)
     ] = None,
     cpu_target: Annotated[
-        int, option(metavar="PERCENT", help="CPU load that hpa aims at, in percent of the CPU request", panel=_SCALING)
+        int, option(metavar="PERCENT", help="CPU load that the HPA aims at, in percent of the CPU request", panel=_SCALING)
     ] = 80,
     prometheus: Annotated[
         str | None, option(metavar="URL", help="URL of the Prometheus server that KEDA queries", panel=_SCALING)
     ] = None,
     requests_per_pod: Annotated[
-        int, option(help="Number of concurrent requests in a stage that keda aims at", panel=_SCALING)
+        int, option(help="Number of concurrent requests in a stage that KEDA aims at", panel=_SCALING)
     ] = 2,
     service_account: Annotated[
         str | None,
