@@ -31,7 +31,7 @@ def samples(system: str, rates: list[float], load: str = MANY, p50_ms: float | N
 
 
 def test_a_ratio_is_the_median_of_the_rounds_ratios() -> None:
-    """The machine was slow in round 1, for both: the ratio of medians would say 2."""
+    """The machine was slow in round 1, for both: the ratio of medians would be 2."""
     over = by_round(samples("a", [10.0, 5.0, 20.0]), "a", MANY, "rps")
     under = by_round(samples("b", [5.0, 2.0, 5.0]), "b", MANY, "rps")
 

@@ -55,7 +55,7 @@ def test_open_loop_counts_a_stall_for_all_who_came_meanwhile(tmp_path: Path) -> 
 
 
 def test_closed_loop_asks_nothing_during_a_stall(tmp_path: Path) -> None:
-    """One client meets a stall once, however long it is: why a closed loop's latencies say little of stalls."""
+    """One client meets a stall once, however long it is: latencies of a closed loop hardly show stalls."""
     with serving(tmp_path, stall_at=10) as target:
         result = asked(target, Load(seconds=1.0, clients=1))
 

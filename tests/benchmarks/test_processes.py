@@ -46,7 +46,7 @@ def family(folder: Path) -> tuple[ProcessTree, list[int]]:
     return tree, [int(word) for word in tree.printed().split()]
 
 
-def test_a_tree_is_paused_weighed_and_stopped(tmp_path: Path) -> None:
+def test_a_tree_is_paused_measured_and_stopped(tmp_path: Path) -> None:
     """The program computes for 50 ms of processor time before it sleeps: several of the kernel's clock ticks."""
     code = "import time\nwhile time.process_time() < 0.05: pass\nprint('here', flush=True)\ntime.sleep(600)"
     tree = ProcessTree("sleeper", [sys.executable, "-c", code], tmp_path / "log")
@@ -88,7 +88,7 @@ def test_a_program_can_be_asked(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has subreapers")
 @pytest.mark.parametrize("ending", ["raise ValueError", "os.kill(os.getpid(), 15)", "os.kill(os.getpid(), 2)", "pass"])
 def test_whatever_happens_all_are_ended(tmp_path: Path, ending: str) -> None:
-    """Also the grandchild that nobody's tree holds."""
+    """A detached grandchild is ended, too."""
     program = f"""
 import os, sys
 from pathlib import Path

@@ -57,7 +57,7 @@ def measured(systems: Sequence[System], folder: Path, rounds: int = 2) -> Measur
     return found
 
 
-def test_only_one_runs_at_a_time(tmp_path: Path) -> None:
+def test_only_one_system_runs_at_a_time(tmp_path: Path) -> None:
     done: list[str] = []
 
     measured([Scripted("a", done), Scripted("b", done)], tmp_path)
@@ -67,7 +67,7 @@ def test_only_one_runs_at_a_time(tmp_path: Path) -> None:
     assert done[8:] == ["b resume", "b pause", "a resume", "a pause"]
 
 
-def test_one_that_cannot_start_is_named(tmp_path: Path) -> None:
+def test_a_system_that_cannot_start_is_named(tmp_path: Path) -> None:
     found = measured([Scripted("a", [], fails_at_start=True), Scripted("b", [])], tmp_path)
 
     assert found.left_out == {"a": "no Java here"}
@@ -75,7 +75,7 @@ def test_one_that_cannot_start_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [UnavailableError("gone"), WrongReplyError("class 3"), OSError("reset")])
-def test_one_that_fails_later_goes_with_all_its_samples(tmp_path: Path, error: Exception) -> None:
+def test_a_system_that_fails_later_loses_all_its_samples(tmp_path: Path, error: Exception) -> None:
     done: list[str] = []
     found = measured([Scripted("a", done, fails={1: error}), Scripted("b", [])], tmp_path, rounds=3)
 

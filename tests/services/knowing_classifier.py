@@ -21,7 +21,7 @@ def png(shade: int) -> bytes:
 
 @dataclass(frozen=True)
 class GivenPictures:
-    """Pictures of these labels, one after the other; a picture's shade is its number."""
+    """Pictures with these labels; the shade of red of a picture is its number."""
 
     labels: tuple[str, ...]
     shown: tuple[int, ...]
@@ -36,7 +36,7 @@ class GivenPictures:
 
 @dataclass(frozen=True)
 class GivenScores:
-    """Gives the scores that `give` has for a picture's number."""
+    """A source whose scores are `give(number of the picture)`."""
 
     give: Callable[[int], Sequence[float]]
     labels: tuple[str, ...] = ANIMALS

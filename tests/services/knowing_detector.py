@@ -1,4 +1,4 @@
-"""A plate detector that knows the answers: outputs made from what is drawn, with the mistakes of a test."""
+"""A detector of plates that knows the answers: outputs made of what is drawn, less what it is told to get wrong."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -44,12 +44,12 @@ def outputs(
 
 
 def sure(sample: PlatePicture) -> list[Scored]:
-    """Everything that is drawn, detected with certainty."""
+    """All recognisable objects, with a high score."""
     return [(thing, _SURE) for thing in sample.objects if not thing.crowd]
 
 
 def reply(plate: TruePlate, score: float = _SURE, **changes: Any) -> RawPlate:
-    """What a served chain would say of a plate, but for `changes`."""
+    """The raw prediction that is right for a plate, with `changes`."""
     small, main = plate.text.split()
     left, top, right, bottom = plate.box
     said = {
@@ -68,7 +68,7 @@ def reply(plate: TruePlate, score: float = _SURE, **changes: Any) -> RawPlate:
 
 
 class Knowing:
-    """A source that is asked about these samples only. `says` None reads the boxes, as a last shard does."""
+    """A source for these pictures only. With `says` None the boxes are read by the code of the last shard."""
 
     def __init__(
         self,

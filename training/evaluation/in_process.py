@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shardline.partition.compare import Outputs
 from shardline.predictors.picture import fit_picture
 from shardline.storage.bundle import BUNDLE_FILE, WHOLE_FILE, Bundle, PictureSpec
 from shardline.storage.bundle_folder import open_bundle
-from shardline.tasks.request import Outputs
 from shardline.wire.errors import BundleError
 from shardline.wire.limits import Limits
 from shardline.wire.view import View

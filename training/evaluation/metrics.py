@@ -1,5 +1,6 @@
 """Metrics that all tasks share: proportions with confidence intervals, calibration, differences; and their JSON."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from shardline.tasks.request import Outputs
+from shardline.partition.compare import Outputs, max_abs_difference
 
 CONFIDENCE = 0.95
 MOST_NAMES = 100  # pictures that a report names in one list
@@ -140,7 +141,7 @@ class SourceComparison:
         """
         self._pictures += 1
         if found is not None and first is not None:
-            self._largest.append(_max_abs_difference(found, first))
+            self._largest.append(_largest_difference(found, first))
         if same:
             self._same += 1
         elif len(self._others) < MOST_NAMES:
@@ -157,15 +158,12 @@ class SourceComparison:
         )
 
 
-def _max_abs_difference(found: Outputs, expected: Outputs) -> float:
-    """The largest absolute difference; infinite where shapes differ or a value is NaN."""
-    pairs = list(zip(found.values(), expected.values(), strict=False))
-    if len(found) != len(expected) or any(actual.shape != wanted.shape for actual, wanted in pairs):
-        return float("inf")
-    differences = [
-        np.abs(actual.astype(np.float64) - wanted.astype(np.float64)).max(initial=0.0) for actual, wanted in pairs
-    ]
-    return float("inf") if np.isnan(differences).any() else max(map(float, differences))
+def _largest_difference(found: Outputs, expected: Outputs) -> float:
+    """The largest absolute difference over all arrays, whose dtypes may differ; infinite where shapes differ."""
+    if len(found) != len(expected):
+        return math.inf
+    pairs = zip(found.values(), expected.values(), strict=True)
+    return max(max_abs_difference(actual.astype(np.float64), wanted.astype(np.float64)) for actual, wanted in pairs)
 
 
 def to_json(metrics: Any, names: Mapping[str, str]) -> Any:

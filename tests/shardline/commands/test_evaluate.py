@@ -1,4 +1,4 @@
-"""`shardline evaluate plates`: weights, a chain beside its whole, a served chain, and one line for every mistake."""
+"""`shardline evaluate plates`: weights, a chain and its whole, a served chain, and one line for every error."""
 
 import json
 import sys
@@ -28,7 +28,7 @@ FEW = ("--count", "3", "--size", "128", "--seed", "4", "--threads", "1")
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random ones: what they find is nothing, or nonsense."""
+    """Random weights."""
     path = tmp_path_factory.mktemp("weights") / "random.safetensors"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -51,8 +51,8 @@ def evaluate(*arguments: str) -> dict[str, Any]:
     return report
 
 
-def test_weights_on_pictures_drawn_and_stored(weights: Path, folder: Path, tmp_path: Path) -> None:
-    """The same pictures give the same figures, and the report holds what was printed."""
+def test_weights_on_drawn_and_on_stored_pictures(weights: Path, folder: Path, tmp_path: Path) -> None:
+    """The same pictures give the same metrics, and report.json equals the printed document."""
     photographs = ("--plain", str(folder))
     drawn = evaluate(str(weights), *FEW, *photographs, "--out", str(tmp_path / "report"), "--threshold", "0.02")
     stored = evaluate(str(weights), "--data", str(folder), "--size", "128", "--threads", "1", "--threshold", "0.02")
@@ -74,7 +74,7 @@ def test_weights_on_pictures_drawn_and_stored(weights: Path, folder: Path, tmp_p
 
 
 def test_the_page_of_a_report(weights: Path, tmp_path: Path) -> None:
-    """In a browser: every picture is there, nobody complains, and a phone shows it without moving it sideways."""
+    """In a browser all pictures are loaded, the console is empty, and a phone needs no horizontal scrolling."""
     evaluate(str(weights), *FEW, "--out", str(tmp_path / "report"))
     for width in (1280, 500):
         opened = open_page(tmp_path / "report" / "report.html", tmp_path, width=width)
@@ -87,11 +87,11 @@ def test_the_page_of_a_report(weights: Path, tmp_path: Path) -> None:
 
 
 def board(width: int, left: int, text: str, plate: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A long plate at y = 100: how its picture describes it, and its annotation."""
+    """A long plate at y = 100: its entry in the image, and its annotation."""
     box = [left, 100, width, width // 4]
     corners = [[left, 100], [left + width, 100], [left + width, 100 + width // 4], [left, 100 + width // 4]]
-    said = {"type": "long", "text": text, "readable": True, "font": "none", "width": width, "angle": 0.0}
-    return said, {
+    described = {"type": "long", "text": text, "readable": True, "font": "none", "width": width, "angle": 0.0}
+    return described, {
         "image_id": 1,
         "category_id": CLASSES.index("l_board") + 1,
         "bbox": box,
@@ -110,7 +110,7 @@ def write(folder: Path, image: Image.Image, boards: list[tuple[dict[str, Any], d
         "width": image.width,
         "height": image.height,
         "exposure": {"blur_px": 0, "motion_px": 0},
-        "plates": [said for said, _ in boards],
+        "plates": [described for described, _ in boards],
     }
     document = {
         "images": [described],
@@ -121,8 +121,8 @@ def write(folder: Path, image: Image.Image, boards: list[tuple[dict[str, Any], d
     return folder
 
 
-def test_a_chain_beside_its_whole_and_another_chain(tmp_path: Path) -> None:
-    """A detector that takes what is bright for the plate 12A 3456."""
+def test_a_chain_its_whole_and_another_chain(tmp_path: Path) -> None:
+    """A detector that reads every bright area as the plate 12A 3456."""
     model = for_task(load_model("services.plate_models:bright", size=128), "plates")
     pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 128, 128), dtype=np.uint8)
     for stages in (1, 2):
@@ -148,7 +148,7 @@ def test_a_bundle_of_another_task(small_bundle: Path) -> None:
 
 @pytest.fixture
 def coloured(tmp_path: Path) -> Path:
-    """One picture of 2048 pixels, with three plates for tests/services/plate_reader.py; one needs a closer look."""
+    """One picture of 2048 pixels, with three plates for tests/services/plate_reader.py; one needs a second pass."""
     boards = [board(600, 100, "12A 3456", 0), board(160, 900, "77E 0012", 1), board(400, 1500, "90B 8888", 2)]
     image = Image.new("RGB", (2048, 1024))
     for colour, (_, annotation) in zip(TEXTS, boards, strict=True):
@@ -159,7 +159,7 @@ def coloured(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("tiling", "right", "missed"), [("once", 1, 1), ("twice", 2, 0)])
-def test_a_served_chain_gives_plates_alone(
+def test_a_served_chain_gives_plates_without_boxes(
     coloured: Path, tmp_path: Path, tiling: str, right: int, missed: int
 ) -> None:
     """One plate is misread, and one is too small for the first pass: 160 pixels of 2048 are 40 of 512."""
@@ -188,7 +188,7 @@ def test_a_served_chain_gives_plates_alone(
         (("--url", "http://127.0.0.1:9", *FEW), "does not answer"),
     ],
 )
-def test_a_mistake_is_one_line(arguments: tuple[str, ...], message: str) -> None:
+def test_an_error_is_one_line(arguments: tuple[str, ...], message: str) -> None:
     done = run_command("evaluate", "plates", *arguments, code=1)
 
     assert message in done.stderr

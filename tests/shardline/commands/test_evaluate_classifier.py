@@ -1,4 +1,4 @@
-"""`shardline evaluate classifier`: a chain, its whole and the chain served, the same figures to the last digit."""
+"""`shardline evaluate classifier`: a chain, its whole and the chain served, the same metrics to the last digit."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three classes of six pictures, called as the small models' first classes."""
+    """Three classes with six pictures each, named by the numbers of the small model's first classes."""
     folder = draw_shapes(tmp_path_factory.mktemp("shapes") / "shapes", train=0, test=6)
     for place, name in enumerate(CLASSES):
         (folder / "test" / name).rename(folder / "test" / str(place))
@@ -31,7 +31,7 @@ def figures(side: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in side.items() if name != "name"}
 
 
-def test_a_served_chain_has_the_figures_of_the_one_in_process(
+def test_a_served_chain_has_the_metrics_of_the_one_in_process(
     small_bundle: Path, other_bundle: Path, pictures: Path, tmp_path: Path
 ) -> None:
     data = ("--data", str(pictures))
@@ -53,7 +53,7 @@ def test_a_served_chain_has_the_figures_of_the_one_in_process(
 
 
 def assert_shown(report: dict[str, Any], folder: Path) -> None:
-    """The folder has what was printed, and the page all its pictures."""
+    """The folder has the printed document, and the page all plots."""
     assert json.loads((folder / "report" / "report.json").read_text()) == report
     assert {path.name for path in (folder / "report").iterdir()} == {
         "report.html", "report.json", "calibration.png", "classes.png", "confusion.png", "curves.png", "mistakes.png",
@@ -65,7 +65,7 @@ def assert_shown(report: dict[str, Any], folder: Path) -> None:
 
 
 def test_digits_and_an_exported_program(small_bundle: Path) -> None:
-    """Of a network with random weights: about a tenth is right."""
+    """A network with random weights is right for about a tenth of the digits."""
     report = evaluate(str(small_bundle / "whole.pt2"), "--data", "digits", "--threads", "1")
     [side] = report["sides"]
 
@@ -92,7 +92,7 @@ def test_tables(small_bundle: Path, pictures: Path) -> None:
         (("--url", "http://127.0.0.1:9", "--data", "SHAPES"), "does not answer"),
     ],
 )
-def test_a_mistake_is_one_line(arguments: tuple[str, ...], message: str, small_bundle: Path, tmp_path: Path) -> None:
+def test_an_error_is_one_line(arguments: tuple[str, ...], message: str, small_bundle: Path, tmp_path: Path) -> None:
     draw_shapes(tmp_path / "shapes", train=0, test=1)
     places = {"BUNDLE": str(small_bundle / "whole.pt2"), "SHAPES": str(tmp_path / "shapes")}
     done = run_command("evaluate", "classifier", *(places.get(each, each) for each in arguments), code=1)

@@ -1,4 +1,4 @@
-"""`shardline evaluate retrieval`: a chain, its whole and the chain served, the same figures to the last digit."""
+"""`shardline evaluate retrieval`: a chain, its whole and the chain served, the same metrics to the last digit."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ ASKED = ("--k", "4", "--nprobe", "1")
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures of noise, even ones and odd ones: their neighbours are right by chance."""
+    """Pictures of noise in two classes, whose neighbours are right by chance."""
     folder = tmp_path_factory.mktemp("data") / "noise"
     write_pictures(folder / "train", 200)
     write_pictures(folder / "test", 18, seed=1)
@@ -26,13 +26,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two stages, without an index."""
+    """A bundle with two stages, without an index."""
     return build_retrieval(tmp_path_factory.mktemp("bundles") / "likeness")
 
 
 @pytest.fixture(scope="module")
 def bundle(bare: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With an index of five lists, of which a search looks through one."""
+    """The bundle with an index of five lists."""
     folder = shutil.copytree(bare, tmp_path_factory.mktemp("indexed") / "likeness")
     run_command("index", "build", "--bundle", str(folder), "--data", str(data), "--kind", "ivf")
     return folder
@@ -47,7 +47,7 @@ def figures(side: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in side.items() if name not in ("name", "recall")}
 
 
-def test_a_served_chain_has_the_figures_of_the_one_in_process(bundle: Path, data: Path, tmp_path: Path) -> None:
+def test_a_served_chain_has_the_metrics_of_the_one_in_process(bundle: Path, data: Path, tmp_path: Path) -> None:
     with up(bundle, tmp_path) as chain:
         served = evaluate("--url", chain.url, "--against", str(bundle), "--data", str(data), *ASKED)
     here = evaluate(str(bundle), "--data", str(data), *ASKED, "--out", str(tmp_path / "report"))
@@ -66,7 +66,7 @@ def test_a_served_chain_has_the_figures_of_the_one_in_process(bundle: Path, data
     assert "recall@4" in (tmp_path / "report" / "report.html").read_text()
 
 
-def test_with_all_lists_an_index_finds_all_that_is_near(bundle: Path, data: Path) -> None:
+def test_a_search_of_all_lists_has_full_recall(bundle: Path, data: Path) -> None:
     shown = run_command(
         "evaluate", "retrieval", str(bundle), "--data", str(data / "train"), "--count", "6", "--k", "1", "--nprobe", "5"
     ).stdout
@@ -87,7 +87,7 @@ def test_with_all_lists_an_index_finds_all_that_is_near(bundle: Path, data: Path
         (("BUNDLE", "--data", "OTHERS"), "folder 'yak' does not match any label of the index"),
     ],
 )
-def test_a_mistake_is_one_line(
+def test_an_error_is_one_line(
     arguments: tuple[str, ...], message: str, bundle: Path, bare: Path, small_bundle: Path, data: Path, tmp_path: Path
 ) -> None:
     write_pictures(tmp_path / "others", 2)

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 from PIL import Image, ImageOps
 
-from shardline.tasks.request import Outputs
+from shardline.partition.compare import Outputs
 from shardline.training.evaluation.classifier.metrics import (
     ClassifierAccumulator,
     ClassifierReport,

@@ -11,8 +11,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from shardline.partition.compare import Outputs
 from shardline.tasks.classify import reply
-from shardline.tasks.request import Outputs, Request
+from shardline.tasks.request import Request
 from shardline.training.evaluation.in_process import (
     LocalModel,
     is_bundle,

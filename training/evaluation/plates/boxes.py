@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from shardline.partition.compare import Outputs
 from shardline.tasks.plates.text import CLASSES
-from shardline.tasks.request import Outputs
 from shardline.wire.boxes import areas, intersections, iou
 from shardline.wire.view import View
 

@@ -12,10 +12,10 @@ from shardline.client.pictures import upright_size
 from shardline.client.plates import Plate
 from shardline.client.plates import read_plates as read_reply
 from shardline.client.tiling import Tiling, find_plates_in
+from shardline.partition.compare import Outputs
 from shardline.predictors.picture import fit_picture
 from shardline.storage.bundle import PictureSpec
 from shardline.tasks.plates.task import read_plates
-from shardline.tasks.request import Outputs
 from shardline.training.evaluation.in_process import (
     LocalModel,
     is_bundle,

@@ -14,9 +14,10 @@ from typing import Protocol
 import numpy as np
 
 from shardline.client.neighbours import Retrieved, read_neighbours, retrieval_parameters
+from shardline.partition.compare import Outputs
 from shardline.storage.bundle import stage_folder
 from shardline.tasks.index import Index
-from shardline.tasks.request import Outputs, Request
+from shardline.tasks.request import Request
 from shardline.tasks.retrieve import embeddings, reply
 from shardline.training.evaluation.classifier.sources import ClassifierSource, ClassPrediction
 from shardline.training.evaluation.in_process import (

@@ -24,7 +24,7 @@ def report_of(*sources: GivenScores, samples: GivenPictures = FEW) -> tuple[Clas
     return evaluate(samples, sources)
 
 
-def test_what_is_counted() -> None:
+def test_metrics_by_hand() -> None:
     counted: list[None] = []
     report, mistakes = evaluate(FEW, [GivenScores(answer_of)], advance=lambda: counted.append(None))
     side = report.sides[0]
@@ -49,8 +49,8 @@ def test_what_is_counted() -> None:
     ]
 
 
-def test_scores_as_sure_as_they_are_right() -> None:
-    """Half of what has a score of 0.5 is right: nothing is amiss."""
+def test_calibrated_scores_have_no_calibration_error() -> None:
+    """Half of the predictions with a score of 0.5 are right."""
     samples = GivenPictures(labels=("ant", "bee"), shown=(0, 0, 1, 1))
     report, _ = report_of(GivenScores(lambda number: scores_for(number % 2, 0.5)), samples=samples)
 
@@ -73,7 +73,7 @@ def test_pictures_of_one_class() -> None:
     assert (side.average_precision, side.roc_auc, side.classes[0].curves) == (None, None, None)
 
 
-def test_side_by_side() -> None:
+def test_differences_between_sources() -> None:
     def nudged(number: int) -> list[float]:
         return scores_for(2) if number == 0 else [score + (number == 1) / 8 for score in answer_of(number)]
 

@@ -24,7 +24,7 @@ matrices = arrays(np.int64, (3, 4), elements=st.integers(0, 5)).filter(lambda co
 
 
 def test_by_hand() -> None:
-    """Of four cats three are found, and one of two dogs is called a cat."""
+    """Three of four cats are found, and one of two dogs is predicted to be a cat."""
     counts = np.array([[3, 0, 1], [1, 1, 0]])
     averages, f1 = macro_and_f1(counts)
 
@@ -38,7 +38,7 @@ def test_by_hand() -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(matrices)
-def test_as_scikit_learn_has_it(counts: np.ndarray) -> None:
+def test_rates_equal_scikit_learn_s(counts: np.ndarray) -> None:
     places = np.argwhere(counts)
     pairs = np.repeat(places, counts[tuple(places.T)], axis=0)
     labels = list(range(len(counts)))
@@ -62,21 +62,21 @@ def test_intervals_narrow_with_more_pictures_and_do_not_change() -> None:
         assert narrow.high - narrow.low == pytest.approx((wide.high - wide.low) / 10, rel=0.25)
 
 
-def test_an_interval_is_as_wide_as_theory_has_it() -> None:
-    """Of two classes with 500 pictures each, 80 % are right: recall's standard error is √(0.16 / 1000), near enough."""
+def test_an_interval_is_as_wide_as_in_theory() -> None:
+    """Of two classes with 500 pictures each, 80 % are right: recall's standard error is about √(0.16 / 1000)."""
     recall = macro_and_f1(np.array([[400, 100, 0], [100, 400, 0]]))[0].recall
 
     assert recall.high - recall.low == pytest.approx(2 * 1.96 * np.sqrt(0.16 / 1000), rel=0.1)
 
 
-def test_a_class_that_is_hardly_ever_drawn() -> None:
-    """Without a picture of it in a draw, the draw says nothing of it."""
+def test_a_class_that_is_rarely_resampled() -> None:
+    """A resample without a picture of the class is left out of its interval."""
     _, f1 = macro_and_f1(np.array([[200, 0, 0], [0, 1, 0]]))
 
     assert (f1[1].low, f1[1].value, f1[1].high) == (1, 1, 1)
 
 
-def test_micro_is_the_share_of_right_answers() -> None:
+def test_micro_averages_are_the_accuracy() -> None:
     averages = micro_averages(proportion("top-1", 8, 10))
 
     assert averages is not None
@@ -87,7 +87,7 @@ def test_micro_is_the_share_of_right_answers() -> None:
 
 
 def test_curves_by_hand() -> None:
-    """Of three, the first and the third surest are of the class, the last one too; between them are two others."""
+    """Of five pictures by score, the first, the third and the last are of the class."""
     found = class_curves(np.array([True, False, True, False, True]), np.array([0.9, 0.8, 0.7, 0.6, 0.5]))
     assert found is not None
     at = {recall: found.precision[GRID.index(recall)] for recall in (0.0, 0.3, 0.5, 1.0)}

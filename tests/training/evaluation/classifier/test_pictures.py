@@ -14,7 +14,7 @@ from shardline.training.evaluation.classifier.pictures import read_pictures
 from shardline.wire.errors import DatasetError
 
 
-def test_so_many_pictures_from_everywhere(tmp_path: Path) -> None:
+def test_a_number_of_evenly_spread_pictures(tmp_path: Path) -> None:
     folder = write_pictures(tmp_path, 20)
     some = read_pictures(folder, 4)
 
@@ -24,7 +24,7 @@ def test_so_many_pictures_from_everywhere(tmp_path: Path) -> None:
     assert len(read_pictures(folder, 99)) == len(read_pictures(folder)) == 20
 
 
-def test_a_label_of_which_nothing_is_left(tmp_path: Path) -> None:
+def test_a_label_without_pictures_is_left_out(tmp_path: Path) -> None:
     folder = write_pictures(tmp_path, 3)
     [only] = read_pictures(folder, 1)
 

@@ -23,7 +23,7 @@ ANIMALS = ("ant", "bee", "cat", "dog", "eel", "fly")
         {"type": "long", "sub_text": "12A"},
     ],
 )
-def test_a_reply_of_another_kind(prediction: object) -> None:
+def test_a_reply_of_another_task(prediction: object) -> None:
     assert read_prediction(prediction) is None
 
 

@@ -42,7 +42,7 @@ def figures(precision: AveragePrecision, label: str = "3", threshold: float = 0.
 
 
 def test_by_hand() -> None:
-    """Of four threes three are found, at 0.9, 0.75 and 0.6; at 0.8 one is found where there is none.
+    """Three of five threes are found, at 0.9, 0.75 and 0.6; at 0.8 there is a false positive.
 
     AveragePrecision is 1 up to a recall of 1/4, then 3/4 up to 3/4: of 101 recalls 26 have 1 and 50 have 3/4.
     """
@@ -65,7 +65,7 @@ def test_by_hand() -> None:
     assert (five.things, five.precision, five.recall, five.ap50, five.curve) == (0, None, None, None, None)
 
 
-def test_what_cannot_be_told_is_neither_asked_for_nor_wrong() -> None:
+def test_crowd_objects_are_neither_expected_nor_wrong() -> None:
     covered, seen = thing("3", 0, 0, crowd=True), thing("3", 40, 0)
     precision = AveragePrecision()
     precision.add([covered, seen], found((covered, 0.99), (seen, 0.8)))
@@ -76,7 +76,7 @@ def test_what_cannot_be_told_is_neither_asked_for_nor_wrong() -> None:
     assert figures(precision).precision == 1
 
 
-def test_a_box_that_is_a_little_off_counts_at_the_lower_overlaps() -> None:
+def test_a_shifted_box_counts_at_the_lower_overlaps() -> None:
     """Shifted by 2 of 10 pixels, IoU is 8/12: right at 0.5, 0.55, 0.6 and 0.65 of the ten."""
     precision = AveragePrecision()
     precision.add([thing("3", 0, 0)], found((thing("3", 2, 0), 0.9)))
@@ -100,7 +100,7 @@ pictures = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(pictures)
-def test_one_picture_at_a_time_gives_what_all_at_once_do(
+def test_one_picture_at_a_time_equals_all_at_once(
     drawn: list[tuple[list[TrueObject], list[tuple[TrueObject, float]]]],
 ) -> None:
     precision = AveragePrecision()
@@ -150,7 +150,7 @@ def at_once(drawn: list[tuple[list[TrueObject], list[tuple[TrueObject, float]]]]
     return [evaluator.eval["precision"][:, :, number, 0, -1] for number in order]
 
 
-def test_which_is_taken_for_which() -> None:
+def test_confusion_of_characters() -> None:
     true = [
         thing("0", 0, 0),
         thing("8", 20, 0),
@@ -175,7 +175,7 @@ def test_which_is_taken_for_which() -> None:
     assert confusion.counts.tolist() == expected.tolist()
 
 
-def test_at_one_place_the_best_class_counts() -> None:
+def test_the_highest_score_counts_at_each_position() -> None:
     made = outputs([(thing("0", 0, 0), 0.8)], VIEW)
     made["character_scores"][0, 0, 8] = 0.9
     confusion = CharacterConfusion()

@@ -23,7 +23,7 @@ def readable(samples: list[PlatePicture]) -> int:
     return sum(plate.readable for sample in samples for plate in sample.plates)
 
 
-def test_who_knows_all_gets_all(drawn: list[PlatePicture]) -> None:
+def test_a_perfect_detector_has_perfect_metrics(drawn: list[PlatePicture]) -> None:
     counted: list[None] = []
     report, misses = evaluate(drawn, [Knowing(drawn)], 0.7, advance=lambda: counted.append(None))
     found = report.sides[0]
@@ -56,7 +56,7 @@ def test_a_class_that_is_never_found(drawn: list[PlatePicture]) -> None:
     assert found.map50 == pytest.approx((len(known) - 1) / len(known))
 
 
-def test_all_sevens_are_read_as_ones(drawn: list[PlatePicture]) -> None:
+def test_misread_sevens(drawn: list[PlatePicture]) -> None:
     def misread(sample: PlatePicture) -> list[RawPlate]:
         said = [(plate, plate.text.replace("7", "1").split()) for plate in sample.plates]
         return [reply(plate, sub_text=small, main_text=main) for plate, (small, main) in said]
@@ -73,7 +73,7 @@ def test_all_sevens_are_read_as_ones(drawn: list[PlatePicture]) -> None:
     assert [each.width_px for each in misses] == sorted((each.width_px for each in misses), reverse=True)
 
 
-def test_side_by_side(drawn: list[PlatePicture]) -> None:
+def test_differences_between_sources(drawn: list[PlatePicture]) -> None:
     def nudged(sample: PlatePicture) -> list[Scored]:
         return [(each, score - 0.25) for each, score in sure(sample)]
 
@@ -103,7 +103,7 @@ def test_a_served_chain_has_no_boxes(drawn: list[PlatePicture]) -> None:
     assert found.readings.all.share == 1
 
 
-def test_what_is_found_in_plain_photographs_is_false(drawn: list[PlatePicture], tmp_path: Path) -> None:
+def test_plates_in_plain_photographs_are_false_positives(drawn: list[PlatePicture], tmp_path: Path) -> None:
     paths = [tmp_path / f"{number}.png" for number in range(3)]
     for path, sample in zip(paths, drawn, strict=False):
         path.write_bytes(sample.picture)

@@ -39,7 +39,7 @@ def test_stored_pictures_equal_drawn_ones(plates: PlateStream, drawn: list[Plate
     assert evaluate(stored, [Knowing(samples)], 0.7)[0].sides[0].readings.all.share == 1
 
 
-def test_drawing_does_not_depend_on_how_many(plates: PlateStream, drawn: list[PlatePicture]) -> None:
+def test_a_picture_does_not_depend_on_their_number(plates: PlateStream, drawn: list[PlatePicture]) -> None:
     assert list(DrawnPictures(plates=plates, count=2)) == drawn[:2]
 
 
@@ -53,14 +53,14 @@ def test_drawing_does_not_depend_on_how_many(plates: PlateStream, drawn: list[Pl
         ('{"categories": [], "images": [], "annotations": []}', "lists no pictures"),
     ],
 )
-def test_a_folder_of_something_else(content: str | None, message: str, tmp_path: Path) -> None:
+def test_a_folder_with_other_files(content: str | None, message: str, tmp_path: Path) -> None:
     if content is not None:
         (tmp_path / "annotations.json").write_text(content)
     with pytest.raises(DatasetError, match=message):
         StoredPictures(tmp_path)
 
 
-def test_pictures_that_are_missing_or_not_described(tmp_path: Path) -> None:
+def test_pictures_that_are_missing_or_without_annotations(tmp_path: Path) -> None:
     image = {"id": 1, "file_name": "a.png", "width": 8, "height": 8}
     document = {"categories": [], "images": [image], "annotations": []}
     (tmp_path / "annotations.json").write_text(json.dumps(document))

@@ -1,4 +1,4 @@
-"""Outcomes of reading plates, on plates whose outcome is known."""
+"""Outcomes of plates with known predictions, and their proportions by group."""
 
 from typing import Any
 
@@ -25,28 +25,28 @@ def sample(*plates: TruePlate) -> PlatePicture:
         ({"box": [0, 10, 49, 40]}, ReadingOutcome.NOT_FOUND),
     ],
 )
-def test_what_becomes_of_a_plate(changes: dict[str, Any], outcome: ReadingOutcome) -> None:
+def test_outcome_of_a_plate(changes: dict[str, Any], outcome: ReadingOutcome) -> None:
     judged = judge(sample(plate()), [reply(plate(), **changes)])
 
     assert judged.plates[0].outcome is outcome
     assert len(judged.false) == (outcome is ReadingOutcome.NOT_FOUND)
 
 
-def test_nothing_is_said() -> None:
+def test_without_predictions_no_plate_is_found() -> None:
     assert judge(sample(plate()), []).plates[0].outcome is ReadingOutcome.NOT_FOUND
     assert judge(sample(), []).plates == ()
 
 
-def test_a_plate_is_found_once() -> None:
-    """The surer one counts, the other is false."""
+def test_a_second_prediction_for_a_plate_is_a_false_positive() -> None:
+    """The one with the higher score counts."""
     judged = judge(sample(plate()), [reply(plate(), 0.8, main_text="9999"), reply(plate(), 0.9)])
 
     assert judged.plates[0].outcome is ReadingOutcome.RIGHT
     assert [each["main_text"] for each in judged.false] == ["9999"]
 
 
-def test_nobody_could_read_it() -> None:
-    """A part of it may be said to be a plate, without harm."""
+def test_predictions_on_a_plate_that_is_not_readable_are_ignored() -> None:
+    """A prediction that covers a part of such a plate is ignored, too."""
     covered = plate(readable=False)
     judged = judge(sample(covered), [reply(plate(width=30)), reply(plate(left=500))])
 
@@ -55,7 +55,7 @@ def test_nobody_could_read_it() -> None:
     assert [each["box"][0] for each in judged.false] == [500]
 
 
-def test_what_reaches_out_of_the_picture_is_cut_as_the_truth_is() -> None:
+def test_boxes_are_clipped_to_the_picture() -> None:
     judged = judge(sample(plate(width=60)), [reply(plate(), box=[-200, 10, 60, 40])])
 
     assert judged.plates[0].outcome is ReadingOutcome.RIGHT
@@ -86,19 +86,6 @@ def test_shares_by_group() -> None:
 
 def counts(shares: tuple[Proportion, ...]) -> dict[str, tuple[int, int]]:
     return {each.name: (each.right, each.count) for each in shares}
-
-
-def test_intervals_are_wilson_s() -> None:
-    """Of 8 out of 10: 0.490 to 0.943, as in Agresti and Coull's tables and every calculator."""
-    readings = PlateReadings()
-    for right in [True] * 8 + [False] * 2:
-        asked = sample(plate())
-        readings.add(asked, judge(asked, [reply(plate())] if right else []), scale=1.0)
-    share = readings.metrics().all
-
-    assert share.share == 0.8
-    assert share.low == pytest.approx(0.4902, abs=1e-4)
-    assert share.high == pytest.approx(0.9433, abs=1e-4)
 
 
 def test_without_plates_there_is_no_share() -> None:

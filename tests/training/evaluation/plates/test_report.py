@@ -14,7 +14,7 @@ from shardline.training.evaluation.report import ReportTable
 
 @pytest.mark.parametrize("boxes", [True, False])
 def test_a_page(drawn: list[PlatePicture], boxes: bool, tmp_path: Path) -> None:
-    """Of a source that finds plates in photographs that are said to have none."""
+    """The photographs without plates have plates, so that there are false positives."""
     source = Knowing(drawn) if boxes else Knowing(drawn, boxes=None)
     report, misses = evaluate(drawn, [source], 0.7, plain=drawn[:2])
     page = plate_page(report, [miss.thumbnail() for miss in misses], "drawn plates")

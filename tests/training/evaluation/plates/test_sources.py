@@ -14,8 +14,8 @@ from shardline.wire.view import View
 
 
 @dataclass(frozen=True)
-class Suspecting:
-    """Finds one small plate, unsure in the first pass and sure in all others."""
+class GivenPasses:
+    """Finds one small plate, with a low score in the first pass and a high score in all others."""
 
     name: str = "it"
     sizes: list[tuple[int, int]] = field(default_factory=list)
@@ -41,7 +41,7 @@ def png(width: int, height: int) -> bytes:
 
 
 def test_crops_of_a_large_picture_are_predicted_again() -> None:
-    source = Suspecting()
+    source = GivenPasses()
     found = RefiningPlateReader(source=source, tiling="twice").predict(png(2048, 1024), 0.7)
 
     assert source.sizes[0] == (2048, 1024)
@@ -52,7 +52,7 @@ def test_crops_of_a_large_picture_are_predicted_again() -> None:
 
 def test_something_else_than_a_picture() -> None:
     with pytest.raises(PictureError, match="not a picture that can be read"):
-        RefiningPlateReader(source=Suspecting(), tiling="twice").predict(b"text", 0.7)
+        RefiningPlateReader(source=GivenPasses(), tiling="twice").predict(b"text", 0.7)
 
 
 def test_a_model_that_is_none(tmp_path: Path) -> None:

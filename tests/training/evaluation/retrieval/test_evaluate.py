@@ -19,7 +19,7 @@ Labels = Sequence[str | None]
 
 @dataclass(frozen=True)
 class NumberedPictures:
-    """Pictures that need not be looked at: their bytes are their numbers."""
+    """Pictures whose bytes are their numbers."""
 
     labels: tuple[str, ...]
     shown: tuple[int, ...]
@@ -38,7 +38,7 @@ class NumberedPictures:
 
 @dataclass(frozen=True)
 class GivenNeighbours:
-    """Has these labels near each picture."""
+    """A source with given labels of the neighbours of each picture."""
 
     near: Mapping[int, Labels]
     name: str = "it"
@@ -106,7 +106,7 @@ def test_the_report_is_that_of_a_classifier_and_recall() -> None:
     )
 
 
-def test_recall_as_a_table_and_a_remark_where_nobody_knows_it() -> None:
+def test_recall_is_a_table_and_where_unknown_a_remark() -> None:
     recall = Recall("recall@4")
     recall.add(["a", "b"], ["a", "b"])
     table, remark = report_of(recall.recall(), None).tables()
