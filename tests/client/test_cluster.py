@@ -23,7 +23,7 @@ def test_documents_are_found_by_name_and_by_labels(kubernetes: Any) -> None:
     assert cluster.get("InferenceGraph", VISION, "other") is None
     assert cluster.get("InferenceGraph", "other", "resnet50") is None
     pods = cluster.select("Pod", VISION, labels="serving.kserve.io/inferenceservice=resnet50-s0")
-    assert [(one["kind"], one["metadata"]["name"]) for one in pods] == [
+    assert [(pod["kind"], pod["metadata"]["name"]) for pod in pods] == [
         ("Pod", "resnet50-s0-transformer-0"),
         ("Pod", "resnet50-s0-predictor-0"),
     ]
@@ -64,7 +64,7 @@ def test_a_dry_run_keeps_nothing(kubernetes: Any) -> None:
     cluster.apply(kserve.graph(), dry_run=True, force=True)
 
     assert cluster.get("InferenceGraph", VISION, "resnet50") is None
-    query = next(one["path"] for one in api.seen() if one["method"] == "PATCH").partition("?")[2]
+    query = next(request["path"] for request in api.seen() if request["method"] == "PATCH").partition("?")[2]
     assert {"dryRun=All", "force=true"} <= set(query.split("&"))
 
 
@@ -170,7 +170,7 @@ def test_a_certificate_that_nobody_signed(kubernetes: Any, certificate: Path) ->
         ('{"current-context": "x", "contexts": [], "clusters": [], "users": []}', "Expected object with name x"),
     ],
 )
-def test_kubeconfigs_that_are_none(tmp_path: Path, text: str, message: str) -> None:
+def test_invalid_kubeconfigs(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "config"
     path.write_text(text)
 
@@ -180,7 +180,7 @@ def test_kubeconfigs_that_are_none(tmp_path: Path, text: str, message: str) -> N
     assert "\n" not in str(raised.value)
 
 
-def test_a_credential_plugin_that_is_not_there(kubernetes: Any) -> None:
+def test_a_missing_credential_plugin(kubernetes: Any) -> None:
     api = kubernetes()
     config = json.loads(api.kubeconfig.read_text())
     plugin = {"apiVersion": "client.authentication.k8s.io/v1beta1", "command": "no-such-auth-plugin"}

@@ -1,4 +1,4 @@
-"""Replies as text in the terminal, to the letter."""
+"""Replies as text, character by character."""
 
 import io
 import json
@@ -38,11 +38,11 @@ def test_a_prediction_without_top_is_one_row() -> None:
 
 
 @pytest.mark.parametrize("score", [None, "high", True])
-def test_a_score_that_is_no_number(score: Any) -> None:
+def test_a_score_that_is_not_a_number(score: Any) -> None:
     assert draw(top(("cat", score))).splitlines()[1] == "  1  cat        -"
 
 
-def test_neighbours_come_with_what_they_vote_for() -> None:
+def test_neighbours_are_shown_with_their_vote() -> None:
     prediction = {"pred": "7", "dist": [0.0, 0.12345, 1], "ids": ["a/1.png", "b\x1b", "c"], "labels": ["7", "7", None]}
 
     assert draw(prediction).splitlines()[1:] == [
@@ -94,7 +94,7 @@ def test_a_regular_plate_is_two_rows_in_a_box() -> None:
         ({"main_text": None, "missing": ["third_digit\x1b"]}, "third digit\N{REPLACEMENT CHARACTER}"),
     ],
 )
-def test_what_is_missing_is_said(changes: dict[str, Any], said: str) -> None:
+def test_unread_groups_are_named(changes: dict[str, Any], said: str) -> None:
     lines = draw([REGULAR | changes]).splitlines()
 
     assert lines[3].startswith("  │  ?  ?  ?  ?  │")
@@ -122,14 +122,14 @@ def test_plates_are_coloured_in_a_terminal_only() -> None:
     assert "\x1b" not in draw([LONG | {"sub_text": None}])
 
 
-def test_what_a_server_writes_on_a_plate_cannot_command_the_terminal() -> None:
+def test_a_plates_text_cannot_control_the_terminal() -> None:
     drawn = draw([LONG | {"main_text": "\x1b[2J" + "9" * 100}])
 
     assert "\x1b" not in drawn
     assert max(map(len, drawn.splitlines())) < 100
 
 
-def test_many_pictures_are_summed_up() -> None:
+def test_many_pictures_end_with_a_summary() -> None:
     plates = read_plates([LONG, REGULAR, LONG | {"sub_text": None}])
     assert plates is not None
 
@@ -137,13 +137,13 @@ def test_many_pictures_are_summed_up() -> None:
     assert plates_summary(1, plates[:1]) == "1 picture, 1 plate, 0 unread"
 
 
-def test_plates_in_json_are_a_list_of_things_as_of_any_task() -> None:
+def test_plates_in_json_are_a_list_of_objects() -> None:
     reply = Reply(predictions=([LONG, REGULAR],), timings=None, seconds=0.0)
 
     assert json.loads(json_line("x.jpg", reply)) == {"image": "x.jpg", "predictions": [LONG, REGULAR]}
 
 
-def test_requests_are_counted_where_there_were_several() -> None:
+def test_several_requests_are_counted() -> None:
     reply = Reply(predictions=([],), timings={"0": 3.0}, seconds=0.05, requests=4)
 
     assert draw_reply("x", reply, TerminalStyle(), timings=True).splitlines()[2:] == [
@@ -153,11 +153,11 @@ def test_requests_are_counted_where_there_were_several() -> None:
     ]
 
 
-def test_missing_timings_are_said() -> None:
+def test_missing_timings_are_reported() -> None:
     assert draw(timings=True).splitlines() == ["x.jpg", "  the server reports no timings", "  round trip      50.0 ms"]
 
 
-def test_names_and_labels_cannot_command_the_terminal() -> None:
+def test_names_and_labels_cannot_control_the_terminal() -> None:
     assert "\x1b" not in draw(top(("\x1b[2Jcat\n", 0.5)))
     assert printable(
         "a\x1b[31m\r\u202eb\ud800"

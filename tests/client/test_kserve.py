@@ -13,9 +13,9 @@ VISION = kserve.NAMESPACE
 
 def served(documents: list[dict[str, Any]], url: str, name: str = "resnet50") -> list[dict[str, Any]]:
     """The pods behind Service `name` are the server at `url`."""
-    for one in documents:
-        if one["kind"] == "Pod" and one["metadata"]["labels"].get("app") == f"isvc.{name}":
-            one["metadata"]["annotations"]["test/port-8080"] = url.rpartition(":")[2]
+    for document in documents:
+        if document["kind"] == "Pod" and document["metadata"]["labels"].get("app") == f"isvc.{name}":
+            document["metadata"]["annotations"]["test/port-8080"] = url.rpartition(":")[2]
     return documents
 
 
@@ -58,7 +58,7 @@ def test_the_ingress_gets_the_hosts_name_and_the_token(
     (seen,) = ingress.requests()
     assert seen.headers["Host"] == "resnet50-vision.example.com"
     assert seen.headers["Authorization"] == "Bearer ey.J"
-    assert not [one for one in api.seen() if "portforward" in one["path"]]
+    assert not [request for request in api.seen() if "portforward" in request["path"]]
 
 
 def test_the_ingress_may_tell_chains_apart_by_path(
@@ -86,7 +86,7 @@ def test_one_service_without_a_graph(client: Any, kubernetes: Any, serve: Any, p
     assert (result.code, result.err) == (0, "")
 
 
-def test_it_waits_until_every_stage_is_ready_and_says_for_which(
+def test_it_waits_until_every_stage_is_ready_and_reports_which(
     command: list[str], kubernetes: Any, serve: Any, photo: Path, answer: Any
 ) -> None:
     server = serve({"POST /": [answer]})
@@ -148,7 +148,7 @@ def test_an_api_server_that_is_away_for_a_moment_is_asked_again(
     result = client(photo, "--kserve", "--kubeconfig", api.kubeconfig)
 
     assert (result.code, result.err) == (0, "")
-    assert len([one for one in api.seen() if one["path"].endswith("/inferenceservices")]) == 2
+    assert len([request for request in api.seen() if request["path"].endswith("/inferenceservices")]) == 2
 
 
 def test_no_chain_is_one_line(client: Any, kubernetes: Any, photo: Path) -> None:

@@ -23,7 +23,7 @@ def test_pictures_are_saved_with_their_plates(
     alone = client(path, "--url", reader.url, "--save", "alone.jpg")
 
     assert (again.code, alone.code) == (0, 0)
-    names = sorted(each.name for each in (tmp_path / "marked").iterdir())
+    names = sorted(path.name for path in (tmp_path / "marked").iterdir())
     assert names == ["one-2.png", "one.png"]
     with Image.open(tmp_path / "marked" / "one.png") as marked:
         assert marked.size == (800, 600)

@@ -1,4 +1,4 @@
-"""Requests stay under the limit, and pictures stay themselves as far as that allows."""
+"""Pictures are found, and requests stay under their limit with as little change to a picture as possible."""
 
 import io
 import json
@@ -22,7 +22,7 @@ def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
 
 
 def noise(width: int, height: int) -> Image.Image:
-    """What compresses worst."""
+    """Random pixels, which compress worst."""
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8))
 
 
@@ -30,7 +30,7 @@ def opened(data: bytes) -> Image.Image:
     return Image.open(io.BytesIO(data))
 
 
-def test_what_fits_is_sent_untouched(photo: Path) -> None:
+def test_a_picture_that_fits_is_sent_unchanged(photo: Path) -> None:
     body = fit_body(photo.read_bytes(), {}, 6 * MIB)
 
     assert (body.data, body.content_type, body.resized) == (photo.read_bytes(), "image/jpeg", None)
@@ -59,7 +59,7 @@ def test_the_limit_counts_base64_and_json() -> None:
     assert opened(request.pictures[0]).format == "JPEG"
 
 
-def test_a_turned_picture_is_made_upright() -> None:
+def test_a_rotated_picture_is_made_upright() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     image = noise(600, 300)
@@ -93,7 +93,7 @@ def test_more_pixels_than_servers_decode_do_not_fit_either() -> None:
     assert opened(data).width * opened(data).height <= 50_000_000
 
 
-def test_what_is_no_picture_is_left_to_the_server_unless_too_large() -> None:
+def test_other_bytes_are_left_to_the_server_unless_too_large() -> None:
     assert fit_body(b"hello", {}, 100).data == b"hello"
 
     with pytest.raises(
@@ -105,7 +105,7 @@ def test_what_is_no_picture_is_left_to_the_server_unless_too_large() -> None:
 
 
 @pytest.mark.parametrize("limit_bytes", [0, 1, 300])
-def test_a_limit_that_no_picture_meets_is_said(limit_bytes: int) -> None:
+def test_a_limit_that_no_picture_meets_is_reported(limit_bytes: int) -> None:
     with pytest.raises(PictureError, match="raise --limit-mib"):
         shrink(encode(noise(100, 100), "PNG"), limit_bytes)
 
@@ -118,7 +118,7 @@ def test_thin_pictures_can_be_made_smaller() -> None:
     assert 40_000 < opened(data).width <= 65_500
 
 
-def test_the_script_says_what_it_resized(client: Any, serve: Any, tmp_path: Path, answer: Any) -> None:
+def test_the_command_reports_a_smaller_copy(client: Any, serve: Any, tmp_path: Path, answer: Any) -> None:
     server = serve({"POST /": [answer]})
     path = tmp_path / "large.png"
     path.write_bytes(encode(noise(1700, 1300), "PNG"))

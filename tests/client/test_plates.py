@@ -29,7 +29,7 @@ def plate(**changes: Any) -> Plate:
     return read
 
 
-def test_what_the_server_says_is_read() -> None:
+def test_a_reported_plate_is_read() -> None:
     read = plate()
 
     assert (read.kind, read.text, read.score, read.whole) == ("regular", "12A 3456", 0.9, True)
@@ -45,7 +45,7 @@ def test_what_the_server_says_is_read() -> None:
         ({"missing": ["main_text"]}, "12A 3456"),
     ],
 )
-def test_a_plate_of_which_a_part_is_missing_is_not_whole(changes: dict[str, Any], text: str) -> None:
+def test_a_plate_with_an_unread_group_is_not_whole(changes: dict[str, Any], text: str) -> None:
     assert not plate(**changes).whole
     assert plate(**changes).text == text
 
@@ -70,7 +70,7 @@ def test_the_box_alone_is_enough() -> None:
         None,
     ],
 )
-def test_other_replies_are_none_of_plates(prediction: object) -> None:
+def test_other_replies_are_not_plates(prediction: object) -> None:
     assert read_plates(prediction) is None
 
 
@@ -79,17 +79,17 @@ def test_no_plate_is_a_reply_of_plates() -> None:
 
 
 @pytest.mark.parametrize("odd", [None, "x", [1], [[1, 2]] * 3, [[1, "y"]] * 4, {}, True])
-def test_odd_values_beside_are_no_harm(odd: object) -> None:
+def test_odd_values_of_other_keys_do_no_harm(odd: object) -> None:
     names = ("quad", "board_center_p", "width", "height", "angle", "sub_text", "missing")
 
     assert plate(**dict.fromkeys(names, odd)).box == (30, 20, 70, 40)
 
 
-def test_what_fits_stays_to_the_letter() -> None:
+def test_a_plate_that_need_not_move_stays_unchanged() -> None:
     assert move(plate(), View(width=100, height=100)) == plate()
 
 
-def test_all_places_move_together() -> None:
+def test_all_positions_move_together() -> None:
     moved = move(plate(more="kept"), View(width=1000, height=900, left=100, top=10, across=2, down=2))
 
     assert dict(moved.reported) == {
@@ -104,7 +104,7 @@ def test_all_places_move_together() -> None:
     assert read_plates([json.loads(json.dumps(moved.reported))]) == [moved]
 
 
-def test_what_was_not_said_is_not_made_up() -> None:
+def test_positions_that_were_not_reported_are_not_added() -> None:
     (read,) = read_plates([{"type": "long", "score": 1, "box": [0, 10, 100, 30], "quad": None}]) or []
 
     assert dict(move(read, View(width=1000, height=900, left=1)).reported) == {

@@ -51,8 +51,11 @@ def test_large_bodies_come_through_whole(kubernetes: Any, serve: Any) -> None:
 def test_over_tls_too(kubernetes: Any, serve: Any, certificate: Path) -> None:
     """TLS decrypts more than is read: what is left in its buffer must not be waited for."""
     server = serve({"POST /": [{"text": "x", "repeat": 2_000_000}]})
-    with forward_to(kubernetes(behind(server.url), certificate=str(certificate))) as forward, requests.Session() as one:
-        replies = [one.post(forward.url, data=b"y" * 2_000_000, timeout=30).text for _ in range(3)]
+    with (
+        forward_to(kubernetes(behind(server.url), certificate=str(certificate))) as forward,
+        requests.Session() as session,
+    ):
+        replies = [session.post(forward.url, data=b"y" * 2_000_000, timeout=30).text for _ in range(3)]
 
     assert replies == ["x" * 2_000_000] * 3
 

@@ -1,4 +1,4 @@
-"""Photographs with plates, sent by the script to a real server: what comes back lies in the photograph's own pixels."""
+"""Photographs with plates, sent by the command to a real server: replies are in the photograph's own pixels."""
 
 import json
 from pathlib import Path
@@ -19,14 +19,15 @@ def predictions(result: Any) -> list[dict[str, Any]]:
 
 
 def off_by(plate: dict[str, Any], box: Box) -> float:
-    """Pixels, at the worst side or corner."""
+    """Largest error in pixels over all sides and corners."""
     left, top, right, bottom = box
     corners = [[left, top], [right, top], [right, bottom], [left, bottom]]
     pairs: list[tuple[float, float]] = [*zip(plate["box"], box, strict=True)]
-    pairs += [pair for one, other in zip(plate["quad"], corners, strict=True) for pair in zip(one, other, strict=True)]
+    for found, expected in zip(plate["quad"], corners, strict=True):
+        pairs += zip(found, expected, strict=True)
     pairs += zip(plate["board_center_p"], ((left + right) / 2, (top + bottom) / 2), strict=True)
     pairs += [(plate["width"], right - left), (plate["height"], bottom - top)]
-    return max(abs(one - other) for one, other in pairs)
+    return max(abs(found - expected) for found, expected in pairs)
 
 
 def test_a_photograph_over_6_mb_comes_back_in_its_own_pixels(
@@ -45,10 +46,10 @@ def test_a_photograph_over_6_mb_comes_back_in_its_own_pixels(
     assert off_by(plate, box) < 8  # a pixel of the network is 8 of the photograph
 
 
-def test_a_small_plate_is_read_at_the_second_look(
+def test_a_small_plate_is_read_in_the_second_pass(
     client: Any, reader: Any, photograph: Image.Image, tmp_path: Path
 ) -> None:
-    """In two pictures: the first reply shows that the task is plates, the second picture is sent accordingly."""
+    """Two pictures: the first reply shows that the task is plates, so the second picture gets both passes at once."""
     box = (1000, 2000, 1150, 2035)
     path = saved(with_plates(photograph, magenta=box), tmp_path / "large.jpg", turned=True)
     result = client(path, path, "--url", reader.url, "--json", "--timings", "--jobs", 1)
@@ -67,7 +68,7 @@ def test_a_small_plate_is_read_at_the_second_look(
     assert lines[0]["timings"] == {"transformer": 6.0, "0": 10.5}
 
 
-def test_once_is_one_request_and_other_pictures_take_no_more(
+def test_once_is_one_request_and_small_pictures_take_no_more(
     client: Any, reader: Any, photograph: Image.Image, tmp_path: Path
 ) -> None:
     large = saved(with_plates(photograph.resize((2000, 1500)), magenta=(500, 1000, 575, 1018)), tmp_path / "large.jpg")
@@ -81,7 +82,7 @@ def test_once_is_one_request_and_other_pictures_take_no_more(
     assert [request["parameters"] for request in reader.requests()] == [{"threshold": 0.15}, {}, {}]
 
 
-def test_tiles_find_what_the_first_look_does_not(
+def test_tiles_find_plates_that_the_first_pass_misses(
     client: Any, reader: Any, photograph: Image.Image, tmp_path: Path
 ) -> None:
     box = (2200, 1000, 2240, 1010)
@@ -97,7 +98,7 @@ def test_tiles_find_what_the_first_look_does_not(
     assert sum(max(request["size"]) > 1024 for request in asked) == 2  # the pictures themselves
 
 
-def test_a_chain_of_another_task_is_asked_once_as_ever(client: Any, serve: Any, photo: Path, answer: Any) -> None:
+def test_a_picture_of_another_task_is_one_request(client: Any, serve: Any, photo: Path, answer: Any) -> None:
     server = serve({"POST /": [answer]})
     result = client(photo, photo, "--url", server.url, "--jobs", 1)
 
@@ -105,7 +106,7 @@ def test_a_chain_of_another_task_is_asked_once_as_ever(client: Any, serve: Any, 
     assert [request.body for request in server.requests()] == [photo.read_bytes()] * 2
 
 
-def test_a_second_look_at_another_task_is_refused(client: Any, serve: Any, photo: Path, answer: Any) -> None:
+def test_a_second_pass_for_another_task_is_refused(client: Any, serve: Any, photo: Path, answer: Any) -> None:
     server = serve({"POST /": [answer]})
     result = client(photo, "--url", server.url, "--tiling", "twice")
 

@@ -1,4 +1,4 @@
-"""The state of chains: ready ones, and those whose documents show that something is wrong."""
+"""States of chains from their documents: those that are ready, and the reasons of those that are not."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,10 +15,10 @@ OUR_ERROR = "error: stage 1: weights.safetensors has sha256 1f3a, the manifest s
 
 
 def facts(documents: list[Document]) -> Facts:
-    """As `look` gathers them."""
+    """Facts as `read_facts` collects them."""
 
     def of(kind: str) -> dict[str, Document]:
-        return {one["metadata"]["name"]: one for one in documents if one["kind"] == kind}
+        return {document["metadata"]["name"]: document for document in documents if document["kind"] == kind}
 
     return Facts(
         graph=of("InferenceGraph").get("resnet50"),
@@ -115,7 +115,7 @@ def evicted(documents: list[Document]) -> None:
 
 def no_pod_allowed(documents: list[Document]) -> None:
     away(documents, "resnet50-s1-predictor")
-    documents[:] = [one for one in documents if one["metadata"]["name"] != "resnet50-s1-predictor-0"]
+    documents[:] = [document for document in documents if document["metadata"]["name"] != "resnet50-s1-predictor-0"]
     message = 'pods "resnet50-s1-predictor-7d9f-" is forbidden: exceeded quota: compute'
     set_condition(
         find(documents, "Deployment", "resnet50-s1-predictor"), "ReplicaFailure", "True", "FailedCreate", message
@@ -223,7 +223,7 @@ def test_the_stage_and_its_reason_are_named(break_it: Callable[[list[Document]],
     assert state.lines()[1] == "stage 0 resnet50-s0: ready (transformer 1/1, predictor 1/1)"
 
 
-def test_a_missing_runtime_is_said_of_every_stage() -> None:
+def test_a_missing_runtime_is_reported_for_every_stage() -> None:
     documents = chain()
     no_runtime(documents)
 
@@ -231,7 +231,7 @@ def test_a_missing_runtime_is_said_of_every_stage() -> None:
     assert all("there is no ServingRuntime 'resnet50' for it in its namespace" in line for line in lines[1:])
 
 
-def test_ready_says_nothing_of_the_transformer() -> None:
+def test_the_condition_ready_leaves_the_transformer_out() -> None:
     """An InferenceService is Ready while its transformer is not."""
     documents = chain()
     away(documents, "resnet50-s0-transformer")
@@ -259,7 +259,7 @@ def test_a_graph_is_ready_while_its_router_crashes() -> None:
     assert state.waiting_for() == "graph resnet50: router 0/1: kserve-container ErrImagePull: not found"
 
 
-def test_the_router_still_runs_the_chain_of_before() -> None:
+def test_the_router_still_serves_the_previous_graph() -> None:
     documents = chain()
     steps = find(documents, "InferenceGraph", "resnet50")["spec"]["nodes"]["root"]["steps"]
     steps.pop()
@@ -288,7 +288,7 @@ def test_one_of_two_replicas_away_serves_but_is_not_ready() -> None:
     assert state.waiting_for().startswith("stage 1 resnet50-s1: predictor 1/2: kserve-container is running")
 
 
-def test_the_newest_pod_speaks() -> None:
+def test_the_newest_pod_gives_the_reason() -> None:
     documents = chain()
     crashing(documents)
     newer = kserve.pod("newer", find(documents, "Pod", "resnet50-s1-predictor-0")["metadata"]["labels"])
@@ -306,7 +306,7 @@ def test_one_service_without_a_graph() -> None:
     assert state.lines() == ["stage 0 resnet50: ready (transformer 1/1, predictor 1/1)"]
 
 
-def test_what_may_not_be_looked_at_is_left_to_the_conditions() -> None:
+def test_unreadable_documents_leave_the_conditions_to_decide() -> None:
     documents = chain()
     found = facts(documents)
     bare = Facts(graph=found.graph, services=found.services, deployments=None, pods=(), runtimes=None)
@@ -319,7 +319,7 @@ def test_what_may_not_be_looked_at_is_left_to_the_conditions() -> None:
 
 
 def test_knative_names_deployments_itself() -> None:
-    documents = [one for one in chain() if one["kind"] != "Deployment"]
+    documents = [document for document in chain() if document["kind"] != "Deployment"]
     for kind, name in (("InferenceGraph", "resnet50"), *(("InferenceService", f"resnet50-s{i}") for i in (0, 1))):
         document = find(documents, kind, name)
         document["metadata"]["annotations"]["serving.kserve.io/deploymentMode"] = "Knative"

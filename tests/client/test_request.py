@@ -1,4 +1,4 @@
-"""The script as users run it: arguments, output, exit codes."""
+"""The command as users run it: output and exit codes."""
 
 import json
 import os
@@ -113,7 +113,7 @@ def test_headers_reach_the_server(client: Any, serve: Any, photo: Path, answer: 
     assert (request.headers["Host"], request.headers["X-A"]) == ("resnet50.example.com", "b")
 
 
-def test_a_server_that_is_away_is_said_once_and_ends_with_3(client: Any, photos: Path) -> None:
+def test_a_server_that_is_away_is_reported_once_and_ends_with_3(client: Any, photos: Path) -> None:
     result = client(photos, "--url", "127.0.0.1:1", "--retries", 0, "--json")
 
     assert result.code == 3
@@ -138,7 +138,7 @@ def test_ctrl_c_ends_at_once_and_quietly(command: list[str], serve: Any, photo: 
     assert (process.returncode, err) == (130, b"")
 
 
-def test_a_reader_that_has_enough_is_no_error(command: list[str], serve: Any, photo: Path, answer: Any) -> None:
+def test_a_reader_that_closes_the_pipe_is_no_error(command: list[str], serve: Any, photo: Path, answer: Any) -> None:
     server = serve({"POST /": [answer]})
     reader, writer = os.pipe()
     os.close(reader)

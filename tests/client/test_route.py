@@ -1,4 +1,4 @@
-"""Which way leads to a chain: the ingress, the Service itself, or a port-forward."""
+"""Routes to a chain: through the ingress, to the Service itself, or by a port-forward."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ VISION = kserve.NAMESPACE
 
 
 def inside(url: str) -> Cluster:
-    """As in a pod of that cluster."""
+    """A connection as from a pod of that cluster."""
     configuration = library.client.Configuration(host=url)
     return Cluster(library, configuration, namespace=VISION, in_cluster=True)
 
@@ -49,14 +49,14 @@ def test_services_need_not_be_readable(kubernetes: Any) -> None:
     assert url_inside(api, "resnet50") == "http://resnet50.vision.svc"
 
 
-def test_outside_nobody_is_asked_who_might_be_another(kubernetes: Any) -> None:
+def test_outside_the_cluster_a_port_forward_is_opened(kubernetes: Any) -> None:
     api = kubernetes(kserve.chain())
     cluster = connect(api.kubeconfig)
     with open_route(cluster, find_chain(cluster, None, VISION)) as route:
         assert route.url.startswith("http://127.0.0.1:")
 
 
-def test_an_ingress_that_is_no_url(kubernetes: Any) -> None:
+def test_an_ingress_that_is_not_a_url(kubernetes: Any) -> None:
     api = kubernetes(kserve.chain())
     cluster = connect(api.kubeconfig)
 

@@ -1,4 +1,4 @@
-"""Where requests go, when they are sent again, and how replies are read."""
+"""URLs of requests, retries, and the reading of replies."""
 
 import json
 from pathlib import Path
@@ -46,7 +46,7 @@ def test_no_list_of_models_keeps_the_first_error(serve: Any) -> None:
         Target(server.url).ask(BODY)
 
 
-def test_a_busy_server_is_asked_again_when_it_says(serve: Any, answer: Any) -> None:
+def test_a_busy_server_is_asked_again_after_its_retry_after(serve: Any, answer: Any) -> None:
     busy = {"status": 503, "headers": {"Retry-After": "0"}, "json": {"error": "queue full"}}
     past = {**busy, "headers": {"Retry-After": "Thu, 01 Jan 1970 00:00:00 GMT"}}
     server = serve({"POST /": [busy, past, {**busy, "headers": {"Retry-After": "0"}}, answer]})
@@ -64,7 +64,7 @@ def test_retries_end(serve: Any) -> None:
     assert len(server.requests()) == 3
 
 
-def test_a_wait_beyond_the_timeout_is_not_waited(serve: Any) -> None:
+def test_a_retry_after_beyond_the_timeout_is_not_waited_for(serve: Any) -> None:
     server = serve({"POST /": [{"status": 503, "headers": {"Retry-After": "3600"}, "json": {"error": "down"}}]})
 
     with pytest.raises(PredictorError, match="503: down"):
@@ -72,13 +72,13 @@ def test_a_wait_beyond_the_timeout_is_not_waited(serve: Any) -> None:
     assert len(server.requests()) == 1
 
 
-def test_a_connection_that_breaks_off_is_tried_again(serve: Any, answer: Any) -> None:
+def test_a_connection_that_breaks_is_retried(serve: Any, answer: Any) -> None:
     server = serve({"POST /": [{"drop": True}, answer]})
 
     assert Target(server.url).ask(BODY).seconds > 0
 
 
-def test_a_server_that_always_breaks_off_is_not_called_unreachable(serve: Any) -> None:
+def test_a_server_that_always_closes_the_connection_is_not_called_unreachable(serve: Any) -> None:
     server = serve({"POST /": [{"drop": True}]})
 
     with pytest.raises(PredictorError, match="closed the connection without a reply"):
@@ -86,7 +86,7 @@ def test_a_server_that_always_breaks_off_is_not_called_unreachable(serve: Any) -
     assert len(server.requests()) == 2
 
 
-def test_no_reply_in_time_is_not_tried_again(serve: Any) -> None:
+def test_a_reply_that_does_not_come_in_time_is_not_requested_again(serve: Any) -> None:
     server = serve({"POST /": [{"hang": True}]})
 
     with pytest.raises(PredictorError, match=r"no reply within 0\.2 s: raise --timeout"):
@@ -119,7 +119,7 @@ def test_a_server_that_is_away() -> None:
         ({"text": "[" * 100_000}, "200: not a v1 reply with predictions: " + "[" * 200),
     ],
 )
-def test_what_is_said_of_replies_that_are_no_predictions(serve: Any, reply: dict[str, Any], message: str) -> None:
+def test_other_replies_become_one_line(serve: Any, reply: dict[str, Any], message: str) -> None:
     server = serve({"POST /": [reply]})
 
     with pytest.raises(PredictorError) as raised:

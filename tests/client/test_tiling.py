@@ -1,6 +1,7 @@
-"""Which crops of a picture are looked at again, and what is made of all answers.
+"""The crops of a second pass, and the plates that result from both passes.
 
-The seer of these tests knows every plate of a picture, sees those that are 8 pixels wide in 512, and reads those of 72.
+The detector of these tests knows every plate of a picture, finds those that are 8 pixels wide in 512, and reads those
+of 72.
 """
 
 import math
@@ -36,7 +37,7 @@ def plate(x: float, y: float, width: float, *, score: float = 0.9, text: str = "
 
 
 @dataclass
-class Seer:
+class KnowingDetector:
     size: Size
     spots: Sequence[Spot]
     asked: list[tuple[Crop, float]] = field(default_factory=list)
@@ -58,41 +59,41 @@ class Seer:
         return plate(*there.center, width, score=score, text="3456" if whole else "", angle=angle)
 
 
-def test_a_plate_that_is_too_small_at_first_is_read_at_the_second_look() -> None:
-    seer = Seer((4000, 3000), [(1234, 2345, 150, 12)])
-    (found,) = find_plates(seer.size, seer, threshold=THRESHOLD)
+def test_a_plate_that_is_too_small_at_first_is_read_in_a_crop() -> None:
+    detector = KnowingDetector((4000, 3000), [(1234, 2345, 150, 12)])
+    (found,) = find_plates(detector.size, detector, threshold=THRESHOLD)
 
-    (whole, low), (closer, high) = seer.asked
-    assert (whole.size, low, high) == (seer.size, 0.02, THRESHOLD)
+    (whole, low), (closer, high) = detector.asked
+    assert (whole.size, low, high) == (detector.size, 0.02, THRESHOLD)
     assert closer.width == closer.height == 480
     assert (found.whole, found.center) == (True, (1234, 2345))
 
 
-def test_what_is_read_well_costs_one_request() -> None:
-    seer = Seer((2000, 1500), [(900, 700, 500, 0)])
+def test_a_plate_that_is_read_well_costs_one_request() -> None:
+    detector = KnowingDetector((2000, 1500), [(900, 700, 500, 0)])
 
-    assert [each.text for each in find_plates(seer.size, seer, threshold=THRESHOLD)] == ["12A 3456"]
-    assert len(seer.asked) == 1
+    assert [found.text for found in find_plates(detector.size, detector, threshold=THRESHOLD)] == ["12A 3456"]
+    assert len(detector.asked) == 1
 
 
 @pytest.mark.parametrize(("size", "tiling"), [((4000, 3000), "once"), ((512, 400), "twice"), ((512, 400), "tiles")])
-def test_one_look_where_it_is_told_or_shows_all(size: Size, tiling: Tiling) -> None:
-    seer = Seer(size, [(200, 200, 20, 0)])
+def test_one_pass_if_wanted_or_if_it_shows_everything(size: Size, tiling: Tiling) -> None:
+    detector = KnowingDetector(size, [(200, 200, 20, 0)])
 
-    assert find_plates(size, seer, tiling=tiling, threshold=0.3) == []
-    assert [score for _, score in seer.asked] == [0.3]
+    assert find_plates(size, detector, tiling=tiling, threshold=0.3) == []
+    assert [score for _, score in detector.asked] == [0.3]
 
 
-def test_what_no_look_can_read_keeps_its_box_if_it_scores_enough() -> None:
-    seer = Seer((600, 600), [(595, 300, 100, 0)])  # reaches out of the picture
+def test_a_plate_that_no_crop_shows_keeps_its_box_if_it_scores_enough() -> None:
+    detector = KnowingDetector((600, 600), [(595, 300, 100, 0)])  # reaches out of the picture
 
-    (found,) = find_plates(seer.size, seer, threshold=0.3)
+    (found,) = find_plates(detector.size, detector, threshold=0.3)
     assert not found.whole
-    assert find_plates(seer.size, seer, threshold=THRESHOLD) == []
+    assert find_plates(detector.size, detector, threshold=THRESHOLD) == []
 
 
-def test_the_second_look_has_the_last_word_on_what_was_not_read() -> None:
-    """The first look was sure of a board that the second one does not see."""
+def test_the_crop_decides_about_a_plate_that_was_not_read() -> None:
+    """The first pass was sure of a plate that the crop does not show."""
 
     def ask(crops: Sequence[Crop], _: float) -> list[list[Plate]]:
         return [[plate(2000, 1500, 150, score=0.9, text="")] if crop.width == 4000 else [] for crop in crops]
@@ -101,8 +102,8 @@ def test_the_second_look_has_the_last_word_on_what_was_not_read() -> None:
     assert len(find_plates((4000, 3000), ask, threshold=THRESHOLD, crops=0)) == 1
 
 
-def test_what_is_said_at_a_low_threshold_only_is_told_as_the_server_would() -> None:
-    """It sees a board for sure, and guesses at what is written on it: no crop of the picture would show it larger."""
+def test_text_that_only_a_low_threshold_gives_is_left_out_as_the_server_would() -> None:
+    """The server is sure of a plate and guesses its text, and no crop would show it larger."""
 
     def ask(crops: Sequence[Crop], score: float) -> list[list[Plate]]:
         sure = plate(1000, 700, 1200, score=0.9, text="")
@@ -112,22 +113,22 @@ def test_what_is_said_at_a_low_threshold_only_is_told_as_the_server_would() -> N
     assert (found.whole, found.score) == (False, 0.9)
 
 
-def test_what_is_known_is_not_asked_again() -> None:
-    seer = Seer((2000, 1500), [(900, 700, 500, 0)])
+def test_known_plates_are_not_requested_again() -> None:
+    detector = KnowingDetector((2000, 1500), [(900, 700, 500, 0)])
     known = [plate(900, 700, 500), plate(300, 200, 600, text="")]
 
-    assert len(find_plates(seer.size, seer, threshold=THRESHOLD, known=known)) == 2
-    assert len(seer.asked) == 1
+    assert len(find_plates(detector.size, detector, threshold=THRESHOLD, known=known)) == 2
+    assert len(detector.asked) == 1
 
 
-def test_what_the_first_look_read_stays() -> None:
+def test_a_plate_that_the_first_pass_read_stays() -> None:
     def ask(crops: Sequence[Crop], _: float) -> list[list[Plate]]:
         return [[plate(2000, 1500, 600)] if crop.width == 4000 else [] for crop in crops]
 
     assert len(find_plates((4000, 3000), ask, threshold=THRESHOLD)) == 1
 
 
-def test_the_best_scores_are_looked_at_first_and_no_more_than_allowed() -> None:
+def test_the_highest_scores_get_crops_first_and_no_more_than_allowed() -> None:
     size = 4000, 3000
     detections = [
         Detection(plate=plate(200 + 380 * index, 200 + 270 * index, 100, score=index / 20, text=""), scale=0.128)
@@ -138,25 +139,25 @@ def test_the_best_scores_are_looked_at_first_and_no_more_than_allowed() -> None:
     assert [crop.left + crop.width // 2 for crop in crops] == [200 + 380 * index for index in (9, 8, 7)]
 
 
-def test_neighbours_share_a_look() -> None:
-    seer = Seer((4000, 3000), [(1000, 1000, 150, 0), (1000, 1060, 150, 0), (1000, 940, 140, 0)])
+def test_plates_close_together_share_a_crop() -> None:
+    detector = KnowingDetector((4000, 3000), [(1000, 1000, 150, 0), (1000, 1060, 150, 0), (1000, 940, 140, 0)])
 
-    assert len(find_plates(seer.size, seer, threshold=THRESHOLD)) == 3
-    assert len(seer.asked) == 2
+    assert len(find_plates(detector.size, detector, threshold=THRESHOLD)) == 3
+    assert len(detector.asked) == 2
 
 
-def test_plates_that_hang_askew_one_above_the_other_are_two() -> None:
-    """Their boxes overlap, they do not."""
+def test_tilted_plates_one_above_the_other_are_two() -> None:
+    """Their boxes overlap, the plates do not."""
     both = [Detection(plate=plate(100 + 10 * row, 100 + 30 * row, 100, angle=20), scale=1) for row in (0, 1)]
 
     assert len(merge(both, THRESHOLD)) == 2
 
 
-def test_tiles_find_what_is_too_small_to_be_suspected() -> None:
-    seer = Seer((8000, 6000), [(3333, 4444, 100, 0)])
+def test_tiles_find_plates_too_small_to_be_candidates() -> None:
+    detector = KnowingDetector((8000, 6000), [(3333, 4444, 100, 0)])
 
-    assert find_plates(seer.size, seer, threshold=THRESHOLD) == []
-    (found,) = find_plates(seer.size, seer, tiling="tiles", threshold=THRESHOLD)
+    assert find_plates(detector.size, detector, threshold=THRESHOLD) == []
+    (found,) = find_plates(detector.size, detector, tiling="tiles", threshold=THRESHOLD)
     assert found.whole
 
 
@@ -218,7 +219,7 @@ def test_merging_twice_is_merging_once(detections: list[Detection]) -> None:
     merged = merge(detections, THRESHOLD)
 
     assert merge(merged, THRESHOLD) == merged
-    assert all(each in detections for each in merged)
+    assert all(detection in detections for detection in merged)
     assert bool(merged) == bool(detections)
 
 
@@ -243,8 +244,8 @@ def test_every_plate_is_listed_once(size: Size, places: list[tuple[int, int, flo
     """One in each of sixteen fields at most, each large enough to be seen at all, fewer than there are crops."""
     wide = 12 * max(size) / PLATE_INPUT_SIDE
     spots = [((column + x) * size[0] / 4, (row + y) * size[1] / 4, wide, angle) for column, row, x, y, angle in places]
-    found = find_plates(size, Seer(size, spots), threshold=THRESHOLD)
+    found = find_plates(size, KnowingDetector(size, spots), threshold=THRESHOLD)
 
-    assert all(each.whole for each in found)
+    assert all(plate.whole for plate in found)
     assert len(found) == len(spots)
-    assert all(any(math.dist(each.center, spot[:2]) < 0.1 for each in found) for spot in spots)
+    assert all(any(math.dist(plate.center, spot[:2]) < 0.1 for plate in found) for spot in spots)

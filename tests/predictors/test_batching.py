@@ -1,6 +1,6 @@
-"""The line and its batches, without threads or clocks: whatever comes in which order, each request gets its own result.
+"""The queue and its batches, without threads or clocks: in any order of events, each request gets its own result.
 
-The model is an allotment of numbers: each instance has one of its own, and a batch answers each with its square.
+Each instance is a number of its own, and the model computes its square.
 """
 
 from collections.abc import Sequence
@@ -15,31 +15,31 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from shardline.predictors.batching import Batcher, QueuedRequest, RequestSlice, compute_results
 
 Numbers = list[int]
-Asked = QueuedRequest[Numbers, Numbers]
+NumberRequest = QueuedRequest[Numbers, Numbers]
 
 
-class GuiltyError(Exception):
+class BadInstanceError(Exception):
     pass
 
 
 def squares(batch: Sequence[RequestSlice[Numbers, Numbers]]) -> list[Numbers]:
-    """Fails as a whole for one bad instance, as a model's call does."""
-    numbers = [share.item[share.start : share.stop] for share in batch]
-    if any(number < 0 for part in numbers for number in part):
-        raise GuiltyError(f"{numbers}")
-    return [[number**2 for number in part] for part in numbers]
+    """Fail as a whole for one bad instance (a negative number), as a call of a model does."""
+    numbers = [part.item[part.start : part.stop] for part in batch]
+    if any(number < 0 for values in numbers for number in values):
+        raise BadInstanceError(f"{numbers}")
+    return [[number**2 for number in values] for values in numbers]
 
 
-def asked(*numbers: int, deadline_ms: int | None = None, arrived_s: float = 0.0) -> Asked:
+def asked(*numbers: int, deadline_ms: int | None = None, arrived_s: float = 0.0) -> NumberRequest:
     return QueuedRequest(item=list(numbers), size=len(numbers), deadline_ms=deadline_ms, arrived_s=arrived_s)
 
 
 def sizes(batch: Sequence[RequestSlice[Numbers, Numbers]]) -> list[int]:
-    return [share.stop - share.start for share in batch]
+    return [part.stop - part.start for part in batch]
 
 
-def run_all(batcher: Batcher[Numbers, Numbers]) -> tuple[list[list[int]], list[Asked]]:
-    """Batch after batch until nobody waits: the sizes in each, and who was answered in which order."""
+def run_all(batcher: Batcher[Numbers, Numbers]) -> tuple[list[list[int]], list[NumberRequest]]:
+    """Take batches until the queue is empty: the sizes in each batch, and the requests in the order of completion."""
     taken, answered = [], []
     while len(batcher):
         batch = batcher.take()
@@ -49,7 +49,7 @@ def run_all(batcher: Batcher[Numbers, Numbers]) -> tuple[list[list[int]], list[A
     return taken, answered
 
 
-def line_of(max_batch: int, *requests: Asked) -> Batcher[Numbers, Numbers]:
+def queue_of(max_batch: int, *requests: NumberRequest) -> Batcher[Numbers, Numbers]:
     batcher: Batcher[Numbers, Numbers] = Batcher(max_batch)
     for request in requests:
         batcher.add(request)
@@ -61,16 +61,16 @@ def line_of(max_batch: int, *requests: Asked) -> Batcher[Numbers, Numbers]:
 
 @dataclass
 class Seen:
-    """What a run of the machine has seen of each request, in the order of arrival."""
+    """Requests of one run of the state machine, by their fate, in the order of events."""
 
-    arrived: list[Asked] = field(default_factory=list)
-    answered: list[Asked] = field(default_factory=list)
-    gone: list[Asked] = field(default_factory=list)
-    late: list[Asked] = field(default_factory=list)
+    arrived: list[NumberRequest] = field(default_factory=list)
+    answered: list[NumberRequest] = field(default_factory=list)
+    gone: list[NumberRequest] = field(default_factory=list)
+    late: list[NumberRequest] = field(default_factory=list)
 
 
-class Line(RuleBasedStateMachine):
-    """Requests come, their clients go, time passes, and two threads take batches and end in any order."""
+class QueueMachine(RuleBasedStateMachine):
+    """Requests arrive, clients go, time passes, and two threads take batches and end, in any order."""
 
     THREADS = 2
 
@@ -110,14 +110,14 @@ class Line(RuleBasedStateMachine):
     @rule()
     def take(self) -> None:
         late = self.batcher.remove_late(self.now_ms)
-        assert all(each.deadline_ms is not None and each.deadline_ms < self.now_ms for each in late)
+        assert all(request.deadline_ms is not None and request.deadline_ms < self.now_ms for request in late)
         self.seen.late += late
         if not len(self.batcher):
             return
         batch = self.batcher.take()
         assert 0 < sum(sizes(batch)) <= self.max_batch
-        assert all(each.request.deadline_ms is None or each.request.deadline_ms >= self.now_ms for each in batch)
-        assert all(each.request not in self.seen.gone for each in batch)
+        assert all(part.request.deadline_ms is None or part.request.deadline_ms >= self.now_ms for part in batch)
+        assert all(part.request not in self.seen.gone for part in batch)
         self.running.append(batch)
 
     @precondition(lambda self: self.running)
@@ -126,27 +126,29 @@ class Line(RuleBasedStateMachine):
         batch = self.running.pop(which % len(self.running))
         results = compute_results(squares, batch)
         answered = self.batcher.complete(batch, results)
-        self.seen.answered += [each for each in answered if each not in self.seen.gone]
+        self.seen.answered += [request for request in answered if request not in self.seen.gone]
 
-    def open(self) -> list[Asked]:
+    def open(self) -> list[NumberRequest]:
         closed = [*self.seen.answered, *self.seen.gone, *self.seen.late]
-        return [each for each in self.seen.arrived if each not in closed]
+        return [request for request in self.seen.arrived if request not in closed]
 
     @invariant()
     def nobody_is_lost(self) -> None:
-        running = [share.request for batch in self.running for share in batch]
-        assert sum(each not in running for each in self.open()) == len(self.batcher)
+        running = [part.request for batch in self.running for part in batch]
+        assert sum(request not in running for request in self.open()) == len(self.batcher)
 
     @invariant()
     def each_is_answered_once_and_by_its_own_result(self) -> None:
-        answered = [id(each) for each in [*self.seen.answered, *self.seen.late]]
+        answered = [id(request) for request in [*self.seen.answered, *self.seen.late]]
         assert len(set(answered)) == len(answered)
         for request in self.seen.answered:
             if any(number < 0 for number in request.item):
-                assert isinstance(request.error, GuiltyError)
+                assert isinstance(request.error, BadInstanceError)
             else:
                 assert request.error is None
-                assert [each for part in request.results for each in part] == [number**2 for number in request.item]
+                assert [value for result in request.results for value in result] == [
+                    number**2 for number in request.item
+                ]
 
     def teardown(self) -> None:
         while self.open():
@@ -159,8 +161,8 @@ class Line(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize("max_batch", [1, 4, 8])
-def test_whatever_happens_each_request_is_answered_once_by_its_own_result(max_batch: int) -> None:
-    run_state_machine_as_test(type("LineOfBatches", (Line,), {"max_batch": max_batch}))
+def test_in_any_order_of_events_each_request_gets_its_own_result_once(max_batch: int) -> None:
+    run_state_machine_as_test(type("QueueMachineOfBatch", (QueueMachine,), {"max_batch": max_batch}))
 
 
 # order and fairness
@@ -168,31 +170,31 @@ def test_whatever_happens_each_request_is_answered_once_by_its_own_result(max_ba
 
 @given(max_batch=st.integers(1, 8), lengths=st.lists(st.integers(1, 20), max_size=12))
 def test_first_come_first_served(max_batch: int, lengths: list[int]) -> None:
-    """Those that fit a batch are answered in the order in which they came, and are not parted."""
+    """Requests that fit a batch are completed in the order of arrival, and are not sliced."""
     requests = [asked(*range(1, length + 1)) for length in lengths]
 
-    _, answered = run_all(line_of(max_batch, *requests))
+    _, answered = run_all(queue_of(max_batch, *requests))
 
-    fitting = [each for each in requests if each.size <= max_batch]
-    assert [each for each in answered if each.size <= max_batch] == fitting
-    assert all(len(each.results) == 1 for each in fitting)
+    fitting = [request for request in requests if request.size <= max_batch]
+    assert [request for request in answered if request.size <= max_batch] == fitting
+    assert all(len(request.results) == 1 for request in fitting)
     assert sorted(map(id, answered)) == sorted(map(id, requests))
 
 
-def test_what_waits_is_taken_together_up_to_the_limit() -> None:
-    batcher = line_of(4, *(asked(1) for _ in range(10)))
+def test_waiting_requests_are_taken_together_up_to_the_limit() -> None:
+    batcher = queue_of(4, *(asked(1) for _ in range(10)))
 
     assert run_all(batcher)[0] == [[1] * 4, [1] * 4, [1] * 2]
 
 
-def test_nothing_is_joined_at_one() -> None:
-    assert run_all(line_of(1, asked(1, 2, 3), asked(1), asked(1, 2)))[0] == [[1]] * 6
+def test_a_batch_of_one_joins_nothing() -> None:
+    assert run_all(queue_of(1, asked(1, 2, 3), asked(1), asked(1, 2)))[0] == [[1]] * 6
 
 
-def test_who_does_not_fit_is_next_and_nobody_overtakes() -> None:
+def test_a_request_that_does_not_fit_is_next_and_none_overtakes() -> None:
     small, large, last = asked(1), asked(1, 2, 3, 4), asked(1)
 
-    taken, answered = run_all(line_of(4, small, large, last))
+    taken, answered = run_all(queue_of(4, small, large, last))
 
     assert taken == [[1], [4], [1]]
     assert answered == [small, large, last]
@@ -201,7 +203,7 @@ def test_who_does_not_fit_is_next_and_nobody_overtakes() -> None:
 def test_a_large_request_delays_small_ones_by_one_batch_at_a_time() -> None:
     large, small, smaller = asked(*range(1, 21)), asked(1, 2), asked(1)
 
-    taken, answered = run_all(line_of(4, large, small, smaller))
+    taken, answered = run_all(queue_of(4, large, small, smaller))
 
     assert taken == [[4], [2, 1], [4], [4], [4], [4]]
     assert answered == [small, smaller, large]
@@ -209,30 +211,30 @@ def test_a_large_request_delays_small_ones_by_one_batch_at_a_time() -> None:
 
 @given(count=st.integers(1, 30))
 def test_a_large_request_is_not_starved_by_small_ones_that_keep_coming(count: int) -> None:
-    """However many come meanwhile: between two of its shares each of those that wait is served once."""
+    """However many arrive meanwhile: between two of its slices each waiting request is served once."""
     large = asked(*range(1, 13))
-    batcher = line_of(4, large)
-    shares, waited = 0, 0
+    batcher = queue_of(4, large)
+    slices, waited = 0, 0
     while large.left:
         batch = batcher.take()
         for _ in range(count if waited == 0 else len(batch)):
             batcher.add(asked(1))
-        shares, waited = (shares + 1, 1) if batch[0].request is large else (shares, waited + 1)
+        slices, waited = (slices + 1, 1) if batch[0].request is large else (slices, waited + 1)
         assert waited <= count // 4 + 3
         results = compute_results(squares, batch)
         batcher.complete(batch, results)
 
-    assert shares == 3
+    assert slices == 3
 
 
 # when a batch is due
 
 
 def test_no_waiting_without_a_delay() -> None:
-    assert line_of(8, asked(1, arrived_s=5.0)).wait_s(5.0) == 0
+    assert queue_of(8, asked(1, arrived_s=5.0)).wait_s(5.0) == 0
 
 
-def test_with_a_delay_the_first_in_line_waits_that_long_for_more() -> None:
+def test_with_a_delay_the_first_request_waits_that_long_for_more() -> None:
     batcher: Batcher[Numbers, Numbers] = Batcher(3, 0.5)
     batcher.add(asked(1, arrived_s=10.0))
     batcher.add(asked(1, arrived_s=10.25))
@@ -245,13 +247,13 @@ def test_with_a_delay_the_first_in_line_waits_that_long_for_more() -> None:
     assert batcher.wait_s(10.25) == 0  # it is full
 
 
-# who is guilty
+# batches that fail
 
 
-def test_a_batch_that_fails_is_tried_one_by_one() -> None:
+def test_a_batch_that_fails_is_computed_slice_by_slice() -> None:
     good, bad, other = asked(1, 2), asked(3, -4), asked(5)
 
-    taken, answered = run_all(line_of(8, good, bad, other))
+    taken, answered = run_all(queue_of(8, good, bad, other))
 
     assert taken == [[2, 2, 1]]
     assert answered == [good, bad, other]
@@ -259,7 +261,7 @@ def test_a_batch_that_fails_is_tried_one_by_one() -> None:
     assert str(bad.error) == "[[3, -4]]"
 
 
-def test_one_that_failed_is_not_gone_on_with() -> None:
+def test_a_request_with_a_failed_slice_is_not_continued() -> None:
     bad = asked(-1, *range(2, 10))
 
-    assert run_all(line_of(4, bad)) == ([[4]], [bad])
+    assert run_all(queue_of(4, bad)) == ([[4]], [bad])

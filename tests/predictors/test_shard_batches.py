@@ -130,7 +130,7 @@ def test_sixteen_clients_at_once_each_get_what_the_whole_says_of_their_picture(
 def test_bad_frames_among_good_ones_get_their_own_answer(serve: Serve, small_bundle: Path) -> None:
     """The batch becomes full of the good ones alone."""
     pixels, chain = pictures(BATCH), LocalChain(small_bundle)
-    outputs = [chain.run_stages(each) for each in pixels]
+    outputs = [chain.run_stages(batch) for batch in pixels]
     good = [
         replace(frame, tensors=each[0], stage=1)
         for frame, each in zip(first_frames(small_bundle, pixels), outputs, strict=True)
@@ -163,7 +163,7 @@ def test_a_frame_that_makes_the_batch_fail_fails_alone(serve: Serve, tmp_path: P
     model = load_model("services.small_models:lookup", size=32)
     build(model, "lookup", np.concatenate(pixels), BuildOptions(cuts=("pick",)), folder)
     chain = LocalChain(folder)
-    outputs = [chain.run_stages(each) for each in pixels]
+    outputs = [chain.run_stages(batch) for batch in pixels]
     frames = [
         replace(frame, tensors=each[0], stage=1)
         for frame, each in zip(first_frames(folder, pixels), outputs, strict=True)
@@ -237,9 +237,9 @@ def test_a_full_queue_is_503_and_sigterm_lets_the_rest_finish(serve: Serve, slow
     with ThreadPoolExecutor(4) as pool:
         busy = keep_busy(stage, slow_bundle, pool)
         others = [pool.submit(stage.post, slow_frame(slow_bundle)) for _ in range(3)]
-        wait_until(lambda: any(each.done() for each in others), "one is refused, two wait")
+        wait_until(lambda: any(future.done() for future in others), "one is refused, two wait")
         code = stage.stop()
-        replies = [each.result() for each in others]
+        replies = [future.result() for future in others]
 
     assert sorted(reply.status_code for reply in replies) == [200, 200, 503]
     [refused] = [reply for reply in replies if reply.status_code == 503]
@@ -259,7 +259,7 @@ def test_at_one_nothing_is_joined_and_answers_are_equal_to_the_bit(serve: Serve,
     for each, reply in zip(pixels, replies, strict=True):
         found = decode(reply.content).tensors
         alone = [chain.run_stages(each[index : index + 1])[0] for index in range(len(each))]
-        assert all(np.array_equal(found[name], np.concatenate([one[name] for one in alone])) for name in found)
+        assert all(np.array_equal(found[name], np.concatenate([outputs[name] for outputs in alone])) for name in found)
     assert (stage.metric("shardline_batch_size_count"), stage.metric("shardline_batch_size_sum")) == (14, 14)
 
 

@@ -13,13 +13,13 @@ from shardline.wire.errors import DeadlineError, QueueFullError
 Work = Callable[[], object]
 
 
-def works(max_queue: int) -> Worker[Work, object]:
+def worker_of(max_queue: int) -> Worker[Work, object]:
     return Worker(call_each, max_queue=max_queue)
 
 
 @pytest.fixture
 def gate() -> Iterator[threading.Event]:
-    """Work that waits for it runs as long as the test wants; it opens at the end in any case."""
+    """An event that work waits for, so that it runs as long as the test wants; set at the end in any case."""
     event = threading.Event()
     yield event
     event.set()
@@ -27,7 +27,7 @@ def gate() -> Iterator[threading.Event]:
 
 def test_more_than_the_queue_holds_is_refused_at_once(gate: threading.Event) -> None:
     async def scenario() -> None:
-        worker = works(max_queue=2)
+        worker = worker_of(max_queue=2)
         running = [asyncio.ensure_future(worker.run(gate.wait)) for _ in range(3)]
         await asyncio.sleep(0)
 
@@ -41,9 +41,9 @@ def test_more_than_the_queue_holds_is_refused_at_once(gate: threading.Event) -> 
     asyncio.run(scenario())
 
 
-def test_where_nobody_may_wait_a_free_thread_still_works(gate: threading.Event) -> None:
+def test_with_a_queue_of_zero_a_free_thread_still_works(gate: threading.Event) -> None:
     async def scenario() -> None:
-        worker = works(max_queue=0)
+        worker = worker_of(max_queue=0)
         running = asyncio.ensure_future(worker.run(gate.wait))
         await asyncio.sleep(0)
         with pytest.raises(QueueFullError, match="0 requests wait already"):
@@ -54,16 +54,16 @@ def test_where_nobody_may_wait_a_free_thread_still_works(gate: threading.Event) 
     asyncio.run(scenario())
 
 
-def test_a_refusal_says_when_to_come_back() -> None:
+def test_a_refusal_has_a_retry_after() -> None:
     assert QueueFullError.status == 503
     assert QueueFullError.retry_after_s == 1
 
 
-def test_a_deadline_that_passes_in_the_queue_is_not_worked_on(gate: threading.Event) -> None:
+def test_a_request_whose_deadline_passes_in_the_queue_is_not_computed(gate: threading.Event) -> None:
     worked: list[str] = []
 
     async def scenario() -> None:
-        worker = works(max_queue=2)
+        worker = worker_of(max_queue=2)
         first = asyncio.ensure_future(worker.run(gate.wait))
         deadline_ms = now_ms() + 1
         late = asyncio.ensure_future(worker.run(lambda: worked.append("late"), deadline_ms=deadline_ms))
@@ -84,7 +84,7 @@ def test_work_whose_client_has_gone_is_not_started(gate: threading.Event) -> Non
     worked: list[str] = []
 
     async def scenario() -> None:
-        worker = works(max_queue=2)
+        worker = worker_of(max_queue=2)
         first = asyncio.ensure_future(worker.run(gate.wait))
         gone = asyncio.ensure_future(worker.run(lambda: worked.append("gone")))
         await asyncio.sleep(0)
@@ -100,9 +100,9 @@ def test_work_whose_client_has_gone_is_not_started(gate: threading.Event) -> Non
     assert worked == []
 
 
-def test_the_event_loop_goes_on_while_work_runs(gate: threading.Event) -> None:
+def test_the_event_loop_runs_while_work_runs(gate: threading.Event) -> None:
     async def scenario() -> None:
-        worker = works(max_queue=1)
+        worker = worker_of(max_queue=1)
         running = asyncio.ensure_future(worker.run(gate.wait))
         await asyncio.sleep(0)  # the loop turns, though the work waits for the gate that is opened only after it
         gate.set()
@@ -111,30 +111,30 @@ def test_the_event_loop_goes_on_while_work_runs(gate: threading.Event) -> None:
     asyncio.run(scenario())
 
 
-def test_what_the_work_raises_reaches_the_caller() -> None:
+def test_an_exception_of_the_work_reaches_the_caller() -> None:
     async def scenario() -> None:
         with pytest.raises(ZeroDivisionError):
-            await works(max_queue=1).run(lambda: 1 / 0)
+            await worker_of(max_queue=1).run(lambda: 1 / 0)
 
     asyncio.run(scenario())
 
 
 class Batches:
-    """A `compute` for numbers that keeps what it was given; the first call waits for the gate."""
+    """Compute function for numbers that records its batches; the first call waits for the gate."""
 
     def __init__(self, gate: threading.Event) -> None:
         self.gate = gate
         self.seen: list[list[int]] = []
 
     def __call__(self, batch: Sequence[RequestSlice[list[int], int]]) -> list[int]:
-        self.seen.append([each for share in batch for each in share.item[share.start : share.stop]])
+        self.seen.append([number for part in batch for number in part.item[part.start : part.stop]])
         assert self.gate.wait(60)
         if 0 in self.seen[-1]:
             raise ZeroDivisionError
-        return [sum(share.item[share.start : share.stop]) for share in batch]
+        return [sum(part.item[part.start : part.stop]) for part in batch]
 
 
-def test_what_waits_when_the_thread_gets_free_is_computed_together_and_answered_apart(gate: threading.Event) -> None:
+def test_requests_that_wait_are_computed_together_and_answered_separately(gate: threading.Event) -> None:
     batches = Batches(gate)
 
     async def scenario() -> list[list[int]]:
@@ -150,7 +150,7 @@ def test_what_waits_when_the_thread_gets_free_is_computed_together_and_answered_
     assert batches.seen == [[1], [2, 3, 4], [5, 6, 7], [8]]
 
 
-def test_one_that_fails_does_not_spoil_those_beside_it(gate: threading.Event) -> None:
+def test_a_request_that_fails_does_not_fail_others_of_its_batch(gate: threading.Event) -> None:
     batches = Batches(gate)
 
     async def scenario() -> list[list[int] | BaseException]:
@@ -170,7 +170,7 @@ def test_one_that_fails_does_not_spoil_those_beside_it(gate: threading.Event) ->
 
 
 def test_with_a_delay_an_idle_thread_waits_until_a_batch_is_full(gate: threading.Event) -> None:
-    """Much longer than the test may take: it goes on only because the batch is full."""
+    """The delay is much longer than the test may take: the batch runs only because it is full."""
     batches = Batches(gate)
     gate.set()
 
@@ -192,9 +192,9 @@ def test_with_a_delay_a_batch_that_stays_small_starts_after_it(gate: threading.E
     assert asyncio.run(scenario()) == [1]
 
 
-def test_who_goes_while_waiting_leaves_the_place_to_another(gate: threading.Event) -> None:
+def test_a_client_that_goes_while_waiting_frees_its_place(gate: threading.Event) -> None:
     async def scenario() -> None:
-        worker = works(max_queue=1)
+        worker = worker_of(max_queue=1)
         first = asyncio.ensure_future(worker.run(gate.wait))
         await asyncio.sleep(0)
         gone = asyncio.ensure_future(worker.run(gate.wait))
@@ -202,10 +202,10 @@ def test_who_goes_while_waiting_leaves_the_place_to_another(gate: threading.Even
         gone.cancel()
         with pytest.raises(asyncio.CancelledError):
             await gone
-        next_one = asyncio.ensure_future(worker.run(lambda: "next"))
+        following = asyncio.ensure_future(worker.run(lambda: "next"))
         await asyncio.sleep(0)
         gate.set()
-        assert [await first, await next_one] == [[True], ["next"]]
+        assert [await first, await following] == [[True], ["next"]]
 
     asyncio.run(scenario())
 
