@@ -1,4 +1,4 @@
-"""A detector of plates that knows the answers: outputs made of what is drawn, less what it is told to get wrong."""
+"""A plate detector with known predictions: outputs made from the ground truth, with given mistakes."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any

@@ -18,7 +18,7 @@ Bar = Callable[[int], AbstractContextManager[Advance]]  # opens a progress bar f
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationRun:
-    """What all evaluations have in common.
+    """Settings that all evaluations have in common.
 
     Attributes:
         model: the model to evaluate; None with `url`, or for the one that ships.
@@ -27,7 +27,7 @@ class EvaluationRun:
         program: selects the shards of a bundle: "portable", "compiled" or "auto".
         threads: of torch; None: the CPUs of this process.
         out: folder for the report; None: none is written.
-        progress: told in a few words what is loaded, before it is.
+        progress: called with a line that names what is loaded next.
         bar: counts pictures.
     """
 
