@@ -205,17 +205,17 @@ class _CountedFile:
 @contextmanager
 def _replacing(path: Path) -> Iterator[BinaryIO]:
     """Yield a new file that replaces `path` once all of it was written."""
-    partial = path.with_name(f".{path.name}{_PARTIAL}")
+    draft = path.with_name(f".{path.name}{_PARTIAL}")
     with as_storage_error(str(path)):
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = partial.open("wb")
+        file = draft.open("wb")
     try:
         with file:
             yield file
         with as_storage_error(str(path)):
-            partial.replace(path)
+            draft.replace(path)
     finally:
-        partial.unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)
 
 
 def _md5(path: Path) -> str:

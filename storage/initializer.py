@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from shardline.storage.open import open_store
-from shardline.wire.errors import StorageError
+from shardline.wire.errors import MissingPackageError, StorageError
 
 _LOGGER = "storage.initializer"
 
@@ -19,7 +19,8 @@ def fetch(uri: str, folder: Path) -> None:
     """Put all files under `uri` into `folder` as a pod gets them in /mnt/models; files of a file:// URI are linked.
 
     Raises:
-        StorageError: nothing is at `uri`, it cannot be fetched, or the downloader is not installed.
+        StorageError: nothing is at `uri`, or it cannot be fetched.
+        MissingPackageError: the downloader is not installed.
     """
     if uri.startswith("file://"):
         _link_all(uri, folder)
@@ -27,10 +28,10 @@ def fetch(uri: str, folder: Path) -> None:
     try:
         from kserve_storage import Storage  # takes seconds to load, with every cloud's libraries
     except ImportError as exc:
-        raise StorageError(
+        raise MissingPackageError(
             f"{uri} is fetched with KServe's downloader, which is not installed: pip install 'shardline[local]'"
         ) from exc
-    with _quiet(), _as_storage_error(uri):
+    with _quietly(uri):
         folder.mkdir(parents=True, exist_ok=True)
         Storage.download(uri, str(folder))
 
@@ -45,20 +46,14 @@ def _link_all(uri: str, folder: Path) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _quietly(uri: str) -> Iterator[None]:
+    """Silence the downloader, and turn what it raises into a StorageError."""
     logger = logging.getLogger(_LOGGER)
-    before = logger.disabled
-    logger.disabled = True
-    try:
-        yield
-    finally:
-        logger.disabled = before
-
-
-@contextmanager
-def _as_storage_error(uri: str) -> Iterator[None]:
+    before, logger.disabled = logger.disabled, True
     try:
         yield
     except Exception as exc:  # every scheme raises its own library's exceptions
         reason = " ".join(str(exc).split())[:300] or type(exc).__name__
         raise StorageError(f"{uri} cannot be fetched: {reason}") from exc
+    finally:
+        logger.disabled = before

@@ -148,7 +148,11 @@ class FolderStore:
     def entries(self, prefix: str = "") -> list[Entry]:
         names = self.names(prefix)
         with as_storage_error(f"{self._root}"):
-            return [_entry(name, self._root / name) for name in names]
+            found = [(name, (self._root / name).stat()) for name in names]
+        return [
+            Entry(name=name, size_bytes=stat.st_size, modified=datetime.fromtimestamp(stat.st_mtime, UTC))
+            for name, stat in found
+        ]
 
     def holds(self, name: str, path: Path) -> bool:
         held = self._path(name)
@@ -207,11 +211,6 @@ class FolderStore:
 
     def _path(self, name: str) -> Path:
         return self._root / checked_name(name)
-
-
-def _entry(name: str, path: Path) -> Entry:
-    status = path.stat()
-    return Entry(name=name, size_bytes=status.st_size, modified=datetime.fromtimestamp(status.st_mtime, UTC))
 
 
 def _link(source: Path, path: Path) -> None:
