@@ -106,7 +106,8 @@ def _chain_options(
         int | None, option(help="Maximum number of pods of a stage; an autoscaler needs it", panel=_SCALING)
     ] = None,
     cpu_target: Annotated[
-        int, option(metavar="PERCENT", help="CPU load that the HPA aims at, in percent of the CPU request", panel=_SCALING)
+        int,
+        option(metavar="PERCENT", help="CPU load that the HPA aims at, in percent of the CPU request", panel=_SCALING),
     ] = 80,
     prometheus: Annotated[
         str | None, option(metavar="URL", help="URL of the Prometheus server that KEDA queries", panel=_SCALING)
