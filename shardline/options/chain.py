@@ -107,7 +107,7 @@ def _chain_options(
     ] = None,
     cpu_target: Annotated[
         int,
-        option(metavar="PERCENT", help="CPU load that the HPA aims at, in percent of the CPU request", panel=_SCALING),
+        option(metavar="PERCENT", help="CPU load that the HPA aims at, in percent of the request", panel=_SCALING),
     ] = 80,
     prometheus: Annotated[
         str | None, option(metavar="URL", help="URL of the Prometheus server that KEDA queries", panel=_SCALING)
