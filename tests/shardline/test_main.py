@@ -1,5 +1,6 @@
 """The command line as a whole: help, version, speed, and one line for every mistake."""
 
+import os
 import subprocess
 import sys
 
@@ -52,6 +53,24 @@ def test_a_mistake_is_one_clear_line(case: str) -> None:
 
 def test_version() -> None:
     assert shardline("--version").stdout == f"shardline {package.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "completions"),
+    [("shardline pu", {"pull", "push"}), ("shardline gs gc --a", {"--anonymous", "--all-but-newest"})],
+)
+def test_shell_completion(words: str, completions: set[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from shardline.__main__ import app; app(prog_name='shardline')"],
+        cwd=ROOT,
+        env=os.environ
+        | {"_SHARDLINE_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert set(done.stdout.split()) == completions
 
 
 def test_help_groups_all_commands() -> None:

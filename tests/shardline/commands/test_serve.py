@@ -14,8 +14,6 @@ from shardline.manifests.placement import Placement, Toleration
 from shardline.manifests.render import read_described, render
 from shardline.manifests.scaling import Scaling
 
-pytestmark = pytest.mark.slow
-
 BUNDLE = ROOT / "manifests" / "resnet50" / "bundle.json"
 WORDS = """
     --storage s3://b/m --name net --namespace prod --versioned
