@@ -81,7 +81,7 @@ def test_a_search_of_all_lists_has_full_recall(bundle: Path, data: Path) -> None
         (("--data", "DATA"), "name one of the two: a BUNDLE, or --url"),
         (("README.md", "--data", "DATA"), "README.md is not the folder of a bundle"),
         (("CLASSIFIER", "--data", "DATA"), "is a bundle for the task 'classify': name one of `retrieve`"),
-        (("BARE", "--data", "DATA"), "has no index: make one by `shardline index build"),
+        (("BARE", "--data", "DATA"), "has no index: build one by `shardline index build"),
         (("BUNDLE", "--data", "DATA", "--nprobe", "6"), "parameter nprobe is '6'; allowed: a whole number from 1 to 5"),
         (("BUNDLE", "--data", "DATA", "--ef-search", "6"), "index, which is ivf and takes nprobe"),
         (("BUNDLE", "--data", "OTHERS"), "folder 'yak' does not match any label of the index"),
