@@ -135,6 +135,9 @@ def _is_replaced(place: Place, version: Version, gone: dict[str, object]) -> boo
     ready = [
         pod
         for pod in pods
-        if any(each["type"] == "Ready" and each["status"] == "True" for each in pod["status"].get("conditions", []))
+        if any(
+            condition["type"] == "Ready" and condition["status"] == "True"
+            for condition in pod["status"].get("conditions", [])
+        )
     ]
     return gone["metadata"]["name"] not in names and bool(ready)  # type: ignore[index]

@@ -38,10 +38,10 @@ def test_inference_graph(steps: Any, router: Any) -> None:
     KServe: test_inference_graph
     """
     three = [steps.says(b'{"predictions": [1, 1]}') for _ in range(3)]
-    ask_again = [{"serviceUrl": each.url, "dependency": "Hard", "data": "$request"} for each in three]
+    ask_again = [{"serviceUrl": step.url, "dependency": "Hard", "data": "$request"} for step in three]
 
     assert asked(router(*ask_again), IRIS) == (200, {"predictions": [1, 1]})
-    assert [json.loads(each.requests[0].body) for each in three] == [IRIS] * 3
+    assert [json.loads(step.requests[0].body) for step in three] == [IRIS] * 3
 
 
 def test_scenario_1(success: str, error: str, router: Any) -> None:

@@ -89,7 +89,7 @@ def test_an_ensemble_is_200_whatever_its_soft_steps_say(steps: Any, router: Any)
 
 
 def test_the_first_hard_step_that_fails_decides_for_an_ensemble(steps: Any, router: Any) -> None:
-    """Of two failing Hard steps the first by position determines status and body, even if it responds last."""
+    """The first of two failing Hard steps, by position, determines status and body, even if it responds last."""
     second_done = Event()
     slow = steps.replies(lambda _: (second_done.wait(DEADLINE_S), (503, {}, b'{"error": "first"}'))[1])
 
@@ -165,9 +165,9 @@ def test_an_ensembles_other_steps_run_on_after_the_answer(steps: Any, router: An
 
 
 def test_a_switch_takes_the_first_that_holds(steps: Any, router: Any) -> None:
-    """Of two conditions that hold the first step is called, with the whole input."""
+    """If two conditions hold, the first step is called, with the whole input."""
     first, second = steps.echo(), steps.echo()
-    targets = [{"serviceUrl": each.url, "condition": "a"} for each in (first, second)]
+    targets = [{"serviceUrl": step.url, "condition": "a"} for step in (first, second)]
 
     assert router.graph(root=node("Switch", *targets)).ask(b' {"a": null}')[1] == b' {"a": null}'
     assert (len(first.requests), len(second.requests)) == (1, 0)
@@ -188,7 +188,7 @@ def test_a_switch_without_a_match_is_404(steps: Any, router: Any, body: bytes) -
 
 @pytest.mark.parametrize("kind", ["Sequence", "Splitter", "Switch", "Ensemble"])
 def test_a_nested_switch_without_a_match_is_500(steps: Any, router: Any, kind: str) -> None:
-    """As a node of another node a Switch without a match is a 500 with the same cause."""
+    """A Switch without a match that is a node of another node is a 500 with the same cause."""
     step = {"nodeName": "inner", "weight": 100, "condition": "b" if kind == "Switch" else ""}
     inner = node("Switch", {"serviceUrl": steps.echo().url, "condition": "a"})
 

@@ -20,7 +20,7 @@ def test_each_step_gets_the_answer_before_and_the_first_the_clients_body(steps: 
     response, body = router(first.hard(), second.hard(), third.hard()).ask(b"0")
 
     assert (response.status, body) == (200, b"0123")
-    assert [each.requests[0].body for each in (first, second, third)] == [b"0", b"01", b"012"]
+    assert [step.requests[0].body for step in (first, second, third)] == [b"0", b"01", b"012"]
 
 
 @pytest.mark.parametrize("data", [None, "", "$request", "$response.predictions", "response"])
@@ -42,7 +42,7 @@ def test_steps_are_posted_to_whatever_the_client_does(steps: Any, router: Any) -
     for method, path in [("GET", "/"), ("PUT", "/v1/models/x:predict?a=b"), ("DELETE", "/readyz/"), ("PATCH", "/a")]:
         assert running.ask(b"body", method=method, path=path)[0].status == 200
 
-    assert {(each.method, each.path, each.body) for each in only.requests} == {
+    assert {(request.method, request.path, request.body) for request in only.requests} == {
         ("POST", "/v1/models/m:predict", b"body")
     }
 
@@ -62,7 +62,7 @@ def test_frames_pass_byte_for_byte(steps: Any, router: Any, dependency: str) -> 
     frame = random.Random(0).randbytes(3_200_000)
     first, second = steps.echo(), steps.echo()
 
-    response, body = router(*({**each.hard(), "dependency": dependency} for each in (first, second))).ask(frame)
+    response, body = router(*({**step.hard(), "dependency": dependency} for step in (first, second))).ask(frame)
 
     assert response.status == 200
     assert body == first.requests[0].body == second.requests[0].body == frame
@@ -171,7 +171,7 @@ def test_redirects_are_followed(steps: Any, router: Any, status: int, method: st
 
     router(steps.says(b"", status, Location=there.url)).ask(b"body")
 
-    assert [(each.method, each.body) for each in there.requests] == [(method, sent)]
+    assert [(request.method, request.body) for request in there.requests] == [(method, sent)]
 
 
 def test_a_compressed_answer_is_unpacked(steps: Any, router: Any) -> None:

@@ -18,10 +18,10 @@ def written(bundle: Bundle, access: BucketAccess) -> tuple[list[dict[str, Any]],
     rendered = render(
         bundle, RenderOptions(transformer_as="component", storage="gs://b/m", access=access, versioned=True)
     )
-    services = [each["spec"] for each in rendered if each["kind"] == "InferenceService"]
+    services = [document["spec"] for document in rendered if document["kind"] == "InferenceService"]
     assert "serviceAccountName" not in services[0]["transformer"]
-    accounts = [each for each in rendered if each["kind"] == "ServiceAccount"]
-    return accounts, {each["predictor"].get("serviceAccountName") for each in services}
+    accounts = [document for document in rendered if document["kind"] == "ServiceAccount"]
+    return accounts, {service["predictor"].get("serviceAccountName") for service in services}
 
 
 def test_no_account_unless_there_is_something_to_say(make_bundle: Callable[..., Bundle]) -> None:

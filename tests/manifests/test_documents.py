@@ -61,7 +61,7 @@ def test_documents_of_several_files_are_one_set(tmp_path: Path) -> None:
 
     report = lint_files([tmp_path])
 
-    assert [str(each) for each in report.problems] == [
+    assert [str(problem) for problem in report.problems] == [
         f"{tmp_path}/copy.yml: InferenceService net-0: metadata.name: InferenceService net-0 in namespace demo is "
         f"given twice: remove one of {tmp_path}/1.yaml"
     ]
@@ -85,7 +85,7 @@ def test_of_a_kustomization_its_resources_are_read(tmp_path: Path) -> None:
     report = lint_files([overlay])
 
     assert report.documents == 6
-    assert [each.rule for each in report.problems] == ["kustomization-patches"]
+    assert [problem.rule for problem in report.problems] == ["kustomization-patches"]
     assert lint_files([tmp_path]).files == 2
 
 

@@ -41,7 +41,7 @@ def test_base_and_gpu_overlay_are_the_two_renders(make_bundle: Callable[..., Bun
     write_kustomize(bundle, tmp_path, RenderOptions(storage=OPTIONS.storage, placement=mig), command="shardline render")
     written = files(tmp_path)
     base = written["base/resnet50.yaml"]
-    patches = {each["metadata"]["name"]: each for each in written["overlays/gpu/stages.yaml"]}
+    patches = {stage["metadata"]["name"]: stage for stage in written["overlays/gpu/stages.yaml"]}
 
     assert base == render(bundle, OPTIONS)
     assert sorted(patches) == ["resnet50-0", "resnet50-1", "resnet50-2"]
@@ -57,7 +57,7 @@ def test_each_kustomization_names_files_that_are_there(make_bundle: Callable[...
 
     for path in tmp_path.rglob("kustomization.yaml"):
         document = yaml.safe_load(path.read_text())
-        for name in [*document["resources"], *(each["path"] for each in document.get("patches", ()))]:
+        for name in [*document["resources"], *(patch["path"] for patch in document.get("patches", ()))]:
             target = path.parent / name
             assert target.is_file() or (target / "kustomization.yaml").is_file()
 
@@ -84,7 +84,10 @@ def test_a_taint_that_is_tolerated_anyway_stays_in_the_overlays_list(make_bundle
     options = RenderOptions(storage=OPTIONS.storage, placement=Placement(tolerations=(Toleration(key="team"),)))
 
     for patch in kustomize_folders(make_bundle(), options)["overlays/gpu/stages.yaml"]:
-        assert [each["key"] for each in patch["spec"]["predictor"]["tolerations"]] == ["team", "nvidia.com/gpu"]
+        assert [toleration["key"] for toleration in patch["spec"]["predictor"]["tolerations"]] == [
+            "team",
+            "nvidia.com/gpu",
+        ]
 
 
 def test_up_runs_a_tree_by_its_base_and_says_what_an_overlay_is(

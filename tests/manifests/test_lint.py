@@ -39,13 +39,13 @@ anything = st.recursive(
     scalars,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6) | st.integers(), inner, max_size=3),
 )
-KINDS = sorted({str(each["kind"]) for each in GOOD} | {"Ingress", "Secret", "List", "HTTPRoute"})
+KINDS = sorted({str(document["kind"]) for document in GOOD} | {"Ingress", "Secret", "List", "HTTPRoute"})
 
 
 def paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """The path of everything within a document."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [path, *(each for name, item in inner for each in paths(item, (*path, name)))]
+    return [path, *(inner_path for name, item in inner for inner_path in paths(item, (*path, name)))]
 
 
 PATHS = [path for path in paths(GOOD) if path]
@@ -83,7 +83,7 @@ def test_a_chain_with_anything_anywhere_gives_problems_or_none(changes: list[tup
         if isinstance(place, dict) or (isinstance(path[-1], int) and path[-1] < len(place)):
             place[path[-1]] = value
 
-    assert all(isinstance(each, Problem) for each in lint(changed))
+    assert all(isinstance(problem, Problem) for problem in lint(changed))
 
 
 def test_the_members_of_a_list_are_documents() -> None:
@@ -99,7 +99,7 @@ def test_errors_are_raised_together_and_warnings_come_back() -> None:
     soft[3]["spec"]["nodes"]["root"]["steps"][0]["dependency"] = "Soft"
 
     assert str(raised.value).splitlines() == ["a cluster would not run these documents, 2 errors:", *BAD_LINES]
-    assert [(each.severity, each.rule) for each in check(soft)] == [(Severity.WARNING, "graph-soft")]
+    assert [(problem.severity, problem.rule) for problem in check(soft)] == [(Severity.WARNING, "graph-soft")]
 
 
 def run_lint(*args: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:

@@ -174,15 +174,25 @@ def test_a_chain_runs_as_the_documents_say(start_up: StartUp, tmp_path: Path) ->
 
     predictions = running.predictions()
 
-    assert [(each["name"], each["transformer"]) for each in predictions] == [
+    assert [(prediction["name"], prediction["transformer"]) for prediction in predictions] == [
         ("net-0", False),
         ("net-0", True),
         ("net-1", False),
         ("net-2", False),
     ]
-    assert [each["shard"] for each in predictions] == ["shard of net-0", None, "shard of net-1", "shard of net-2"]
-    assert [each["note"] for each in predictions] == ["from net-0", "transformer", "from net-1", "from net-2"]
-    assert [each["env"]["COLOUR"] for each in predictions] == ["red", None, "blue", "red"]
+    assert [prediction["shard"] for prediction in predictions] == [
+        "shard of net-0",
+        None,
+        "shard of net-1",
+        "shard of net-2",
+    ]
+    assert [prediction["note"] for prediction in predictions] == [
+        "from net-0",
+        "transformer",
+        "from net-1",
+        "from net-2",
+    ]
+    assert [prediction["env"]["COLOUR"] for prediction in predictions] == ["red", None, "blue", "red"]
     assert predictions[2]["env"] == {"COLOUR": "blue", "OMP_NUM_THREADS": "2", "INFERENCE_SERVICE_NAME": "net-1"}
     assert running.says("net-1 | net-1 starts")
     assert running.says("net-0-transformer | net-0 starts")
@@ -201,14 +211,14 @@ def test_documents_of_other_kinds_are_passed_over_in_silence(start_up: StartUp, 
 def test_one_stage_is_asked_at_its_transformer(start_up: StartUp, tmp_path: Path) -> None:
     running = start_up([runtime(), service("net", tmp_path / "shards", transformer=True)])
 
-    assert [each["transformer"] for each in running.predictions()] == [False, True]
+    assert [prediction["transformer"] for prediction in running.predictions()] == [False, True]
     assert not running.says("router")
 
 
 def test_replicas_take_turns(start_up: StartUp, tmp_path: Path, wait_until: Any) -> None:
     running = start_up([runtime(), service("net", tmp_path / "shards", replicas=2, transformer=True)])
 
-    pids = [tuple(each["pid"] for each in running.predictions()) for _ in range(8)]
+    pids = [tuple(prediction["pid"] for prediction in running.predictions()) for _ in range(8)]
 
     assert len({predictor for predictor, _ in pids}) == 2
     assert len({transformer for _, transformer in pids}) == 2

@@ -23,10 +23,10 @@ LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 
 
 def derived(names: Names) -> list[str]:
-    """What KServe's controllers make of the names, by the rules of KServe v0.20's own sources."""
+    """Derive names as KServe's controllers do, by the rules of the sources of KServe v0.20."""
     components = [f"{service}-{part}" for service, part in product(names.services, ("predictor", "transformer"))]
     graphs = [names.graph] if names.graph else []
-    hosts = [f"{each}-{names.namespace}" for each in (*components, *names.services, *graphs)]
+    hosts = [f"{service}-{names.namespace}" for service in (*components, *names.services, *graphs)]
     return [*components, *graphs, *hosts]
 
 
@@ -45,12 +45,12 @@ def test_names_that_are_taken_fit_everywhere(
         return  # test_the_longest_name_that_fits says which
     names = names_of(bundle, name=name, namespace=namespace, versioned=versioned)
 
-    assert [each for each in derived(names) if not DNS_LABEL.fullmatch(each)] == []
-    pods = [f"isvc.{each}" for each in derived(names)[: 2 * stages]]
-    assert [each for each in pods if not LABEL_VALUE.fullmatch(each)] == []
+    assert [name for name in derived(names) if not DNS_LABEL.fullmatch(name)] == []
+    pods = [f"isvc.{stage}" for stage in derived(names)[: 2 * stages]]
+    assert [pod for pod in pods if not LABEL_VALUE.fullmatch(pod)] == []
     for document in rendered:
         assert len(document["metadata"]["name"]) <= 253
-        assert all(LABEL_VALUE.fullmatch(each) for each in document["metadata"]["labels"].values())
+        assert all(LABEL_VALUE.fullmatch(label) for label in document["metadata"]["labels"].values())
 
 
 def length_that_fits(bundle: Bundle, **options: Any) -> int:

@@ -28,18 +28,18 @@ def pods(rendered: list[dict[str, Any]]) -> Iterator[tuple[str, Labels]]:
 
 
 def selects(selector: Mapping[str, Any], labels: Labels) -> bool:
-    for each in selector.get("matchExpressions", []):
-        assert each["operator"] == "NotIn"
-        if labels.get(each["key"]) in each["values"]:
+    for expression in selector.get("matchExpressions", []):
+        assert expression["operator"] == "NotIn"
+        if labels.get(expression["key"]) in expression["values"]:
             return False
     return bool(selector.get("matchLabels", {}).items() <= labels.items())
 
 
 def may(rendered: list[dict[str, Any]], source: Labels, target: Labels, *, namespace: str = "default") -> bool:
     """No policy for a pod: all may. Else any that lets the source in, on port 8080."""
-    specs = [each["spec"] for each in rendered if each["kind"] == "NetworkPolicy"]
-    binding = [each for each in specs if selects(each["podSelector"], target)]
-    rules = [rule for each in binding for rule in each["ingress"]]
+    specs = [document["spec"] for document in rendered if document["kind"] == "NetworkPolicy"]
+    binding = [spec for spec in specs if selects(spec["podSelector"], target)]
+    rules = [rule for spec in binding for rule in spec["ingress"]]
     assert all(rule["ports"] == [{"port": 8080, "protocol": "TCP"}] for rule in rules)
     return not binding or any(_lets_in(peer, source, namespace) for rule in rules for peer in rule["from"])
 
@@ -107,7 +107,7 @@ def test_no_policies_if_they_are_not_wanted(make_bundle: Callable[..., Bundle]) 
         make_bundle(), RenderOptions(transformer_as="component", storage="gs://b/m", network=Network(policies=False))
     )
 
-    assert "NetworkPolicy" not in {each["kind"] for each in rendered}
+    assert "NetworkPolicy" not in {document["kind"] for document in rendered}
 
 
 def test_what_makes_no_sense_is_refused() -> None:

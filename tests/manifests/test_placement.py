@@ -14,7 +14,7 @@ from shardline.wire.errors import ManifestError, UsageError
 
 
 def specs(rendered: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [each["spec"] for each in rendered if each["kind"] == "InferenceService"]
+    return [document["spec"] for document in rendered if document["kind"] == "InferenceService"]
 
 
 def rolled(component: dict[str, Any]) -> dict[str, int]:
@@ -51,8 +51,8 @@ def test_a_rollout_waits_for_no_device_and_on_cpus_for_the_new_pod(make_bundle: 
         )
     )
 
-    assert [rolled(each["predictor"]) for each in on_cpus] == [{"maxSurge": 1, "maxUnavailable": 0}] * 3
-    assert [rolled(each["predictor"]) for each in on_gpus] == [{"maxSurge": 0, "maxUnavailable": 1}] * 3
+    assert [rolled(spec["predictor"]) for spec in on_cpus] == [{"maxSurge": 1, "maxUnavailable": 0}] * 3
+    assert [rolled(spec["predictor"]) for spec in on_gpus] == [{"maxSurge": 0, "maxUnavailable": 1}] * 3
     assert rolled(on_gpus[0]["transformer"]) == {"maxSurge": 1, "maxUnavailable": 0}
 
 
@@ -76,9 +76,9 @@ def test_replicas_spread_over_what_is_named(make_bundle: Callable[..., Bundle]) 
     for index, stage in enumerate(stages):
         for kind, component in stage.items():
             constraints = component["topologySpreadConstraints"]
-            assert [each["topologyKey"] for each in constraints] == list(placement.spread)
-            for each in constraints:
-                assert each["labelSelector"]["matchLabels"] == {
+            assert [constraint["topologyKey"] for constraint in constraints] == list(placement.spread)
+            for constraint in constraints:
+                assert constraint["labelSelector"]["matchLabels"] == {
                     "serving.kserve.io/inferenceservice": f"resnet50-{index}",
                     "component": kind,
                 }

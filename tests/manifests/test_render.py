@@ -48,14 +48,14 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 def by_kind(rendered: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
-    return [each for each in rendered if each["kind"] == kind]
+    return [document for document in rendered if document["kind"] == kind]
 
 
 def test_a_misspelt_field_is_found(make_bundle: Callable[..., Bundle]) -> None:
     rendered = render(make_bundle(), OPTIONS)
     by_kind(rendered, "InferenceService")[0]["spec"]["predictor"]["model"]["storageUrl"] = "x"
 
-    assert "unknown field 'storageUrl'" in str([str(each) for each in lint(rendered)])
+    assert "unknown field 'storageUrl'" in str([str(problem) for problem in lint(rendered)])
 
 
 @pytest.mark.parametrize("transformer", ["component", "step"])
@@ -67,22 +67,22 @@ def test_kserve_takes_every_variant(
     options = RenderOptions(transformer_as=transformer, storage=STORAGE, **VARIANTS[variant])
     rendered = render(make_bundle(stages=stages), options)
 
-    assert [str(each) for each in lint(rendered)] == []
-    assert {each["metadata"]["labels"]["app.kubernetes.io/part-of"] for each in rendered} == {"resnet50"}
+    assert [str(problem) for problem in lint(rendered)] == []
+    assert {document["metadata"]["labels"]["app.kubernetes.io/part-of"] for document in rendered} == {"resnet50"}
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_no_container_is_left_to_kserves_defaults(make_bundle: Callable[..., Bundle], variant: str) -> None:
     """2Gi of memory, which kills a large shard, among others."""
     rendered = render(make_bundle(), RenderOptions(transformer_as="component", storage=STORAGE, **VARIANTS[variant]))
-    specs = [each["spec"] for each in by_kind(rendered, "InferenceService")]
-    containers = [each["predictor"]["model"] for each in specs]
-    containers += [part for each in specs for part in each.get("transformer", {}).get("containers", [])]
-    containers += [each["spec"] for each in by_kind(rendered, "InferenceGraph")]
+    specs = [document["spec"] for document in by_kind(rendered, "InferenceService")]
+    containers = [spec["predictor"]["model"] for spec in specs]
+    containers += [part for spec in specs for part in spec.get("transformer", {}).get("containers", [])]
+    containers += [document["spec"] for document in by_kind(rendered, "InferenceGraph")]
 
     assert len(containers) == 5
-    for each in containers:
-        assert set(each["resources"]["limits"]) == set(each["resources"]["requests"]) >= {"cpu", "memory"}
+    for container in containers:
+        assert set(container["resources"]["limits"]) == set(container["resources"]["requests"]) >= {"cpu", "memory"}
 
 
 def test_a_versioned_chain_has_its_digest_in_all_names_but_those_that_lead_to_it(
@@ -100,7 +100,7 @@ def test_a_versioned_chain_has_its_digest_in_all_names_but_those_that_lead_to_it
     )
 
     rendered = render(bundle, options)
-    names = [(each["kind"], each["metadata"]["name"]) for each in rendered]
+    names = [(document["kind"], document["metadata"]["name"]) for document in rendered]
 
     assert names == [
         ("NetworkPolicy", "net-first-stage"),
@@ -123,7 +123,7 @@ def test_a_versioned_chain_has_its_digest_in_all_names_but_those_that_lead_to_it
         assert document["metadata"]["annotations"]["shardline/bundle-digest"] == bundle.digest
     steps = rendered[7]["spec"]["nodes"]["root"]["steps"]
     assert [step["serviceName"] for step in steps] == [name for kind, name in names if kind == "InferenceService"]
-    assert {each["spec"]["predictor"]["model"]["runtime"] for each in rendered[4:7]} == {f"net-{short}"}
+    assert {document["spec"]["predictor"]["model"]["runtime"] for document in rendered[4:7]} == {f"net-{short}"}
 
 
 def test_a_versioned_single_stage_has_a_graph_that_can_switch_to_the_next(make_bundle: Callable[..., Bundle]) -> None:
@@ -137,7 +137,7 @@ def test_a_versioned_single_stage_has_a_graph_that_can_switch_to_the_next(make_b
 def test_two_versions_share_no_name_but_the_chains_own(make_bundle: Callable[..., Bundle]) -> None:
     options = RenderOptions(transformer_as="component", storage=STORAGE, versioned=True, scaling=Scaling(replicas=2))
     [first, second] = [
-        {(each["kind"], each["metadata"]["name"]) for each in render(make_bundle(batch=batch), options)}
+        {(document["kind"], document["metadata"]["name"]) for document in render(make_bundle(batch=batch), options)}
         for batch in (1, 2)
     ]
 
@@ -149,7 +149,7 @@ def test_two_versions_share_no_name_but_the_chains_own(make_bundle: Callable[...
 def test_one_stage_needs_no_graph_and_bears_the_chains_name(make_bundle: Callable[..., Bundle]) -> None:
     rendered = render(make_bundle(stages=1), OPTIONS)
 
-    assert [(each["kind"], each["metadata"]["name"]) for each in rendered] == [
+    assert [(document["kind"], document["metadata"]["name"]) for document in rendered] == [
         ("NetworkPolicy", "resnet50-first-stage"),
         ("ServingRuntime", "resnet50"),
         ("InferenceService", "resnet50"),
@@ -234,4 +234,4 @@ def test_names_that_yaml_takes_for_booleans_stay_names(make_bundle: Callable[...
         make_bundle(), tmp_path, RenderOptions(transformer_as="component", storage=STORAGE, name="on", namespace="yes")
     )
 
-    assert {each["metadata"]["namespace"] for each in yaml.safe_load_all(path.read_text())} == {"yes"}
+    assert {document["metadata"]["namespace"] for document in yaml.safe_load_all(path.read_text())} == {"yes"}

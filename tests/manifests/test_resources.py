@@ -16,7 +16,7 @@ OPTIONS = RenderOptions(transformer_as="component", storage=STORAGE)
 
 
 def by_kind(rendered: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
-    return [each for each in rendered if each["kind"] == kind]
+    return [document for document in rendered if document["kind"] == kind]
 
 
 def test_the_graph_is_a_hard_sequence_in_which_each_stage_gets_the_answer_of_the_one_before(
@@ -48,9 +48,9 @@ def test_stages_differ_in_their_shard_and_only_the_first_has_a_transformer(
         "InferenceService",
     )
 
-    assert [each["metadata"]["name"] for each in services] == ["net-0", "net-1", "net-2"]
-    assert {each["metadata"]["namespace"] for each in services} == {"prod"}
-    assert ["transformer" in each["spec"] for each in services] == [True, False, False]
+    assert [service["metadata"]["name"] for service in services] == ["net-0", "net-1", "net-2"]
+    assert {service["metadata"]["namespace"] for service in services} == {"prod"}
+    assert ["transformer" in service["spec"] for service in services] == [True, False, False]
     for index, service in enumerate(services):
         model = service["spec"]["predictor"]["model"]
         assert model["storageUri"] == f"gs://bucket/resnet50/stages/{index}"
@@ -64,7 +64,7 @@ def test_what_kserves_controller_injects_is_left_to_it(make_bundle: Callable[...
     [container] = service["spec"]["transformer"]["containers"]
 
     injected = ("--model_name", "--predictor_host", "--http_port", "--workers")
-    assert not [each for each in container["args"] if each.startswith(injected)]
+    assert not [argument for argument in container["args"] if argument.startswith(injected)]
     assert container["name"] == "kserve-container"
     assert "containerConcurrency" not in service["spec"]["transformer"]
 
@@ -103,7 +103,9 @@ def test_a_pod_says_why_it_ended_and_has_time_to_end(make_bundle: Callable[..., 
     for container in (*runtime["spec"]["containers"], transformer):
         assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
         assert {"startupProbe", "readinessProbe", "livenessProbe"} <= set(container)
-        [drain_s] = [int(each.partition("=")[2]) for each in container["args"] if each.startswith("--drain_seconds=")]
+        [drain_s] = [
+            int(argument.partition("=")[2]) for argument in container["args"] if argument.startswith("--drain_seconds=")
+        ]
         assert drain_s >= 10
         assert container["lifecycle"]["preStop"]["sleep"]["seconds"] + drain_s + 30 < 60
     assert first["predictor"]["terminationGracePeriodSeconds"] == 60
@@ -117,7 +119,7 @@ def test_stages_behind_a_graph_are_not_published(make_bundle: Callable[..., Bund
         rendered = render(
             make_bundle(stages=stages), RenderOptions(transformer_as="component", storage=STORAGE, **more)
         )
-        return {each["metadata"]["labels"].get(label) for each in by_kind(rendered, "InferenceService")}
+        return {document["metadata"]["labels"].get(label) for document in by_kind(rendered, "InferenceService")}
 
     assert visibilities(3) == visibilities(1, versioned=True) == {"cluster-local"}
     assert visibilities(1) == {None}
@@ -132,7 +134,7 @@ def test_nothing_that_knatives_webhook_refuses(make_bundle: Callable[..., Bundle
     )
     text = to_yaml(rendered)
 
-    assert {each["kind"] for each in rendered} == {"ServingRuntime", "InferenceService", "InferenceGraph"}
+    assert {document["kind"] for document in rendered} == {"ServingRuntime", "InferenceService", "InferenceGraph"}
     assert "--drain_seconds" not in text
     for field in ("lifecycle", "terminationGracePeriodSeconds", "deploymentStrategy", "affinity", "nodeSelector"):
         assert f"{field}:" not in text

@@ -27,17 +27,17 @@ def rendered(bundle: Bundle, scaling: Scaling) -> list[dict[str, Any]]:
 
 
 def of_kind(documents: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
-    return [each for each in documents if each["kind"] == kind]
+    return [document for document in documents if document["kind"] == kind]
 
 
 def test_replicas_are_fixed_unless_an_autoscaler_is_wanted(make_bundle: Callable[..., Bundle]) -> None:
     written = rendered(make_bundle(), Scaling(replicas=2))
-    counted = [part for each in of_kind(written, "InferenceService") for part in each["spec"].values()]
-    counted += [each["spec"] for each in of_kind(written, "InferenceGraph")]
+    counted = [part for document in of_kind(written, "InferenceService") for part in document["spec"].values()]
+    counted += [document["spec"] for document in of_kind(written, "InferenceGraph")]
 
-    assert {(each["minReplicas"], each["maxReplicas"]) for each in counted} == {(2, 2)}
-    for each in of_kind(written, "InferenceService") + of_kind(written, "InferenceGraph"):
-        assert each["metadata"]["annotations"]["serving.kserve.io/autoscalerClass"] == "none"
+    assert {(part["minReplicas"], part["maxReplicas"]) for part in counted} == {(2, 2)}
+    for document in of_kind(written, "InferenceService") + of_kind(written, "InferenceGraph"):
+        assert document["metadata"]["annotations"]["serving.kserve.io/autoscalerClass"] == "none"
 
 
 def test_an_hpa_by_cpu_for_stages_and_transformer_but_not_the_router(make_bundle: Callable[..., Bundle]) -> None:
@@ -86,8 +86,8 @@ def test_components_with_several_pods_lose_one_at_a_time(
 ) -> None:
     budgets = of_kind(rendered(make_bundle(stages=2), scaling), "PodDisruptionBudget")
 
-    assert {each["spec"]["maxUnavailable"] for each in budgets} == {1}
-    selected = [each["spec"]["selector"]["matchLabels"] for each in budgets]
+    assert {budget["spec"]["maxUnavailable"] for budget in budgets} == {1}
+    selected = [budget["spec"]["selector"]["matchLabels"] for budget in budgets]
     label = "serving.kserve.io/inferenceservice"
     assert selected == [
         {label: "resnet50-0", "component": "predictor"},

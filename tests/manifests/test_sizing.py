@@ -26,8 +26,8 @@ def test_all_stages_together_request_what_the_whole_would(make_bundle: Callable[
     bundle = with_times(make_bundle(threads=4), 100, 200, 100)
     computes = [stage_compute(bundle, stage) for stage in bundle.stages]
 
-    assert [each.cpu_request_m for each in computes] == [1000, 2000, 1000]
-    assert [each.cpu_limit_m for each in computes] == [4000] * 3
+    assert [compute.cpu_request_m for compute in computes] == [1000, 2000, 1000]
+    assert [compute.cpu_limit_m for compute in computes] == [4000] * 3
 
 
 def test_memory_grows_with_the_weights_and_the_limit_lies_above(make_bundle: Callable[..., Bundle]) -> None:

@@ -20,7 +20,7 @@ STEP = RenderOptions(storage="gs://b/m", transformer_as="step")
 
 
 def named(rendered: list[dict[str, Any]], kind: str) -> dict[str, dict[str, Any]]:
-    return {each["metadata"]["name"]: each for each in rendered if each["kind"] == kind}
+    return {document["metadata"]["name"]: document for document in rendered if document["kind"] == kind}
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_a_step_where_it_costs_less_or_is_asked_for(
     services = named(rendered, "InferenceService")
 
     assert ("resnet50-pre" in services) == step
-    assert any("transformer" in each["spec"] for each in services.values()) != step
+    assert any("transformer" in service["spec"] for service in services.values()) != step
     assert bool(named(rendered, "InferenceGraph")) == (step or stages > 1)
 
 
@@ -55,9 +55,9 @@ def test_the_graph_begins_with_it(make_bundle: Callable[..., Bundle]) -> None:
     rendered = render(make_bundle(), STEP)
     steps = named(rendered, "InferenceGraph")["resnet50"]["spec"]["nodes"]["root"]["steps"]
 
-    assert [each["serviceName"] for each in steps] == ["resnet50-pre", "resnet50-0", "resnet50-1", "resnet50-2"]
-    assert {each["dependency"] for each in steps} == {"Hard"}
-    assert [each.get("data") for each in steps] == [None, "$response", "$response", "$response"]
+    assert [step["serviceName"] for step in steps] == ["resnet50-pre", "resnet50-0", "resnet50-1", "resnet50-2"]
+    assert {step["dependency"] for step in steps} == {"Hard"}
+    assert [step.get("data") for step in steps] == [None, "$response", "$response", "$response"]
 
 
 def test_its_name_tells_its_version(make_bundle: Callable[..., Bundle]) -> None:
@@ -119,9 +119,9 @@ def test_up_runs_it_as_the_first_step(make_bundle: Callable[..., Bundle], tmp_pa
     chain = read_chain(write_chain(make_bundle(), tmp_path, STEP))
     plan = plan_launches(chain, tmp_path, port=1, router=None)
     addresses = {name: f"http://{name}" for name in chain.model_names}
-    launch = next(each for each in plan.launches if each.name == "resnet50-pre")
+    launch = next(launch for launch in plan.launches if launch.name == "resnet50-pre")
 
-    assert [each.name for each in chain.workloads] == ["resnet50-pre", "resnet50-0", "resnet50-1", "resnet50-2"]
+    assert [workload.name for workload in chain.workloads] == ["resnet50-pre", "resnet50-0", "resnet50-1", "resnet50-2"]
     assert with_urls(chain, addresses)["nodes"]["root"]["steps"][0]["serviceUrl"] == (
         "http://resnet50-pre/v1/models/resnet50-pre:predict"
     )

@@ -44,7 +44,7 @@ def test_what_render_writes_is_a_chain(rendered: Path) -> None:
     chain = read_chain(rendered.parent)
 
     assert chain.name == chain.model_name == "resnet50"
-    assert [each.name for each in chain.workloads] == [
+    assert [workload.name for workload in chain.workloads] == [
         "resnet50-0",
         "resnet50-0-transformer",
         "resnet50-1",

@@ -34,14 +34,14 @@ def granted() -> set[Right]:
 
 
 def needed(seen: list[dict[str, Any]]) -> Iterator[Right]:
-    """As the API server reads a request. What kinds there are everyone may ask."""
-    for one in seen:
-        path = one["path"].partition("?")[0].strip("/").split("/")
+    """Read requests as the API server does; everybody may list the kinds."""
+    for request in seen:
+        path = request["path"].partition("?")[0].strip("/").split("/")
         group, rest = ("", path[2:]) if path[0] == "api" else (path[1], path[3:])
         if rest[:1] != ["namespaces"]:
             continue
         resource, name, sub = (*rest[2:], "", "")[:3]
-        verbs = VERBS.get(one["method"]) or ["get" if name else "list"]
+        verbs = VERBS.get(request["method"]) or ["get" if name else "list"]
         yield from ((group, f"{resource}/{sub}" if sub else resource, verb) for verb in verbs)
 
 

@@ -23,8 +23,8 @@ def name_in(seen: dict[str, Any]) -> str:
 
 
 def steps(place: Place, *versions: Version) -> list[str]:
-    """What was changed and which ports were forwarded, in order and in a word each."""
-    words = {one: f"stages of {version.folder.name}" for version in versions for one in version.services}
+    """List the changes and the forwarded ports in order, a word for each."""
+    words = {service: f"stages of {version.folder.name}" for version in versions for service in version.services}
     told = []
     for seen in place.seen("PATCH", "DELETE", "/portforward"):
         path = seen["path"].partition("?")[0]

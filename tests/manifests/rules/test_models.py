@@ -18,7 +18,7 @@ def test_kinds_without_a_model_need_no_more_than_metadata() -> None:
     route = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": {"name": "a", "labls": {}}}
 
     assert lint([knative]) == []
-    assert [str(each) for each in lint([route])] == [
+    assert [str(problem) for problem in lint([route])] == [
         "HTTPRoute a: metadata.labls: unknown field 'labls': did you mean 'labels'?"
     ]
 
