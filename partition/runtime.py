@@ -85,7 +85,7 @@ class Executor(Protocol):
     pinned: bool  # whether inputs should lie in pinned memory
 
     def run(self, module: Module, inputs: Sequence[torch.Tensor], specs: Sequence[TensorSpec]) -> list[Array]:
-        """Run the module on CPU tensors and return the arrays that a frame carries, shapes and dtypes as in `specs`."""
+        """Run the module on CPU tensors, [batch, …] each, and return a frame's arrays with the dtypes of `specs`."""
 
 
 def executor_on(device: torch.device) -> Executor:
@@ -167,11 +167,11 @@ class LoadedShard:
         return all(max_abs_difference(found[name], value) <= self._allowed(value) for name, value in expected.items())
 
     def instances(self, tensors: Mapping[str, np.ndarray]) -> int:
-        """Number of instances in a frame's tensors, shapes as for `run`; 1 where no shape depends on the batch."""
+        """Number of instances in a frame's tensors, [batch, …] each; 1 where no shape depends on the batch."""
         return instances(tensors, self.stage.inputs)
 
     def check(self, tensors: Mapping[str, np.ndarray]) -> None:
-        """Compare the names, dtypes and shapes of one frame's tensors with the stage's inputs.
+        """Compare the names, dtypes and shapes of one frame's tensors, [batch, …] each, with the stage's inputs.
 
         Raises:
             FrameError: a tensor is missing, unknown, of another dtype or shape, or holds NaN.
@@ -179,7 +179,7 @@ class LoadedShard:
         check_tensors(tensors, self.stage.inputs)
 
     def run(self, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Run the shard on one frame's tensors; shapes and dtypes are those of the stage's input and output specs.
+        """Run the shard on one frame's tensors, [batch, …] each, with the dtypes of the stage's specs.
 
         Raises:
             FrameError: see `check`.
@@ -188,12 +188,12 @@ class LoadedShard:
         return self.run_joined([tensors])[0]
 
     def split(self, tensors: Mapping[str, np.ndarray], start: int, stop: int) -> Mapping[str, np.ndarray]:
-        """Views of the instances `start` to `stop` of a frame's tensors, shapes as for `run`; the shard `can_split`."""
+        """Views of the instances `start` to `stop` of a frame's tensors, [batch, …] each; the shard `can_split`."""
         assert self._axes is not None
         return {name: value[along(self._axes[name], start, stop)] for name, value in tensors.items()}
 
     def concatenate(self, parts: Sequence[Mapping[str, np.ndarray]]) -> Mapping[str, np.ndarray]:
-        """Concatenate the outputs of a split frame along the batch, shapes as for `run`."""
+        """Concatenate the outputs of a split frame, [batch, …] each, along the batch."""
         if len(parts) == 1:
             return parts[0]
         assert self._axes is not None
@@ -202,8 +202,8 @@ class LoadedShard:
     def run_joined(self, frames: Sequence[Mapping[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
         """Run the checked tensors of several frames as one batch, and return the outputs of each frame.
 
-        Shapes and dtypes are those of the stage's specs, each frame with a batch of its own. Outputs are views of the
-        batch's. Pass several frames only to a shard that `can_join` them.
+        Tensors are [batch, …] with the dtypes of the stage's specs, each frame with a batch of its own. Outputs are
+        views of the joined outputs. Pass several frames only to a shard that `can_join` them.
         """
         axes = self._axes or {}
         inputs = [
@@ -249,7 +249,7 @@ class LoadedShard:
         return (*fixed, free)
 
     def repeated(self, tensors: Mapping[str, np.ndarray], copies: int) -> Mapping[str, np.ndarray]:
-        """Repeat golden arrays, of batch 1 and shapes as for `run`, to a batch of `copies`."""
+        """Repeat golden arrays, [1, …] each, to a batch of `copies`."""
         if copies == 1:
             return tensors
         assert self._axes is not None

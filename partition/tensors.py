@@ -71,9 +71,9 @@ def _overlaps(tensor: torch.Tensor, order: Sequence[int]) -> bool:
 def to_torch(value: np.ndarray, spec: "TensorSpec") -> torch.Tensor:
     """Turn a frame's array into a tensor with the strides that the whole model has there.
 
-    The array has the spec's dtype and its shape in memory order (`TensorSpec.frame_shape_for`), the tensor the spec's
-    shape. It is copied into memory of torch's own: kernels may round differently on unaligned memory, and a frame lies
-    wherever the network left it.
+    The array is [batch, …] with the spec's dimensions in memory order (`TensorSpec.frame_shape_for`), the tensor has
+    them in their own order; both have the spec's dtype. It is copied into memory of torch's own: kernels may round
+    differently on unaligned memory, and a frame lies wherever the network left it.
     """
     return join([value], spec)
 
@@ -81,9 +81,9 @@ def to_torch(value: np.ndarray, spec: "TensorSpec") -> torch.Tensor:
 def join(values: Sequence[np.ndarray], spec: "TensorSpec", axis: int = 0, *, pinned: bool = False) -> torch.Tensor:
     """Concatenate the arrays of several frames along `axis` into one tensor, as `to_torch` does for a single array.
 
-    The arrays have the spec's dtype and its shape in memory order, each for a batch of its own; the tensor has the
-    spec's shape for all of them. Each array is copied once, to its position, so joining costs no more than not joining.
-    A single array needs no axis. A GPU copies from `pinned` memory by itself.
+    The arrays are [batch, …] with the spec's dtype and dimensions in memory order, each for a batch of its own; the
+    tensor has the spec's shape for all of them. Each array is copied once, to its position, so joining costs no more
+    than not joining. A single array needs no axis. A GPU copies from `pinned` memory by itself.
     """
     shape = list(values[0].shape)
     if len(values) > 1:
@@ -117,26 +117,26 @@ def along(axis: int, start: int, stop: int) -> tuple[slice, ...]:
 
 
 def to_numpy(value: torch.Tensor, spec: "TensorSpec") -> np.ndarray:
-    """Turn a tensor of the spec's shape and dtype, on any device, into a frame's array: memory order, contiguous."""
+    """Turn a tensor [batch, …] of the spec's dtype, on any device, into a frame's array: memory order, contiguous."""
     return as_numpy(value.permute(spec.dim_order).contiguous().cpu())
 
 
 def as_numpy(tensor: torch.Tensor) -> np.ndarray:
-    """View a CPU tensor as an array of the same shape and dtype; torch's numpy() does not know bfloat16."""
+    """View a CPU tensor of any shape as an array of the same dtype; torch's numpy() does not know bfloat16."""
     if tensor.dtype is torch.bfloat16:
         return tensor.view(torch.uint16).numpy().view(named_dtype("BF16"))
     return tensor.numpy()
 
 
 def as_torch(array: np.ndarray) -> torch.Tensor:
-    """View a writable array as a tensor of the same shape and dtype, in the same memory."""
+    """View a writable array of any shape as a tensor of the same dtype, in the same memory."""
     if array.dtype == named_dtype("BF16"):
         return torch.from_numpy(array.view(np.uint16)).view(torch.bfloat16)
     return torch.from_numpy(array)
 
 
 def batch_of(value: np.ndarray, spec: "TensorSpec") -> int:
-    """Batch size of a frame's array in the spec's shape; 1 where the shape does not depend on it, or does not fit."""
+    """Batch size of a frame's array, [batch, …]; 1 where the spec's shape does not depend on it, or does not fit."""
     if value.ndim != len(spec.shape):
         return 1
     ones = spec.shape_for(1)
@@ -146,7 +146,7 @@ def batch_of(value: np.ndarray, spec: "TensorSpec") -> int:
 
 
 def check_tensors(tensors: Mapping[str, np.ndarray], specs: "tuple[TensorSpec, ...]") -> None:
-    """Compare a frame's tensors with a stage's specs: names, dtypes, shapes in memory order, and no NaN.
+    """Compare a frame's tensors, [batch, …] each, with a stage's specs: names, dtypes, shapes in memory order, no NaN.
 
     Raises:
         FrameError: listing every difference.
@@ -184,7 +184,7 @@ def repeats(spec: "TensorSpec") -> bool:
 
 
 def instances(tensors: Mapping[str, np.ndarray], specs: "tuple[TensorSpec, ...]") -> int:
-    """Batch size of a frame, from the first tensor whose shape in `specs` depends on it; 1 where none does."""
+    """Batch size of a frame's tensors, [batch, …] each; 1 where no shape in `specs` depends on it."""
     batches = (batch_of(tensors[spec.name], spec) for spec in specs if spec.name in tensors)
     return next((batch for batch in batches if batch > 1), 1)
 

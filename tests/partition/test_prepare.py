@@ -11,10 +11,10 @@ from torchvision.models import VisionTransformer
 
 from shardline.partition.capture import run_whole, whole_module
 from shardline.partition.models import Model, load_model
-from shardline.partition.prepare import calibrate, in_precision, without_head
+from shardline.partition.prepare import calibrate, in_precision, prepare, without_head
 from shardline.storage.bundle import PictureSpec
 from shardline.training.samples import calibration_pixels, sample_pictures
-from shardline.wire.errors import ModelError
+from shardline.wire.errors import ModelError, UsageError
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,6 @@ class NamesItsDtype(torch.nn.Module):
 @pytest.mark.parametrize(
     ("change", "precision", "message"),
     [
-        ({}, "fp8", "allowed are fp32, bf16, fp16"),
         ({"takes_pixels": True}, "bf16", "normalises its pixels by itself"),
         ({"module": NamesItsDtype()}, "bf16", "does not run in bf16: .*follow the dtype of its input"),
     ],
@@ -215,3 +214,28 @@ def test_what_cannot_be_rounded(change: dict[str, Any], precision: str, message:
 
     with pytest.raises(ModelError, match=message):
         in_precision(model, precision)
+
+
+def test_an_unknown_precision_is_refused() -> None:
+    with pytest.raises(UsageError, match="allowed are fp32, bf16, fp16"):
+        in_precision(load_model("services.small_models:residual", size=32), "fp8")
+
+
+def test_what_is_given_takes_the_place_of_the_model_s_own() -> None:
+    model = load_model("services.small_models:residual", size=32)
+    mean, std, labels = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), tuple("abcdefghij")
+
+    prepared = prepare(model, pictures_for(model), mean=mean, std=std, labels=labels)
+
+    assert (prepared.mean, prepared.std, prepared.labels) == (mean, std, labels)
+    assert prepare(model, pictures_for(model)) == model
+
+
+def test_random_weights_are_calibrated_and_reported() -> None:
+    model = load_model("services.small_models:residual", "random:0", size=32)
+    lines: list[str] = []
+
+    prepare(model, pictures_for(model), progress=lines.append)
+
+    assert lines == [f"calibrating random weights on {len(pictures_for(model))} pictures"]
+    assert model.module.get_buffer("one.1.running_mean").any()
