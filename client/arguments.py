@@ -2,8 +2,9 @@
 
 import argparse
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from shardline.client.target import DEFAULT_URL
 from shardline.client.tiling import DEFAULT_CROPS, DEFAULT_TILING, TILINGS
@@ -12,6 +13,28 @@ from shardline.wire.limits import MIB, PLATE_SCORE, REQUEST_BYTES
 DEFAULT_TOP = 5
 _DEFAULT_WAIT_S = 120.0
 _CLUSTER_ONLY = ("name", "namespace", "kubeconfig", "context", "wait")
+
+
+def _number(kind: type[int] | type[float], is_allowed: Callable[[float], bool], allowed: str) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        if not is_allowed(kind(text)):
+            raise argparse.ArgumentTypeError(f"{text} is not {allowed}")
+        return kind(text)
+
+    read.__name__ = "number"  # argparse's error for other text names it
+    return read
+
+
+_positive = _number(float, lambda value: 0 < value < 1e6, "a positive number")
+_share = _number(float, lambda value: 0 < value <= 1, "over 0 and at most 1")
+_wait = _number(float, lambda value: 0 <= value < 1e6, "0 or more")
+_positive_int = _number(int, lambda value: value >= 1, "1 or more")
+_count = _number(int, lambda value: value >= 0, "0 or more")
+
+# what options have in common
+_NUMBER: Mapping[str, Any] = {"type": _positive_int, "metavar": "N"}
+_COUNT: Mapping[str, Any] = {"type": _count, "metavar": "N"}
+_FILE: Mapping[str, Any] = {"type": Path, "metavar": "FILE"}
 
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
@@ -55,120 +78,51 @@ def build_parser(name: str, description: str) -> argparse.ArgumentParser:
 
 def _add_request_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add(
-        "pictures",
-        nargs="+",
-        type=Path,
-        metavar="PICTURE",
-        help="picture files, folders to search for pictures, or - for a picture on stdin",
-    )
+    pictures = "picture files, folders to search for pictures, or - for a picture on stdin"
+    add("pictures", nargs="+", type=Path, metavar="PICTURE", help=pictures)
     add("--url", help=f"URL of the server, or of one model (default: $SHARDLINE_URL or {DEFAULT_URL})")
-    add(
-        "--top",
-        type=_positive_int,
-        default=DEFAULT_TOP,
-        metavar="N",
-        help="number of labels for each picture (default: %(default)s)",
-    )
+    add("--top", **_NUMBER, default=DEFAULT_TOP, help="number of labels for each picture (default: %(default)s)")
     add("--timings", action="store_true", help="show the time of each stage in milliseconds")
     add("--json", action="store_true", help="print one line of JSON for each picture")
-    add(
-        "--save",
-        type=Path,
-        metavar="FILE",
-        help="file for the picture with the reply drawn into it; for several pictures, a folder",
-    )
+    add("--save", **_FILE, help="file for the picture with the reply drawn into it; for several pictures, a folder")
     add("--show", action="store_true", help="open the picture with the reply drawn into it in the system's viewer")
-    add(
-        "--jobs",
-        type=_positive_int,
-        default=4,
-        metavar="N",
-        help="number of requests in flight at the same time (default: %(default)s)",
-    )
-    add(
-        "--timeout",
-        type=_positive,
-        default=60.0,
-        metavar="S",
-        help="seconds to wait for a reply, retries included (default: %(default)g)",
-    )
-    add(
-        "--retries",
-        type=_count,
-        default=3,
-        metavar="N",
-        help="number of further attempts while the server is busy or away (default: %(default)s)",
-    )
-    add(
-        "--header",
-        action="append",
-        default=[],
-        type=_header,
-        metavar="H",
-        help="HTTP header such as 'Host: models.example.com'; may be repeated",
-    )
-    add(
-        "--limit-mib",
-        type=_positive,
-        default=REQUEST_BYTES / MIB,
-        metavar="MIB",
-        help="largest request in MiB; a larger picture is sent as a smaller copy (default: %(default)g)",
-    )
+    add("--jobs", **_NUMBER, default=4, help="number of requests in flight at the same time (default: %(default)s)")
+    timeout = "seconds to wait for a reply, retries included (default: %(default)g)"
+    add("--timeout", type=_positive, default=60.0, metavar="S", help=timeout)
+    retries = "number of further attempts while the server is busy or away (default: %(default)s)"
+    add("--retries", **_COUNT, default=3, help=retries)
+    header = "HTTP header such as 'Host: models.example.com'; may be repeated"
+    add("--header", action="append", default=[], type=_header, metavar="H", help=header)
+    limit = "largest request in MiB; a larger picture is sent as a smaller copy (default: %(default)g)"
+    add("--limit-mib", type=_positive, default=REQUEST_BYTES / MIB, metavar="MIB", help=limit)
 
 
 def _add_plate_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("license plates").add_argument
-    add(
-        "--threshold",
-        type=_share,
-        metavar="T",
-        help=f"lowest score of a plate, over 0 and at most 1 (default: {PLATE_SCORE})",
+    threshold = f"lowest score of a plate, over 0 and at most 1 (default: {PLATE_SCORE})"
+    add("--threshold", type=_share, metavar="T", help=threshold)
+    tiling = (
+        "passes over a large picture; once: the whole picture only; twice: also crops around possible plates; "
+        f"tiles: also overlapping squares that cover the picture (default: {DEFAULT_TILING})"
     )
-    add(
-        "--tiling",
-        choices=TILINGS,
-        help="passes over a large picture; once: the whole picture only; twice: also crops around possible plates; "
-        f"tiles: also overlapping squares that cover the picture (default: {DEFAULT_TILING})",
-    )
-    add(
-        "--crops",
-        type=_count,
-        default=DEFAULT_CROPS,
-        metavar="N",
-        help="largest number of crops of a picture in the second pass (default: %(default)s)",
-    )
+    add("--tiling", choices=TILINGS, help=tiling)
+    crops = "largest number of crops of a picture in the second pass (default: %(default)s)"
+    add("--crops", **_COUNT, default=DEFAULT_CROPS, help=crops)
 
 
 def _add_retrieval_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("retrieval").add_argument
-    add(
-        "--neighbours",
-        type=_positive_int,
-        metavar="N",
-        help="number of neighbours of each picture (default: the server's own, 5)",
-    )
-    add(
-        "--nprobe",
-        type=_positive_int,
-        metavar="N",
-        help="number of lists of an ivf index that are searched (default: the server's own)",
-    )
+    add("--neighbours", **_NUMBER, help="number of neighbours of each picture (default: the server's own, 5)")
+    add("--nprobe", **_NUMBER, help="number of lists of an ivf index that are searched (default: the server's own)")
 
 
 def _add_credential_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("access to the server or the ingress")
     token, trust = group.add_mutually_exclusive_group(), group.add_mutually_exclusive_group()
     token.add_argument("--token", metavar="T", help="token for Authorization: Bearer T (default: $SHARDLINE_TOKEN)")
-    token.add_argument(
-        "--token-file", type=Path, metavar="FILE", help="file with the token, which no list of processes shows"
-    )
-    trust.add_argument(
-        "--ca-file",
-        type=Path,
-        metavar="FILE",
-        help="PEM file with the certificate authorities to trust (default: $SHARDLINE_CA_FILE, else the system's)",
-    )
+    token.add_argument("--token-file", **_FILE, help="file with the token, which no list of processes shows")
+    authorities = "PEM file with the certificate authorities to trust (default: $SHARDLINE_CA_FILE, else the system's)"
+    trust.add_argument("--ca-file", **_FILE, help=authorities)
     trust.add_argument("--insecure", action="store_true", help="trust any certificate of the server")
 
 
@@ -177,41 +131,13 @@ def _add_cluster_options(parser: argparse.ArgumentParser) -> None:
     add("--kserve", action="store_true", help="look the chain up in the cluster instead of asking --url")
     add("--name", help="name of the InferenceGraph or InferenceService (default: the only one there)")
     add("--namespace", "-n", help="namespace of the chain (default: the context's, or the pod's own)")
-    add(
-        "--ingress",
-        metavar="URL",
-        help="URL of the cluster's ingress (default: $SHARDLINE_INGRESS, else a port-forward)",
-    )
-    add(
-        "--kubeconfig",
-        type=Path,
-        metavar="FILE",
-        help="kubeconfig file (default: $KUBECONFIG or ~/.kube/config, else the pod's service account)",
-    )
+    ingress = "URL of the cluster's ingress (default: $SHARDLINE_INGRESS, else a port-forward)"
+    add("--ingress", metavar="URL", help=ingress)
+    kubeconfig = "kubeconfig file (default: $KUBECONFIG or ~/.kube/config, else the pod's service account)"
+    add("--kubeconfig", **_FILE, help=kubeconfig)
     add("--context", help="context of the kubeconfig (default: its current context)")
-    add(
-        "--wait",
-        type=_wait,
-        metavar="S",
-        help=f"seconds to wait until all stages are ready (default: {_DEFAULT_WAIT_S:g})",
-    )
-
-
-def _number(kind: type[int] | type[float], is_allowed: Callable[[float], bool], allowed: str) -> Callable[[str], float]:
-    def read(text: str) -> float:
-        if not is_allowed(kind(text)):
-            raise argparse.ArgumentTypeError(f"{text} is not {allowed}")
-        return kind(text)
-
-    read.__name__ = "number"  # argparse's error for other text names it
-    return read
-
-
-_positive = _number(float, lambda value: 0 < value < 1e6, "a positive number")
-_share = _number(float, lambda value: 0 < value <= 1, "over 0 and at most 1")
-_wait = _number(float, lambda value: 0 <= value < 1e6, "0 or more")
-_positive_int = _number(int, lambda value: value >= 1, "1 or more")
-_count = _number(int, lambda value: value >= 0, "0 or more")
+    wait = f"seconds to wait until all stages are ready (default: {_DEFAULT_WAIT_S:g})"
+    add("--wait", type=_wait, metavar="S", help=wait)
 
 
 def _header(text: str) -> tuple[str, str]:

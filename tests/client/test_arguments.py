@@ -80,3 +80,10 @@ def test_the_environment_fills_options_up(monkeypatch: pytest.MonkeyPatch) -> No
     assert (options.url, options.ingress, options.token) == ("http://a", "http://b", "t")
     assert options.ca_file == Path("ca.pem")
     assert (given.url, given.token) == ("http://c", None)
+
+
+def test_every_help_is_a_phrase_of_its_own() -> None:
+    helps = [action.help or "" for action in make_parser()._actions]
+
+    assert all(helps)
+    assert [text for text in helps if text.split()[0].lower() in {"of", "that", "to", "by", "likewise"}] == []
