@@ -4,11 +4,11 @@ Where stderr is no terminal, no bar is drawn: transfers end with one line, and a
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import Lock
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from rich.progress import (
     BarColumn,
@@ -25,6 +25,7 @@ from rich.progress import (
 from shardline.console import err
 from shardline.wire.limits import format_bytes
 
+_Item = TypeVar("_Item")
 _LINE_EVERY = 1000  # training pictures from line to line, where there is no bar
 _SMOOTHING = 0.9  # weight of the earlier losses in the loss that is shown
 
@@ -43,6 +44,14 @@ def count_bar(label: str, total: int) -> Iterator[Callable[..., None]]:
             bar.advance(task, count)
 
         yield advance
+
+
+def track(label: str, items: Sequence[_Item]) -> Iterator[_Item]:
+    """Yield the items, and count those that are done."""
+    with count_bar(label, len(items)) as advance:
+        for item in items:
+            yield item
+            advance()
 
 
 @contextmanager

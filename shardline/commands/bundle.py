@@ -1,15 +1,15 @@
 """The commands that make a bundle: `build`, `plan` and `verify`."""
 
 import json
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
-from rich.progress import track
 
 import shardline
-from shardline.console import err, out, say
+from shardline.console import out, say
 from shardline.options.group import option
 from shardline.options.model import (
     ModelArguments,
@@ -18,6 +18,7 @@ from shardline.options.model import (
     takes_preparation_options,
 )
 from shardline.options.plan import PlanArguments, takes_plan_options
+from shardline.progress import track
 from shardline.storage.bundle import BUNDLE_FILE, bundle_name
 from shardline.storage.bundle_folder import open_bundle
 from shardline.tables import bundle_dict, bundle_table, explanation_table, plan_table
@@ -164,7 +165,7 @@ def verify(
         threads=threads,
         program=program,
         progress=say,
-        track=lambda pictures: track(pictures, description="comparing", console=err, transient=True),
+        track=partial(track, "comparing"),
     )
     if as_json:
         print(json.dumps(report.to_dict()))

@@ -47,7 +47,11 @@ def test_one_top_level_name(wheel: Path) -> None:
 def test_has_every_module_and_data_file(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if name.startswith("shardline/")}
-    data = {"shardline/training/detector/plates.safetensors", "shardline/training/evaluation/page.html.jinja"}
+    data = {
+        "shardline/py.typed",
+        "shardline/training/detector/plates.safetensors",
+        "shardline/training/evaluation/page.html.jinja",
+    }
     links = [path.name for path in (ROOT / "shardline").iterdir() if path.is_symlink()]
     modules = {f"shardline/{path.relative_to(ROOT)}" for name in links for path in (ROOT / name).rglob("*.py")}
 
