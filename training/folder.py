@@ -44,7 +44,7 @@ class LabelledSplit:
         return LabelledSplit(labels=self.labels, files=files, classes=classes)
 
     def digest(self) -> str:
-        """sha256 over labels, file names and sizes: tells whether these are the same pictures."""
+        """sha256 over labels, file names and sizes: equal for the same pictures."""
         lines = [f"{self.labels[label]}/{file.name} {file.stat().st_size}"
                  for file, label in zip(self.files, self.classes, strict=True)]  # fmt: skip
         return hashlib.sha256("\n".join((*self.labels, *lines)).encode()).hexdigest()

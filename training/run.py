@@ -91,7 +91,7 @@ def pick_device(name: str | None) -> torch.device:
 def training_record(
     name: str, recipe: Mapping[str, Any], result: TrainingResult, folder: Path, device: torch.device
 ) -> dict[str, Any]:
-    """How the weights of `shardline train NAME` came about: the JSON that is written beside them."""
+    """The record of `shardline train NAME`, which is written as JSON beside the weights."""
     return {
         "command": " ".join((f"shardline train {name} --out {shlex.quote(str(folder))}", *_as_options(recipe))),
         "recipe": dict(recipe),

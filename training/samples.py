@@ -84,7 +84,7 @@ def task_samples(task: str, report: Callable[[str], None] = lambda _: None) -> d
     """Encoded pictures for a task by name: drawn license plates for plates, else photographs.
 
     Args:
-        report: is told where fonts are missing, so that photographs without plates are taken.
+        report: is called where fonts are missing, so that photographs without plates are taken.
 
     Raises:
         MissingPackageError: scikit-image is not installed.

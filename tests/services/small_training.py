@@ -40,14 +40,14 @@ class SmallTask:
             )
 
     def matrices(self, model: nn.Module) -> list[nn.Parameter]:
-        return [each for each in model.parameters() if each.dim() == 4]
+        return [weight for weight in model.parameters() if weight.dim() == 4]
 
     def losses(self, model: nn.Module, batch: tuple[np.ndarray, np.ndarray], device: torch.device) -> dict[str, Tensor]:
-        pictures, labels = (torch.from_numpy(each).to(device) for each in batch)
+        pictures, labels = (torch.from_numpy(item).to(device) for item in batch)
         return {"classes": nn.functional.cross_entropy(model(pictures), labels)}
 
     def scores(self, model: nn.Module, device: torch.device) -> dict[str, float]:
-        pictures, labels = (torch.from_numpy(each).to(device) for each in self.draw(10_000))
+        pictures, labels = (torch.from_numpy(item).to(device) for item in self.draw(10_000))
         with torch.inference_mode():
             return {"score": float((model(pictures).argmax(1) == labels).float().mean())}
 

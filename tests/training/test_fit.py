@@ -92,7 +92,7 @@ def test_interrupted_and_resumed_is_undisturbed(
         wait_until(lambda: step_of(tmp_path) >= 20, "twenty steps")
         drawing = psutil.Process(process.pid).children(recursive=True)
         code = stop(process, number)
-    wait_until(lambda: not any(each.is_running() for each in drawing), "the processes that draw end with it")
+    wait_until(lambda: not any(item.is_running() for item in drawing), "the processes that draw end with it")
     with running(command(tmp_path, "--resume"), tmp_path / "log", env) as process:
         assert process.wait(120) == 0, (tmp_path / "log").read_text()
 
@@ -132,7 +132,7 @@ class Worsening(SmallTask):
     """Its first score is its best."""
 
     def scores(self, model: nn.Module, device: torch.device) -> dict[str, float]:  # noqa: ARG002
-        return {"score": -float(sum(each.abs().sum() for each in model.buffers()))}
+        return {"score": -float(sum(buffer.abs().sum() for buffer in model.buffers()))}
 
 
 def test_patience_ends_it_with_the_best_weights(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def test_a_split_is_read_by_class_and_name(shapes: Path) -> None:
 
     assert found.labels == CLASSES
     assert found.classes == (0, 0, 1, 1, 2, 2)
-    assert [file.parent.name for file in found.files] == [CLASSES[each] for each in found.classes]
+    assert [file.parent.name for file in found.files] == [CLASSES[label] for label in found.classes]
 
 
 def test_a_model_s_own_order_of_labels_is_kept(shapes: Path) -> None:
@@ -30,7 +30,7 @@ def test_a_model_s_own_order_of_labels_is_kept(shapes: Path) -> None:
     found = read_split(shapes, TEST, labels)
 
     assert found.labels == labels
-    assert [labels[each] for each in found.classes] == [file.parent.name for file in found.files]
+    assert [labels[label] for label in found.classes] == [file.parent.name for file in found.files]
 
 
 def test_a_share_of_each_class_is_held_out_and_never_learnt_from(shapes: Path) -> None:
@@ -95,7 +95,7 @@ def test_all_digits_are_there_and_none_twice(tmp_path: Path) -> None:
     assert train.labels == test.labels == tuple("0123456789")
     assert (len(train.files), len(test.files)) == (1437, 360)
     assert min(test.counts) >= 25
-    assert not {each.name for each in train.files} & {each.name for each in test.files}
+    assert not {file.name for file in train.files} & {file.name for file in test.files}
     with Image.open(test.files[0]) as picture:
         pixels = np.asarray(picture)
     assert pixels.shape == (8, 8)

@@ -32,7 +32,7 @@ def test_matrices_of_all_shapes_at_once_are_as_each_alone() -> None:
     shapes = [(8, 72), (16, 8), (8, 72), (8, 20), (3, 3)]
     matrices = [torch.randn(shape, generator=random) for shape in shapes]
 
-    for one, other in zip(orthogonalise(matrices), (orthogonalise([each])[0] for each in matrices), strict=True):
+    for one, other in zip(orthogonalise(matrices), (orthogonalise([matrix])[0] for matrix in matrices), strict=True):
         assert torch.allclose(one, other, atol=1e-4)
 
 

@@ -16,6 +16,6 @@ def test_what_is_told_is_drawn(tmp_path: Path) -> None:
     read = EventAccumulator(str(tmp_path))
     read.Reload()
 
-    assert [(each.step, each.value) for each in read.Scalars("loss/sum")] == [(10, 3.0), (20, 1.5)]
-    assert [each.value for each in read.Scalars("score/score")] == [0.75]
+    assert [(Scalar.step, Scalar.value) for Scalar in read.Scalars("loss/sum")] == [(10, 3.0), (20, 1.5)]
+    assert [Scalar.value for Scalar in read.Scalars("score/score")] == [0.75]
     assert {"loss/boards", "train/rate", "train/pictures"} <= set(read.Tags()["scalars"])

@@ -84,7 +84,7 @@ def test_a_part_is_pasted_in_as_large_as_its_share(batches: ClassifierBatches) -
 
 @pytest.mark.parametrize("fit", ["crop", "stretch"])
 def test_unaltered_it_is_what_is_served(fit: str, shapes: Path) -> None:
-    """Of a picture that is all in the crop, since any part of another may be cut out."""
+    """Take a picture that is all in the crop, since any part of another may be cut out."""
     picture = Image.effect_noise((48, 48), 90).convert("RGB")
     spec = PictureSpec(height=24, width=24, fit=fit, resize=24 if fit == "crop" else None)
     path = shapes / "noise.png"

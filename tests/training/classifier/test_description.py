@@ -1,4 +1,4 @@
-"""The description that a training writes is enough to build its classifier; contradictions are refused."""
+"""The description of a trained classifier is enough to build it; files that do not fit together are refused."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The classifier's training task: optimisers of its parameters, weights of classes, and that it learns."""
+"""The classifier's task: which optimiser trains what, class weights, and that it learns."""
 
 from dataclasses import replace
 from functools import partial
@@ -70,8 +70,8 @@ def test_muon_takes_what_lies_between_features(shapes: Path, model: Model) -> No
     first = next(module.parameters())
 
     assert len(taken) == 5  # two convolutions in each of two blocks, and one in the short cut of the second
-    assert all(each.dim() == 4 for each in taken)
-    assert not any(each is first for each in taken)
+    assert all(item.dim() == 4 for item in taken)
+    assert not any(item is first for item in taken)
     assert course(shapes, model, muon=False).matrices(module) == []
 
 
@@ -112,7 +112,7 @@ def test_a_mixed_picture_is_of_both_classes(shapes: Path, model: Model) -> None:
     whole = replace(batch, share=1.0)
     other = replace(whole, classes=np.roll(batch.classes, 1))
     mixed = replace(batch, others=other.classes, share=0.25)
-    losses = [float(given.losses(module, each, CPU)["classes"].detach()) for each in (whole, other, mixed)]
+    losses = [float(given.losses(module, value, CPU)["classes"].detach()) for value in (whole, other, mixed)]
 
     assert losses[2] == pytest.approx(0.25 * losses[0] + 0.75 * losses[1], rel=1e-5)
 

@@ -51,7 +51,7 @@ def test_all_but_the_last_layer_is_taken_over(tmp_path: Path) -> None:
 
 
 def test_torchvision_s_weights_come_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a download leaves them: torchvision looks there before it asks the network."""
+    """Lay them where a download would: torchvision looks there before it asks the network."""
     shipped = torchvision.models.get_model("squeezenet1_1")
     url = torchvision.models.get_model_weights("squeezenet1_1").DEFAULT.url
     (tmp_path / "hub" / "checkpoints").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Random augmentation of backgrounds: the right size, reproducible, and never an error."""
+"""Randomly augmented backgrounds: of the size asked for, the same each time, and never an error."""
 
 import numpy as np
 import pytest

@@ -15,7 +15,7 @@ def said(model: PlateDetector, pictures: torch.Tensor) -> torch.Tensor:
     """All that the heads and the reader say, one after the other."""
     with torch.no_grad():
         maps, *read = show(model, pictures)
-    values = [value for each in maps for value in (each.heat, each.classes, each.shape) if value is not None]
+    values = [value for map in maps for value in (map.heat, map.classes, map.shape) if value is not None]
     return torch.cat([value.flatten() for value in (*values, *read)])
 
 
@@ -37,10 +37,10 @@ def any_model() -> PlateDetector:
         for _ in range(3):
             pictures = torch.randn(4, 3, 64, 64) * 2 + 1
             show(model, pictures)
-        for each in model.modules():
-            if isinstance(each, torch.nn.BatchNorm2d):
-                each.weight.uniform_(0.5, 1.5)
-                each.bias.normal_(std=0.2)
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.weight.uniform_(0.5, 1.5)
+                module.bias.normal_(std=0.2)
         model.text_reader.usual.normal_()
         model.text_reader.leaning.normal_()
     return model.eval()

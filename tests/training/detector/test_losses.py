@@ -1,4 +1,4 @@
-"""Training targets of the heads decode to the objects in the picture."""
+"""The targets, decoded, are the objects of the picture; losses are least at the targets."""
 
 from collections.abc import Sequence
 
@@ -132,7 +132,7 @@ def test_a_picture_without_things_has_a_loss() -> None:
     found = detection_losses(maps, targets)
 
     assert set(found) >= {"boards_heat", "groups_heat", "characters_heat", "characters_shape", "orientation"}
-    assert all(0 <= float(each) < 0.1 for each in found.values())
+    assert all(0 <= float(result) < 0.1 for result in found.values())
 
 
 @pytest.mark.parametrize("wanted", range(3))

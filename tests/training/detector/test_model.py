@@ -80,12 +80,12 @@ def test_outputs_have_fixed_shapes_also_in_bf16(captured: tuple[Model, Liveness]
     for precision in ("fp32", "bf16"):
         found = run_whole(whole_module(in_precision(model, precision)), random_pixels(model, 2))
 
-        assert [tuple(each.shape) for each in found] == [(2, *shape) for shape in SHAPES]
-        assert {each.dtype for each in found} == {torch.float32}
+        assert [tuple(result.shape) for result in found] == [(2, *shape) for shape in SHAPES]
+        assert {result.dtype for result in found} == {torch.float32}
 
 
 def test_two_bytes_a_weight_fit_the_repository() -> None:
-    assert sum(each.numel() for each in PlateDetector().state_dict().values()) * 2 < 12e6
+    assert sum(item.numel() for item in PlateDetector().state_dict().values()) * 2 < 12e6
 
 
 def test_other_sizes_are_refused_in_words() -> None:

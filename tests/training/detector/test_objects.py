@@ -47,7 +47,7 @@ def test_each_plate_is_looked_at_from_nearby_and_says_what_is_written_on_it(samp
 
 
 def test_what_is_hidden_is_nothing(samples: list[DetectorSample]) -> None:
-    texts = np.concatenate([each.plate_crops[:, TEXTS:] for each in samples])
+    texts = np.concatenate([item.plate_crops[:, TEXTS:] for item in samples])
     partly = (texts == NOTHING).any(1) & ((texts >= 0) & (texts < NOTHING)).any(1)
 
     assert partly.any()

@@ -46,7 +46,7 @@ def apart(one: Tensor, other: Tensor) -> float:
 def test_large_and_small_characters_look_the_same_and_others_do_not() -> None:
     seen = {(text, size): crop_characters(*drawn(text, (30, 20), size)) for text, size in product("37", (24, 60))}
 
-    assert all(each.shape == (1, 3, CHARACTER_SIDE, CHARACTER_SIDE) for each in seen.values())
+    assert all(item.shape == (1, 3, CHARACTER_SIDE, CHARACTER_SIDE) for item in seen.values())
     same = apart(seen["3", 24], seen["3", 60])
     assert same < 0.5 * apart(seen["3", 24], seen["7", 24])
     assert same < 0.3
@@ -56,7 +56,7 @@ def test_neither_place_nor_light_matters() -> None:
     plain = crop_characters(*drawn("7", (30, 20), 40))
 
     assert apart(plain, crop_characters(*drawn("7", (91, 43), 40))) < 0.05
-    dim = [tuple(each // 2 + 10 for each in colour) for colour in (GROUND, INK)]
+    dim = [tuple(item // 2 + 10 for item in colour) for colour in (GROUND, INK)]
     assert apart(plain, crop_characters(*drawn("7", (30, 20), 40, *dim))) < 0.1
 
 
@@ -149,11 +149,11 @@ def test_boxes_beyond_the_picture_without_area_or_direction_are_read_all_the_sam
 
 def test_each_board_is_read_in_its_own_picture() -> None:
     boards = [drawn_plate(text, (120, 30), at=at) for text, at in (("12A 3456", (100, 90)), ("77B 0000", (200, 150)))]
-    pixels, boxes, turns = (torch.cat(each) for each in zip(*boards, strict=True))
+    pixels, boxes, turns = (torch.cat(item) for item in zip(*boards, strict=True))
     model = TextReader(15, normed=False).eval()
 
     both = model(pixels, boxes, turns)
-    alone = torch.cat([model(*each) for each in boards])
+    alone = torch.cat([model(*board) for board in boards])
 
     assert torch.allclose(both, alone, atol=1e-4)
     assert not torch.allclose(both[0], both[1], atol=1e-3)

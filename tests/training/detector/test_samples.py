@@ -1,4 +1,4 @@
-"""Training samples of the detector: reproducible, and none that are held out."""
+"""Training pictures of the detector: the same each time, full, and drawn without torch."""
 
 import pickle
 import subprocess
@@ -78,7 +78,7 @@ def test_some_are_letter_boxed(pictures: DetectorSamples) -> None:
 def test_pictures_are_full(pictures: DetectorSamples) -> None:
     larger = replace(pictures, side=256)
     seen = [larger.draw(index).objects for index in range(20)]
-    told = [int(((each[:, Column.KIND] == 2) & (each[:, Column.KNOWN] == 1)).sum()) for each in seen]
+    told = [int(((item[:, Column.KIND] == 2) & (item[:, Column.KNOWN] == 1)).sum()) for item in seen]
 
     assert np.mean(told) > 30
 

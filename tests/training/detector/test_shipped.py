@@ -57,14 +57,14 @@ def predict(
     fitted = fit_picture(sample.picture, model.picture, Limits())
     outputs = run_whole(module, torch.from_numpy(np.ascontiguousarray(fitted.pixels[None])))
     judged = judge(
-        sample, read_plates(dict(zip(OUTPUTS, [each.numpy() for each in outputs], strict=True)), fitted.view)
+        sample, read_plates(dict(zip(OUTPUTS, [output.numpy() for output in outputs], strict=True)), fitted.view)
     )
     return outputs, list(judged.plates), len(judged.false)
 
 
 def test_it_reads_plates_in_fonts_that_it_never_saw(model: Model, samples: list[PlatePicture]) -> None:
     seen = [predict(whole_module(model), model, sample) for sample in samples]
-    outcomes = Counter(each.outcome for _, asked, _ in seen for each in asked)
+    outcomes = Counter(item.outcome for _, asked, _ in seen for item in asked)
 
     assert outcomes[ReadingOutcome.RIGHT] >= 0.97 * outcomes.total() > 20, outcomes
     assert sum(false for _, _, false in seen) <= COUNT / 8
@@ -76,7 +76,7 @@ def test_shards_say_the_same_to_the_bit(
 ) -> None:
     choose = random.Random(stages)
     indexes = sorted(choose.sample(range(len(liveness.positions)), stages - 1))
-    pixels = np.stack([fit_picture(each.picture, model.picture, Limits()).pixels for each in samples[:2]])
+    pixels = np.stack([fit_picture(item.picture, model.picture, Limits()).pixels for item in samples[:2]])
     shards = list(cut(liveness, [liveness.positions[index] for index in indexes], torch.from_numpy(pixels)))
 
     tensors = {shards[0].inputs[0].name: pixels}
@@ -97,4 +97,4 @@ def test_the_same_plates_are_read_in_bf16(model: Model, samples: list[PlatePictu
     for sample in samples[:3]:
         _, exact, _ = predict(whole_module(model), model, sample)
         _, rounded, _ = predict(halved, model, sample)
-        assert [each.outcome for each in rounded] == [each.outcome for each in exact]
+        assert [item.outcome for item in rounded] == [item.outcome for item in exact]

@@ -33,7 +33,7 @@ def test_batches_come_as_the_recipe_says() -> None:
 
     assert course.steps == 25
     assert [course.pictures(step) for step in (0, 1, 25)] == [0, 4, 100]
-    assert [each.pixels.shape for each in course.draw(24)] == [(128, 128, 3)] * BATCH
+    assert [item.pixels.shape for item in course.draw(24)] == [(128, 128, 3)] * BATCH
     assert not np.array_equal(course.draw(0)[0].pixels, course.draw(1)[0].pixels)
 
 
@@ -62,7 +62,7 @@ def test_it_learns_a_few_pictures_by_heart() -> None:
         optimiser.step()
     measure = DetectorScores()
     with torch.no_grad():
-        outputs = fold_normalisation(model, PlateDetector())(normalise([each.pixels for each in samples], CPU))
-    measure.add([each.numpy() for each in outputs], samples)
+        outputs = fold_normalisation(model, PlateDetector())(normalise([item.pixels for item in samples], CPU))
+    measure.add([output.numpy() for output in outputs], samples)
 
     assert measure.scores() == {"score": 1.0, "found": 1.0, "false": 0.0}

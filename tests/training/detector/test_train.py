@@ -52,7 +52,7 @@ def test_a_training_goes_on_from_weights(trained: Path, tmp_path: Path) -> None:
     run_command(*train(tmp_path / "new", *begun))
     before = load_file(trained / "plates.safetensors")["layers.1.0.0.weight"].float()
     more, new = (
-        load_file(tmp_path / each / "plates.safetensors")["layers.1.0.0.weight"].float() for each in ("more", "new")
+        load_file(tmp_path / value / "plates.safetensors")["layers.1.0.0.weight"].float() for value in ("more", "new")
     )
 
     assert (more - before).abs().max() < 0.05 * before.abs().max()

@@ -37,11 +37,11 @@ def as_written(vectors: np.ndarray, classes: list[int]) -> float:
     near = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     losses = []
     for anchor, own in enumerate(classes):
-        others = [each for each in range(len(classes)) if each != anchor]
-        same = [each for each in others if classes[each] == own]
+        others = [index for index in range(len(classes)) if index != anchor]
+        same = [other for other in others if classes[other] == own]
         if same:
-            total = sum(np.exp(near[anchor] @ near[each] / TEMPERATURE) for each in others)
-            parts = [np.log(np.exp(near[anchor] @ near[each] / TEMPERATURE) / total) for each in same]
+            total = sum(np.exp(near[anchor] @ near[other] / TEMPERATURE) for other in others)
+            parts = [np.log(np.exp(near[anchor] @ near[item] / TEMPERATURE) / total) for item in same]
             losses.append(-sum(parts) / len(same))
     return float(np.mean(losses)) if losses else 0.0
 
@@ -68,8 +68,8 @@ def test_a_batch_follows_from_its_number(data: Path) -> None:
 
 def test_scores_are_taken_from_pictures_that_are_not_learned_from(data: Path) -> None:
     assert len(training_digits(data).labels) + len(validation_digits(data).labels) == 600
-    kept = {each.tobytes() for each in training_digits(data).pictures}
-    assert not any(each.tobytes() in kept for each in validation_digits(data).pictures)
+    kept = {picture.tobytes() for picture in training_digits(data).pictures}
+    assert not any(picture.tobytes() in kept for picture in validation_digits(data).pictures)
 
 
 def test_it_learns(data: Path, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ class Hung:
 
     def seen(self, mask: Image.Image, box: Box) -> Edges:
         """The edges, near a box, of what the picture shows of a mask on the face; finely, for the thinnest tips."""
-        left, top, right, bottom = (int(each) for each in box)
+        left, top, right, bottom = (int(edge) for edge in box)
         region = (FINE * (left - 8), FINE * (top - 8), FINE * (right + 8), FINE * (bottom + 8))
         drawn = warp(mask, scale(FINE) @ self.matrix, region, 1)
         rows, columns = np.nonzero(np.asarray(drawn) >= 100)
@@ -119,17 +119,17 @@ def test_groups_hold_their_characters_and_boards_hold_groups(seed: int, width_px
 @given(seeds)
 def test_a_long_plate_has_one_row_and_a_regular_one_two(seed: int) -> None:
     hung = hang(seed, 300)
-    placed = [each.placed for each in hung.face.characters]
+    placed = [character.placed for character in hung.face.characters]
     small, main = placed[:3], placed[3:]
 
     for row in (placed,) if hung.kind == "long" else (small, main):
         for left, right in pairwise(row):
             assert left.left + left.width <= right.left, "characters of a row stand beside each other"
     if hung.kind == "long":
-        assert max(each.top for each in placed) < min(each.top + each.height for each in placed)
+        assert max(glyph.top for glyph in placed) < min(glyph.top + glyph.height for glyph in placed)
     else:
-        assert max(each.top + each.height for each in small) <= min(each.top for each in main)
-        assert max(each.height for each in small) < min(each.height for each in main)
+        assert max(glyph.top + glyph.height for glyph in small) <= min(glyph.top for glyph in main)
+        assert max(glyph.height for glyph in small) < min(glyph.height for glyph in main)
 
 
 @settings(max_examples=30, deadline=None)

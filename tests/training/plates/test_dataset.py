@@ -30,21 +30,23 @@ def test_the_document_is_coco_s(drawn: Path) -> None:
     assert [category["name"] for category in document["categories"]] == list(CLASSES)
     assert [category["id"] for category in document["categories"]] == list(range(1, 22))
     assert {path.name for path in drawn.glob("*.png")} == {image["file_name"] for image in images.values()}
-    assert [each["id"] for each in document["annotations"]] == list(range(1, len(document["annotations"]) + 1))
+    assert [annotation["id"] for annotation in document["annotations"]] == list(
+        range(1, len(document["annotations"]) + 1)
+    )
     for image in images.values():
         with Image.open(drawn / image["file_name"]) as picture:
             assert picture.size == (image["width"], image["height"]) == (200, 160)
-    for each in document["annotations"]:
-        left, top, width, height = each["bbox"]
+    for annotation in document["annotations"]:
+        left, top, width, height = annotation["bbox"]
         assert width > 0
         assert height > 0
         assert left >= 0
         assert top >= 0
         assert left + width <= 200.01
         assert top + height <= 160.01
-        assert each["image_id"] in images
-        assert each["area"] == pytest.approx(width * height, abs=3)
-        assert each["iscrowd"] in (0, 1)
+        assert annotation["image_id"] in images
+        assert annotation["area"] == pytest.approx(width * height, abs=3)
+        assert annotation["iscrowd"] in (0, 1)
 
 
 def test_characters_spell_the_plate(drawn: Path) -> None:
@@ -56,13 +58,13 @@ def test_characters_spell_the_plate(drawn: Path) -> None:
             if plate["readable"]:
                 readable += 1
                 of_plate = [
-                    each
-                    for each in document["annotations"]
-                    if (each["image_id"], each["plate"]) == (image["id"], number)
+                    annotation
+                    for annotation in document["annotations"]
+                    if (annotation["image_id"], annotation["plate"]) == (image["id"], number)
                 ]
-                letters = [name for each in of_plate if len(name := names[each["category_id"]]) == 1]
+                letters = [name for item in of_plate if len(name := names[item["category_id"]]) == 1]
                 assert "".join(letters).upper() == plate["text"].replace(" ", "")
-                assert not any(each["iscrowd"] for each in of_plate)
+                assert not any(item["iscrowd"] for item in of_plate)
     assert readable
 
 

@@ -34,7 +34,7 @@ def test_a_picture_follows_from_its_seed_and_number_alone() -> None:
     drawn = [content(plates().draw(index)) for index in range(6)]
 
     assert [content(plates().draw(index)) for index in (5, 2, 0)] == [drawn[5], drawn[2], drawn[0]]
-    assert [content(each) for each in map(plates().draw, (1, 3, 5))] == drawn[1::2]
+    assert [content(image) for image in map(plates().draw, (1, 3, 5))] == drawn[1::2]
     assert content(pickle.loads(pickle.dumps(plates())).draw(4)) == drawn[4]
     assert len({pixels for pixels, _ in drawn}) == 6
     assert content(plates(seed=8).draw(0)) != drawn[0]
@@ -58,7 +58,7 @@ def test_plates_keep_to_the_scene() -> None:
         "least_width_px": 60,
         "covered": 0.0,
     }
-    drawn = [plate for each in map(plates(**scene, cut_off=0).draw, range(30)) for plate in each.plates]
+    drawn = [plate for image in map(plates(**scene, cut_off=0).draw, range(30)) for plate in image.plates]
 
     assert len(drawn) >= 30
     assert {plate.kind for plate in drawn} == {"long"}
@@ -70,7 +70,7 @@ def test_plates_keep_to_the_scene() -> None:
 
 def test_every_character_stands_out() -> None:
     """However worn the plate and dark its surroundings."""
-    drawn = [plate for each in map(plates(plates=(2, 3), empty=0.0).draw, range(40)) for plate in each.plates]
+    drawn = [plate for image in map(plates(plates=(2, 3), empty=0.0).draw, range(40)) for plate in image.plates]
 
     assert min(plate.contrast for plate in drawn) > 30
 
@@ -84,18 +84,18 @@ def test_plates_of_one_picture_do_not_touch() -> None:
 
 
 def test_a_scene_may_have_no_plates() -> None:
-    assert [each.plates for each in map(plates(empty=1.0).draw, range(5))] == [()] * 5
+    assert [image.plates for image in map(plates(empty=1.0).draw, range(5))] == [()] * 5
 
 
 def test_every_plate_bears_the_text_that_was_asked_for() -> None:
     drawn = list(map(plates(text=parse_text("98E 7654"), empty=0.0).draw, range(5)))
 
-    assert {str(plate.text) for each in drawn for plate in each.plates} == {"98E 7654"}
+    assert {str(plate.text) for image in drawn for plate in image.plates} == {"98E 7654"}
 
 
 def test_what_is_covered_is_said_to_be() -> None:
     drawn = [
-        plate for each in map(plates(covered=1.0, empty=0.0, cut_off=0.0).draw, range(30)) for plate in each.plates
+        plate for image in map(plates(covered=1.0, empty=0.0, cut_off=0.0).draw, range(30)) for plate in image.plates
     ]
     unreadable = [plate for plate in drawn if not plate.readable]
 

@@ -19,16 +19,16 @@ from shardline.wire.errors import UsageError
 def test_there_are_words_numbers_and_other_plates_in_one_row_and_two() -> None:
     random = np.random.default_rng(1)
     written = [any_writing(random) for _ in range(400)]
-    rows = [row for each in written for row in each]
+    rows = [row for item in written for row in item]
 
-    assert {len(each) for each in written} == {1, 2}
+    assert {len(item) for item in written} == {1, 2}
     for kind in (r"\d+", r"[A-Z][a-z]+", r"[a-z]+", r"[A-Z]+", r"\d\d/\d\d/\d\d", r"[A-Z]{2}\d{6}"):
         assert any(re.fullmatch(kind, row) for row in rows), kind
-    assert not any(is_text("".join(each)) for each in written)
+    assert not any(is_text("".join(item)) for item in written)
 
 
 def test_is_text() -> None:
-    assert [is_text(each) for each in ("12A3456", "12a 3456", "12F3456", "1999", "")] == [
+    assert [is_text(value) for value in ("12A3456", "12a 3456", "12F3456", "1999", "")] == [
         True,
         True,
         False,
@@ -49,9 +49,9 @@ def test_signs_are_where_the_picture_differs_and_change_no_plate() -> None:
     scene = Scene(size=(256, 256), plates=(0, 0), signs=1.0, most_signs=6, writing=1.0, camera=0.0, cut_off=0.0)
     backgrounds = Backgrounds(files=tuple(sample_files()))
     seen = [
-        draw_picture(np.random.default_rng(seed), each, families("train"), backgrounds)
+        draw_picture(np.random.default_rng(seed), value, families("train"), backgrounds)
         for seed in range(8)
-        for each in (scene, replace(scene, signs=0.0))
+        for value in (scene, replace(scene, signs=0.0))
     ]
 
     for with_signs, without in zip(seen[::2], seen[1::2], strict=True):
@@ -64,7 +64,7 @@ def test_signs_are_where_the_picture_differs_and_change_no_plate() -> None:
         assert without.signs == ()
         assert with_signs.plates == without.plates == ()
         assert not (changed & ~inside).any()
-    assert sum(len(each.signs) for each in seen[::2]) > 8
+    assert sum(len(item.signs) for item in seen[::2]) > 8
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.5])
