@@ -123,11 +123,6 @@ class GcsStore:
         with self._object(name, is_read=True) as blob:
             return bytes(blob.download_as_bytes(checksum="crc32c", timeout=_TIMEOUT_S, retry=self._retry))
 
-    def write(self, name: str, data: bytes) -> None:
-        with self._object(name) as blob:
-            blob.md5_hash = _base64(hashlib.md5(data, usedforsecurity=False).digest())
-            blob.upload_from_string(data, _CONTENT_TYPE, timeout=_TIMEOUT_S, retry=self._retry)
-
     def put(self, name: str, path: Path, progress: Progress = SILENT) -> None:
         checked_name(name)
         with as_storage_error(str(path)):
@@ -219,13 +214,10 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def _md5(path: Path) -> str:
+    """MD5 of a file in base64, as Google lists it."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
-    return _base64(digest.digest())
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
+    return base64.b64encode(digest.digest()).decode()
 
 
 @contextmanager

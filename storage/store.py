@@ -95,12 +95,8 @@ class Store(Protocol):
 
     def read(self, name: str) -> bytes: ...
 
-    def write(self, name: str, data: bytes) -> None:
-        """Create or replace a file in one step: no reader sees a part of it."""
-        ...
-
     def put(self, name: str, path: Path, progress: Progress = SILENT) -> None:
-        """Upload the local file at `path` as `write` does, but without holding all of it in memory."""
+        """Upload the local file at `path`, replacing what is there in one step: no reader sees a part of it."""
         ...
 
     def save(self, name: str, path: Path, progress: Progress = SILENT) -> None:
@@ -164,25 +160,15 @@ class FolderStore:
         with as_storage_error(f"{path}"):
             return path.read_bytes()
 
-    def write(self, name: str, data: bytes) -> None:
-        with self._writing(name) as draft:
-            draft.write_bytes(data)
-
     def put(self, name: str, path: Path, progress: Progress = SILENT) -> None:
-        with self._writing(name) as draft:
-            shutil.copyfile(path, draft)
-            size_bytes = draft.stat().st_size
+        target = self._path(name)
+        with as_storage_error(f"{target}"):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=_DRAFT, dir=target.parent) as folder:
+                draft = Path(shutil.copyfile(path, Path(folder, target.name)))
+                size_bytes = draft.stat().st_size
+                draft.replace(target)
         progress.moved(size_bytes)
-
-    @contextmanager
-    def _writing(self, name: str) -> Iterator[Path]:
-        """Yield a path to write to; the file there then replaces the one of that name in one step."""
-        path = self._path(name)
-        with as_storage_error(f"{path}"):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=_DRAFT, dir=path.parent) as draft:
-                yield Path(draft, path.name)
-                Path(draft, path.name).replace(path)
 
     def save(self, name: str, path: Path, progress: Progress = SILENT) -> None:
         source = self._path(name)

@@ -162,9 +162,9 @@ def weight_renamed(change_name: Callable[[Path], str]) -> Callable[[Archive, Pat
 
     def change(archive: Archive, marker: Path) -> None:
         name = next(iter(archive.document(WEIGHTS)["config"]))
-        for each in (PROGRAM, WEIGHTS):
-            text = archive.members[each].decode()
-            archive.members[each] = text.replace(f'"{name}"', json.dumps(change_name(marker))).encode()
+        for member in (PROGRAM, WEIGHTS):
+            text = archive.members[member].decode()
+            archive.members[member] = text.replace(f'"{name}"', json.dumps(change_name(marker))).encode()
 
     return change
 
@@ -521,7 +521,9 @@ def test_every_operation_that_opens_a_file_is_refused(shard: Path, tmp_path: Pat
         f"torch.ops.{schema.name.replace('::', '.')}.{schema.overload_name or 'default'}"
         for schema in torch._C._jit_get_all_schemas()
         if schema.name.startswith(("aten::", "torchvision::"))
-        and any(str(each.type) == "str" and re.search("file|path|url", each.name) for each in schema.arguments)
+        and any(
+            str(argument.type) == "str" and re.search("file|path|url", argument.name) for argument in schema.arguments
+        )
     }
     assert "torch.ops.aten.from_file.out" in opening
 

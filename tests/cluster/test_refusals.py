@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from cluster.conftest import NAME, Place, Version, stage_name
 from services.processes import ROOT, wait_until
+from services.stores import put_bytes
 
 from shardline.storage.bundle import Bundle
 from shardline.storage.bundle_folder import open_bundle, writing_bundle
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.slow
 def flip_a_byte(store: Store, name: str) -> None:
     data = bytearray(store.read(name))
     data[len(data) // 2] ^= 1
-    store.write(name, bytes(data))
+    put_bytes(store, name, bytes(data))
 
 
 def delete(store: Store, name: str) -> None:
@@ -49,7 +50,7 @@ def test_a_shard_that_was_spoilt_in_the_bucket(
         wait_until(lambda: said in _status(place), f"status says {said}", deadline_s=180)
         text = _status(place)
     finally:
-        store.write(name, good)
+        put_bytes(store, name, good)
 
     assert f"stage 1 {stage_name(first, 1)}: predictor 0/1" in text
     [pod] = place.stage_pods(first, 1)

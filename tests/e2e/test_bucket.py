@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 from e2e.conftest import shardline, up
 from services.processes import ROOT, free_port
+from services.stores import put_bytes
 
 from shardline.storage.open import open_store
 
@@ -35,7 +36,7 @@ def test_does_not_serve_an_altered_shard(small_bundle: Path, pushed: str, tmp_pa
     store, name = open_store(pushed), "stages/1/shard.pt2"
     data = bytearray(store.read(name))
     data[len(data) // 2] ^= 1
-    store.write(name, bytes(data)) if is_there else store.delete(name)
+    put_bytes(store, name, bytes(data)) if is_there else store.delete(name)
     shardline("render", str(small_bundle), "--storage", pushed, "--out", str(tmp_path / "out"))
 
     command = [sys.executable, "-m", "shardline", "up", str(tmp_path / "out"), "--port", str(free_port())]

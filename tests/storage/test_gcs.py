@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from services.bucket import Wire, shardline
 from services.processes import ROOT, stop, wait_until
+from services.stores import put_bytes
 
 from shardline.storage.bundle import Bundle
 from shardline.storage.bundle_folder import open_bundle
@@ -246,7 +247,7 @@ class TestAltered:
         uri = push(tmp_path / "bundle", bucket)
         store = open_store(uri)
         data = store.read(name)
-        store.write(name, bytes([data[0] ^ 1]) + data[1:])
+        put_bytes(store, name, bytes([data[0] ^ 1]) + data[1:])
 
         with pytest.raises(BundleError, match=re.escape(name)):
             pull(uri, tmp_path / "pulled")

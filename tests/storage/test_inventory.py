@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from services.memory_store import MemoryStore
+from services.stores import MemoryStore
 
 from shardline.storage.bundle import BUNDLE_FILE, STAGE_FILE, Bundle, publishing_order
 from shardline.storage.inventory import Pushed, delete, garbage, inventory, named_digests

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from services.memory_store import MemoryStore
+from services.stores import MemoryStore
 
 from shardline.storage.bundle import BUNDLE_FILE, NAME_PATTERN, STAGE_FILE, Bundle, publishing_order
 from shardline.storage.bundle_folder import open_bundle, read_stage

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from services.stores import put_bytes
 
 from shardline.storage.store import FolderStore
 from shardline.wire.errors import StorageError
@@ -13,7 +14,7 @@ class TestFolderStore:
         store = FolderStore(source)
 
         with pytest.raises(StorageError):
-            store.write("stages/0/shard.pt2/below", b"")
+            put_bytes(store, "stages/0/shard.pt2/below", b"")
 
         assert store.names() == ["stages/0/shard.pt2"]
         assert store.read("stages/0/shard.pt2") == b"shard"

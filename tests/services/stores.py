@@ -1,10 +1,11 @@
-"""A store in memory that passes the same contract as the real ones."""
+"""Stores for tests: one in memory that passes the same contract as the real ones, and a way to write into any."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from shardline.storage.store import SILENT, Entry, Progress, as_storage_error, checked_name
+from shardline.storage.store import SILENT, Entry, Progress, Store, as_storage_error, checked_name
 from shardline.wire.errors import StorageError
 
 
@@ -56,3 +57,11 @@ class MemoryStore:
 
     def delete(self, name: str) -> None:
         self._files.pop(checked_name(name), None)
+
+
+def put_bytes(store: Store, name: str, data: bytes) -> None:
+    """Put a file with this content into a store."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "file")
+        path.write_bytes(data)
+        store.put(name, path)
