@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from shardline.client.labels import Document
 from shardline.manifests.names import Names
-from shardline.wire.errors import ManifestError
+from shardline.wire.errors import UsageError
 
 _OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _GOOGLE_ACCOUNT = re.compile(r"[a-z]([-a-z0-9]{4,28}[a-z0-9])@[a-z0-9.:-]+\.iam\.gserviceaccount\.com")
@@ -31,14 +31,14 @@ class BucketAccess:
     def __post_init__(self) -> None:
         for what, name in {"service account": self.service_account, "secret": self.gcs_secret}.items():
             if name is not None and not _OBJECT_NAME.fullmatch(name):
-                raise ManifestError(f"the {what} {name!r} is not a name: write lower-case letters, digits, '-' and '.'")
+                raise UsageError(f"the {what} {name!r} is not a name: write lower-case letters, digits, '-' and '.'")
         if self.workload_identity is not None and not _GOOGLE_ACCOUNT.fullmatch(self.workload_identity):
-            raise ManifestError(
+            raise UsageError(
                 f"{self.workload_identity!r} is not a Google service account: "
                 "write NAME@PROJECT.iam.gserviceaccount.com"
             )
         if self.gcs_secret and self.workload_identity:
-            raise ManifestError(
+            raise UsageError(
                 "--gcs-secret and --workload-identity exclude each other: with a key, Workload Identity is not used"
             )
 

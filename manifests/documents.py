@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from shardline.manifests.rules.rule import Problem, Severity
-from shardline.wire.errors import ManifestError
+from shardline.wire.errors import FileError, ManifestError
 
 STDIN = Path("-")
 _SUFFIXES = (".yaml", ".yml")  # a .json beside them may be anything, a bundle.json for one
@@ -32,6 +32,7 @@ def read_documents(path: Path) -> list[dict[str, Any]]:
     """Read every document of a file, of a folder, or of the base of a kustomize tree.
 
     Raises:
+        FileError: the path does not exist, or has no YAML.
         ManifestError: a file that cannot be read or is not YAML, or an overlay, which only kustomize can build.
     """
     documents = []
@@ -63,7 +64,7 @@ def find_files(paths: Sequence[Path]) -> list[Path]:
     folder without YAML that has a folder `base` stands for that.
 
     Raises:
-        ManifestError: a path that does not exist, or a folder without YAML.
+        FileError: a path that does not exist, or a folder without YAML.
     """
     files: list[Path] = []
     for path in paths:
@@ -82,7 +83,7 @@ def _add(path: Path, files: list[Path]) -> None:
                 _add(resource, files)
         return
     if not path.is_dir():
-        raise ManifestError(f"{path} does not exist: give files or folders of YAML, or - for standard input")
+        raise FileError(f"{path} does not exist: give files or folders of YAML, or - for standard input")
     for member in _members(path):
         _add(member, files)
 
@@ -93,7 +94,7 @@ def _members(folder: Path) -> list[Path]:
     if not files and (folder / "base").is_dir():
         return _members(folder / "base")
     if not files:
-        raise ManifestError(f"{folder} holds no .yaml or .yml file: give the folder that was rendered")
+        raise FileError(f"{folder} holds no .yaml or .yml file: give the folder that was rendered")
     return files
 
 

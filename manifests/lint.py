@@ -68,7 +68,8 @@ def lint_files(paths: Sequence[Path], crds: Path | None = None) -> LintReport:
     """Check files and folders, read as `kubectl apply -f` reads them; `-` stands for standard input.
 
     Raises:
-        ManifestError: a path that does not exist, a folder without YAML, or invalid CRDs.
+        FileError: a path that does not exist, or a folder without YAML.
+        ManifestError: invalid CRDs.
     """
     files = find_files(paths)
     found = [item for file in files for item in read_file(file)]

@@ -22,7 +22,7 @@ from shardline.manifests.processes import Console, Supervisor
 from shardline.manifests.proxy import ServiceProxy
 from shardline.manifests.workloads import ChainSpec, read_chain, with_urls
 from shardline.storage.initializer import fetch
-from shardline.wire.errors import ManifestError
+from shardline.wire.errors import FileError, ManifestError, UsageError
 
 KSERVE_ROUTER_PORT = 8080  # pkg/constants RouterPort
 GRACE_S = 10.0
@@ -49,6 +49,8 @@ def up(
 
     Raises:
         ManifestError: documents that cannot be run, a taken port, or a process that exits before it is ready.
+        FileError: the documents or the router do not exist.
+        UsageError: a port that KServe's router cannot have.
         StorageError: a shard that cannot be fetched.
     """
     console = console or Console()
@@ -71,9 +73,9 @@ def _check_router(chain: ChainSpec, port: int, router: Path | None) -> None:
         parse_spec(with_urls(chain, dict.fromkeys(chain.model_names, "http://unknown")))
         return
     if not os.access(router, os.X_OK) or router.is_dir():
-        raise ManifestError(f"{router} is not a program: give the path of KServe's router binary with --router")
+        raise FileError(f"{router} is not a program: give the path of KServe's router binary with --router")
     if port != KSERVE_ROUTER_PORT:
-        raise ManifestError(
+        raise UsageError(
             f"KServe's router listens on port {KSERVE_ROUTER_PORT} only, but --port is {port}: "
             "leave out --port or --router"
         )

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from shardline.client.labels import COMPONENT_LABEL, GRAPH_LABEL, PART_OF_LABEL, STAGE_LABEL, Document
 from shardline.manifests.names import Names
-from shardline.wire.errors import ManifestError
+from shardline.wire.errors import UsageError
 
 HTTP_PORT = 8080  # of every pod
 SERVICE_PORT = 80  # of the Services that KServe creates
@@ -39,9 +39,9 @@ class Network:
     def __post_init__(self) -> None:
         for name in self.allow_namespaces:
             if not _NAMESPACE.fullmatch(name):
-                raise ManifestError(f"{name!r} is not a namespace: write lower-case letters, digits and '-'")
+                raise UsageError(f"{name!r} is not a namespace: write lower-case letters, digits and '-'")
         if self.allow_namespaces and not self.policies:
-            raise ManifestError("--allow-namespace needs NetworkPolicies: leave it out, or --no-network-policy")
+            raise UsageError("--allow-namespace needs NetworkPolicies: leave it out, or --no-network-policy")
 
     def documents(self, names: Names) -> list[Document]:
         """Render the NetworkPolicies, which select the pods of all versions of the chain.
@@ -103,17 +103,17 @@ class Exposure:
     def __post_init__(self) -> None:
         if self.host is None:
             if self.ingress_class or self.gateway or self.tls_secret:
-                raise ManifestError("an Ingress or HTTPRoute needs the host name of the requests: give --ingress-host")
+                raise UsageError("an Ingress or HTTPRoute needs the host name of the requests: give --ingress-host")
             return
         if not _HOST.fullmatch(self.host):
-            raise ManifestError(f"{self.host!r} is not a host name: write it as shardline.example.com")
+            raise UsageError(f"{self.host!r} is not a host name: write it as shardline.example.com")
         if self.gateway and (self.ingress_class or self.tls_secret):
-            raise ManifestError(
+            raise UsageError(
                 "--gateway excludes --ingress-class and --tls-secret: a Gateway has its own class and certificates"
             )
         for name in (self.ingress_class, self.tls_secret, *(self.gateway or "").split("/")):
             if name and not _NAME.fullmatch(name):
-                raise ManifestError(f"{name!r} is not an object's name: write lower-case letters, digits, '-' and '.'")
+                raise UsageError(f"{name!r} is not an object's name: write lower-case letters, digits, '-' and '.'")
 
     def documents(self, names: Names, *, timeout_s: int, body_bytes: int) -> list[Document]:
         """Render an HTTPRoute if there is a gateway, else an Ingress; requests may take `timeout_s`."""

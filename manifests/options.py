@@ -9,7 +9,7 @@ from shardline.manifests.network import Exposure, Network
 from shardline.manifests.placement import Placement
 from shardline.manifests.quantities import parse_cpu, parse_memory
 from shardline.manifests.scaling import Scaling
-from shardline.wire.errors import ManifestError, UsageError
+from shardline.wire.errors import UsageError
 
 IMAGE = "shardline/shard:0.1.0"
 TRANSFORMER_IMAGE = "shardline/transformer:0.1.0"
@@ -38,7 +38,7 @@ class Overrides:
         }
         for what, (request, limit, unit) in pairs.items():
             if request is not None and limit is not None and request > limit:
-                raise ManifestError(
+                raise UsageError(
                     f"the {what} request {request}{unit} is above the limit {limit}{unit}, which Kubernetes refuses: "
                     "lower the request or raise the limit"
                 )
@@ -54,8 +54,7 @@ def parse_overrides(
     """Read the overrides of each of `PARTS`. '500m' holds for every part; 'stages=500m' holds for one, first.
 
     Raises:
-        UsageError: an unknown part, or text that is not a quantity.
-        ManifestError: a request above its limit.
+        UsageError: an unknown part, text that is not a quantity, or a request above its limit.
     """
     given = {
         "cpu_request_m": {part: parse_cpu(text) for part, text in _by_part(cpu_requests).items()},
@@ -114,12 +113,12 @@ class RenderOptions:
 
     def __post_init__(self) -> None:
         if not _STORAGE.fullmatch(self.storage):
-            raise ManifestError(
+            raise UsageError(
                 f"{self.storage!r} is not a URI that KServe supports: give gs://…, s3://…, pvc://… or file:///…"
             )
         for image in (self.image, self.transformer_image):
             if not image or any(character.isspace() for character in image):
-                raise ManifestError(f"{image!r} is not an image: write it as registry/name:tag")
+                raise UsageError(f"{image!r} is not an image: write it as registry/name:tag")
         _one_of("pull policy", self.image_pull_policy, PULL_POLICIES)
         _one_of("mode", self.mode, MODES)
         if self.transformer_as is not None:
@@ -128,15 +127,15 @@ class RenderOptions:
 
     def _check_together(self) -> None:
         if self.knative and (self.exposure.host or self.scaling.autoscaler != "none"):
-            raise ManifestError(
+            raise UsageError(
                 "--mode knative excludes --ingress-host and --autoscaler: Knative exposes and scales services itself"
             )
         if self.placement.gpu_resource and self.scaling.autoscaler == "hpa":
-            raise ManifestError(
+            raise UsageError(
                 "an HPA scales by CPU, of which a stage on a GPU uses little: give --autoscaler keda --prometheus URL"
             )
         if self.scaling.prometheus and self.network.policies and not self.network.allow_namespaces:
-            raise ManifestError("the NetworkPolicies block Prometheus: name its namespace with --allow-namespace")
+            raise UsageError("the NetworkPolicies block Prometheus: name its namespace with --allow-namespace")
 
     def transformer_step(self, stages: int) -> bool:
         """True if the transformer is a step of the graph in a chain of that many stages."""
@@ -155,4 +154,4 @@ class RenderOptions:
 
 def _one_of(what: str, found: str, allowed: tuple[str, ...]) -> None:
     if found not in allowed:
-        raise ManifestError(f"{found!r} is not a {what}: choose {', '.join(allowed)}")
+        raise UsageError(f"{found!r} is not a {what}: choose {', '.join(allowed)}")

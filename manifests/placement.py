@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from shardline.client.labels import PART_OF_LABEL, Document
 from shardline.manifests.names import Names
-from shardline.wire.errors import ManifestError, UsageError
+from shardline.wire.errors import UsageError
 
 GPU = "nvidia.com/gpu"
 ACCELERATOR_LABEL = "cloud.google.com/gke-accelerator"
@@ -53,17 +53,17 @@ class Placement:
         keys = [*self.node_selector, *self.spread, *(toleration.key for toleration in self.tolerations)]
         for key in keys + ([self.gpu_resource] if self.gpu_resource else []):
             if not _QUALIFIED.fullmatch(key):
-                raise ManifestError(f"{key!r} is not a qualified name: write it as name or domain/name")
+                raise UsageError(f"{key!r} is not a qualified name: write it as name or domain/name")
         for value in [*self.node_selector.values(), *(toleration.value or "" for toleration in self.tolerations)]:
             if not _VALUE.fullmatch(value):
-                raise ManifestError(
+                raise UsageError(
                     f"{value!r} is not a value of a label or taint: write at most 63 letters, digits, '-', '_', '.'"
                 )
         for toleration in self.tolerations:
             if toleration.effect not in (None, *_EFFECTS):
-                raise ManifestError(f"{toleration.effect!r} is not a taint's effect: write {', '.join(_EFFECTS)}")
+                raise UsageError(f"{toleration.effect!r} is not a taint's effect: write {', '.join(_EFFECTS)}")
         if self.gpu_resource and "/" not in self.gpu_resource:
-            raise ManifestError(
+            raise UsageError(
                 f"{self.gpu_resource!r} is not a GPU resource: write it as {GPU} or nvidia.com/mig-1g.10gb"
             )
 

@@ -23,7 +23,7 @@ from shardline.manifests.placement import GPU
 from shardline.manifests.scaling import disruption_budgets
 from shardline.storage.bundle import Bundle, parse_bundle
 from shardline.storage.bundle_folder import open_bundle
-from shardline.wire.errors import ManifestError
+from shardline.wire.errors import FileError
 
 
 def read_described(path: Path) -> Bundle:
@@ -31,14 +31,14 @@ def read_described(path: Path) -> Bundle:
 
     Raises:
         BundleError: not a complete bundle.
-        ManifestError: the file cannot be read.
+        FileError: the file cannot be read.
     """
     if not path.is_file():
         return open_bundle(path)
     try:
         return parse_bundle(path.read_bytes())
     except OSError as exc:
-        raise ManifestError(f"{path} cannot be read ({exc.strerror}): give a bundle's folder or bundle.json") from exc
+        raise FileError(f"{path} cannot be read ({exc.strerror}): give a bundle's folder or bundle.json") from exc
 
 
 def render(bundle: Bundle, options: RenderOptions) -> list[Document]:
@@ -80,7 +80,8 @@ def write_chain(bundle: Bundle, out: Path, options: RenderOptions, *, command: s
     `command` is the command line that the file's header gives for writing it again.
 
     Raises:
-        ManifestError: see `render`, or the file cannot be written.
+        ManifestError: see `render`.
+        FileError: the file cannot be written.
     """
     path = out / f"{options.name or bundle.name}.yaml"
     _write(path, _header(bundle, command) + to_yaml(render(bundle, options)))
@@ -91,13 +92,13 @@ def _write(path: Path, text: str) -> None:
     """Write a file and the folders above it.
 
     Raises:
-        ManifestError: it cannot be written.
+        FileError: it cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     except OSError as exc:
-        raise ManifestError(f"{path} cannot be written ({exc.strerror}): choose another --out") from exc
+        raise FileError(f"{path} cannot be written ({exc.strerror}): choose another --out") from exc
 
 
 def to_yaml(rendered: list[Document]) -> str:
@@ -167,7 +168,8 @@ def write_kustomize(bundle: Bundle, out: Path, options: RenderOptions, *, comman
     """Write `base/` and `overlays/` into `out`; returns `out`.
 
     Raises:
-        ManifestError: see `render`, or a file cannot be written.
+        ManifestError: see `render`.
+        FileError: a file cannot be written.
     """
     for path, written in kustomize_folders(bundle, options).items():
         _write(out / path, _header(bundle, command) + to_yaml(written))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from shardline.client.labels import COMPONENT_LABEL, GRAPH_LABEL, SERVICE_LABEL, Document
 from shardline.manifests.names import Names
-from shardline.wire.errors import ManifestError
+from shardline.wire.errors import UsageError
 
 AUTOSCALERS = ("none", "hpa", "keda")
 
@@ -32,21 +32,19 @@ class Scaling:
 
     def __post_init__(self) -> None:
         if self.replicas < 1:
-            raise ManifestError(f"{self.replicas} replicas cannot serve requests: give 1 or more")
+            raise UsageError(f"{self.replicas} replicas cannot serve requests: give 1 or more")
         if self.autoscaler not in AUTOSCALERS:
-            raise ManifestError(f"{self.autoscaler!r} is not an autoscaler: choose {', '.join(AUTOSCALERS)}")
+            raise UsageError(f"{self.autoscaler!r} is not an autoscaler: choose {', '.join(AUTOSCALERS)}")
         if (self.autoscaler != "none") != (self.max_replicas is not None):
-            raise ManifestError("--autoscaler and --max-replicas belong together: give both or neither")
+            raise UsageError("--autoscaler and --max-replicas belong together: give both or neither")
         if self.max_replicas is not None and self.max_replicas < self.replicas:
-            raise ManifestError(f"--max-replicas {self.max_replicas} is below --replicas {self.replicas}: raise it")
+            raise UsageError(f"--max-replicas {self.max_replicas} is below --replicas {self.replicas}: raise it")
         if not 1 <= self.cpu_percent <= 100:
-            raise ManifestError(f"a CPU target of {self.cpu_percent} % is not allowed: KServe takes 1 to 100")
+            raise UsageError(f"a CPU target of {self.cpu_percent} % is not allowed: KServe takes 1 to 100")
         if (self.autoscaler == "keda") != (self.prometheus is not None):
-            raise ManifestError(
-                "KEDA scales by a Prometheus metric: give --autoscaler keda and --prometheus URL together"
-            )
+            raise UsageError("KEDA scales by a Prometheus metric: give --autoscaler keda and --prometheus URL together")
         if self.requests_per_pod < 1:
-            raise ManifestError(f"{self.requests_per_pod} requests per pod is below the minimum: give 1 or more")
+            raise UsageError(f"{self.requests_per_pod} requests per pod is below the minimum: give 1 or more")
 
     @property
     def most(self) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 from shardline.client.cluster import API_VERSIONS, Cluster
 from shardline.client.labels import Document
 from shardline.releases.golden import TOLERANCE
-from shardline.wire.errors import ClusterError
+from shardline.wire.errors import ClusterError, SupersededError
 
 KEPT = 10  # newest revisions that are kept, and the last deployed one before them
 PENDING, DEPLOYED = "pending", "deployed"
@@ -30,10 +30,6 @@ _EVERY_KIND = (
 )  # fmt: skip
 
 Kind = tuple[str, str]  # apiVersion, kind
-
-
-class SupersededError(ClusterError):
-    """A later deploy, rollback or undeploy of the same name replaced this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

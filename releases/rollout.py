@@ -31,7 +31,6 @@ from shardline.releases.history import (
     GoldenRequest,
     Kind,
     Release,
-    SupersededError,
     check_newest,
     forget_oldest,
     kinds_in,
@@ -39,7 +38,7 @@ from shardline.releases.history import (
     read_records,
     record,
 )
-from shardline.wire.errors import ClusterDownError, ClusterError, ShardlineError
+from shardline.wire.errors import ClusterDownError, ClusterError, ShardlineError, SupersededError
 
 Say = Callable[[str], None]
 

@@ -26,7 +26,8 @@
     ├── ManifestError                    a Kubernetes document that cannot be rendered or run
     └── ClusterError                     an object that a cluster lacks or refuses, or a chain that is not ready
         ├── ClusterDownError             the Kubernetes API, or what is behind it, does not answer
-        └── MissingObjectError           an object that does not exist in the cluster
+        ├── MissingObjectError           an object that does not exist in the cluster
+        └── SupersededError              a rollout that a later deploy, rollback or undeploy of its name replaced
 
 Messages are one line and give what was found, what is allowed and what to do. They reach the client, so they hold no
 secrets. Errors without a status of their own belong to the command line: it prints the message and exits with 1.
@@ -148,4 +149,8 @@ class ClusterDownError(ClusterError):
 
 
 class MissingObjectError(ClusterError):
+    pass
+
+
+class SupersededError(ClusterError):
     pass

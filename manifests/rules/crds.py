@@ -55,7 +55,8 @@ def read_crds(path: Path) -> list[Mapping[str, Any]]:
     """Read the CRDs of a file or of a folder's files.
 
     Raises:
-        ManifestError: the path does not exist, a file is not YAML, or there is no CRD.
+        FileError: the path does not exist.
+        ManifestError: a file is not YAML, or there is no CRD.
     """
     found = [item for file in find_files([path]) for item in read_file(file)]
     documents = [item.document for item in found if isinstance(item, ParsedDocument)]

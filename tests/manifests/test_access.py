@@ -10,7 +10,7 @@ from shardline.manifests.access import BucketAccess
 from shardline.manifests.options import RenderOptions
 from shardline.manifests.render import render
 from shardline.storage.bundle import Bundle
-from shardline.wire.errors import ManifestError
+from shardline.wire.errors import UsageError
 
 
 def written(bundle: Bundle, access: BucketAccess) -> tuple[list[dict[str, Any]], set[str | None]]:
@@ -62,5 +62,5 @@ def test_workload_identity_is_an_annotation(make_bundle: Callable[..., Bundle]) 
     ],
 )
 def test_what_gives_no_access_is_refused(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ManifestError, match=re.escape(message)):
+    with pytest.raises(UsageError, match=re.escape(message)):
         BucketAccess(**options)

@@ -7,7 +7,7 @@ import yaml
 from services.lint_cases import GOOD
 
 from shardline.manifests.lint import Severity, lint_files
-from shardline.wire.errors import ManifestError
+from shardline.wire.errors import FileError
 
 
 @pytest.mark.parametrize(
@@ -96,5 +96,5 @@ def test_of_a_kustomization_its_resources_are_read(tmp_path: Path) -> None:
 def test_a_path_without_documents_is_an_error(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "empty").mkdir()
 
-    with pytest.raises(ManifestError, match=message):
+    with pytest.raises(FileError, match=message):
         lint_files([tmp_path / name])

@@ -10,7 +10,7 @@ from shardline.manifests.network import Exposure
 from shardline.manifests.options import RenderOptions
 from shardline.manifests.render import render
 from shardline.storage.bundle import Bundle
-from shardline.wire.errors import ManifestError
+from shardline.wire.errors import UsageError
 
 
 def way_in(bundle: Bundle, exposure: Exposure, **options: Any) -> dict[str, Any]:
@@ -84,5 +84,5 @@ def test_none_unless_a_host_is_named(make_bundle: Callable[..., Bundle]) -> None
     ],
 )
 def test_what_leads_nowhere_is_refused(options: dict[str, str], message: str) -> None:
-    with pytest.raises(ManifestError, match=re.escape(message)):
+    with pytest.raises(UsageError, match=re.escape(message)):
         Exposure(**options)

@@ -9,7 +9,7 @@ from shardline.manifests.network import Network
 from shardline.manifests.options import RenderOptions
 from shardline.manifests.render import render
 from shardline.storage.bundle import Bundle
-from shardline.wire.errors import ManifestError
+from shardline.wire.errors import UsageError
 
 Labels = dict[str, str]
 STRANGER = {"app": "stranger"}
@@ -111,7 +111,7 @@ def test_no_policies_if_they_are_not_wanted(make_bundle: Callable[..., Bundle]) 
 
 
 def test_what_makes_no_sense_is_refused() -> None:
-    with pytest.raises(ManifestError, match="'A b' is not a namespace"):
+    with pytest.raises(UsageError, match="'A b' is not a namespace"):
         Network(allow_namespaces=("A b",))
-    with pytest.raises(ManifestError, match="--allow-namespace needs NetworkPolicies: leave it out"):
+    with pytest.raises(UsageError, match="--allow-namespace needs NetworkPolicies: leave it out"):
         Network(policies=False, allow_namespaces=("monitoring",))

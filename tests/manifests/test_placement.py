@@ -10,7 +10,7 @@ from shardline.manifests.options import RenderOptions
 from shardline.manifests.placement import Placement, Toleration, parse_node_selector, parse_toleration
 from shardline.manifests.render import render
 from shardline.storage.bundle import Bundle
-from shardline.wire.errors import ManifestError, UsageError
+from shardline.wire.errors import UsageError
 
 
 def specs(rendered: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -120,7 +120,7 @@ def test_tolerations_as_kubectl_writes_taints(text: str, toleration: dict[str, s
     ],
 )
 def test_what_kubernetes_would_refuse(make: Callable[[], object], message: str) -> None:
-    with pytest.raises(ManifestError, match=re.escape(message)):
+    with pytest.raises(UsageError, match=re.escape(message)):
         make()
 
 

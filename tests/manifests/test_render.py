@@ -16,7 +16,7 @@ from shardline.manifests.placement import Placement, Toleration
 from shardline.manifests.render import read_described, render, to_yaml, write_chain
 from shardline.manifests.scaling import Scaling
 from shardline.storage.bundle import Bundle
-from shardline.wire.errors import ManifestError
+from shardline.wire.errors import ManifestError, UsageError
 
 STORAGE = "gs://bucket/resnet50"
 OPTIONS = RenderOptions(transformer_as="component", storage=STORAGE)
@@ -203,6 +203,18 @@ def test_words_that_go_takes_for_numbers_or_booleans_are_quoted(word: str) -> No
         ({"name": "n" * 60}, "has 82 characters, 63 are allowed: choose a --name or --namespace shorter by 19"),
         ({"name": "n" * 42}, "'" + "n" * 42 + "-0-transformer-default' has 64 characters, 63 are allowed"),
         ({"name": "n" * 46, "namespace": "x"}, "service's pod label 'isvc." + "n" * 46 + "-0-transformer' has 65"),
+    ],
+)
+def test_a_name_that_kserve_would_refuse_is_refused_here(
+    make_bundle: Callable[..., Bundle], options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ManifestError, match=re.escape(message)):
+        render(make_bundle(), RenderOptions(**{"storage": STORAGE, **options}))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
         ({"image": "two words"}, "'two words' is not an image"),
         ({"image_pull_policy": "Sometimes"}, "'Sometimes' is not a pull policy: choose Always, IfNotPresent, Never"),
         ({"mode": "raw"}, "'raw' is not a mode: choose standard, knative"),
@@ -221,7 +233,7 @@ def test_words_that_go_takes_for_numbers_or_booleans_are_quoted(word: str) -> No
 def test_what_kserve_would_refuse_is_refused_here(
     make_bundle: Callable[..., Bundle], options: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(ManifestError, match=re.escape(message)):
+    with pytest.raises(UsageError, match=re.escape(message)):
         render(make_bundle(), RenderOptions(**{"storage": STORAGE, **options}))
 
 

@@ -11,7 +11,7 @@ from shardline.manifests.options import RenderOptions
 from shardline.manifests.render import render
 from shardline.manifests.scaling import Scaling
 from shardline.storage.bundle import Bundle
-from shardline.wire.errors import ManifestError
+from shardline.wire.errors import UsageError
 
 KEDA = Scaling(autoscaler="keda", replicas=2, max_replicas=6, prometheus="http://prometheus.monitoring:9090")
 
@@ -116,5 +116,5 @@ def test_a_single_pod_has_no_budget(make_bundle: Callable[..., Bundle]) -> None:
     ],
 )
 def test_what_cannot_be_scaled_is_refused(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ManifestError, match=re.escape(message)):
+    with pytest.raises(UsageError, match=re.escape(message)):
         Scaling(**options)

@@ -14,7 +14,7 @@ from shardline.manifests.sizing import (
     transformer_compute,
 )
 from shardline.storage.bundle import Bundle, FileDigest
-from shardline.wire.errors import ManifestError
+from shardline.wire.errors import UsageError
 
 
 def with_times(bundle: Bundle, *times_ms: float) -> Bundle:
@@ -108,7 +108,7 @@ def test_a_users_numbers_win_and_pull_the_others_along(make_bundle: Callable[...
 
 
 def test_a_request_above_its_limit_is_refused() -> None:
-    with pytest.raises(ManifestError, match="the CPU request 300m is above the limit 200m, which Kubernetes refuses"):
+    with pytest.raises(UsageError, match="the CPU request 300m is above the limit 200m, which Kubernetes refuses"):
         Overrides(cpu_request_m=300, cpu_limit_m=200)
-    with pytest.raises(ManifestError, match="the memory request 3Mi is above the limit 2Mi"):
+    with pytest.raises(UsageError, match="the memory request 3Mi is above the limit 2Mi"):
         Overrides(memory_request_mib=3, memory_limit_mib=2)

@@ -14,7 +14,7 @@ from shardline.manifests.render import render, write_chain
 from shardline.manifests.scaling import Scaling
 from shardline.manifests.workloads import read_chain, with_urls
 from shardline.storage.bundle import Bundle
-from shardline.wire.errors import ManifestError
+from shardline.wire.errors import UsageError
 
 STEP = RenderOptions(storage="gs://b/m", transformer_as="step")
 
@@ -130,5 +130,5 @@ def test_up_runs_it_as_the_first_step(make_bundle: Callable[..., Bundle], tmp_pa
 
 
 def test_another_word_is_refused() -> None:
-    with pytest.raises(ManifestError, match="'sidecar' is not a kind of transformer: choose component, step"):
+    with pytest.raises(UsageError, match="'sidecar' is not a kind of transformer: choose component, step"):
         RenderOptions(storage="gs://b/m", transformer_as="sidecar")

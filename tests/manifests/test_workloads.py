@@ -14,7 +14,7 @@ from shardline.manifests.render import write_chain
 from shardline.manifests.scaling import Scaling
 from shardline.manifests.workloads import read_chain, with_urls
 from shardline.storage.bundle import Bundle
-from shardline.wire.errors import ManifestError
+from shardline.wire.errors import FileError, ManifestError
 
 STORAGE = "gs://bucket/resnet50"
 
@@ -146,5 +146,5 @@ def test_what_is_no_manifest_is_refused_in_one_line(tmp_path: Path, text: str, m
 
 
 def test_a_path_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="nowhere does not exist"):
+    with pytest.raises(FileError, match="nowhere does not exist"):
         read_chain(tmp_path / "nowhere")
