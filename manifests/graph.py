@@ -139,13 +139,11 @@ def _condition(step: Mapping[str, Any], kind: Kind, where: str) -> Condition | N
 
 
 def _timeouts(given: Mapping[str, Any]) -> RouterTimeouts:
-    return RouterTimeouts(
-        server_read_s=_seconds(given.get("serverRead"), SERVER_READ_S),
-        server_write_s=_seconds(given.get("serverWrite"), SERVER_WRITE_S),
-        server_idle_s=_seconds(given.get("serverIdle"), SERVER_IDLE_S),
-        service_client_s=_seconds(given.get("serviceClient"), None),
-    )
-
-
-def _seconds(given: Any, default: float | None) -> float | None:
-    return default if given is None else (float(given) or None)
+    fields = {
+        "serverRead": "server_read_s",
+        "serverWrite": "server_write_s",
+        "serverIdle": "server_idle_s",
+        "serviceClient": "service_client_s",
+    }
+    seconds = {fields[name]: float(given[name]) or None for name in fields if given.get(name) is not None}
+    return RouterTimeouts(**seconds)

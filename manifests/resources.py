@@ -105,7 +105,9 @@ def inference_graph(
     Raises:
         ManifestError: more stages than the router's command line holds.
     """
-    steps = [_step(index, service) for index, service in enumerate(names.steps)]
+    steps: list[Document] = [{"name": step, "serviceName": step, "dependency": "Hard"} for step in names.steps]
+    for step in steps[1:]:
+        step["data"] = "$response"
     spec = {
         "nodes": {"root": {"routerType": "Sequence", "steps": steps}},
         "routerTimeouts": {
@@ -203,11 +205,6 @@ def _transformer_args(bundle: Bundle, digest: str, request_timeout_ms: int) -> l
         f"--request_timeout_ms={request_timeout_ms}",
         "--enable_grpc=false",
     ]
-
-
-def _step(index: int, service: str) -> Document:
-    step = {"name": service, "serviceName": service, "dependency": "Hard"}
-    return step | ({"data": "$response"} if index else {})
 
 
 def _mode(options: RenderOptions) -> Document:

@@ -5,7 +5,7 @@ waste memory on a small one. So every number is set here, with the measurement t
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shardline.manifests.quantities import format_cpu
@@ -62,16 +62,10 @@ class Compute:
 
     def overridden(self, by: "Overrides") -> "Compute":
         """Apply the user's numbers; a given limit lowers a computed request, and a given request raises a limit."""
-        cpu_request_m, cpu_limit_m = _pair(self.cpu_request_m, self.cpu_limit_m, by.cpu_request_m, by.cpu_limit_m)
-        memory_request_mib, memory_limit_mib = _pair(
-            self.memory_request_mib, self.memory_limit_mib, by.memory_request_mib, by.memory_limit_mib
-        )
-        return replace(
-            self,
-            cpu_request_m=cpu_request_m,
-            cpu_limit_m=cpu_limit_m,
-            memory_request_mib=memory_request_mib,
-            memory_limit_mib=memory_limit_mib,
+        cpu = _pair(self.cpu_request_m, self.cpu_limit_m, by.cpu_request_m, by.cpu_limit_m)
+        memory = _pair(self.memory_request_mib, self.memory_limit_mib, by.memory_request_mib, by.memory_limit_mib)
+        return Compute(
+            cpu_request_m=cpu[0], cpu_limit_m=cpu[1], memory_request_mib=memory[0], memory_limit_mib=memory[1]
         )
 
     def to_resources(self) -> dict[str, Any]:
