@@ -223,29 +223,12 @@ def _check_payloads(path: Path, name: str, document: Any) -> None:
 
 def _check_program(path: Path, document: Any) -> None:
     for key, text in _strings(document):
-        if not _is_allowed(key, text):
+        if not _CHECKS.get(key, _NAME.fullmatch)(text):
             raise BundleError(f"{path.name} has {key} {text[:60]!r}, which no exported program has: build it again")
-
-
-def _is_allowed(key: str, text: str) -> bool:
-    return _CHECKS[key](text) if key in _CHECKS else bool(_NAME.fullmatch(text))
 
 
 def _is_anything(_: str) -> bool:
     return True
-
-
-def _is_no_finite_number(text: str) -> bool:
-    """As torch.export.save writes what JSON has no number for."""
-    return text in {"Infinity", "-Infinity", "NaN"}
-
-
-def _is_path(text: str) -> bool:
-    return bool(_PATH.fullmatch(text))
-
-
-def _is_operation(text: str) -> bool:
-    return bool(_OPERATION.fullmatch(text))
 
 
 def _is_tree(text: str) -> bool:
@@ -312,18 +295,18 @@ def _is_small_power(call: ast.Call) -> bool:
 _KEY = "the key"
 
 # What a string may be, by the key that it stands under; under all other keys it is the name of a variable.
-_CHECKS: Mapping[str, Callable[[str], bool]] = {
-    _KEY: _is_path,
-    "target": _is_operation,
+_CHECKS: Mapping[str, Callable[[str], object]] = {
+    _KEY: _PATH.fullmatch,
+    "target": _OPERATION.fullmatch,
     "expr_str": _is_arithmetic,
     "in_spec": _is_tree,
     "out_spec": _is_tree,
-    "fqn": _is_path,
-    "parameter_name": _is_path,
-    "buffer_name": _is_path,
-    "tensor_constant_name": _is_path,
-    "as_float": _is_no_finite_number,
-    "as_floats": _is_no_finite_number,
+    "fqn": _PATH.fullmatch,
+    "parameter_name": _PATH.fullmatch,
+    "buffer_name": _PATH.fullmatch,
+    "tensor_constant_name": _PATH.fullmatch,
+    "as_float": {"Infinity", "-Infinity", "NaN"}.__contains__,  # torch.export.save writes them as strings
+    "as_floats": {"Infinity", "-Infinity", "NaN"}.__contains__,
     "as_string": _is_anything,  # an operation's argument, written as a literal
     "as_strings": _is_anything,
     "torch_version": _is_anything,

@@ -85,15 +85,16 @@ def _no_room_in_memory(liveness: "Liveness", costs: "Costs", goal: Goal) -> Plan
     if len(rooms) > 1:
         return _no_room_at_places(liveness, costs, goal)
     limit = goal.places[0].memory_bytes or 0
-    smallest = _smallest_largest(costs, goal)
+    smallest = _smallest_largest(costs, [within_request(costs, goal)] * goal.stages)
+    without_limit = _smallest_largest(costs, _forward(costs, goal))
     assert smallest is not None
+    assert without_limit is not None
     names = ", ".join(liveness.positions[edge - 1].name for edge in smallest.edges)
     remedies = [f"--memory-per-stage {_rounded_up(int(smallest.cost)):.0f}Mi"]
     if (more := _enough_stages(costs, goal)) is not None:
         remedies.insert(0, f"{more} stages")
-    requests = f" with requests of at most {format_bytes(goal.limits.request_bytes)}" if not _free_of_requests(
-        costs, goal, smallest
-    ) else ""  # fmt: skip
+    limited = without_limit.cost < smallest.cost
+    requests = f" with requests of at most {format_bytes(goal.limits.request_bytes)}" if limited else ""
     return PlanError(
         f"no {goal.stages}-stage plan fits {format_bytes(limit)} per stage: the best split{requests} still needs "
         f"{format_bytes(int(smallest.cost))}{f' (cut at {names})' if names else ''}; take {' or '.join(remedies)}"
@@ -118,17 +119,9 @@ def _no_room_at_places(liveness: "Liveness", costs: "Costs", goal: Goal) -> Plan
     )
 
 
-def _smallest_largest(costs: "Costs", goal: Goal) -> Path | None:
-    """Find the cuts whose largest stage is smallest, within the limit of requests."""
-    held = [memory_bytes(costs).astype(float)] * goal.stages
-    return best_path(forbidding(held, [within_request(costs, goal)] * goal.stages), np.maximum)
-
-
-def _free_of_requests(costs: "Costs", goal: Goal, smallest: Path) -> bool:
-    """True where the largest stage would not become smaller without a limit on requests."""
-    held = [memory_bytes(costs).astype(float)] * goal.stages
-    found = best_path(forbidding(held, _forward(costs, goal)), np.maximum)
-    return found is not None and found.cost == smallest.cost
+def _smallest_largest(costs: "Costs", stages: list[np.ndarray]) -> Path | None:
+    """Find the cuts whose largest stage is smallest, among the allowed stages, bool [edges, edges] each."""
+    return best_path(forbidding([memory_bytes(costs).astype(float)] * len(stages), stages), np.maximum)
 
 
 def _enough_stages(costs: "Costs", goal: Goal) -> int | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from services.retrieval import build_retrieval
 
 from shardline.partition.capture import capture
 from shardline.partition.liveness import Liveness, analyse
@@ -43,3 +44,15 @@ def unnamed(residual: Liveness) -> Liveness:
     """The same without names."""
     positions = tuple(dataclasses.replace(position, names=()) for position in residual.positions)
     return dataclasses.replace(residual, positions=positions)
+
+
+@pytest.fixture(scope="session")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle for retrieval, without an index; never alter it."""
+    return build_retrieval(tmp_path_factory.mktemp("bundles") / "likeness")
+
+
+@pytest.fixture
+def bundle(bare: Path, tmp_path: Path) -> Path:
+    """A copy of the bundle for retrieval."""
+    return shutil.copytree(bare, tmp_path / "likeness")

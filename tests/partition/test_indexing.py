@@ -1,47 +1,22 @@
 """An index becomes part of its bundle: what it holds, what changes, and what is refused."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from services.retrieval import SIDE, WIDTH, build_retrieval, pictures, random_pixels
+from services.retrieval import WIDTH, index_folder, pictures, prove, random_pixels
 
-from shardline.partition.build import GoldenPicture
 from shardline.partition.indexing import PictureBatch, add_to_index, build_index
 from shardline.partition.lookup import index_of
 from shardline.partition.verify import LocalChain, verify
-from shardline.storage.bundle import PictureSpec, stage_folder
 from shardline.storage.bundle_folder import open_bundle
 from shardline.tasks.faiss_index import open_index
 from shardline.tasks.index import ENTRIES_FILE
 from shardline.tasks.request import Request
 from shardline.tasks.retrieve import reply as reply_to
-from shardline.training.samples import golden_picture
 from shardline.wire.errors import BundleError
-
-PICTURE = PictureSpec(height=SIDE, width=SIDE, fit="stretch")
-
-
-def prove(pixels: np.ndarray) -> GoldenPicture:
-    return golden_picture(pixels, PICTURE)
-
-
-@pytest.fixture(scope="session")
-def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_retrieval(tmp_path_factory.mktemp("bundles") / "likeness")
-
-
-@pytest.fixture
-def bundle(bare: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(bare, tmp_path / "likeness")
-
-
-def opened(folder: Path) -> Path:
-    return folder / stage_folder(1)
 
 
 def nearest(request: Request) -> dict[str, Any]:
@@ -54,7 +29,7 @@ def test_the_index_holds_what_the_chain_gives(bundle: Path) -> None:
     made = build_index(bundle, pictures(20), prove, metric="l2")
 
     described = open_bundle(bundle)
-    index = index_of(opened(bundle), described, described.stages[-1])
+    index = index_of(index_folder(bundle), described, described.stages[-1])
     assert index is not None
     asked = random_pixels(20)[13:14]
     found = nearest(Request(outputs=LocalChain(bundle).run_stages(asked)[-1], parameters={"k": 3}, index=index))
@@ -99,7 +74,7 @@ def test_more_is_added(bundle: Path) -> None:
 
     made = add_to_index(bundle, pictures(5, seed=1), prove)
 
-    index = open_index(opened(bundle), WIDTH)
+    index = open_index(index_folder(bundle), WIDTH)
     found = nearest(Request(outputs=LocalChain(bundle).run_stages(random_pixels(5, 1)[2:3])[-1], index=index))
     assert found["ids"][0] == "1/2"
     assert (len(index.entries.ids), made.digest) == (25, open_bundle(bundle).digest)
@@ -124,7 +99,7 @@ def test_verify_compares_embeddings(bundle: Path) -> None:
 
 def test_an_altered_index_is_an_altered_bundle(bundle: Path) -> None:
     build_index(bundle, pictures(20), prove)
-    path = opened(bundle) / ENTRIES_FILE
+    path = index_folder(bundle) / ENTRIES_FILE
     path.write_text(path.read_text().replace("odd", "add"))
 
     with pytest.raises(BundleError, match=r"stages/1/index\.json has sha256"):
@@ -160,4 +135,4 @@ def test_two_at_a_time_do_not_lose_each_other_s(bundle: Path) -> None:
     with pytest.raises(BundleError, match="changed by another process meanwhile"):
         build_index(bundle, meanwhile(), prove)
 
-    assert len(open_index(opened(bundle), WIDTH).entries.ids) == 4
+    assert len(open_index(index_folder(bundle), WIDTH).entries.ids) == 4

@@ -1,42 +1,19 @@
 """Opening of a bundle's index by its last shard."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from services.retrieval import SIDE, build_retrieval, pictures
+from services.retrieval import index_folder, pictures, prove
 
-from shardline.partition.build import GoldenPicture
 from shardline.partition.indexing import add_to_index, build_index
 from shardline.partition.lookup import index_of
-from shardline.storage.bundle import PictureSpec, stage_folder
+from shardline.storage.bundle import stage_folder
 from shardline.storage.bundle_folder import open_bundle
 from shardline.tasks.faiss_index import make_index
 from shardline.tasks.index import ENTRIES_FILE, INDEX_FILE
-from shardline.training.samples import golden_picture
 from shardline.wire.errors import BundleError
-
-PICTURE = PictureSpec(height=SIDE, width=SIDE, fit="stretch")
-
-
-def prove(pixels: np.ndarray) -> GoldenPicture:
-    return golden_picture(pixels, PICTURE)
-
-
-@pytest.fixture(scope="session")
-def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_retrieval(tmp_path_factory.mktemp("bundles") / "likeness")
-
-
-@pytest.fixture
-def bundle(bare: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(bare, tmp_path / "likeness")
-
-
-def opened(folder: Path) -> Path:
-    return folder / stage_folder(1)
 
 
 def test_a_bundle_without_an_index_has_nothing_to_answer_from(bare: Path) -> None:
@@ -45,7 +22,7 @@ def test_a_bundle_without_an_index_has_nothing_to_answer_from(bare: Path) -> Non
     assert "golden.json" not in described.files
     assert index_of(bare / stage_folder(0), described, described.stages[0]) is None
     with pytest.raises(BundleError, match="has no index: build one by `shardline index build"):
-        index_of(opened(bare), described, described.stages[1])
+        index_of(index_folder(bare), described, described.stages[1])
     with pytest.raises(BundleError, match="has no index"):
         add_to_index(bare, pictures(5), prove)
 
@@ -54,21 +31,21 @@ def test_an_index_of_another_width_is_refused(bundle: Path, reseal: Callable[...
     build_index(bundle, pictures(20), prove)
 
     def change(draft: Path) -> None:
-        make_index(np.eye(5), list("abcde"), [None] * 5, kind="flat", metric="l2").save(opened(draft))
+        make_index(np.eye(5), list("abcde"), [None] * 5, kind="flat", metric="l2").save(index_folder(draft))
 
     altered = reseal(bundle, change)
     described = open_bundle(altered)
 
     with pytest.raises(BundleError, match="holds vectors of 5 numbers, and this model's embeddings have 8"):
-        index_of(opened(altered), described, described.stages[1])
+        index_of(index_folder(altered), described, described.stages[1])
 
 
 def test_files_that_are_not_listed_are_no_index(bundle: Path) -> None:
-    make_index(np.eye(8), list("abcdefgh"), [None] * 8, kind="flat", metric="l2").save(opened(bundle))
+    make_index(np.eye(8), list("abcdefgh"), [None] * 8, kind="flat", metric="l2").save(index_folder(bundle))
 
     described = open_bundle(bundle)
 
-    assert (opened(bundle) / INDEX_FILE).exists()
-    assert (opened(bundle) / ENTRIES_FILE).exists()
+    assert (index_folder(bundle) / INDEX_FILE).exists()
+    assert (index_folder(bundle) / ENTRIES_FILE).exists()
     with pytest.raises(BundleError, match="has no index"):
-        index_of(opened(bundle), described, described.stages[1])
+        index_of(index_folder(bundle), described, described.stages[1])

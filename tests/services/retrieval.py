@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from shardline.partition.build import BuildOptions, build
+from shardline.partition.build import BuildOptions, GoldenPicture, build
 from shardline.partition.indexing import PictureBatch
 from shardline.partition.models import load_model
 from shardline.partition.prepare import without_head
+from shardline.storage.bundle import PictureSpec, stage_folder
 from shardline.training.models import for_task
+from shardline.training.samples import golden_picture
 
 SIDE = 32
 WIDTH = 8  # of services.small_models:residual without its head
@@ -40,6 +42,16 @@ def pictures(count: int, seed: int = 0, at_once: int = 7) -> Iterator[PictureBat
             ids=tuple(f"{seed}/{place}" for place in places),
             labels=tuple("odd" if place % 2 else "even" for place in places),
         )
+
+
+def prove(pixels: np.ndarray) -> GoldenPicture:
+    """A golden picture of pixels, uint8 [3, 32, 32]."""
+    return golden_picture(pixels, PictureSpec(height=SIDE, width=SIDE, fit="stretch"))
+
+
+def index_folder(bundle: Path) -> Path:
+    """The folder of the last stage, with the index."""
+    return bundle / stage_folder(1)
 
 
 def write_pictures(folder: Path, count: int, seed: int = 0) -> Path:
