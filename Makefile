@@ -26,7 +26,7 @@ demo: install
 	$(BIN)/python examples/demo.py
 
 test: install lint
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not heavy"
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not heavy"
 
 test-all: install lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal

@@ -30,6 +30,13 @@ os.environ["XDG_CACHE_HOME"] = str(Path(tempfile.gettempdir()) / f"shardline-tes
 SHARED_IMAGES = Path(__file__).resolve().parents[2] / "shared" / "images"
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """A command that a test runs in this process may have torch compute with more threads; the next test has one."""
+    yield
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def photographs() -> list[bytes]:
     """Real photographs: the project's test set where it lies beside the repository, else those in scikit-image."""

@@ -9,8 +9,8 @@ from safetensors.torch import save_file
 
 from shardline.partition.capture import capture, random_pixels, run_whole, whole_module
 from shardline.partition.cut import cut
-from shardline.partition.liveness import analyse
-from shardline.partition.models import load_model
+from shardline.partition.liveness import Liveness, analyse
+from shardline.partition.models import Model, load_model
 from shardline.partition.program import runnable
 from shardline.storage.bundle import PictureSpec
 from shardline.tasks.plates.text import CLASSES
@@ -77,13 +77,26 @@ def test_pictures_with_plates_to_try_with_are_the_same_every_time() -> None:
 
 
 @pytest.mark.slow
+def test_a_detector_s_shards_are_exact_where_its_outputs_are_decoded() -> None:
+    """Cut behind the top-k and inside of the decoding; detector/test_model.py cuts the layers before."""
+    model = load_by_name("plates", "random:0", 128)
+    liveness = analyse(capture(model))
+    count = len(liveness.positions)
+    assert_exact(model, liveness, [[count - 1], [count - 30, count - 12]])
+
+
+@pytest.mark.heavy
 def test_a_detector_s_shards_are_exact_wherever_it_is_cut() -> None:
-    """In 2, 3 and 5, behind the top-k and inside of the decoding too."""
+    """In 2, 3 and 5."""
     model = load_by_name("plates", "random:0", 128)
     liveness = analyse(capture(model))
     choose, count = Random(6), len(liveness.positions)
-    places = [sorted(choose.sample(range(count), stages - 1)) for stages in (2, 2, 3, 3, 5, 5)]
-    for indexes in [*places, [count - 1], [count - 30, count - 12]]:
+    assert_exact(model, liveness, [sorted(choose.sample(range(count), stages - 1)) for stages in (2, 2, 3, 3, 5, 5)])
+
+
+def assert_exact(model: Model, liveness: Liveness, cuts: list[list[int]]) -> None:
+    """The chain gives the whole's outputs to the bit, for each list of positions to cut at."""
+    for indexes in cuts:
         shards = list(cut(liveness, [liveness.positions[index] for index in indexes], random_pixels(model, 2)))
         for batch in (1, 3):
             pixels = random_pixels(model, batch, seed=batch)

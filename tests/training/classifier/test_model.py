@@ -5,7 +5,7 @@ import torch
 
 from shardline.partition.models import load_model
 from shardline.training.classifier.model import SmallResNet
-from shardline.wire.errors import ModelError
+from shardline.wire.errors import ModelError, ShardlineError, UsageError
 
 
 @pytest.mark.parametrize("side", [16, 31, 96])
@@ -25,12 +25,12 @@ def test_a_reference_may_have_arguments() -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "said"),
+    ("query", "error", "said"),
     [
-        ("classes=3", "raised TypeError: .*unexpected keyword argument 'classes'"),
-        ("num_classes", r"write arguments as \?name=value&name=value"),
+        ("classes=3", ModelError, "raised TypeError: .*unexpected keyword argument 'classes'"),
+        ("num_classes", UsageError, r"write arguments as \?name=value&name=value"),
     ],
 )
-def test_an_argument_that_it_does_not_have_is_said(query: str, said: str) -> None:
-    with pytest.raises(ModelError, match=said):
+def test_an_argument_that_it_does_not_have_is_refused(query: str, error: type[ShardlineError], said: str) -> None:
+    with pytest.raises(error, match=said):
         load_model(f"shardline.training.classifier.model:SmallResNet?{query}")
