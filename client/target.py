@@ -98,9 +98,10 @@ class Target:
         """
         started = time.monotonic()
         url = self._discovered or self.url
-        response = self._send("POST", url, body)
+        give_up_at = started + self._timeout_s
+        response = self._send("POST", url, give_up_at, body)
         if response.status_code in (404, 405) and url == self.url and urlsplit(url).path in ("", "/"):
-            response = self._send("POST", self._discover(response), body)
+            response = self._send("POST", self._discover(response, give_up_at), give_up_at, body)
         return _read_reply(response, time.monotonic() - started)
 
     def exchange(self, body: "RequestBody") -> bytes:
@@ -109,7 +110,7 @@ class Target:
         Raises:
             PredictorDownError, PredictorError: as `ask`.
         """
-        response = self._send("POST", self.url, body)
+        response = self._send("POST", self.url, time.monotonic() + self._timeout_s, body)
         if response.status_code != 200:
             raise _status_error(response)
         return response.content
@@ -119,15 +120,15 @@ class Target:
         for session in list(self._sessions):
             session.close()
 
-    def _discover(self, refused: requests.Response) -> str:
+    def _discover(self, refused: requests.Response, give_up_at: float) -> str:
         """Predict URL of the server's only model; `refused` is the response to the bare URL."""
         with self._discovery:
             if self._discovered is None:
-                self._discovered = self._predict_url(quote(self._only_model(refused)))
+                self._discovered = self._predict_url(quote(self._only_model(refused, give_up_at)))
             return self._discovered
 
-    def _only_model(self, refused: requests.Response) -> str:
-        listing = self._send("GET", f"{self._server}/v1/models")
+    def _only_model(self, refused: requests.Response, give_up_at: float) -> str:
+        listing = self._send("GET", f"{self._server}/v1/models", give_up_at)
         document = _json(listing)
         names = document.get("models") if isinstance(document, dict) else None
         if listing.status_code != 200 or not isinstance(names, list):
@@ -143,11 +144,12 @@ class Target:
     def _predict_url(self, model: str) -> str:
         return f"{self._server}/v1/models/{model}:predict"
 
-    def _send(self, method: str, url: str, body: "RequestBody | None" = None) -> requests.Response:
+    def _send(self, method: str, url: str, give_up_at: float, body: "RequestBody | None" = None) -> requests.Response:
+        """Send one request; it is not sent again after `give_up_at`, in seconds of time.monotonic."""
         headers = {**({"Content-Type": body.content_type} if body else {}), **self._headers}
         try:
             # a redirect would turn POST into GET and drop the picture
-            return self._session().request(
+            return self._session(give_up_at).request(
                 method,
                 url,
                 data=body.data if body else None,
@@ -168,7 +170,7 @@ class Target:
         except requests.RequestException as exc:
             raise PredictorError(f"the server's response is not valid HTTP ({exc})", status=502) from exc
 
-    def _session(self) -> requests.Session:
+    def _session(self, give_up_at: float) -> requests.Session:
         """This thread's session, with the retries of one more request: requests does not promise thread safety."""
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
@@ -179,7 +181,7 @@ class Target:
             session.trust_env = urlsplit(self.url).hostname not in ("127.0.0.1", "localhost", "::1")
         for adapter in session.adapters.values():
             if isinstance(adapter, HTTPAdapter):
-                adapter.max_retries = _DeadlineRetry(self._retries, give_up_at=time.monotonic() + self._timeout_s)
+                adapter.max_retries = _DeadlineRetry(self._retries, give_up_at=give_up_at)
         return session
 
 

@@ -35,6 +35,7 @@ _URI = re.compile(r"gs://(?P<bucket>[a-z0-9][-a-z0-9_.]{1,220}[a-z0-9])(?:/(?P<p
 _SCOPES = ["https://www.googleapis.com/auth/devstorage.read_write"]
 _CONTENT_TYPE = "application/octet-stream"
 _PARTIAL = ".partial"
+_SESSION_STATUSES = (400, 404, 410)  # of an upload session that cannot be continued
 
 _NO_CREDENTIALS = (
     "no Google credentials were found: run 'gcloud auth application-default login', give --key-file or set "
@@ -141,9 +142,12 @@ class GcsStore:
             )
             try:
                 upload()
-            except api.BadRequest:
-                # A chunk that broke off is sent again from its start. Google ignores the bytes that it has already;
-                # the emulator refuses them, so the file is sent again from its start.
+            except api.GoogleAPICallError as exc:
+                if exc.code not in _SESSION_STATUSES:
+                    raise
+                # Google ends an upload session with 404 or 410. A chunk that broke off is sent again from its start:
+                # Google ignores the bytes that it has already, the emulator refuses them with 400. In each case the
+                # file is sent again from its start; where the bucket is missing, that costs one more request.
                 upload()
 
     def save(self, name: str, path: Path, progress: Progress = SILENT) -> None:
@@ -188,10 +192,9 @@ class _CountedFile:
         return written
 
     def _count(self) -> None:
-        new_bytes = self._file.tell() - self._counted_bytes
-        if new_bytes > 0:
-            self._counted_bytes += new_bytes
-            self._progress.moved(new_bytes)
+        new_bytes = max(0, self._file.tell() - self._counted_bytes)
+        self._counted_bytes += new_bytes
+        self._progress.moved(new_bytes)  # also without new bytes: a transfer that is to stop ends here
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)

@@ -16,7 +16,7 @@ from shardline.training.plates.backgrounds import Backgrounds
 from shardline.training.plates.fonts import families
 from shardline.training.plates.picture import PlateStream
 from shardline.training.plates.scene import Scene
-from shardline.wire.errors import MissingPackageError
+from shardline.wire.errors import FileError, MissingPackageError
 from shardline.wire.limits import Limits
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def task_samples(task: str, report: Callable[[str], None] = lambda _: None) -> d
         return photographs
     try:
         return drawn_pictures()
-    except MissingPackageError as exc:
+    except (MissingPackageError, FileError) as exc:
         report(f"photographs without plates are taken: {exc}")
         return photographs
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from services.bucket import Wire, shardline
+from services.expiring_bucket import expiring
 from services.processes import ROOT, stop, wait_until
 from services.stores import put_bytes
 
@@ -185,6 +186,17 @@ class TestBroken:
         assert sent_bytes < counted.moved_bytes + 100_000  # headers
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator)
         assert pull(uri, tmp_path / "pulled") == large
+
+    @pytest.mark.parametrize("status", [404, 410])
+    def test_a_file_whose_upload_session_ended_is_sent_again(
+        self, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "file").write_bytes(bytes(CHUNK_BYTES + 1000))
+        with expiring(status) as (url, objects):
+            monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
+            open_store("gs://models/demo").put("file", tmp_path / "file")
+
+        assert objects == {"sent": (tmp_path / "file").read_bytes()}
 
     def test_a_short_loss_is_not_noticed(
         self, large: Bundle, bucket: str, emulator: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
