@@ -89,7 +89,7 @@ def _add_request_options(parser: argparse.ArgumentParser) -> None:
     add("--jobs", **_NUMBER, default=4, help="number of requests in flight at the same time (default: %(default)s)")
     timeout = "seconds to wait for a reply, retries included (default: %(default)g)"
     add("--timeout", type=_positive, default=60.0, metavar="S", help=timeout)
-    retries = "number of further attempts while the server is busy or away (default: %(default)s)"
+    retries = "number of retries while the server is busy or cannot be reached (default: %(default)s)"
     add("--retries", **_COUNT, default=3, help=retries)
     header = "HTTP header such as 'Host: models.example.com'; may be repeated"
     add("--header", action="append", default=[], type=_header, metavar="H", help=header)
@@ -120,15 +120,17 @@ def _add_credential_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("access to the server or the ingress")
     token, trust = group.add_mutually_exclusive_group(), group.add_mutually_exclusive_group()
     token.add_argument("--token", metavar="T", help="token for Authorization: Bearer T (default: $SHARDLINE_TOKEN)")
-    token.add_argument("--token-file", **_FILE, help="file with the token, which no list of processes shows")
+    token.add_argument(
+        "--token-file", **_FILE, help="file with the token, so that it is not visible in the list of processes"
+    )
     authorities = "PEM file with the certificate authorities to trust (default: $SHARDLINE_CA_FILE, else the system's)"
     trust.add_argument("--ca-file", **_FILE, help=authorities)
-    trust.add_argument("--insecure", action="store_true", help="trust any certificate of the server")
+    trust.add_argument("--insecure", action="store_true", help="accept any TLS certificate of the server")
 
 
 def _add_cluster_options(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("asking a chain in a cluster").add_argument
-    add("--kserve", action="store_true", help="look the chain up in the cluster instead of asking --url")
+    add = parser.add_argument_group("chain in a cluster").add_argument
+    add("--kserve", action="store_true", help="look the chain up in the cluster instead of using --url")
     add("--name", help="name of the InferenceGraph or InferenceService (default: the only one there)")
     add("--namespace", "-n", help="namespace of the chain (default: the context's, or the pod's own)")
     ingress = "URL of the cluster's ingress (default: $SHARDLINE_INGRESS, else a port-forward)"

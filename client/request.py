@@ -1,4 +1,4 @@
-"""Ask a served model about pictures.
+"""Send pictures to a served model and print the predictions.
 
     python client/request.py photo.jpg
     python client/request.py photos/ more.png --top 3 --url http://models.example.com/v1/models/resnet50:predict
@@ -6,11 +6,11 @@
     python client/request.py car.jpg --save marked.png
     python client/request.py photo.jpg --kserve --namespace vision --name resnet50
 
-Folders are searched for pictures. A picture that is too large for one request is sent as a smaller copy; license plates
-are reported in its own pixels all the same, and searched for again in crops of it where they are too small. With
---kserve the chain is looked up in the cluster of the kubeconfig, waited for, and asked through an ingress or a
-port-forward. Exit codes: 0 all pictures were answered, 1 some failed, 2 wrong usage, 3 the server or the chain cannot
-be reached.
+Folders are searched for pictures. A picture that is too large for one request is sent as a smaller copy; positions of
+license plates are reported in pixels of the original. Plates that are too small are searched for again in crops of the
+original. With --kserve the client looks the chain up in the cluster of the kubeconfig, waits until it is ready, and
+connects through an ingress or a port-forward. Exit codes: 0 all pictures were answered, 1 some failed, 2 wrong usage,
+3 the server or the chain cannot be reached.
 """
 
 import sys

@@ -1,18 +1,18 @@
-"""Tree of all errors that a user of Shardline can meet, each with the HTTP status that a server answers.
+"""Exception classes of Shardline, as a tree, each with the HTTP status that a server returns.
 
     ShardlineError                 500
-    ├── RequestError               400   the request is at fault
+    ├── RequestError               400   the request is invalid
     │   ├── PictureError           400   an instance is not a picture that can be decoded
     │   ├── FrameError             400   a frame is corrupt or of the wrong dtype or shape
-    │   ├── ForbiddenError         403   a request that no server of Shardline answers
+    │   ├── ForbiddenError         403   a request to load or unload a model, which every server refuses
     │   ├── ForeignFrameError      409   a frame of another bundle or for another stage
     │   └── TooLargeError          413   more bytes, pixels or instances than allowed
-    ├── QueueFullError             503   Retry-After says when to come back
-    ├── PredictorError             any   the predictor behind a transformer failed; its own status is kept
+    ├── QueueFullError             503   the queue of a stage is full; Retry-After says when to try again
+    ├── PredictorError             any   the predictor behind a transformer returned an error; its status is kept
     ├── PredictorDownError         503   the predictor behind a transformer does not answer
     ├── DeadlineError              504   the deadline passed; nothing was computed
-    ├── UsageError                       options or arguments that are wrong by themselves or do not go together
-    ├── FileError                        a user's file or folder that is missing, unreadable, full or in the way
+    ├── UsageError                       options or arguments that are invalid or contradict each other
+    ├── FileError                        a user's file or folder that is missing, unreadable, not writable or in the way
     ├── MissingPackageError              an optional package that is not installed
     ├── DatasetError                     pictures or labels that cannot be used for training or evaluation
     ├── TrainingError                    a training that cannot begin, resume or continue
@@ -25,9 +25,9 @@
     ├── StorageError                     a storage URI that cannot be read or written
     ├── ManifestError                    a Kubernetes document that cannot be rendered or run
     └── ClusterError                     an object that a cluster lacks or refuses, or a chain that is not ready
-        ├── ClusterDownError             the Kubernetes API, or what is behind it, does not answer
+        ├── ClusterDownError             the Kubernetes API, or a pod behind it, does not answer
         ├── MissingObjectError           an object that does not exist in the cluster
-        └── SupersededError              a rollout that a later deploy, rollback or undeploy of its name replaced
+        └── SupersededError              a rollout that a later deploy, rollback or undeploy of the chain replaced
 
 Messages are one line and give what was found, what is allowed and what to do. They reach the client, so they hold no
 secrets. Errors without a status of their own belong to the command line: it prints the message and exits with 1.
@@ -35,7 +35,7 @@ secrets. Errors without a status of their own belong to the command line: it pri
 
 
 class ShardlineError(Exception):
-    """Base of all; `status` is the HTTP status that a server answers with."""
+    """Base of all errors; `status` is the HTTP status that a server answers with."""
 
     status = 500
     retry_after_s: int | None = None

@@ -47,7 +47,7 @@ def build(
     name: Annotated[str | None, option(help="Name of the bundle (default: the folder's name)")] = None,
     precision: Annotated[str, option(help="Precision of weights, activations and frames: fp32, bf16 or fp16")] = "fp32",
     compile_for: Annotated[
-        str | None, option("--compile", help="Also compile for this machine: cpu, cuda or cpu,cuda (default: neither)")
+        str | None, option("--compile", help="Also compile for this machine: cpu, cuda or cpu,cuda (default: no)")
     ] = None,
     *,
     model: ModelArguments,

@@ -50,7 +50,7 @@ def deploy(
     access: Access,
     chain: ChainOptions,
 ) -> None:
-    """Push BUNDLE, render and check its manifests, apply them, wait until it is ready, and request its golden picture.
+    """Push BUNDLE, render and check its manifests, apply them, wait until it is ready, and test it on a golden picture.
 
     A version in service keeps answering until the new one has passed; then one update switches the graph, and no
     request meets both versions.

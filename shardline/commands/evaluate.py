@@ -1,4 +1,4 @@
-"""`shardline evaluate`: measure how good a model is, on pictures with known answers."""
+"""`shardline evaluate`: evaluate a model on pictures with known answers."""
 
 import json
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ _PACKAGES = ("jinja2", "matplotlib", "scipy")
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(help="Measure how good a model is.", no_args_is_help=True)
+    group = typer.Typer(help="Evaluate a model on pictures with known answers.", no_args_is_help=True)
     group.command("plates", epilog="Example: shardline evaluate plates bundles/plates --count 1000 --out report")(
         plates
     )
@@ -89,7 +89,7 @@ def plates(
 ) -> None:
     """Evaluate a plate detector on pictures with known plates.
 
-    For a bundle, its chain and its whole are evaluated side by side.
+    For a bundle, the chain and the whole model are evaluated side by side.
     """
     _check_packages("pycocotools")
     if model is not None and url is not None:
@@ -133,8 +133,8 @@ def classifier(
 ) -> None:
     """Evaluate a classifier on labelled pictures.
 
-    For a bundle, its chain and its whole are evaluated side by side. Each folder of pictures has the name of one of the
-    model's labels, or its number.
+    For a bundle, the chain and the whole model are evaluated side by side. Each folder of pictures has the name or the
+    number of one of the model's labels.
     """
     _check_packages("sklearn")
     _check_one_named(model, url, "MODEL")
@@ -169,8 +169,8 @@ def retrieval(
 ) -> None:
     """Evaluate a retrieval on labelled pictures: the vote of the nearest neighbours, and the recall of the index.
 
-    For a bundle, its chain and its whole are evaluated side by side, with the same index. Each folder of pictures has
-    the name of one of the index's labels.
+    For a bundle, the chain and the whole model are evaluated side by side, with the same index. Each folder of pictures
+    has the name of one of the index's labels.
     """
     _check_packages("sklearn")
     _check_one_named(bundle, url, "BUNDLE")

@@ -9,13 +9,14 @@ import typer
 from shardline.console import err, out, say
 from shardline.options.train import TrainingArguments, takes_training_options
 
-PicturesOption = Annotated[int, typer.Option(min=8, help="Number of pictures to train with, in all")]
+PicturesOption = Annotated[int, typer.Option(min=8, help="Total number of training pictures")]
 PatienceOption = Annotated[
     int, typer.Option(min=0, help="Early stopping: evaluations without improvement before training stops (0: never)")
 ]
-SeedOption = Annotated[int, typer.Option(min=0, help="Seed of the first weights and of all random numbers")]
+SeedOption = Annotated[int, typer.Option(min=0, help="Seed of the initial weights and of all random numbers")]
 RateOption = Annotated[
-    float, typer.Option(min=0, help="Highest learning rate of AdamW; Muon's, for convolutions, is 25 times as high")
+    float,
+    typer.Option(min=0, help="Peak learning rate of AdamW; Muon, which trains the convolutions, has 25 times as much"),
 ]
 
 
@@ -36,13 +37,13 @@ def plates(
     weights: Annotated[
         str | None,
         typer.Option(
-            help="Weights to begin with: FILE.safetensors of a training, or plates for those that ship (default: "
-            "random)"
+            help="Initial weights: FILE.safetensors of a training, or plates for those that ship with Shardline "
+            "(default: random)"
         ),
     ] = None,
     only: Annotated[
         Literal["texts"] | None,
-        typer.Option(help="texts: train only the reader of whole plates, and keep the rest as it is in --weights"),
+        typer.Option(help="texts: train only the text reader, which reads whole plates; all other weights stay"),
     ] = None,
     side: Annotated[
         int, typer.Option(help="Side length of the training images in pixels; half of the serving resolution is best")
@@ -59,9 +60,10 @@ def plates(
 ) -> None:
     """Train the license plate detector, from random weights or from --weights.
 
-    It writes weights in fp16 as safetensors, and a JSON that records how they came about. Ctrl-C saves a checkpoint
-    first. With --resume, the options that decide the weights are those that the training began with, and the weights
-    become those of a training that was never stopped: bit for bit on one CPU with the same number of threads.
+    It writes weights in fp16 as safetensors, and a JSON file that records how they were trained. Ctrl-C saves a
+    checkpoint and stops. --resume continues with the recipe (the options that determine the weights) that the training
+    began with, and gives the weights of an uninterrupted training: bit for bit on one CPU with the same number of
+    threads.
     """
     given = {
         "pictures": pictures,
@@ -95,7 +97,7 @@ def classifier(
     weights: Annotated[
         str | None,
         typer.Option(
-            help="Weights to begin with: DEFAULT or another of torchvision's names, which are downloaded, or a "
+            help="Initial weights: DEFAULT or another of torchvision's names, which are downloaded, or a "
             ".safetensors or .pt file; the last layer is random (default: random)"
         ),
     ] = None,
@@ -158,9 +160,9 @@ def classifier(
 ) -> None:  # fmt: skip
     """Train a classifier of pictures: weights in fp16 as safetensors, and a JSON that `shardline build` takes.
 
-    Ctrl-C saves a checkpoint first. With --resume, the options that decide the weights are those that the training
-    began with, and the weights become those of a training that was never stopped: bit for bit on one CPU with the same
-    number of threads.
+    Ctrl-C saves a checkpoint and stops. --resume continues with the recipe (the options that determine the weights)
+    that the training began with, and gives the weights of an uninterrupted training: bit for bit on one CPU with the
+    same number of threads.
     """
     given = {
         "data": data,
@@ -196,7 +198,7 @@ def classifier(
 def embedding(
     context: typer.Context,
     data: Annotated[Path, typer.Option(help="Folder with MNIST's four idx-ubyte.gz files")],
-    pictures: Annotated[int, typer.Option(min=2, help="Number of pictures to train with, in all")] = 240_000,
+    pictures: Annotated[int, typer.Option(min=2, help="Total number of training pictures")] = 240_000,
     batch: Annotated[int, typer.Option(min=2, help="Pictures in a batch, contrasted with each other")] = 256,
     seed: SeedOption = 0,
     rate: RateOption = 4e-3,
@@ -206,7 +208,7 @@ def embedding(
 ) -> None:
     """Train an embedding of digits with a contrastive loss: weights in fp16 that `shardline build embedding` takes.
 
-    Ctrl-C saves a checkpoint first; --resume continues to the same weights.
+    Ctrl-C saves a checkpoint and stops; --resume continues and gives the weights of an uninterrupted training.
     """
     given = {
         "data": str(data),

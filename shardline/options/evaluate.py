@@ -30,10 +30,10 @@ def evaluation_options(
     ] = None,
     program: Annotated[
         Literal["portable", "compiled", "auto"],
-        option(help="Shards of a bundle that run; auto: the compiled ones if they fit this machine", panel=_SOURCES),
+        option(help="Shards of a bundle to run; auto: the compiled ones if they fit this machine", panel=_SOURCES),
     ] = "portable",
     threads: Annotated[
-        int | None, option(min=1, help="Threads of torch; default: the CPUs of this process", panel=_SOURCES)
+        int | None, option(min=1, help="Number of torch threads; default: the CPUs of this process", panel=_SOURCES)
     ] = None,
     out: Annotated[
         Path | None,
@@ -69,14 +69,14 @@ def picture_arguments(
     data: Annotated[
         str,
         option(
-            help="Folder with test/CLASS/*.jpg or CLASS/*.jpg, folder with MNIST's files, or: digits (scikit-learn's)",
+            help="Folder with test/CLASS/*.jpg or CLASS/*.jpg, folder with MNIST's files, or digits (scikit-learn's)",
             panel=_PICTURES,
         ),
     ],
     count: Annotated[
         int | None,
         option(
-            min=1, help="Largest number of pictures, taken evenly from the whole list; default: all", panel=_PICTURES
+            min=1, help="Largest number of pictures, evenly spread over the whole list; default: all", panel=_PICTURES
         ),
     ] = None,
     mistakes: Annotated[

@@ -68,8 +68,8 @@ def _model_options(
     weights: Annotated[
         str | None,
         option(
-            help="Weights: a name of torchvision's, a .safetensors or .pt state dict, or random:SEED (default: "
-            "torchvision's best; for plates the weights that ship with it)",
+            help="Weights: a name of torchvision weights, a .safetensors or .pt state dict, or random:SEED (default: "
+            "torchvision's best weights; for plates those that ship with Shardline)",
             panel=_PANEL,
         ),
     ] = None,
@@ -89,7 +89,10 @@ def _preparation_options(
     ] = None,
     task: Annotated[
         TaskName | None,
-        option(help="Meaning of the model's outputs (default: classify, or the short name's own task)", panel=_PANEL),
+        option(
+            help="Task that turns the model's outputs into replies (default: classify, or the task of the short name)",
+            panel=_PANEL,
+        ),
     ] = None,
     embed: Annotated[
         bool,

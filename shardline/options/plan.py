@@ -28,7 +28,7 @@ class PlanArguments(TypedDict):
 def plan_arguments(
     stages: Annotated[
         int,
-        option(min=1, help="Number of stages; where to cut is planned from measured times", panel=_PANEL),
+        option(min=1, help="Number of stages; the cuts are planned from measured times", panel=_PANEL),
     ] = 3,
     cuts: Annotated[
         str | None,
@@ -40,7 +40,7 @@ def plan_arguments(
         int,
         option(
             min=1,
-            help="Instances in one request: the limit must hold for so many at every cut",
+            help="Number of instances in one request; such a request must keep --limit at every cut",
             panel=_PANEL,
         ),
     ] = 1,
@@ -83,7 +83,7 @@ def plan_arguments(
         ),
     ] = None,
     fresh: Annotated[
-        bool, option("--fresh", help="Measure again, even what was measured before", panel=_PANEL)
+        bool, option("--fresh", help="Measure again instead of using cached measurements", panel=_PANEL)
     ] = False,
 ) -> PlanArguments:
     """Read the options' values.

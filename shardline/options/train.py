@@ -101,15 +101,13 @@ def _training_options(
         str | None, option(help="Device to train on: cpu or cuda (default: a GPU if there is one)", panel=_PANEL)
     ] = None,
     threads: Annotated[
-        int | None, option(min=1, help="Threads of the computation (default: the CPUs that may be used)", panel=_PANEL)
+        int | None, option(min=1, help="Number of torch threads (default: the CPUs of this process)", panel=_PANEL)
     ] = None,
     workers: Annotated[
         int | None,
-        option(
-            min=0, help="Processes that draw batches ahead (default: 1, with a GPU one less than CPUs)", panel=_PANEL
-        ),
+        option(min=0, help="Processes that prefetch batches (default: 1; with a GPU, the CPUs minus 1)", panel=_PANEL),
     ] = None,
-    save_every: Annotated[float, option(min=0, help="Minutes from checkpoint to checkpoint", panel=_PANEL)] = 5,
+    save_every: Annotated[float, option(min=0, help="Minutes between two checkpoints", panel=_PANEL)] = 5,
     tensorboard: Annotated[
         bool, option("--tensorboard", help="Also write curves for TensorBoard", panel=_PANEL)
     ] = False,
