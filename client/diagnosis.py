@@ -75,7 +75,7 @@ def error_line(message: str) -> str:
 
 
 def _container_problems(status: Document) -> Iterator[tuple[bool, str]]:
-    """Whether each container that is not ready has failed, and its problem; init containers first, as they run."""
+    """Problems of the containers that are not ready, each with whether it has failed; init containers first."""
     for container in status.get("initContainerStatuses") or []:
         if not container.get("ready"):
             yield _container_problem(container, running="is running")

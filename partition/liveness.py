@@ -1,4 +1,4 @@
-"""Which tensors are alive after each node of an exported program: where it can be cut, and what crosses there.
+"""Liveness: the tensors alive after each node of an exported program, so where it can be cut and what crosses there.
 
 Nodes fall into two kinds. A **carried** node depends on the pixels' values; if it is made before a cut and used after
 it, it crosses the wire. A **free** node does not (parameters, constants, sizes and what is computed from these alone):

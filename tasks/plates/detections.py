@@ -187,7 +187,7 @@ def _without_duplicates(boxes: Floats) -> NDArray[np.int64]:
 
 
 def _same(boxes: Floats) -> NDArray[np.bool_]:
-    """Which boxes [n, 4] are the same object: bool [n, n]."""
+    """Pairs of boxes [n, 4] that are the same object: bool [n, n]."""
     areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     away = np.linalg.norm(centres[:, None] - centres[None], axis=2)

@@ -276,7 +276,7 @@ def _centrality(outline: OrientedBox, points: Floats) -> Floats:
 
 
 def _plate(candidate: _Candidate, box: Floats, threshold: float) -> DetectedPlate | None:
-    """As much of a plate as reaches the threshold; None if not even its presence does."""
+    """The parts of a plate that reach the threshold; None if its presence does not."""
     small, main = candidate.reading.small, candidate.reading.main
     whole = [group for group in (small, main) if group.text is not None]
     alone = sorted(([group] for group in whole), key=lambda groups: -_score(candidate, groups))
