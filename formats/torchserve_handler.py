@@ -106,7 +106,9 @@ class PartHandler:
             return encode(replace(frame, tensors=outputs, stage=frame.stage + 1))
         task = self._shard.bundle.task
         parameters = {key: value for key, value in frame.parameters.items() if key not in CHAIN_PARAMETERS}
-        request = Request(outputs=outputs, labels=task.labels, parameters=parameters, views=frame.views)
+        request = Request(
+            outputs=outputs, labels=task.labels, options=task.options, parameters=parameters, views=frame.views
+        )
         return {"predictions": task_reply(task.name)(request)}
 
 

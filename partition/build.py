@@ -148,13 +148,14 @@ def describe(model: "Model", name: str, chosen: Plan, shards: Sequence[Shard], p
         ModelError: the number of labels is not the number of classes, or labels for a task that has its own.
     """
     _check_labels(model, shards[-1].outputs)
+    task_code(model.task).check_options(model.task_options)
     return Bundle(
         name=name,
         model=model.reference,
         weights=model.weights,
         precision=precision,
         torch_version=torch.__version__.partition("+")[0],
-        task=Task(name=model.task, labels=model.labels),
+        task=Task(name=model.task, labels=model.labels, options=model.task_options),
         picture=model.picture,
         limits=chosen.limits,
         batch=chosen.batch,
@@ -215,7 +216,7 @@ def _save_golden(draft: Path, bundle: Bundle, whole: ExportedProgram, golden: Go
     if task_code(bundle.task.name).open_index is not None:
         return
     outputs = _runner(whole, bundle.stages[-1].outputs)(golden.pixels)
-    request = Request(outputs=outputs, labels=bundle.task.labels, views=(golden.view,))
+    request = Request(outputs=outputs, labels=bundle.task.labels, options=bundle.task.options, views=(golden.view,))
     reply = {"predictions": task_reply(bundle.task.name)(request)}
     (draft / GOLDEN_PICTURE_FILE).write_bytes(golden.png)
     (draft / GOLDEN_REPLY_FILE).write_text(json.dumps(reply, indent=1) + "\n")

@@ -16,7 +16,7 @@ import importlib
 import sys
 from ast import literal_eval
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from shardline.partition.archive import load_program, without_examples
 from shardline.partition.program import one_line, runnable
 from shardline.storage.bundle import IMAGENET_MEAN, IMAGENET_STD, PictureSpec
 from shardline.wire.errors import BundleError, FileError, ModelError, UsageError
+from shardline.wire.typed import Scalar
 
 _SEEDS = 2**64
 _DEFAULT_PICTURE = PictureSpec(height=224, width=224, fit="crop", resize=256, interpolation="bilinear")
@@ -47,8 +48,8 @@ class Model:
     """A model that takes normalised float32 [batch, 3, height, width], with its preprocessing and labels.
 
     `takes_pixels` is True where the model itself takes uint8 pixels and normalises them (some .pt2 programs). `task` is
-    the name of the task that interprets its outputs: a key of shardline.tasks.registry.TASKS. `random` is True for
-    random weights, which must be calibrated.
+    the name of the task that interprets its outputs: a key of shardline.tasks.registry.TASKS; `task_options` say what
+    the outputs mean, where they alone do not say it. `random` is True for random weights, which must be calibrated.
     """
 
     reference: str
@@ -61,6 +62,7 @@ class Model:
     random: bool = False
     takes_pixels: bool = False
     task: str = "classify"
+    task_options: Mapping[str, Scalar] = field(default_factory=dict)
 
 
 def load_model(reference: str, weights: str | None = None, size: int | None = None) -> Model:

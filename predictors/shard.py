@@ -182,7 +182,12 @@ class ShardPredictor(BytesModel):
         parameters = dict(frame.parameters)
         with_timings = parameters.pop(TIMINGS_PARAMETER, False)
         request = Request(
-            outputs=frame.tensors, labels=task.labels, parameters=parameters, views=frame.views, index=self._index
+            outputs=frame.tensors,
+            labels=task.labels,
+            options=task.options,
+            parameters=parameters,
+            views=frame.views,
+            index=self._index,
         )
         reply: dict[str, object] = {"predictions": task_reply(task.name)(request)}
         if with_timings:

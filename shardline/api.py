@@ -34,6 +34,7 @@ from shardline.predictors.picture import to_pixels
 from shardline.storage.bundle import IMAGENET_MEAN, IMAGENET_STD, Bundle, PictureSpec, bundle_name
 from shardline.storage.bundle_folder import open_bundle
 from shardline.tables import plan_dict
+from shardline.tasks.registry import TaskName
 from shardline.training.folder import picture_files
 from shardline.training.models import for_task, load_by_name
 from shardline.training.samples import calibration_pixels, golden_picture, task_samples
@@ -106,7 +107,7 @@ def capture(
     mean: Channels | None = None,
     std: Channels | None = None,
     labels: Sequence[str] | None = None,
-    task: Literal["classify", "plates", "retrieve"] | None = None,
+    task: TaskName | None = None,
     embed: bool = False,
     precision: str = "fp32",
     progress: Progress = silent,

@@ -29,10 +29,11 @@ from typing import Any
 
 from shardline.wire.errors import BundleError
 from shardline.wire.limits import MIB, Limits
-from shardline.wire.typed import from_json, is_relative_path, typed
+from shardline.wire.typed import Scalar, from_json, is_relative_path, typed
 
-SCHEMA_VERSION = 2
-READABLE_VERSIONS = (1, 2)  # version 1 has no compiled packages and no tolerances
+SCHEMA_VERSION = 3
+# version 1 has no compiled packages and no tolerances, version 2 no picture modes and no task options
+READABLE_VERSIONS = (1, 2, 3)
 BUNDLE_JSON_BYTES = 16 * MIB  # limit of bundle.json itself: thousands of labels and files need a few MiB
 BUNDLE_FILE = "bundle.json"
 STAGE_FILE = "stage.json"
@@ -44,6 +45,7 @@ GOLDEN_REPLY_FILE = "golden.json"
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of red, green and blue, from 0 to 1
 PRECISIONS = ("fp32", "bf16", "fp16")
+CHANNELS = {"L": 1, "RGB": 3, "RGBA": 4}  # Pillow's mode of a picture -> its number of channels
 TARGETS = ("cpu", "cuda")
 
 NAME_PATTERN = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
@@ -95,10 +97,11 @@ def _multiple(dim: str) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PictureSpec:
-    """Preprocessing of a picture into `uint8 [3, height, width]`.
+    """Preprocessing of a picture into `uint8 [channels, height, width]`.
 
-    `fit` is "crop" (the shorter side to `resize` pixels, then the centre, as torchvision's presets do), "stretch" or
-    "letterbox". `interpolation` is Pillow's name: "bilinear" or "bicubic".
+    `mode` is Pillow's name of the colour channels: "L" (grey), "RGB" or "RGBA". `fit` is "crop" (the shorter side to
+    `resize` pixels, then the centre, as torchvision's presets do), "stretch" or "letterbox". `interpolation` is
+    Pillow's name: "bilinear" or "bicubic".
     """
 
     height: int
@@ -106,14 +109,25 @@ class PictureSpec:
     fit: str = "crop"
     resize: int | None = None
     interpolation: str = "bilinear"
+    mode: str = "RGB"
+
+    @property
+    def channels(self) -> int:
+        """Number of colour channels: 1, 3 or 4."""
+        return CHANNELS[self.mode]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """The task of the last shard, by its name in tasks/registry.py, and the model's class labels, if it has any."""
+    """The task of the last shard, by its name in tasks/registry.py, and the model's class labels, if it has any.
+
+    `options` say what the model's outputs mean, where they alone do not say it: {"scores": "sigmoid"}. The task's own module
+    checks them.
+    """
 
     name: str
     labels: tuple[str, ...] = ()
+    options: Mapping[str, Scalar] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,9 +219,16 @@ class Bundle:
     def to_json(self) -> bytes:
         """Serialise to bundle.json's bytes, with sorted keys, so that equal bundles have equal digests."""
         document = asdict(self)
-        if self.schema_version == 1:  # as it was written, so that its digest does not change
+        # an older bundle is written as it was read, so that its digest does not change
+        if self.schema_version < 3:
+            _without_since_3(document)
+        if self.schema_version < 2:
             _without_since_2(document)
         return (json.dumps(document, indent=1, sort_keys=True) + "\n").encode()
+
+
+def _without_since_3(document: dict[str, Any]) -> None:
+    del document["picture"]["mode"], document["task"]["options"]
 
 
 def _without_since_2(document: dict[str, Any]) -> None:
@@ -228,7 +249,7 @@ def parse_bundle(data: bytes) -> Bundle:
     if type(version) is not int or version not in READABLE_VERSIONS:
         raise BundleError(
             f"{BUNDLE_FILE} has schema_version {reprlib.repr(version)}; this Shardline reads "
-            f"{' and '.join(map(str, READABLE_VERSIONS))}: build the bundle again"
+            f"{', '.join(map(str, READABLE_VERSIONS))}: build the bundle again"
         )
     bundle = typed(Bundle, document, error=_off_schema)
     problems = list(islice(_problems(bundle), 5))
@@ -264,6 +285,8 @@ def _problems(bundle: Bundle) -> Iterator[str]:
         yield f"precision is {reprlib.repr(bundle.precision)}, not one of {', '.join(PRECISIONS)}"
     if bundle.precision != "fp32" and bundle.portable_tolerance is None:
         yield f"it has no portable_tolerance, and is in {reprlib.repr(bundle.precision)}"
+    if bundle.picture.mode not in CHANNELS:
+        yield f"picture.mode is {reprlib.repr(bundle.picture.mode)}, not one of {', '.join(CHANNELS)}"
     if any(stage.compiled for stage in bundle.stages) and bundle.compiled_tolerance is None:
         yield "it has no compiled_tolerance, and compiled packages"
     for tolerance in (bundle.portable_tolerance, bundle.compiled_tolerance):

@@ -7,10 +7,14 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from shardline.tasks.index import Index
-from shardline.tasks.request import Outputs, Prediction, Request
+from shardline.tasks.request import Outputs, Prediction, Request, refuse_options
 from shardline.wire.errors import BundleError
+from shardline.wire.typed import Scalar
+
+TaskName = Literal["classify", "plates", "retrieve"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,18 +25,24 @@ class TaskCode:
         reply: builds the v1 predictions, one for each instance.
         answers: gives each instance's answer as a user would name it, to count where two models agree; None if the
             outputs are not this task's.
+        agreement: the field's words for the share of pictures with equal answers.
+        plural: the word for several answers.
         comparable: turns the outputs into values that change little where the model's own outputs change little, so
             that rounding can be distinguished from a mistake. A list that is sorted by score is not such a value, since
             two neighbours may change places.
         labels: the only class labels that its models have, in their order; None where each model has its own.
+        check_options: checks the options that a bundle gives its task; raises BundleError.
         open_index: opens the index in the last stage's folder, given the width of the embeddings; None where the task
             needs none.
     """
 
     reply: Callable[[Request], Sequence[Prediction]]
     answers: Callable[[Outputs], Sequence[Hashable] | None]
+    agreement: str
+    plural: str
     comparable: Callable[[Outputs], Outputs]
     labels: tuple[str, ...] | None = None
+    check_options: Callable[[Mapping[str, Scalar]], None] = refuse_options
     open_index: Callable[[Path, int], Index] | None = None
 
 
@@ -62,14 +72,27 @@ def task_reply(name: str) -> Callable[[Request], Sequence[Prediction]]:
 def _classify() -> TaskCode:
     from shardline.tasks import classify
 
-    return TaskCode(reply=classify.reply, answers=classify.answers, comparable=classify.comparable)
+    return TaskCode(
+        reply=classify.reply,
+        answers=classify.answers,
+        agreement="top-1 agreement",
+        plural="classes",
+        comparable=classify.comparable,
+    )
 
 
 @cache
 def _plates() -> TaskCode:
     from shardline.tasks.plates import detections, task, text
 
-    return TaskCode(reply=task.reply, answers=task.answers, comparable=detections.comparable, labels=text.CLASSES)
+    return TaskCode(
+        reply=task.reply,
+        answers=task.answers,
+        agreement="share of pictures with the same plates read",
+        plural="readings",
+        comparable=detections.comparable,
+        labels=text.CLASSES,
+    )
 
 
 @cache
@@ -80,6 +103,8 @@ def _retrieve() -> TaskCode:
     return TaskCode(
         reply=retrieve.reply,
         answers=retrieve.answers,
+        agreement="share of pictures with the same answer",
+        plural="answers",
         comparable=retrieve.comparable,
         labels=(),  # the labels in a reply are the index's
         open_index=open_index,

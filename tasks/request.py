@@ -9,6 +9,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from shardline.tasks.index import Index
 from shardline.wire.errors import BundleError, RequestError, ShardlineError
+from shardline.wire.typed import Scalar
 from shardline.wire.v1 import CHAIN_PARAMETERS
 from shardline.wire.view import View
 
@@ -23,6 +24,7 @@ class Request:
     Attributes:
         outputs: name -> array [batch, …], in the model's order; the first dimension counts instances.
         labels: names of the model's classes, as the bundle has them; empty if it has none.
+        options: what the model's outputs mean, as the bundle has it.
         parameters: what the request asks of the task.
         views: one for each instance; empty where the frame has none.
         index: the bundle's similarity index; None where it has none.
@@ -30,6 +32,7 @@ class Request:
 
     outputs: Outputs
     labels: tuple[str, ...] = ()
+    options: Mapping[str, Scalar] = field(default_factory=dict)
     parameters: Mapping[str, object] = field(default_factory=dict)
     views: tuple[View, ...] = ()
     index: Index | None = None
@@ -45,6 +48,16 @@ def check_names(parameters: Mapping[str, object], known: Collection[str]) -> Non
     if unknown:
         allowed = ", ".join(sorted(CHAIN_PARAMETERS.union(known)))
         raise RequestError(f"unknown parameters {', '.join(unknown)}; allowed: {allowed}")
+
+
+def refuse_options(options: Mapping[str, Scalar]) -> None:
+    """Check the options of a task that takes none.
+
+    Raises:
+        BundleError: there are options.
+    """
+    if options:
+        raise BundleError(f"the task takes no options; found {', '.join(sorted(options))}: build the bundle again")
 
 
 def whole_number(parameters: Mapping[str, object], name: str, most: int | None = None) -> int | None:

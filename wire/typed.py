@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
 Raised = Callable[[str], Exception]
+Scalar = str | int | float  # a plain value of a document
 
 
 class _MismatchSignal(Exception):  # noqa: N818 - it never leaves this module

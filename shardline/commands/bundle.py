@@ -4,7 +4,7 @@ import json
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,6 +22,7 @@ from shardline.progress import track
 from shardline.storage.bundle import BUNDLE_FILE, bundle_name
 from shardline.storage.bundle_folder import open_bundle
 from shardline.tables import bundle_dict, bundle_table, explanation_table, plan_table
+from shardline.tasks.registry import task_code
 from shardline.wire.errors import MissingPackageError, UsageError
 
 if TYPE_CHECKING:
@@ -117,20 +118,6 @@ def _print_plan(document: dict[str, Any], *, as_json: bool, explain: bool = Fals
         )
 
 
-class _AnswerWords(NamedTuple):
-    """The words for a task's answers, and for the share of pictures on which chain and whole model agree."""
-
-    agreement: str
-    plural: str
-
-
-_ANSWER_WORDS = {
-    "classify": _AnswerWords("top-1 agreement", "classes"),
-    "plates": _AnswerWords("share of pictures with the same plates read", "readings"),
-    "retrieve": _AnswerWords("share of pictures with the same answer", "answers"),
-}
-
-
 def verify(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of the bundle")],
     images: Annotated[
@@ -192,8 +179,8 @@ def summary(report: "VerifyReport") -> str:
     """Summarise a comparison: the verdict, and one line for each cut where tensors differ."""
     lines = [_portable(report)]
     if report.top1_agreement is not None:
-        words = _ANSWER_WORDS[report.task]
-        lines.append(f"{words.agreement} {report.top1_agreement:g}, {report.top1_classes} different {words.plural}")
+        task = task_code(report.task)
+        lines.append(f"{task.agreement} {report.top1_agreement:g}, {report.top1_classes} different {task.plural}")
     if report.tolerance is None:
         lines += [
             f"  at {cut.name}: max abs difference {cut.max_abs_difference:g}"
@@ -220,7 +207,7 @@ def _portable(report: "VerifyReport") -> str:
 def _compiled(compiled: "CompiledReport", task: str) -> str:
     if compiled.tolerance is None or compiled.max_relative_error is None:
         return f"compiled: not compared, {compiled.why_not}"
-    agreement = _ANSWER_WORDS[task].agreement
+    agreement = task_code(task).agreement
     found = "" if compiled.top1_agreement is None else f", {agreement} {compiled.top1_agreement:g}"
     verdict = _verdict("compiled split", compiled.within)
     return f"{verdict} {_errors(compiled.max_relative_error, compiled.tolerance, task)}{found}"
@@ -233,5 +220,5 @@ def _verdict(what: str, within: bool) -> str:
 def _errors(found: float, allowed: "Tolerance", task: str) -> str:
     return (
         f"max relative error {found:.2g}, allowed {allowed.max_relative_error:g} "
-        f"and a {_ANSWER_WORDS[task].agreement} of {allowed.top1_agreement:g}"
+        f"and a {task_code(task).agreement} of {allowed.top1_agreement:g}"
     )

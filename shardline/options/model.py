@@ -2,16 +2,16 @@
 
 import math
 from pathlib import Path
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, TypedDict
 
 import typer
 
 from shardline.options.group import option, takes_options
+from shardline.tasks.registry import TaskName
 from shardline.wire.errors import UsageError
 
 _PANEL = "Model"
 
-TaskName = Literal["classify", "plates", "retrieve"]
 Channels = tuple[float, float, float]
 
 

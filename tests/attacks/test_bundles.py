@@ -50,8 +50,8 @@ VALID: dict[str, Any] = {
     "weights": "random:0",
     "precision": "fp32",
     "torch_version": "2.14.1",
-    "task": {"name": "classify", "labels": []},
-    "picture": {"height": 8, "width": 8, "fit": "crop", "resize": None, "interpolation": "bilinear"},
+    "task": {"name": "classify", "labels": [], "options": {}},
+    "picture": {"height": 8, "width": 8, "fit": "crop", "resize": None, "interpolation": "bilinear", "mode": "RGB"},
     "limits": {"request_bytes": 1, "body_bytes": 1, "pixels": 1},
     "batch": 1,
     "max_instances": 1,
@@ -60,7 +60,7 @@ VALID: dict[str, Any] = {
     "files": {"stages/0/shard.pt2": {"sha256": SHA256, "size_bytes": 1}},
     "portable_tolerance": None,
     "compiled_tolerance": None,
-    "schema_version": 2,
+    "schema_version": 3,
 }
 
 
@@ -113,10 +113,11 @@ ATTACKS: dict[str, tuple[bytes, str]] = {
     "trailing newline": (written(VALID) + b"\n", "its bytes are not"),
     # the version
     "no version": (without("schema_version"), "schema_version None"),
-    "version of tomorrow": (changed(3, "schema_version"), "schema_version 3"),
+    "version of tomorrow": (changed(4, "schema_version"), "schema_version 4"),
     "version true": (changed(True, "schema_version"), "schema_version True"),
     "version 1.0": (changed(1.0, "schema_version"), "schema_version 1.0"),
     "version 1 with what came with 2": (changed(1, "schema_version"), "its bytes are not"),
+    "picture of a mode that is none": (changed("CMYK", "picture", "mode"), "picture.mode is 'CMYK'"),
     # the fields
     "field missing": (without("stages"), "lacks ['stages']"),
     "field unknown": (changed(1, "__class__"), "has the unknown ['__class__']"),

@@ -73,6 +73,17 @@ class TestParse:
         assert bundle.stages[0].compiled == ()
         assert bundle.portable_tolerance is bundle.compiled_tolerance is None
 
+    def test_schema_2_is_read_and_keeps_its_digest(self) -> None:
+        document = json.loads(SMALL_JSON)
+        del document["picture"]["mode"], document["task"]["options"]
+        data = (json.dumps({**document, "schema_version": 2}, indent=1, sort_keys=True) + "\n").encode()
+
+        bundle = parse_bundle(data)
+
+        assert bundle.digest == digest_of(data)
+        assert bundle.picture.mode == "RGB"
+        assert bundle.task.options == {}
+
     def test_cut_at_every_byte(self) -> None:
         for end in range(len(SMALL_JSON)):
             with pytest.raises(BundleError):
@@ -107,12 +118,13 @@ SMALL_JSON = b"""{
   "fit": "crop",
   "height": 8,
   "interpolation": "bilinear",
+  "mode": "RGB",
   "resize": null,
   "width": 8
  },
  "portable_tolerance": null,
  "precision": "fp32",
- "schema_version": 2,
+ "schema_version": 3,
  "stages": [
   {
    "compiled": [
@@ -159,7 +171,8 @@ SMALL_JSON = b"""{
   "labels": [
    "cat"
   ],
-  "name": "classify"
+  "name": "classify",
+  "options": {}
  },
  "threads": 1,
  "torch_version": "2.14.1",

@@ -3,8 +3,8 @@
 torch is imported only when a model is opened: an evaluation of a served chain does without it.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from shardline.storage.bundle import BUNDLE_FILE, WHOLE_FILE, Bundle, PictureSpe
 from shardline.storage.bundle_folder import open_bundle
 from shardline.wire.errors import BundleError
 from shardline.wire.limits import Limits
+from shardline.wire.typed import Scalar
 from shardline.wire.view import View
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class LocalModel:
     fit: Fit
     run: Run
     labels: tuple[str, ...] = ()
+    options: Mapping[str, Scalar] = field(default_factory=dict)
 
 
 def is_bundle(path: Path) -> bool:
@@ -98,7 +100,8 @@ def open_model(name: str, model: "Model") -> LocalModel:
     from shardline.partition.capture import whole_module
 
     run = run_module(whole_module(model))
-    return LocalModel(name=name, fit=_fit(model.picture, Limits()), run=run, labels=tuple(model.labels))
+    fit = _fit(model.picture, Limits())
+    return LocalModel(name=name, fit=fit, run=run, labels=model.labels, options=model.task_options)
 
 
 def _open_whole(folder: Path, task: str) -> LocalModel:
@@ -137,7 +140,9 @@ def run_module(module: "nn.Module") -> Run:
 
 
 def _from_bundle(name: str, bundle: Bundle, run: Run) -> LocalModel:
-    return LocalModel(name=name, fit=_fit(bundle.picture, bundle.limits), run=run, labels=bundle.task.labels)
+    task = bundle.task
+    fit = _fit(bundle.picture, bundle.limits)
+    return LocalModel(name=name, fit=fit, run=run, labels=task.labels, options=task.options)
 
 
 def _fit(spec: PictureSpec, limits: Limits) -> Fit:

@@ -76,7 +76,9 @@ class LocalClassifier:
     def predict(self, picture: bytes) -> ClassPrediction:
         pixels, _ = self.model.fit(picture)
         outputs = self.model.run(pixels)
-        [raw] = reply(Request(outputs=outputs, labels=self.model.labels, parameters=ALL_CLASSES))
+        [raw] = reply(
+            Request(outputs=outputs, labels=self.model.labels, options=self.model.options, parameters=ALL_CLASSES)
+        )
         prediction = read_prediction(raw)
         assert prediction is not None
         return replace(prediction, outputs=outputs)
