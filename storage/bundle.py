@@ -121,8 +121,8 @@ class PictureSpec:
 class Task:
     """The task of the last shard, by its name in tasks/registry.py, and the model's class labels, if it has any.
 
-    `options` say what the model's outputs mean, where they alone do not say it: {"scores": "sigmoid"}. The task's own module
-    checks them.
+    `options` say what the model's outputs mean, where they alone do not say it: {"scores": "sigmoid"}. The task's own
+    module checks them.
     """
 
     name: str
