@@ -130,7 +130,7 @@ def build(
             progress(f"comparing {options.precision} with fp32")
             uncut = _runner(liveness.program, shards[-1].outputs)
             _check_equal(run_chain(loaded, pictures[:1]), uncut(pictures[:1]), options.precision)
-            tolerance = _measure_tolerance([uncut], reference, pictures, model.task)
+            tolerance = _measure_tolerance([uncut], reference, pictures, description.task)
             description = replace(description, portable_tolerance=tolerance)
         if options.targets:
             stages = compile_stages(draft, description, options.targets, options.fixed_batches, progress)
@@ -264,9 +264,9 @@ def _check_equal(chain: Outputs, whole: Outputs, precision: str) -> None:
         )
 
 
-def _measure_tolerance(runs: Sequence[Run], reference: Run, pictures: np.ndarray, task: str) -> Tolerance:
+def _measure_tolerance(runs: Sequence[Run], reference: Run, pictures: np.ndarray, task: Task) -> Tolerance:
     """Compare runs with the reference on pictures, uint8 [n, 3, height, width], and noise, and add a margin."""
-    agreement = Agreement(task_code(task))
+    agreement = Agreement(task_code(task.name), task.options)
     for pixels, is_picture in _samples(pictures):
         expected = reference(pixels)
         for run in runs:
@@ -321,4 +321,4 @@ def _measure_compiled(
                 chain.append(LoadedShard(shard.bundle, stage, module, device))
                 chain[-1].warm_up(Golden.load(folder))
             chains.append(partial(run_chain, chain))
-        return _measure_tolerance(chains, reference, pictures, shards[0].bundle.task.name)
+        return _measure_tolerance(chains, reference, pictures, shards[0].bundle.task)

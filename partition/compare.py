@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from shardline.storage.bundle import Tolerance
     from shardline.tasks.registry import TaskCode
+    from shardline.tasks.request import Options
 
 Outputs = Mapping[str, NDArray[Any]]
 
@@ -27,9 +28,10 @@ Outputs = Mapping[str, NDArray[Any]]
 class Agreement:
     """Sum of the comparisons of many batches, with the figures that a bundle's `Tolerance` bounds."""
 
-    def __init__(self, task: "TaskCode") -> None:
-        """Compare as `task` (see `shardline.tasks.registry.task_code`) does."""
+    def __init__(self, task: "TaskCode", options: "Options") -> None:
+        """Compare as `task` (see `shardline.tasks.registry.task_code`) does, given a bundle's options of the task."""
         self._task = task
+        self._options = options
         self.max_relative_error = 0.0
         self.answers: list[tuple[Hashable, Hashable]] = []
 
@@ -39,11 +41,13 @@ class Agreement:
         Args:
             picture: False for noise, which has no answer worth comparing.
         """
-        compared = self._task.comparable(found)
-        errors = [relative_error(compared[name], value) for name, value in self._task.comparable(expected).items()]
+        compared = self._task.comparable(found, self._options)
+        wanted = self._task.comparable(expected, self._options)
+        errors = [relative_error(compared[name], value) for name, value in wanted.items()]
         self.max_relative_error = max(self.max_relative_error, *errors)
         if picture:
-            found_answers, expected_answers = self._task.answers(found), self._task.answers(expected)
+            found_answers = self._task.answers(found, self._options)
+            expected_answers = self._task.answers(expected, self._options)
             if found_answers is not None and expected_answers is not None:
                 self.answers += zip(found_answers, expected_answers, strict=True)
 

@@ -238,7 +238,8 @@ class LoadedShard:
 
     def _comparable(self, tensors: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         """Values of a stage's outputs that change little where another machine rounds differently."""
-        return task_code(self.bundle.task.name).comparable(tensors) if self.is_last else tensors
+        task = self.bundle.task
+        return task_code(task.name).comparable(tensors, task.options) if self.is_last else tensors
 
     def _batches_to_warm(self) -> tuple[int, ...]:
         """One batch size per package; the package for any batch gets the first size that has no package of its own."""

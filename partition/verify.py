@@ -195,8 +195,8 @@ def verify(
     chain = LocalChain(folder)
     report = chain.report()
     compiled = _compiled_chain(folder, chain, report, program)
-    task = task_code(report.task)
-    portable_agreement, compiled_agreement = Agreement(task), Agreement(task)
+    task, options = task_code(report.task), chain.bundle.task.options
+    portable_agreement, compiled_agreement = Agreement(task, options), Agreement(task, options)
     for pixels, is_picture in _samples(batches, random_batches):
         comparison = chain.compare(pixels, report)
         portable_agreement.add(comparison.chain, comparison.whole, picture=is_picture)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from shardline.tasks.request import Outputs, Request, check_names, float_matrix, whole_number
+from shardline.tasks.request import Options, Outputs, Request, check_names, float_matrix, whole_number
 
 PARAMETERS = frozenset({"top"})
 TOP = 5  # classes in a reply by default
@@ -36,13 +36,13 @@ def reply(request: Request) -> list[dict[str, object]]:
     return [_prediction(row, count, request.labels) for row in logits]
 
 
-def answers(outputs: Outputs) -> Sequence[int] | None:
+def answers(outputs: Outputs, _: Options) -> Sequence[int] | None:
     """The top class of each instance, if the first output is [batch, classes]."""
     first = next(iter(outputs.values()))
     return first.argmax(1).tolist() if first.ndim == 2 else None
 
 
-def comparable(outputs: Outputs) -> Outputs:
+def comparable(outputs: Outputs, _: Options) -> Outputs:
     """The outputs themselves, [batch, classes]: logits change little where the model's outputs do."""
     return outputs
 

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from shardline.tasks.index import Index
-from shardline.tasks.request import Outputs, Prediction, Request, refuse_options
+from shardline.tasks.request import Options, Outputs, Prediction, Request, refuse_options
 from shardline.wire.errors import BundleError
-from shardline.wire.typed import Scalar
 
 TaskName = Literal["classify", "plates", "retrieve"]
 
@@ -23,13 +22,13 @@ class TaskCode:
 
     Attributes:
         reply: builds the v1 predictions, one for each instance.
-        answers: gives each instance's answer as a user would name it, to count where two models agree; None if the
-            outputs are not this task's.
+        answers: gives each instance's answer as a user would name it, from the outputs and the task's options, to
+            count where two models agree; None if the outputs are not this task's.
         agreement: the field's words for the share of pictures with equal answers.
         plural: the word for several answers.
-        comparable: turns the outputs into values that change little where the model's own outputs change little, so
-            that rounding can be distinguished from a mistake. A list that is sorted by score is not such a value, since
-            two neighbours may change places.
+        comparable: turns the outputs, given the task's options, into values that change little where the model's own
+            outputs change little, so that rounding can be distinguished from a mistake. A list that is sorted by score
+            is not such a value, since two neighbours may change places.
         labels: the only class labels that its models have, in their order; None where each model has its own.
         check_options: checks the options that a bundle gives its task; raises BundleError.
         open_index: opens the index in the last stage's folder, given the width of the embeddings; None where the task
@@ -37,12 +36,12 @@ class TaskCode:
     """
 
     reply: Callable[[Request], Sequence[Prediction]]
-    answers: Callable[[Outputs], Sequence[Hashable] | None]
+    answers: Callable[[Outputs, Options], Sequence[Hashable] | None]
     agreement: str
     plural: str
-    comparable: Callable[[Outputs], Outputs]
+    comparable: Callable[[Outputs, Options], Outputs]
     labels: tuple[str, ...] | None = None
-    check_options: Callable[[Mapping[str, Scalar]], None] = refuse_options
+    check_options: Callable[[Options], None] = refuse_options
     open_index: Callable[[Path, int], Index] | None = None
 
 

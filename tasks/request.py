@@ -15,6 +15,7 @@ from shardline.wire.view import View
 
 Outputs = Mapping[str, NDArray[Any]]  # name -> [batch, …], in the model's order
 Prediction = Any  # plain JSON, one for each instance
+Options = Mapping[str, Scalar]  # what a model's outputs mean, as `Task.options` of its bundle has it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +33,7 @@ class Request:
 
     outputs: Outputs
     labels: tuple[str, ...] = ()
-    options: Mapping[str, Scalar] = field(default_factory=dict)
+    options: Options = field(default_factory=dict)
     parameters: Mapping[str, object] = field(default_factory=dict)
     views: tuple[View, ...] = ()
     index: Index | None = None
@@ -50,7 +51,7 @@ def check_names(parameters: Mapping[str, object], known: Collection[str]) -> Non
         raise RequestError(f"unknown parameters {', '.join(unknown)}; allowed: {allowed}")
 
 
-def refuse_options(options: Mapping[str, Scalar]) -> None:
+def refuse_options(options: Options) -> None:
     """Check the options of a task that takes none.
 
     Raises:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shardline.tasks.index import EFFORTS, Entries, IndexKind, Neighbours
-from shardline.tasks.request import Outputs, Request, check_names, float_matrix, whole_number
+from shardline.tasks.request import Options, Outputs, Request, check_names, float_matrix, whole_number
 from shardline.wire.errors import BundleError, RequestError
 
 PARAMETERS = frozenset({"k", "nprobe", "efSearch"})
@@ -45,11 +45,11 @@ def reply(request: Request) -> list[dict[str, object]]:
     return [_prediction(found, entries) for found in request.index.search(vectors, k, effort)]
 
 
-def answers(outputs: Outputs) -> None:
+def answers(outputs: Outputs, _: Options) -> None:
     """None: embeddings alone name no answer, so chains are compared by their outputs, [batch, width]."""
 
 
-def comparable(outputs: Outputs) -> Outputs:
+def comparable(outputs: Outputs, _: Options) -> Outputs:
     """The outputs themselves, [batch, width]: embeddings change little where the model's outputs do."""
     return outputs
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shardline.tasks.request import Options
 from shardline.wire.boxes import intersections
 from shardline.wire.errors import BundleError, ShardlineError
 
@@ -136,7 +137,7 @@ def picture_detections(outputs: Mapping[str, NDArray[Any]], instance: int, thres
     )
 
 
-def comparable(outputs: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+def comparable(outputs: Mapping[str, NDArray[Any]], _: Options) -> Mapping[str, NDArray[Any]]:
     """Sums over the detections of each kind, in which their order does not count.
 
     A detection weighs the square of its score above the least listed score: where two change places at the end of the

@@ -34,7 +34,7 @@ from shardline.tasks.plates.detections import (
 )
 from shardline.tasks.plates.search import Characters, GroupReading, Reading, read_text
 from shardline.tasks.plates.text import KINDS, Group, Kind
-from shardline.tasks.request import Outputs, Request, check_names
+from shardline.tasks.request import Options, Outputs, Request, check_names
 from shardline.wire.boxes import intersections
 from shardline.wire.errors import FrameError, RequestError
 from shardline.wire.limits import PLATE_SCORE
@@ -142,7 +142,7 @@ def read_plates(outputs: Outputs, view: View, threshold: float = PLATE_SCORE, *,
     return [plate for plate in plates if plate is not None]
 
 
-def answers(outputs: Outputs) -> Sequence[Hashable]:
+def answers(outputs: Outputs, _: Options) -> Sequence[Hashable]:
     """Kinds and texts that are read in each picture at the default threshold, wherever the plates are.
 
     Args:

@@ -22,7 +22,7 @@ NAN, INF = float("nan"), float("inf")
 
 class TestAgreement:
     def test_adds_up(self) -> None:
-        agreement = Agreement(task_code("classify"))
+        agreement = Agreement(task_code("classify"), {})
         agreement.add({"y": np.array([[1.0, 2.0]])}, {"y": np.array([[1.0, 2.02]])})
         agreement.add({"y": np.array([[3.0, 2.0]])}, {"y": np.array([[2.0, 4.0]])})
         agreement.add({"y": np.array([[9.0, 2.0]])}, {"y": np.array([[9.0, 9.5]])}, picture=False)
@@ -31,14 +31,14 @@ class TestAgreement:
         assert (agreement.top1, agreement.classes) == (0.5, 2)
 
     def test_a_tolerance_has_a_margin(self) -> None:
-        agreement = Agreement(task_code("classify"))
+        agreement = Agreement(task_code("classify"), {})
         agreement.add({"y": np.array([[1.0, 2.0]])}, {"y": np.array([[1.0, 2.02]])})
 
         assert stated_tolerance(agreement) == Tolerance(max_relative_error=0.02, top1_agreement=0.9)
         assert agreement.within(stated_tolerance(agreement))
 
     def test_next_to_nothing_must_agree_in_every_class(self) -> None:
-        agreement = Agreement(task_code("classify"))
+        agreement = Agreement(task_code("classify"), {})
         agreement.add({"y": np.array([[1.0, 2.0]])}, {"y": np.array([[1.0, 2.0 + 1e-7]])})
 
         assert stated_tolerance(agreement) == Tolerance(max_relative_error=1e-4, top1_agreement=1.0)

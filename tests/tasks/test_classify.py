@@ -135,5 +135,5 @@ def test_registry() -> None:
 def test_the_answer_is_the_top_class() -> None:
     code = task_code("classify")
 
-    assert code.answers(logits([0, 2, 1], [5, 2, 1])) == [1, 0]
-    assert code.answers({"features": np.zeros((1, 3, 2, 2), np.float32)}) is None
+    assert code.answers(logits([0, 2, 1], [5, 2, 1]), {}) == [1, 0]
+    assert code.answers({"features": np.zeros((1, 3, 2, 2), np.float32)}, {}) is None

@@ -438,9 +438,9 @@ class TestTexts:
 
     def test_it_is_part_of_what_is_compared(self) -> None:
         arrays = outputs(LONG.detections())
-        one, other = (comparable(arrays | {"board_texts": texts(text)}) for text in ("12A3456", "12A3457"))
+        one, other = (comparable(arrays | {"board_texts": texts(text)}, {}) for text in ("12A3456", "12A3457"))
 
-        assert one.keys() > comparable(arrays).keys()
+        assert one.keys() > comparable(arrays, {}).keys()
         assert any(not np.allclose(one[name], other[name]) for name in one)
 
 
@@ -530,7 +530,7 @@ class TestComparing:
     def test_the_answer_is_what_is_read(self) -> None:
         two = [*LONG.detections(), *replace(REGULAR, centre=(256.0, 420.0)).detections()]
 
-        assert answers(outputs(two, [])) == [(("long", "12A", "3456"), ("regular", "12A", "3456")), ()]
+        assert answers(outputs(two, []), {}) == [(("long", "12A", "3456"), ("regular", "12A", "3456")), ()]
 
     @settings(deadline=None)
     @given(plane_plates(), seeds)
@@ -548,13 +548,13 @@ class TestComparing:
             replace(detection, score=detection.score + float(random.uniform(-1e-4, 1e-4))) for detection in detections
         ]
 
-        one, other = comparable(outputs(detections)), comparable(outputs(moved))
+        one, other = comparable(outputs(detections), {}), comparable(outputs(moved), {})
 
         assert one.keys() == other.keys()
         for name, value in one.items():
             assert np.abs(other[name] - value).max() <= 1e-2 * np.abs(value).max()
 
     def test_another_plate_changes_the_comparable_sums(self) -> None:
-        one, other = (comparable(outputs(plate.detections())) for plate in (LONG, REGULAR))
+        one, other = (comparable(outputs(plate.detections()), {}) for plate in (LONG, REGULAR))
 
         assert any(np.abs(one[name] - other[name]).max() > 0.01 * np.abs(one[name]).max() for name in one)
