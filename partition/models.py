@@ -29,18 +29,13 @@ from safetensors.torch import load_file
 
 from shardline.partition.archive import load_program, without_examples
 from shardline.partition.program import one_line, runnable
+from shardline.partition.torchvision_kinds import torchvision_kind
 from shardline.storage.bundle import IMAGENET_MEAN, IMAGENET_STD, PictureSpec
 from shardline.wire.errors import BundleError, FileError, ModelError, UsageError
 from shardline.wire.typed import Scalar
 
 _SEEDS = 2**64
 _DEFAULT_PICTURE = PictureSpec(height=224, width=224, fit="crop", resize=256, interpolation="bilinear")
-
-# Without pretrained weights these builders warn or add training heads that evaluation never runs.
-_BUILDER_ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
-    "googlenet": {"aux_logits": False, "init_weights": True},
-    "inception_v3": {"aux_logits": False, "init_weights": True},
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,14 +124,12 @@ def _is_torchvision_weights(kind: str, weights: str) -> bool:
 
 def _from_torchvision(reference: str, rest: str, weights: str | None) -> Model:
     name, _, query = rest.partition("?")
-    if name not in torchvision.models.list_models(module=torchvision.models):
-        raise UsageError(f"torchvision has no classification model {name!r}; see torchvision.models.list_models()")
+    kind = torchvision_kind(name)
     choices = torchvision.models.get_model_weights(name)
     chosen = _torchvision_weights(name, weights)
-    arguments = {**_BUILDER_ARGUMENTS.get(name, {}), **_arguments(reference, query)}
-    if chosen is not None:
-        arguments.pop("init_weights", None)
-        arguments.pop("aux_logits", None)
+    arguments = _arguments(reference, query)
+    if chosen is None:
+        arguments = {**kind.builder_arguments(name), **arguments}
     try:
         module = torchvision.models.get_model(name, weights=chosen, **arguments)
     except (OSError, HTTPException) as exc:
@@ -148,21 +141,15 @@ def _from_torchvision(reference: str, rest: str, weights: str | None) -> Model:
         raise ModelError(f"{reference}: torchvision does not build it: {one_line(exc)}") from exc
     meta = (chosen or choices.DEFAULT).meta
     preset = (chosen or choices.DEFAULT).transforms()
-    picture = PictureSpec(
-        height=preset.crop_size[0],
-        width=preset.crop_size[0],
-        fit="crop",
-        resize=preset.resize_size[0],
-        interpolation=preset.interpolation.value,
-    )
     return Model(
         reference=reference,
         weights=f"{chosen.name}" if chosen is not None else "as built",
-        module=module,
-        picture=picture,
+        module=kind.finish(module),
+        picture=kind.picture(preset),
         mean=tuple(preset.mean),
         std=tuple(preset.std),
         labels=() if "num_classes" in arguments else tuple(meta["categories"]),
+        task=kind.task,
     )
 
 

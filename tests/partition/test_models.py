@@ -251,8 +251,13 @@ def test_a_download_that_fails_says_what_to_give_instead(weights: str | None) ->
         ),
         ("torchvision:", None, "names no model", UsageError),
         (":factory", None, "names no model", UsageError),
-        ("torchvision:resnet19", "random:0", "no classification model 'resnet19'", UsageError),
-        ("torchvision:fasterrcnn_resnet50_fpn", "random:0", "no classification model", UsageError),
+        ("torchvision:resnet19", "random:0", "no model 'resnet19'", UsageError),
+        (
+            "torchvision:fasterrcnn_resnet50_fpn",
+            "random:0",
+            "no model 'fasterrcnn_resnet50_fpn' for the tasks",
+            UsageError,
+        ),
         (
             "torchvision:resnet18",
             "IMAGENET1K_V9",

@@ -16,7 +16,7 @@ MISTAKES: dict[str, tuple[list[str], int, str]] = {
     "no such model": (
         ["plan", "torchvision:resnet51", "--weights", "random:0"],
         1,
-        "no classification model 'resnet51'",
+        "no model 'resnet51'",
     ),
     "no kind of model": (["plan", "resnet50"], 1, "names no model; allowed are plates, embedding, torchvision:NAME"),
     "no such package": (["plan", "no_such_package:make"], 1, "No module named 'no_such_package'"),

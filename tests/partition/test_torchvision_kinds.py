@@ -1,0 +1,20 @@
+"""Kinds of torchvision's models, found by name."""
+
+import pytest
+
+from shardline.partition.torchvision_kinds import torchvision_kind
+from shardline.wire.errors import UsageError
+
+
+def test_a_classifier() -> None:
+    kind = torchvision_kind("googlenet")
+
+    assert kind.task == "classify"
+    assert kind.builder_arguments("googlenet") == {"aux_logits": False, "init_weights": True}
+    assert kind.builder_arguments("resnet18") == {}
+
+
+@pytest.mark.parametrize("name", ["", "resnet51", "raft_small"])
+def test_a_name_that_no_task_answers_with(name: str) -> None:
+    with pytest.raises(UsageError, match=f"no model '{name}' for the tasks .*list_models"):
+        torchvision_kind(name)
