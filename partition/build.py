@@ -147,8 +147,8 @@ def describe(model: "Model", name: str, chosen: Plan, shards: Sequence[Shard], p
     Raises:
         ModelError: the number of labels is not the number of classes, or labels for a task that has its own.
     """
-    _check_labels(model, shards[-1].outputs)
     task_code(model.task).check_options(model.task_options)
+    _check_labels(model, shards[-1].outputs)
     return Bundle(
         name=name,
         model=model.reference,
@@ -177,12 +177,13 @@ def describe(model: "Model", name: str, chosen: Plan, shards: Sequence[Shard], p
 
 
 def _check_labels(model: "Model", outputs: Sequence[TensorSpec]) -> None:
-    own = task_code(model.task).labels
+    task = task_code(model.task)
+    own = task.labels
     if own is not None:
         if model.labels != own:
             raise ModelError(f"a model for the task {model.task} has its own labels, {', '.join(own)}: give no others")
         return
-    classes = next((spec.shape[1] for spec in outputs if len(spec.shape) == 2), None)
+    classes = task.classes([spec.shape for spec in outputs], model.task_options)
     if model.labels and classes is not None and len(model.labels) != classes:
         raise ModelError(f"{len(model.labels)} labels for {classes} classes: give one label a class, or none")
 
@@ -216,7 +217,13 @@ def _save_golden(draft: Path, bundle: Bundle, whole: ExportedProgram, golden: Go
     if task_code(bundle.task.name).open_index is not None:
         return
     outputs = _runner(whole, bundle.stages[-1].outputs)(golden.pixels)
-    request = Request(outputs=outputs, labels=bundle.task.labels, options=bundle.task.options, views=(golden.view,))
+    request = Request(
+        outputs=outputs,
+        labels=bundle.task.labels,
+        options=bundle.task.options,
+        views=(golden.view,),
+        input_size=(bundle.picture.height, bundle.picture.width),
+    )
     reply = {"predictions": task_reply(bundle.task.name)(request)}
     (draft / GOLDEN_PICTURE_FILE).write_bytes(golden.png)
     (draft / GOLDEN_REPLY_FILE).write_text(json.dumps(reply, indent=1) + "\n")

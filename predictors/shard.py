@@ -178,7 +178,7 @@ class ShardPredictor(BytesModel):
         return Answer(tuple(encode_parts(passed_on)), FRAME_TYPE)
 
     def _reply(self, frame: Frame) -> Answer:
-        task = self._shard.bundle.task
+        task, picture = self._shard.bundle.task, self._shard.bundle.picture
         parameters = dict(frame.parameters)
         with_timings = parameters.pop(TIMINGS_PARAMETER, False)
         request = Request(
@@ -187,6 +187,7 @@ class ShardPredictor(BytesModel):
             options=task.options,
             parameters=parameters,
             views=frame.views,
+            input_size=(picture.height, picture.width),
             index=self._index,
         )
         reply: dict[str, object] = {"predictions": task_reply(task.name)(request)}

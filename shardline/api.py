@@ -3,8 +3,8 @@
 Arguments are named as the options of the commands that call these functions. docs/python.md shows them at work.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -34,12 +34,13 @@ from shardline.predictors.picture import to_pixels
 from shardline.storage.bundle import IMAGENET_MEAN, IMAGENET_STD, Bundle, PictureSpec, bundle_name
 from shardline.storage.bundle_folder import open_bundle
 from shardline.tables import plan_dict
-from shardline.tasks.registry import TaskName
+from shardline.tasks.registry import TaskName, task_code
 from shardline.training.folder import picture_files
 from shardline.training.models import for_task, load_by_name
 from shardline.training.samples import calibration_pixels, golden_picture, task_samples
 from shardline.wire.errors import PictureError, UsageError
 from shardline.wire.limits import REQUEST_BYTES, Limits
+from shardline.wire.typed import Scalar
 
 Channels = tuple[float, float, float]
 Pictures = str | Path | Sequence[str | Path]
@@ -108,6 +109,7 @@ def capture(
     std: Channels | None = None,
     labels: Sequence[str] | None = None,
     task: TaskName | None = None,
+    options: Mapping[str, Scalar] | None = None,
     embed: bool = False,
     precision: str = "fp32",
     progress: Progress = silent,
@@ -123,12 +125,14 @@ def capture(
         mean, std: of the red, green and blue channel, from 0 to 1; default: the model's, or ImageNet's for a module.
         labels: names of the classes, in the model's order.
         task: the meaning of the outputs; default: "classify", or the short name's own task.
+        options: options of the task, which say what the outputs mean, e.g. {"boxes": "cxcywh"}; default: the model's.
         embed: remove the classification layer, for the task "retrieve".
         precision: "fp32", "bf16" or "fp16" for weights, activations and frames.
         progress: called with a line of text at each step.
 
     Raises:
         UsageError: arguments that do not go together.
+        BundleError: options that the task does not have.
         ModelError: the model cannot be loaded, or its weights do not fit.
     """
     if embed and task not in (None, "retrieve"):
@@ -140,6 +144,9 @@ def capture(
     else:
         loaded = model if isinstance(model, Model) else _from_module(model, weights, size)
         loaded = loaded if task is None else for_task(loaded, task)
+    if options:
+        loaded = replace(loaded, task_options={**loaded.task_options, **options})
+    task_code(loaded.task).check_options(loaded.task_options)
     files = [read() for _, read in _picture_files(pictures, loaded.task, progress)]
     pixels = calibration_pixels(files, loaded.picture)
     names = None if labels is None else tuple(labels)

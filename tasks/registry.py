@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 from shardline.tasks.index import Index
-from shardline.tasks.request import Options, Outputs, Prediction, Request, refuse_options
+from shardline.tasks.request import Options, Outputs, Prediction, Request, Shape, matrix_classes, refuse_options
 from shardline.wire.errors import BundleError
 
-TaskName = Literal["classify", "plates", "retrieve"]
+TaskName = Literal["classify", "detect", "plates", "retrieve"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,8 @@ class TaskCode:
         comparable: turns the outputs, given the task's options, into values that change little where the model's own
             outputs change little, so that rounding can be distinguished from a mistake. A list that is sorted by score
             is not such a value, since two neighbours may change places.
+        classes: gives the number of classes by the shapes of the outputs and the task's options; None if they do not
+            say it.
         labels: the only class labels that its models have, in their order; None where each model has its own.
         check_options: checks the options that a bundle gives its task; raises BundleError.
         open_index: opens the index in the last stage's folder, given the width of the embeddings; None where the task
@@ -40,6 +42,7 @@ class TaskCode:
     agreement: str
     plural: str
     comparable: Callable[[Outputs, Options], Outputs]
+    classes: Callable[[Sequence[Shape], Options], int | None] = matrix_classes
     labels: tuple[str, ...] | None = None
     check_options: Callable[[Options], None] = refuse_options
     open_index: Callable[[Path, int], Index] | None = None
@@ -81,6 +84,21 @@ def _classify() -> TaskCode:
 
 
 @cache
+def _detect() -> TaskCode:
+    from shardline.tasks import detect
+
+    return TaskCode(
+        reply=detect.reply,
+        answers=detect.answers,
+        agreement="share of pictures with the same classes found",
+        plural="sets of objects",
+        comparable=detect.comparable,
+        classes=detect.class_count,
+        check_options=detect.check_options,
+    )
+
+
+@cache
 def _plates() -> TaskCode:
     from shardline.tasks.plates import detections, task, text
 
@@ -110,4 +128,9 @@ def _retrieve() -> TaskCode:
     )
 
 
-TASKS: Mapping[str, Callable[[], TaskCode]] = {"classify": _classify, "plates": _plates, "retrieve": _retrieve}
+TASKS: Mapping[str, Callable[[], TaskCode]] = {
+    "classify": _classify,
+    "detect": _detect,
+    "plates": _plates,
+    "retrieve": _retrieve,
+}

@@ -1,6 +1,6 @@
 """Input of a task: the model's outputs and everything needed to build the predictions."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,8 @@ Outputs = Mapping[str, NDArray[Any]]  # name -> [batch, …], in the model's ord
 Prediction = Any  # plain JSON, one for each instance
 Options = Mapping[str, Scalar]  # what a model's outputs mean, as `Task.options` of its bundle has it
 
+Shape = tuple[int | str, ...]  # of an output; the dimension "batch" is not a number
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
@@ -28,6 +30,7 @@ class Request:
         options: what the model's outputs mean, as the bundle has it.
         parameters: what the request asks of the task.
         views: one for each instance; empty where the frame has none.
+        input_size: height and width of the network's input in pixels; None where they are unknown.
         index: the bundle's similarity index; None where it has none.
     """
 
@@ -36,6 +39,7 @@ class Request:
     options: Options = field(default_factory=dict)
     parameters: Mapping[str, object] = field(default_factory=dict)
     views: tuple[View, ...] = ()
+    input_size: tuple[int, int] | None = None
     index: Index | None = None
 
 
@@ -74,6 +78,24 @@ def whole_number(parameters: Mapping[str, object], name: str, most: int | None =
         allowed = "a whole number from 1" + ("" if most is None else f" to {most}")
         raise RequestError(f"parameter {name} is {str(value)[:40]!r}; allowed: {allowed}")
     return value
+
+
+def share(parameters: Mapping[str, object], name: str, default: float) -> float:
+    """Read a parameter that is a number from 0 to 1; `default` if the request does not have it.
+
+    Raises:
+        RequestError: it is no such number.
+    """
+    value = parameters.get(name, default)
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
+        raise RequestError(f"parameter {name} is {str(value)[:40]!r}; allowed: a number from 0 to 1")
+    return float(value)
+
+
+def matrix_classes(shapes: Sequence[Shape], _: Options) -> int | None:
+    """Number of classes by the shapes of the outputs: second dimension of the first that is [batch, classes]."""
+    found = next((shape[1] for shape in shapes if len(shape) == 2), None)
+    return found if isinstance(found, int) else None
 
 
 def float_matrix(outputs: Outputs, dtype: DTypeLike, task: str, second: str) -> NDArray[Any]:

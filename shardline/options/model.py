@@ -1,6 +1,8 @@
 """Options that name a model, its weights, and the pictures that it is measured with."""
 
+import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, TypedDict
 
@@ -9,6 +11,7 @@ import typer
 from shardline.options.group import option, takes_options
 from shardline.tasks.registry import TaskName
 from shardline.wire.errors import UsageError
+from shardline.wire.typed import Scalar
 
 _PANEL = "Model"
 
@@ -31,6 +34,7 @@ class PreparationArguments(TypedDict):
     std: Channels | None
     labels: tuple[str, ...] | None
     task: TaskName | None
+    options: dict[str, Scalar]
     embed: bool
 
 
@@ -94,6 +98,15 @@ def _preparation_options(
             panel=_PANEL,
         ),
     ] = None,
+    task_option: Annotated[
+        list[str] | None,
+        option(
+            "--option",
+            help="Option of the task as NAME=VALUE, which says what the model's outputs mean, e.g. boxes=cxcywh; "
+            "repeatable (default: the task's own)",
+            panel=_PANEL,
+        ),
+    ] = None,
     embed: Annotated[
         bool,
         option(
@@ -112,12 +125,36 @@ def _preparation_options(
         "std": None if std is None else parse_channels("--std", std),
         "labels": None if labels is None else read_labels(labels),
         "task": task,
+        "options": parse_task_options(task_option or ()),
         "embed": embed,
     }
 
 
 takes_model_options = takes_options("model", _model_options)
 takes_preparation_options = takes_options("preparation", _preparation_options)
+
+
+def parse_task_options(texts: Sequence[str]) -> dict[str, Scalar]:
+    """Read options of a task: 'iou=0.5' -> {"iou": 0.5}. A value that is no number is a text.
+
+    Raises:
+        UsageError: not NAME=VALUE, or a name that is there twice.
+    """
+    options: dict[str, Scalar] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value) or name in options:
+            raise UsageError(f"--option {text!r}: write each option once, as NAME=VALUE, e.g. boxes=cxcywh")
+        options[name] = _scalar(value)
+    return options
+
+
+def _scalar(text: str) -> Scalar:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if type(value) in (int, float) else text
 
 
 def parse_channels(name: str, text: str) -> Channels:

@@ -24,7 +24,7 @@ def test_every_task_is_complete(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "Classify", "segment", "os"])
 def test_a_task_that_does_not_exist(name: str) -> None:
-    with pytest.raises(BundleError, match=f"task is {name!r}; allowed: classify, plates, retrieve: build it again"):
+    with pytest.raises(BundleError, match=rf"task is {name!r}; allowed: classify, .*: build it again"):
         task_code(name)
 
 

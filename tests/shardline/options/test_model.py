@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from shardline.options.model import parse_channels, read_labels
+from shardline.options.model import parse_channels, parse_task_options, read_labels
 from shardline.wire.errors import UsageError
 
 
@@ -24,6 +24,18 @@ def test_channels() -> None:
 def test_channels_that_cannot_be(name: str, text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         parse_channels(name, text)
+
+
+def test_task_options() -> None:
+    texts = ["boxes=cxcywh", "iou=0.5", "top=20", "name=true", "path=a=b"]
+
+    assert parse_task_options(texts) == {"boxes": "cxcywh", "iou": 0.5, "top": 20, "name": "true", "path": "a=b"}
+
+
+@pytest.mark.parametrize("texts", [["boxes"], ["=1"], ["boxes="], ["iou=1", "iou=0.5"]])
+def test_task_options_that_cannot_be(texts: list[str]) -> None:
+    with pytest.raises(UsageError, match=r"--option .*: write each option once"):
+        parse_task_options(texts)
 
 
 def test_labels(tmp_path: Path) -> None:
