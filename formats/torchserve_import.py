@@ -167,8 +167,8 @@ class ImportOptions:
     trust: bool = False
     handler: str | None = None
     picture: PictureSpec = CLASSIFIER_PICTURE
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
 
 
 def import_model(archive: ModelArchive, options: ImportOptions) -> Model:

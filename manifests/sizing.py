@@ -29,6 +29,7 @@ INDEX_COPIES = {
 ACTIVATION_FACTOR = 16  # tensors inside a stage against the larger of its input and output; ResNet's first layers: 11
 BODY_COPIES = 3  # received, decoded, sent on
 PIXEL_BYTES = 3 * 2  # the decoded picture and Pillow's resized copy
+ALPHA_PIXEL_BYTES = 4 * 3  # the decoded picture, its copy with premultiplied colours, and the resized copy
 DECODING = 2  # pictures that predictors/transformer.py decodes at a time
 LIMIT_FACTOR = 1.5  # limit against request: an out-of-memory kill costs more than idle memory
 MEMORY_STEP_MIB = 64
@@ -120,10 +121,11 @@ def stage_compute(bundle: Bundle, stage: Stage) -> Compute:
 
 def transformer_compute(bundle: Bundle) -> Compute:
     """Compute the transformer's resources, which hold the largest pictures while they are decoded, and their bodies."""
+    pixel_bytes = ALPHA_PIXEL_BYTES if bundle.picture.mode == "RGBA" else PIXEL_BYTES
     return _compute(
         cpu_request_m=TRANSFORMER_CPU_REQUEST_M,
         cpu_limit_m=TRANSFORMER_CPU_LIMIT_M,
-        memory_bytes=TRANSFORMER_PROCESS_BYTES + DECODING * bundle.limits.pixels * PIXEL_BYTES + _waiting_bytes(bundle),
+        memory_bytes=TRANSFORMER_PROCESS_BYTES + DECODING * bundle.limits.pixels * pixel_bytes + _waiting_bytes(bundle),
     )
 
 
@@ -167,7 +169,7 @@ def timeouts(bundle: Bundle) -> ChainTimeouts:
 
 
 def _activation_bytes(bundle: Bundle, stage: Stage) -> int:
-    pixels_bytes = 3 * bundle.picture.height * bundle.picture.width
+    pixels_bytes = bundle.picture.channels * bundle.picture.height * bundle.picture.width
     input_bytes = bundle.stages[stage.index - 1].output_bytes if stage.index else pixels_bytes * 4  # fp32 once inside
     return ACTIVATION_FACTOR * bundle.batch * max(input_bytes, stage.output_bytes)
 

@@ -73,7 +73,7 @@ class BuildOptions(PlanOptions):
 class GoldenPicture:
     """Picture that a served chain is tested with: the bytes of a PNG file, and a transformer's output for it.
 
-    `pixels` is uint8 [1, 3, height, width]; `view` gives their position in the picture.
+    `pixels` is uint8 [1, channels, height, width]; `view` gives their position in the picture.
     """
 
     png: bytes
@@ -96,7 +96,7 @@ def build(
 
     Args:
         name: the bundle's name, a DNS label: Kubernetes objects are named after it.
-        pictures: real pictures, uint8 [n, 3, height, width]: costs and golden outputs are measured with them.
+        pictures: real pictures, uint8 [n, channels, height, width]: costs and golden outputs are measured with them.
         planned: plan of the same model in the same precision; the plan's options in `options` are ignored then.
         golden: kept in the bundle with the whole model's reply; `shardline deploy` sends it to the cluster.
         progress: receives one short line per step.
@@ -230,7 +230,7 @@ def _save_golden(draft: Path, bundle: Bundle, whole: ExportedProgram, golden: Go
 
 
 def _save_shards(draft: Path, bundle: Bundle, shards: Sequence[Shard], pixels: np.ndarray) -> list[LoadedShard]:
-    """Save each shard with its golden input and outputs: those of the first picture, uint8 [1, 3, height, width]."""
+    """Save each shard with its golden input and outputs: those of the first picture, uint8 [1, channels, h, w]."""
     loaded = []
     tensors: Mapping[str, np.ndarray] = {shards[0].inputs[0].name: pixels}
     for stage, shard in zip(bundle.stages, shards, strict=True):
@@ -248,7 +248,7 @@ def _save_shards(draft: Path, bundle: Bundle, shards: Sequence[Shard], pixels: n
 
 
 def _runner(program: ExportedProgram, specs: Sequence[TensorSpec]) -> Run:
-    """Function from uint8 [batch, 3, height, width] to the program's outputs, with the names and layout of `specs`."""
+    """Function from uint8 [batch, channels, h, w] to the program's outputs, with the names and layout of `specs`."""
     module = runnable(program)
 
     def run(pixels: np.ndarray) -> Outputs:
@@ -272,7 +272,7 @@ def _check_equal(chain: Outputs, whole: Outputs, precision: str) -> None:
 
 
 def _measure_tolerance(runs: Sequence[Run], reference: Run, pictures: np.ndarray, task: Task) -> Tolerance:
-    """Compare runs with the reference on pictures, uint8 [n, 3, height, width], and noise, and add a margin."""
+    """Compare runs with the reference on pictures, uint8 [n, channels, height, width], and noise, and add a margin."""
     agreement = Agreement(task_code(task.name), task.options)
     for pixels, is_picture in _samples(pictures):
         expected = reference(pixels)
@@ -296,7 +296,7 @@ def stated_tolerance(agreement: Agreement) -> Tolerance:
 
 
 def _samples(pictures: np.ndarray) -> Iterator[tuple[np.ndarray, bool]]:
-    """Yield batches, uint8 [1, 3, height, width], and True for pictures, False for noise."""
+    """Yield batches, uint8 [1, channels, height, width], and True for pictures, False for noise."""
     for picture in pictures[:_PICTURES]:
         yield picture[None], True
     generator = np.random.default_rng(0)

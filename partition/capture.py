@@ -35,31 +35,31 @@ class Flat(torch.nn.Module):
         self.training = False  # not .eval(): a module out of a .pt2 file refuses it
 
     def outputs(self, pixels: torch.Tensor) -> tuple[object, ...]:
-        """Run the model on [batch, 3, height, width], uint8 or normalised float32, and flatten its outputs."""
+        """Run the model on [batch, channels, height, width], uint8 or normalised float32, and flatten its outputs."""
         return tuple(tree_leaves(self.model(pixels)))
 
     def forward(self, pixels: torch.Tensor) -> tuple[object, ...]:
-        """Run the model on uint8 [batch, 3, height, width]; returns the flat outputs."""
+        """Run the model on uint8 [batch, channels, height, width]; returns the flat outputs."""
         return self.outputs(pixels)
 
 
 class Pixels(Flat):
-    """Wrapper of `model` that normalises uint8 [batch, 3, height, width] as (pixels / 255 - mean) / std first."""
+    """Wrapper of `model` that normalises uint8 [batch, channels, h, w] as (pixels / 255 - mean) / std first."""
 
     mean: torch.Tensor
     std: torch.Tensor
 
     def __init__(self, model: torch.nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__(model)
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=True)
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=True)
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=True)
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=True)
 
     def normalised(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Normalise uint8 [batch, 3, height, width] to float32 of the same shape."""
+        """Normalise uint8 [batch, channels, height, width] to float32 of the same shape."""
         return (pixels.to(torch.float32) / 255 - self.mean) / self.std
 
     def forward(self, pixels: torch.Tensor) -> tuple[object, ...]:
-        """Normalise and run the model on uint8 [batch, 3, height, width]; returns the flat outputs."""
+        """Normalise and run the model on uint8 [batch, channels, height, width]; returns the flat outputs."""
         return self.outputs(self.normalised(pixels))
 
 
@@ -71,9 +71,9 @@ def whole_module(model: "Model") -> torch.nn.Module:
 
 
 def random_pixels(model: "Model", batch: int, seed: int = 0) -> torch.Tensor:
-    """Random pixels of the model's size, uint8 [batch, 3, height, width], the same for the same seed."""
+    """Random pixels of the model's size, uint8 [batch, channels, height, width], the same for the same seed."""
     generator = torch.Generator().manual_seed(seed)
-    shape = (batch, 3, model.picture.height, model.picture.width)
+    shape = (batch, model.picture.channels, model.picture.height, model.picture.width)
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
 
 
@@ -155,7 +155,7 @@ def _check_outputs(program: ExportedProgram, reference: str) -> None:
 
 
 def run_whole(module: torch.nn.Module, pixels: torch.Tensor) -> list[torch.Tensor]:
-    """Run the user's module, uncut, on uint8 [batch, 3, height, width]: its outputs, flattened.
+    """Run the user's module, uncut, on uint8 [batch, channels, height, width]: its outputs, flattened.
 
     Without the fused kernel that `torch.nn.MultiheadAttention` takes outside of training: it rounds otherwise, and
     torch.export never traces it.

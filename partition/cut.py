@@ -55,7 +55,7 @@ def cut(liveness: Liveness, positions: Sequence[Position], pixels: torch.Tensor)
 
     Args:
         positions: from `liveness`, rising.
-        pixels: uint8 [n, 3, height, width]; the whole is run on them to find the strides.
+        pixels: uint8 [n, channels, height, width]; the whole is run on them to find the strides.
 
     Raises:
         CutError: torch.export does not take a shard.
@@ -66,7 +66,7 @@ def cut(liveness: Liveness, positions: Sequence[Position], pixels: torch.Tensor)
 def shards_between(
     liveness: Liveness, positions: Sequence[Position], pixels: torch.Tensor, wanted: Iterable[tuple[int, int]]
 ) -> Iterator[Shard]:
-    """Cut out the shards that `wanted` lists by their first and last edge, from uint8 [n, 3, height, width].
+    """Cut out the shards that `wanted` lists by their first and last edge, from uint8 [n, channels, height, width].
 
     Edge 0 is the input, edge i+1 is positions[i], and the last edge is the output.
 

@@ -39,7 +39,7 @@ _SAMPLE = 500  # vectors that the recall is measured with
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PictureBatch:
-    """Pictures as a transformer decodes them: `pixels` is uint8 [n, 3, height, width], with n ids and n labels."""
+    """Pictures as a transformer decodes them: `pixels` is uint8 [n, channels, h, w], with n ids and n labels."""
 
     pixels: np.ndarray
     ids: tuple[str, ...]
@@ -47,7 +47,7 @@ class PictureBatch:
 
 
 Prove = Callable[[np.ndarray], "GoldenPicture"]
-"""Makes a picture file of pixels, uint8 [3, height, width], that a served chain is tested with."""
+"""Makes a picture file of pixels, uint8 [channels, height, width], that a served chain is tested with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ class IndexResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Embedded:
-    """Vectors, float32 [n, width], ids and labels of n pictures, and the first's pixels, uint8 [3, height, width]."""
+    """Vectors, float32 [n, width], ids and labels of n pictures, and the first's pixels, uint8 [channels, h, w]."""
 
     vectors: np.ndarray
     ids: tuple[str, ...]

@@ -28,20 +28,22 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from shardline.partition.archive import load_program, without_examples
+from shardline.partition.pictures import MODES, Size, mode_of, resized, usual_mean_std, usual_picture
 from shardline.partition.program import one_line, runnable
 from shardline.partition.torchvision_kinds import torchvision_kind
-from shardline.storage.bundle import IMAGENET_MEAN, IMAGENET_STD, PictureSpec
+from shardline.storage.bundle import PictureSpec
 from shardline.wire.errors import BundleError, FileError, ModelError, UsageError
 from shardline.wire.typed import Scalar
 
 _SEEDS = 2**64
-_DEFAULT_PICTURE = PictureSpec(height=224, width=224, fit="crop", resize=256, interpolation="bilinear")
+_DEFAULT_SIDE = 224
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """A model that takes normalised float32 [batch, 3, height, width], with its preprocessing and labels.
+    """A model that takes normalised float32 [batch, channels, height, width], with its preprocessing and labels.
 
+    `mean` and `std` have one number for each channel of `picture.mode`.
     `takes_pixels` is True where the model itself takes uint8 pixels and normalises them (some .pt2 programs). `task` is
     the name of the task that interprets its outputs: a key of shardline.tasks.registry.TASKS; `task_options` say what
     the outputs mean, where they alone do not say it. `random` is True for random weights, which must be calibrated.
@@ -51,8 +53,8 @@ class Model:
     weights: str
     module: torch.nn.Module
     picture: PictureSpec
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     labels: tuple[str, ...] = ()
     random: bool = False
     takes_pixels: bool = False
@@ -60,11 +62,11 @@ class Model:
     task_options: Mapping[str, Scalar] = field(default_factory=dict)
 
 
-def load_model(reference: str, weights: str | None = None, size: int | None = None) -> Model:
+def load_model(reference: str, weights: str | None = None, size: Size | None = None) -> Model:
     """Load the model that `reference` names, in evaluation mode, with its weights.
 
     Args:
-        size: height and width of its pictures in pixels, instead of the model's own.
+        size: of its pictures, instead of the model's own.
 
     Raises:
         UsageError: a reference or weights of no known form, or that do not go together.
@@ -110,12 +112,6 @@ def _seed(weights: str | None) -> int | None:
 
 def _is_random(weights: str) -> bool:
     return weights.partition(":")[0] == "random"
-
-
-def resized(picture: PictureSpec, size: int) -> PictureSpec:
-    """Change the preprocessing to pictures of `size` pixels per side, with the same crop."""
-    resize = None if picture.resize is None else round(size * picture.resize / picture.height)
-    return replace(picture, height=size, width=size, resize=resize)
 
 
 def _is_torchvision_weights(kind: str, weights: str) -> bool:
@@ -196,13 +192,15 @@ def _from_factory(reference: str, module_name: str, called: str) -> Model:
         raise ModelError(f"{reference} raised {type(exc).__name__}: {one_line(exc)}") from exc
     if not isinstance(module, torch.nn.Module):
         raise ModelError(f"{reference} gave a {type(module).__name__}; it must give a torch.nn.Module")
+    mode = mode_of(module)
+    mean, std = usual_mean_std(mode)
     return Model(
         reference=reference,
         weights="as built",
         module=module,
-        picture=_DEFAULT_PICTURE,
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
+        picture=usual_picture(_DEFAULT_SIDE, _DEFAULT_SIDE, mode),
+        mean=mean,
+        std=std,
     )
 
 
@@ -214,20 +212,22 @@ def _from_program(path: Path) -> Model:
         raise ModelError(f"{path} is not an exported program that can be loaded: {exc}") from exc
     inputs = [node for node in program.graph.nodes if node.name in program.graph_signature.user_inputs]
     value = inputs[0].meta["val"] if len(inputs) == 1 else None
-    if not isinstance(value, torch.Tensor) or value.dim() != 4 or value.shape[1] != 3:
-        raise ModelError(f"{path} must take one tensor [batch, 3, height, width]")
+    if not isinstance(value, torch.Tensor) or value.dim() != 4 or value.shape[1] not in MODES:
+        raise ModelError(f"{path} must take one tensor [batch, channels, height, width] of 1, 3 or 4 channels")
     if isinstance(value.shape[0], int):
         raise ModelError(f"{path} has the fixed batch {value.shape[0]}; export it with a dynamic first dimension")
     height, width = value.shape[2:]
     if not isinstance(height, int) or not isinstance(width, int):
         raise ModelError(f"{path} has pictures of any size; export it with a fixed height and width")
+    mode = MODES[value.shape[1]]
+    mean, std = usual_mean_std(mode)
     return Model(
         reference=str(path),
         weights="as built",
         module=runnable(program),
-        picture=PictureSpec(height=height, width=width, fit="crop", resize=round(min(height, width) * 256 / 224)),
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
+        picture=usual_picture(height, width, mode),
+        mean=mean,
+        std=std,
         takes_pixels=value.dtype == torch.uint8,
     )
 

@@ -149,7 +149,7 @@ class Planned:
 def plan(
     model: "Model", pictures: np.ndarray, options: PlanOptions | None = None, *, progress: Progress = silent
 ) -> Planned:
-    """Capture the model, measure it on `pictures` (uint8 [n, 3, height, width]) and plan its stages.
+    """Capture the model, measure it on `pictures` (uint8 [n, channels, height, width]) and plan its stages.
 
     Raises:
         ModelError: torch.export does not take the model.
@@ -211,7 +211,7 @@ def _measure(
     hop: HopCost,
     progress: Progress,
 ) -> Costs:
-    """Measure a single picture and a batch on each device; `pictures` are uint8 [n, 3, height, width]."""
+    """Measure a single picture and a batch on each device; `pictures` are uint8 [n, channels, height, width]."""
 
     def measured(batch: int, device: torch.device) -> Profile:
         pixels = torch.from_numpy(np.resize(pictures, (batch, *pictures.shape[1:])))

@@ -1,4 +1,4 @@
-"""Prepare a model for capture: calibrate random weights, remove its head, or round it to bf16 or fp16.
+"""Prepare a model for capture: change its preprocessing, calibrate random weights, remove its head, or round it.
 
 Calibration: a freshly initialised network gives nearly the same outputs for every picture, since its BatchNorm layers
 assume mean 0 and variance 1, and some heads start at zero. So the BatchNorm statistics are measured on real pictures, a
@@ -20,6 +20,7 @@ from torch import nn
 from torch.utils._pytree import tree_leaves
 
 from shardline.partition.capture import Pixels, random_pixels, run_whole, whole_module
+from shardline.partition.pictures import usual_mean_std
 from shardline.partition.program import Progress, one_line, silent
 from shardline.wire.errors import ModelError, UsageError
 
@@ -37,8 +38,8 @@ def prepare(
     model: "Model",
     pixels: np.ndarray,
     *,
-    mean: tuple[float, float, float] | None = None,
-    std: tuple[float, float, float] | None = None,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
     labels: tuple[str, ...] | None = None,
     embed: bool = False,
     progress: Progress = silent,
@@ -46,7 +47,7 @@ def prepare(
     """Prepare a loaded model for capture: replace its constants, and calibrate it where its weights are random.
 
     Args:
-        pixels: real pictures of the model's size, uint8 [n, 3, height, width], as different as possible.
+        pixels: real pictures of the model's size, uint8 [n, channels, height, width], as different as possible.
         mean: mean of each channel, instead of the model's.
         std: standard deviation of each channel, instead of the model's.
         labels: names of the classes, instead of the model's.
@@ -54,7 +55,14 @@ def prepare(
 
     Raises:
         ModelError: `embed` without a head to remove, or too few pictures to calibrate with.
+        UsageError: another number of means or deviations than channels.
     """
+    for name, values in (("--mean", mean), ("--std", std)):
+        if values is not None and len(values) != model.picture.channels:
+            raise UsageError(
+                f"{name} has {len(values)} numbers, and pictures of mode {model.picture.mode} have "
+                f"{model.picture.channels} channels: give one number a channel, or another --mode"
+            )
     model = without_head(model) if embed else model
     model = replace(
         model, mean=mean or model.mean, std=std or model.std, labels=model.labels if labels is None else labels
@@ -65,11 +73,50 @@ def prepare(
     return model
 
 
+def with_picture(
+    model: "Model",
+    *,
+    fit: str | None = None,
+    resize: int | None = None,
+    interpolation: str | None = None,
+    mode: str | None = None,
+) -> "Model":
+    """Change a model's preprocessing; None keeps the model's own.
+
+    Args:
+        fit: "crop", "stretch" or "letterbox".
+        resize: length of the shorter side in pixels before the crop.
+        interpolation: "bilinear", "bicubic" or "nearest".
+        mode: "L", "RGB" or "RGBA"; mean and standard deviation become the usual ones where their number changes.
+
+    Raises:
+        UsageError: `resize` without a crop, or smaller than the crop.
+    """
+    picture = model.picture
+    if fit is not None and fit != picture.fit:
+        picture = replace(picture, fit=fit, resize=None)
+    if resize is not None and picture.fit != "crop":
+        raise UsageError(f"--resize {resize} goes with --fit crop; this model's pictures are fitted by {picture.fit}")
+    if resize is not None and resize < min(picture.height, picture.width):
+        raise UsageError(
+            f"--resize {resize} is smaller than the crop of {picture.height} x {picture.width}, and leaves a black "
+            f"border: give {min(picture.height, picture.width)} or more"
+        )
+    picture = replace(
+        picture,
+        resize=resize or picture.resize,
+        interpolation=interpolation or picture.interpolation,
+        mode=mode or picture.mode,
+    )
+    mean, std = (model.mean, model.std) if picture.channels == len(model.mean) else usual_mean_std(picture.mode)
+    return replace(model, picture=picture, mean=mean, std=std)
+
+
 def calibrate(model: "Model", pictures: np.ndarray, seed: int = 0) -> None:
     """Set the model's BatchNorm statistics and head, in place, so that its outputs differ between pictures.
 
     Args:
-        pictures: uint8 [n, 3, height, width], real pictures, as different as possible; n ≥ 2.
+        pictures: uint8 [n, channels, height, width], real pictures, as different as possible; n ≥ 2.
 
     Raises:
         ModelError: fewer than two pictures.
@@ -137,7 +184,7 @@ def _head(module: nn.Module, classes: int) -> nn.Linear | nn.Conv2d | None:
 
 
 class _Rounded(Pixels):
-    """Wrapper of a model whose weights and activations are rounded to `dtype`, on uint8 [batch, 3, height, width]."""
+    """Wrapper of a model whose weights and activations are rounded to `dtype`, on uint8 [batch, channels, h, w]."""
 
     def __init__(self, model: "Model", dtype: torch.dtype) -> None:
         super().__init__(copy.deepcopy(model.module).to(dtype), model.mean, model.std)
@@ -201,7 +248,7 @@ def without_head(model: "Model") -> "Model":
 
 def _check_embedding(model: "Model", head: str) -> None:
     wanted = f"{model.reference} without {head} must return one float [batch, width]"
-    picture = torch.zeros(2, 3, model.picture.height, model.picture.width)
+    picture = torch.zeros(2, model.picture.channels, model.picture.height, model.picture.width)
     try:
         with torch.inference_mode():
             found = model.module(picture)

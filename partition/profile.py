@@ -94,7 +94,7 @@ def profile(
     fresh: bool = False,
     progress: Progress = silent,
 ) -> Profile:
-    """Measure the whole on `pixels` (uint8 [batch, 3, height, width]), with torch's current number of threads.
+    """Measure the whole on `pixels` (uint8 [batch, channels, height, width]), with torch's current number of threads.
 
     Args:
         cache: holds earlier measurements, and receives new ones.

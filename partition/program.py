@@ -62,7 +62,7 @@ def runnable(program: ExportedProgram) -> torch.fx.GraphModule:
 
 
 def lifted_arguments(program: ExportedProgram, pixels: torch.Tensor) -> list[torch.Tensor]:
-    """Arguments of the graph, in order: parameters, buffers, constants, and pixels, uint8 [batch, 3, height, width]."""
+    """Arguments of the graph, in order: parameters, buffers, constants, and pixels, uint8 [batch, channels, h, w]."""
     arguments = []
     for spec in program.graph_signature.input_specs:
         if spec.kind is InputKind.USER_INPUT:
@@ -89,7 +89,7 @@ class _Recorder(Interpreter):
 
 
 def node_values(program: ExportedProgram, pixels: torch.Tensor, names: Iterable[str]) -> dict[str, torch.Tensor]:
-    """Run the program on `pixels` (uint8 [batch, 3, height, width]) and return the named nodes' tensors."""
+    """Run the program on `pixels` (uint8 [batch, channels, height, width]) and return the named nodes' tensors."""
     recorder = _Recorder(program, names)
     with torch.inference_mode():
         recorder.run(*lifted_arguments(program, pixels))

@@ -270,7 +270,7 @@ class LoadedShard:
 
 
 def run_chain(shards: Sequence[LoadedShard], pixels: np.ndarray) -> Outputs:
-    """Run uint8 [batch, 3, height, width] through all shards and return the last one's outputs, [batch, …] each."""
+    """Run uint8 [batch, channels, h, w] through all shards and return the last one's outputs, [batch, …] each."""
     tensors: Outputs = {shards[0].stage.inputs[0].name: pixels}
     for shard in shards:
         tensors = shard.run(tensors)

@@ -107,11 +107,11 @@ class LocalChain:
         self.shards = load_shards(folder, program)
 
     def run_stages(self, pixels: np.ndarray) -> list[dict[str, np.ndarray]]:
-        """Run uint8 [batch, 3, height, width]; returns each stage's outputs by name. Every hop goes through a frame."""
+        """Run uint8 [batch, channels, h, w]; returns each stage's outputs by name. Every hop goes through a frame."""
         return run_shards(self.shards, pixels)
 
     def run_reference(self, pixels: np.ndarray) -> list[dict[str, np.ndarray]]:
-        """Run the whole on uint8 [batch, 3, height, width] and return its tensors at each cut and at the end.
+        """Run the whole on uint8 [batch, channels, height, width] and return its tensors at each cut and at the end.
 
         They have the shapes, dtypes and layout of the stages' outputs. In another precision than fp32 the end alone is
         returned: the whole has other tensors at the cuts.
@@ -125,7 +125,7 @@ class LocalChain:
         ]
 
     def compare(self, pixels: np.ndarray, report: VerifyReport) -> "Comparison":
-        """Run both on one batch, uint8 [batch, 3, height, width], and add the differences to `report.cuts`."""
+        """Run both on one batch, uint8 [batch, channels, height, width], and add the differences to `report.cuts`."""
         stages, reference = self.run_stages(pixels), self.run_reference(pixels)
         equal = True
         for cut, found, expected in zip(report.cuts, stages[-len(reference) :], reference, strict=True):
@@ -160,7 +160,7 @@ def load_shards(folder: Path, program: str) -> list[LoadedShard]:
 
 
 def run_shards(shards: Sequence[LoadedShard], pixels: np.ndarray) -> list[dict[str, np.ndarray]]:
-    """Run uint8 [batch, 3, height, width]; returns each stage's outputs by name. Every hop goes through a frame."""
+    """Run uint8 [batch, channels, h, w]; returns each stage's outputs by name. Every hop goes through a frame."""
     tensors: Mapping[str, np.ndarray] = {shards[0].stage.inputs[0].name: pixels}
     outputs = []
     for shard in shards:
@@ -185,8 +185,8 @@ def verify(
     """Compare a bundle's chain with its whole, and its compiled chain as well where it has one for this machine.
 
     Args:
-        batches: real pictures, uint8 [1, 3, height, width] each.
-        random_batches: noise, uint8 [n, 3, height, width] each; compared, but not counted as pictures.
+        batches: real pictures, uint8 [1, channels, height, width] each.
+        random_batches: noise, uint8 [n, channels, height, width] each; compared, but not counted as pictures.
         program: "portable" leaves out the compiled chain, "compiled" requires it.
 
     Raises:
@@ -242,7 +242,7 @@ def _compiled_chain(folder: Path, chain: LocalChain, report: VerifyReport, progr
 
 
 def random_batches(spec: TensorSpec, count: int, batch: int = 2, seed: int = 0) -> list[np.ndarray]:
-    """Make `count` arrays of uniform noise in the input's shape, uint8 [batch, 3, height, width]."""
+    """Make `count` arrays of uniform noise in the input's shape, uint8 [batch, channels, height, width]."""
     generator = np.random.default_rng(seed)
     return [generator.integers(0, 256, spec.shape_for(batch), dtype=np.uint8) for _ in range(count)]
 

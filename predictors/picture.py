@@ -1,8 +1,8 @@
-"""Decode pictures safely and fit them to the network's input, uint8 [3, height, width], exactly as torchvision does.
+"""Decode pictures safely and fit them to the network's input, uint8 [channels, height, width], as torchvision does.
 
 Steps: recognise the format by the first bytes, read the header, refuse a picture that is too large, decode it, make it
-RGB (transparency on white), apply its EXIF orientation, and fit it. Only six decoders can be reached, called by name:
-`Image.open` would try every installed plugin and check the size against a limit of the whole process.
+RGB or grey (transparency on white) or RGBA, apply its EXIF orientation, and fit it. Only six decoders can be reached,
+called by name: `Image.open` would try every installed plugin and check the size against a limit of the whole process.
 
 No exception of Pillow leaves this module: any error of a decoder is reported as the picture's error.
 """
@@ -23,7 +23,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from shardline.storage.bundle import PictureSpec
+from shardline.storage.bundle import CHANNELS, PictureSpec
 from shardline.wire.errors import BundleError, PictureError
 from shardline.wire.limits import Limits
 from shardline.wire.v1 import PICTURE_FORMATS, picture_format
@@ -40,7 +40,11 @@ _DECODERS: dict[str, Callable[[io.BytesIO], ImageFile]] = {
     "BMP": BmpImageFile,
     "TIFF": TiffImageFile,
 }
-_INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+_INTERPOLATIONS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "nearest": Image.Resampling.NEAREST,
+}
 _TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -51,7 +55,8 @@ _TRANSPOSES = {
     8: Image.Transpose.ROTATE_90,
 }
 _SWAPPED_SIDES = (5, 6, 7, 8)
-_LETTERBOX_GREY = (114, 114, 114)  # the padding that the YOLO family is trained with
+# the padding that the YOLO family is trained with
+_LETTERBOX_GREY: dict[str, int | tuple[int, ...]] = {"L": 114, "RGB": (114,) * 3, "RGBA": (114, 114, 114, 255)}
 
 # A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size, which takes a fraction of the time. Measured on photographs: if
 # at least four times the target is left to resize from, no value changes by more than 1 of 255, and a 12-megapixel
@@ -67,14 +72,14 @@ _JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # without the stuffing 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fitted:
-    """A picture fitted to the network's input: `pixels` is uint8 [3, height, width], RGB, contiguous."""
+    """A picture fitted to the network's input: `pixels` is uint8 [channels, height, width], contiguous."""
 
     pixels: Pixels
     view: View
 
 
 def fit_picture(picture: bytes, spec: PictureSpec, limits: Limits) -> Fitted:
-    """Decode one picture and fit it to uint8 [3, spec.height, spec.width]; the view maps pixels to the picture.
+    """Decode one picture and fit it to uint8 [spec.channels, spec.height, spec.width], with its view.
 
     Fit "crop" equals torchvision's Resize(spec.resize) and CenterCrop on the PIL image, to the bit, except for JPEGs
     large enough to be decoded at reduced scale (at most 1 of 255 off) and for strips whose resized form would itself be
@@ -82,24 +87,24 @@ def fit_picture(picture: bytes, spec: PictureSpec, limits: Limits) -> Fitted:
 
     Raises:
         PictureError: not a picture, over `limits.pixels`, truncated or damaged, or of a kind with no defined white.
-        BundleError: `spec` names an unknown fit or interpolation.
+        BundleError: `spec` names an unknown mode, fit or interpolation.
     """
     image, size = _decode(picture, spec, limits)
     target = _target_size(size, spec)
     placed = _place(_resize(image, target, spec, limits), spec)
     return Fitted(
-        pixels=np.ascontiguousarray(np.asarray(placed).transpose(2, 0, 1)),
+        pixels=_channels_first(placed),
         view=placed_view(size, target, _corner(target, spec)),
     )
 
 
 def to_pixels(picture: bytes, spec: PictureSpec, limits: Limits) -> Pixels:
-    """Pixels of `fit_picture`: uint8 [3, spec.height, spec.width]."""
+    """Pixels of `fit_picture`: uint8 [spec.channels, spec.height, spec.width]."""
     return fit_picture(picture, spec, limits).pixels
 
 
 def open_picture(picture: bytes, spec: PictureSpec, limits: Limits) -> Image.Image:
-    """Decode one picture as upright RGB without fitting it; a large JPEG at a scale that leaves enough for `spec`.
+    """Decode one picture, upright and in `spec.mode`, but do not fit it; a large JPEG may be decoded at reduced scale.
 
     Raises:
         PictureError, BundleError: as `fit_picture`.
@@ -108,12 +113,12 @@ def open_picture(picture: bytes, spec: PictureSpec, limits: Limits) -> Image.Ima
 
 
 def fit_pictures(pictures: Sequence[bytes], spec: PictureSpec, limits: Limits) -> tuple[Pixels, tuple[View, ...]]:
-    """Decode and fit several pictures: uint8 [batch, 3, spec.height, spec.width], and the view of each.
+    """Decode and fit several pictures: uint8 [batch, spec.channels, spec.height, spec.width], and views.
 
     Raises:
         PictureError: as `fit_picture`, naming the instance's index.
     """
-    batch = np.empty((len(pictures), 3, spec.height, spec.width), np.uint8)
+    batch = np.empty((len(pictures), spec.channels, spec.height, spec.width), np.uint8)
     views = []
     for index, picture in enumerate(pictures):
         try:
@@ -126,12 +131,12 @@ def fit_pictures(pictures: Sequence[bytes], spec: PictureSpec, limits: Limits) -
 
 
 def pixel_batch(pictures: Sequence[bytes], spec: PictureSpec, limits: Limits) -> Pixels:
-    """Pixels of `fit_pictures`: uint8 [batch, 3, spec.height, spec.width]."""
+    """Pixels of `fit_pictures`: uint8 [batch, spec.channels, spec.height, spec.width]."""
     return fit_pictures(pictures, spec, limits)[0]
 
 
 def _decode(picture: bytes, spec: PictureSpec, limits: Limits) -> tuple[Image.Image, Size]:
-    """Decode as upright RGB, and tell the size of the upright picture before any reduced decoding."""
+    """Decode, upright and in the spec's mode, and tell the size of the upright picture before any reduced decoding."""
     name = picture_format(picture)
     if name is None:
         raise PictureError(f"not a picture: found {_first_bytes(picture)}; allowed are {', '.join(PICTURE_FORMATS)}")
@@ -174,7 +179,7 @@ def _count_scans(jpeg: bytes) -> int:
 
 
 def _load(image: ImageFile, spec: PictureSpec) -> tuple[Image.Image, Size]:
-    """Decode, make RGB and upright; the header has been read and checked."""
+    """Decode, make upright and of the spec's mode; the header has been read and checked."""
     stored = image.size
     if isinstance(image, JpegImageFile):
         turn = _orientation(image)
@@ -182,8 +187,8 @@ def _load(image: ImageFile, spec: PictureSpec) -> tuple[Image.Image, Size]:
         image.draft(None, (width * _DRAFT_MARGIN, height * _DRAFT_MARGIN))
     image.load()
     turn = _orientation(image)  # read again: loading rotates a TIFF, and a PNG may have its EXIF behind the pixels
-    rgb = _rgb(image)
-    return rgb.transpose(_TRANSPOSES[turn]) if turn in _TRANSPOSES else rgb, _upright(stored, turn)
+    converted = _in_mode(image, spec.mode)
+    return converted.transpose(_TRANSPOSES[turn]) if turn in _TRANSPOSES else converted, _upright(stored, turn)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -199,7 +204,10 @@ def _upright(size: Size, orientation: int) -> Size:
     return (size[1], size[0]) if orientation in _SWAPPED_SIDES else size
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def _in_mode(image: Image.Image, mode: str) -> Image.Image:
+    """Convert a decoded picture to "RGB", to "L" by Pillow's weights of RGB, both on white, or to "RGBA" as it is."""
+    if mode not in CHANNELS:
+        raise BundleError(f"the picture's mode is {mode!r}; allowed are {', '.join(CHANNELS)}: build the bundle again")
     if image.mode in ("I", "F"):
         raise PictureError(
             "the picture has 32-bit or floating-point grey, whose white is not defined: save it as 8 bits"
@@ -207,12 +215,20 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         image = _eight_bits(image)
     # convert() copies even if nothing changes: 200 MB for a picture of 50 megapixels
+    if mode == "RGBA":
+        return image if image.mode == "RGBA" else image.convert("RGBA")
     if not image.has_transparency_data:
-        return image if image.mode == "RGB" else image.convert("RGB")
+        return image if image.mode == mode else _opaque(image, mode)
     rgba = image if image.mode == "RGBA" else image.convert("RGBA")
     white = Image.new("RGB", rgba.size, "white")
     white.paste(rgba, mask=rgba)
-    return white
+    return white if mode == "RGB" else white.convert(mode)
+
+
+def _opaque(image: Image.Image, mode: str) -> Image.Image:
+    """Convert a picture without transparency to "RGB", or by way of it to "L"."""
+    rgb = image if image.mode == "RGB" else image.convert("RGB")
+    return rgb if mode == "RGB" else rgb.convert(mode)
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
@@ -244,7 +260,7 @@ def _target_size(size: Size, spec: PictureSpec) -> Size:
 
 def _resize(image: Image.Image, target: Size, spec: PictureSpec, limits: Limits) -> Image.Image:
     if spec.interpolation not in _INTERPOLATIONS:
-        raise BundleError(f"the interpolation is {spec.interpolation!r}; allowed are bilinear and bicubic")
+        raise BundleError(f"the interpolation is {spec.interpolation!r}; allowed are {', '.join(_INTERPOLATIONS)}")
     method = _INTERPOLATIONS[spec.interpolation]
     if target[0] * target[1] <= limits.pixels:
         return image.resize(target, method)
@@ -254,6 +270,12 @@ def _resize(image: Image.Image, target: Size, spec: PictureSpec, limits: Limits)
     return image.resize(
         (right - left, bottom - top), method, (left * across, top * down, right * across, bottom * down)
     )
+
+
+def _channels_first(image: Image.Image) -> Pixels:
+    """Pixels as uint8 [channels, height, width], contiguous."""
+    pixels = np.asarray(image)
+    return np.ascontiguousarray(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
 
 
 def _corner(resized: Size, spec: PictureSpec) -> tuple[int, int]:
@@ -268,7 +290,7 @@ def _place(image: Image.Image, spec: PictureSpec) -> Image.Image:
     """Crop or pad a resized picture to the input size."""
     wanted = spec.width, spec.height
     if spec.fit == "letterbox":
-        canvas = Image.new("RGB", wanted, _LETTERBOX_GREY)
+        canvas = Image.new(spec.mode, wanted, _LETTERBOX_GREY[spec.mode])
         canvas.paste(image, _corner(image.size, spec))
         return canvas
     return image if image.size == wanted else image.crop(_centre_box(image.size, wanted))

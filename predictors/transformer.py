@@ -19,7 +19,7 @@ from shardline.predictors.model import FRAME_TYPE, JSON_TYPE, Answer, BytesModel
 from shardline.predictors.picture import fit_pictures
 from shardline.predictors.server import arguments, run_main, serve
 from shardline.predictors.worker import Worker, call_each, check_deadline, now_ms
-from shardline.storage.bundle import PictureSpec
+from shardline.storage.bundle import CHANNELS, PictureSpec
 from shardline.wire.errors import DeadlineError, PredictorDownError, PredictorError, RequestError, ShardlineError
 from shardline.wire.frame import Frame, encode_parts, is_frame
 from shardline.wire.limits import PIXELS, REQUEST_BYTES, Limits
@@ -130,7 +130,7 @@ def parse() -> Namespace:
     parser = arguments("Serve the transformer that turns pictures into frames for stage 0.")
     add = parser.add_argument
     add("--input_size", required=True, help="input size of the model in pixels, HEIGHTxWIDTH, e.g. 224x224")
-    fits, interpolations = ["crop", "stretch", "letterbox"], ["bilinear", "bicubic"]
+    fits, interpolations = ["crop", "stretch", "letterbox"], ["bilinear", "bicubic", "nearest"]
     add("--fit", choices=fits, default="crop", help="method to fit a picture to the input (default: %(default)s)")
     add(
         "--resize",
@@ -138,6 +138,8 @@ def parse() -> Namespace:
         help="shorter side in pixels before cropping (default: the longer input side)",
     )
     add("--interpolation", choices=interpolations, default="bilinear", help="resizing filter (default: %(default)s)")
+    modes = "channels of the model's pictures: L is grey (default: %(default)s)"
+    add("--mode", choices=list(CHANNELS), default="RGB", help=modes)
     add(
         "--max_instances", type=int, default=1, help="most pictures in a request; more are a 413 (default: %(default)s)"
     )
@@ -170,6 +172,7 @@ def _picture(arguments: Namespace) -> PictureSpec:
         fit=arguments.fit,
         resize=arguments.resize,
         interpolation=arguments.interpolation,
+        mode=arguments.mode,
     )
 
 

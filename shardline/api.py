@@ -22,16 +22,17 @@ from shardline.partition.explain import Explanation
 from shardline.partition.explain import explain as explain_plan
 from shardline.partition.hops import hop_cost
 from shardline.partition.models import Model
+from shardline.partition.pictures import Size, mode_of, usual_mean_std, usual_picture
 from shardline.partition.plan import Planned, PlanOptions, StagePlan
 from shardline.partition.plan import plan as plan_stages
-from shardline.partition.prepare import in_precision, prepare
+from shardline.partition.prepare import in_precision, prepare, with_picture
 from shardline.partition.profile import Cache, user_folder
 from shardline.partition.program import Progress, silent
 from shardline.partition.search import Objective
 from shardline.partition.verify import VerifyReport, random_batches
 from shardline.partition.verify import verify as verify_bundle
 from shardline.predictors.picture import to_pixels
-from shardline.storage.bundle import IMAGENET_MEAN, IMAGENET_STD, Bundle, PictureSpec, bundle_name
+from shardline.storage.bundle import Bundle, bundle_name
 from shardline.storage.bundle_folder import open_bundle
 from shardline.tables import plan_dict
 from shardline.tasks.registry import TaskName, task_code
@@ -42,7 +43,9 @@ from shardline.wire.errors import PictureError, UsageError
 from shardline.wire.limits import REQUEST_BYTES, Limits
 from shardline.wire.typed import Scalar
 
-Channels = tuple[float, float, float]
+Channels = tuple[float, ...]
+"""One number for each channel of the pictures."""
+
 Pictures = str | Path | Sequence[str | Path]
 """A folder, which is searched for pictures, or paths of pictures."""
 
@@ -53,7 +56,7 @@ _PictureFiles = list[tuple[str, Callable[[], bytes]]]  # name, and how to read i
 class CapturedModel:
     """A model that can be planned and built: loaded, with what its pictures and outputs are.
 
-    `pixels` is uint8 [n, 3, height, width], real pictures to measure it with. `precision` is what the shards will
+    `pixels` is uint8 [n, channels, h, w], real pictures to measure it with. `precision` is what the shards will
     compute in; the model itself stays in fp32, to be compared with.
     """
 
@@ -103,7 +106,11 @@ def capture(
     model: str | nn.Module | Model,
     *,
     weights: str | None = None,
-    size: int | None = None,
+    size: Size | None = None,
+    fit: Literal["crop", "stretch", "letterbox"] | None = None,
+    resize: int | None = None,
+    interpolation: Literal["bilinear", "bicubic", "nearest"] | None = None,
+    mode: Literal["L", "RGB", "RGBA"] | None = None,
     pictures: Pictures | None = None,
     mean: Channels | None = None,
     std: Channels | None = None,
@@ -118,11 +125,16 @@ def capture(
 
     Args:
         model: a name as `shardline build` takes it, e.g. "torchvision:resnet50" or "package.module:factory"; or a
-            module that takes normalised float32 [batch, 3, size, size].
+            module that takes normalised float32 [batch, channels, height, width].
         weights: a name of torchvision's, a .safetensors or .pt file, or "random:SEED"; a module comes with its own.
-        size: height and width of the input in pixels; a module needs it.
+        size: of the input in pixels: one number, or height and width; a module needs it.
+        fit: method that fits a picture to the input; default: the model's own, for a module "crop" where the input is
+            square, else "stretch".
+        resize: length in pixels of the shorter side before the crop.
+        interpolation: resizing filter; default: the model's own, or "bilinear".
+        mode: channels of the pictures: "L" is grey; default: as many as the model's first convolution takes.
         pictures: pictures to measure and calibrate with; default: photographs from scikit-image.
-        mean, std: of the red, green and blue channel, from 0 to 1; default: the model's, or ImageNet's for a module.
+        mean, std: of each channel, from 0 to 1; default: the model's, or ImageNet's for a module.
         labels: names of the classes, in the model's order.
         task: the meaning of the outputs; default: "classify", or the short name's own task.
         options: options of the task, which say what the outputs mean, e.g. {"boxes": "cxcywh"}; default: the model's.
@@ -147,6 +159,7 @@ def capture(
     if options:
         loaded = replace(loaded, task_options={**loaded.task_options, **options})
     task_code(loaded.task).check_options(loaded.task_options)
+    loaded = with_picture(loaded, fit=fit, resize=resize, interpolation=interpolation, mode=mode)
     files = [read() for _, read in _picture_files(pictures, loaded.task, progress)]
     pixels = calibration_pixels(files, loaded.picture)
     names = None if labels is None else tuple(labels)
@@ -288,18 +301,21 @@ def verify(
     return verify_bundle(Path(bundle), _batches(track(files), described), noise, program=program)
 
 
-def _from_module(module: nn.Module, weights: str | None, size: int | None) -> Model:
+def _from_module(module: nn.Module, weights: str | None, size: Size | None) -> Model:
     if weights is not None:
         raise UsageError(f"a module comes with its own weights: load {weights} into it, or give the model by name")
     if size is None:
         raise UsageError("a module does not say how large its input is: give size=, in pixels")
+    height, width = (size, size) if isinstance(size, int) else size
+    mode = mode_of(module)
+    mean, std = usual_mean_std(mode)
     return Model(
         reference=f"{type(module).__module__}:{type(module).__qualname__}",
         weights="of the module",
         module=module.eval(),
-        picture=PictureSpec(height=size, width=size, fit="crop", resize=round(size * 256 / 224)),
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
+        picture=usual_picture(height, width, mode),
+        mean=mean,
+        std=std,
     )
 
 
@@ -311,7 +327,7 @@ def _picture_files(pictures: Pictures | None, task: str, progress: Progress = si
 
 
 def _batches(files: Iterable[tuple[str, Callable[[], bytes]]], bundle: Bundle) -> Iterator[np.ndarray]:
-    """Decode each picture to uint8 [1, 3, height, width]."""
+    """Decode each picture to uint8 [1, channels, height, width]."""
     for name, read in files:
         try:
             yield to_pixels(read(), bundle.picture, bundle.limits)[None]

@@ -101,7 +101,7 @@ class PictureSpec:
 
     `mode` is Pillow's name of the colour channels: "L" (grey), "RGB" or "RGBA". `fit` is "crop" (the shorter side to
     `resize` pixels, then the centre, as torchvision's presets do), "stretch" or "letterbox". `interpolation` is
-    Pillow's name: "bilinear" or "bicubic".
+    Pillow's name: "bilinear", "bicubic" or "nearest".
     """
 
     height: int

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from shardline.partition.models import Model, load_model
+from shardline.partition.pictures import Size, resized
 from shardline.storage.bundle import PictureSpec
 from shardline.tasks.plates.text import CLASSES
 from shardline.tasks.registry import task_code
@@ -19,7 +20,7 @@ _EMBEDDING_FACTORY = "shardline.training.embedding.model:EmbeddingNet"
 _PLATES_STRIDE = 128
 
 
-def load_by_name(reference: str, weights: str | None, size: int | None, task: str | None = None) -> Model:
+def load_by_name(reference: str, weights: str | None, size: Size | None, task: str | None = None) -> Model:
     """Load a model as `shardline.partition.models.load_model` does, also by a short name, and for a task.
 
     Args:
@@ -62,18 +63,21 @@ def for_task(model: Model, task: str) -> Model:
     return replace(changed, picture=replace(model.picture, fit="letterbox", resize=None))
 
 
-def _trained(path: str, weights: str | None, size: int | None) -> Model:
+def _trained(path: str, weights: str | None, size: Size | None) -> Model:
     if weights is not None:
         raise UsageError(f"{path} comes with its own weights; leave --weights {weights} out")
     return load_trained(Path(path), size)
 
 
-def _plates(weights: str | None, size: int | None) -> Model:
+def _plates(weights: str | None, size: Size | None) -> Model:
     """The license plate detector, with the weights that ship unless others are given."""
-    side = size or PLATE_INPUT_SIDE
-    if side % _PLATES_STRIDE:
+    picture = resized(
+        PictureSpec(height=PLATE_INPUT_SIDE, width=PLATE_INPUT_SIDE, fit="letterbox"), size or PLATE_INPUT_SIDE
+    )
+    if picture.height % _PLATES_STRIDE or picture.width % _PLATES_STRIDE:
         raise UsageError(
-            f"--size {side}: the license plate detector takes multiples of {_PLATES_STRIDE}, such as {PLATE_INPUT_SIDE}"
+            f"--size {picture.height}x{picture.width}: the license plate detector takes multiples of "
+            f"{_PLATES_STRIDE}, such as {PLATE_INPUT_SIDE}"
         )
     shipped = weights is None
     model = load_model(_PLATES_FACTORY, str(shipped_plates()) if shipped else weights)
@@ -81,17 +85,17 @@ def _plates(weights: str | None, size: int | None) -> Model:
         model,
         reference="plates",
         weights="plates.safetensors, shipped" if shipped else model.weights,
-        picture=PictureSpec(height=side, width=side, fit="letterbox"),
+        picture=picture,
         task="plates",
         labels=CLASSES,
     )
 
 
-def _embedding(weights: str | None, size: int | None) -> Model:
+def _embedding(weights: str | None, size: Size | None) -> Model:
     """The small embedding network for digits (training/embedding); no trained weights ship."""
     if weights is None:
         raise UsageError("embedding: no trained weights ship: give --weights, from `shardline train embedding`")
-    if size not in (None, SIDE):
+    if size not in (None, SIDE, (SIDE, SIDE)):
         raise UsageError(f"--size {size}: embedding takes pictures of {SIDE} pixels a side; leave --size out")
     return replace(
         load_model(_EMBEDDING_FACTORY, weights),
@@ -103,4 +107,4 @@ def _embedding(weights: str | None, size: int | None) -> Model:
     )
 
 
-SHORT_NAMES: Mapping[str, Callable[[str | None, int | None], Model]] = {"plates": _plates, "embedding": _embedding}
+SHORT_NAMES: Mapping[str, Callable[[str | None, Size | None], Model]] = {"plates": _plates, "embedding": _embedding}

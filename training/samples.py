@@ -115,17 +115,18 @@ def drawn_pictures() -> dict[str, bytes]:
 
 
 def calibration_pixels(pictures: Sequence[bytes], spec: PictureSpec) -> NDArray[np.uint8]:
-    """Views of each encoded picture, whole and cropped, differing in content and scale: uint8 [n, 3, height, width]."""
+    """Views of each encoded picture, whole and cropped, differing in content and scale: uint8 [n, channels, h, w]."""
     random = np.random.default_rng(0)
     views = [view for picture in pictures for view in _views(picture, random)]
     return np.stack([to_pixels(view, spec, Limits()) for view in views])
 
 
 def golden_picture(pixels: NDArray[np.uint8], spec: PictureSpec) -> "GoldenPicture":
-    """A golden picture from pixels, uint8 [3, height, width]: a PNG file, and what a transformer makes of it."""
+    """A golden picture from pixels, uint8 [channels, height, width]: a PNG file, and what a transformer makes of it."""
     from shardline.partition.build import GoldenPicture
 
-    png = _encoded(Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0))), "PNG")
+    colours_last = pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
+    png = _encoded(Image.fromarray(colours_last), "PNG")
     fitted = fit_picture(png, spec, Limits())
     return GoldenPicture(png=png, pixels=fitted.pixels[None], view=fitted.view)
 

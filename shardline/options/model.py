@@ -4,18 +4,28 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, TypedDict
+from typing import Annotated, Literal, TypedDict
 
 import typer
 
 from shardline.options.group import option, takes_options
+from shardline.storage.bundle import CHANNELS
 from shardline.tasks.registry import TaskName
 from shardline.wire.errors import UsageError
 from shardline.wire.typed import Scalar
 
 _PANEL = "Model"
+_ONE_EACH = "write a number for each channel: three for red, green and blue, e.g. 0.5,0.5,0.5, or one for grey"
 
-Channels = tuple[float, float, float]
+Channels = tuple[float, ...]
+"""One number for each channel of the pictures."""
+
+Size = int | tuple[int, int]
+"""Size of a model's input in pixels: one number for both sides, or height and width."""
+
+Fit = Literal["crop", "stretch", "letterbox"]
+Interpolation = Literal["bilinear", "bicubic", "nearest"]
+Mode = Literal["L", "RGB", "RGBA"]
 
 
 class ModelArguments(TypedDict):
@@ -23,7 +33,11 @@ class ModelArguments(TypedDict):
 
     model: str
     weights: str | None
-    size: int | None
+    size: Size | None
+    fit: Fit | None
+    resize: int | None
+    interpolation: Interpolation | None
+    mode: Mode | None
     pictures: Path | None
 
 
@@ -47,14 +61,14 @@ PicturesOption = Annotated[
 MeanOption = Annotated[
     str | None,
     option(
-        help="Mean of the red, green and blue channel, from 0 to 1, e.g. 0.5,0.5,0.5 (default: the model's)",
+        help="Mean of each channel, such as red, green and blue, from 0 to 1, e.g. 0.5,0.5,0.5 (default: the model's)",
         panel=_PANEL,
     ),
 ]
 StdOption = Annotated[
     str | None,
     option(
-        help="Standard deviation of the red, green and blue channel, e.g. 0.5,0.5,0.5 (default: the model's)",
+        help="Standard deviation of each channel, from 0 to 1, e.g. 0.5,0.5,0.5 (default: the model's)",
         panel=_PANEL,
     ),
 ]
@@ -78,11 +92,54 @@ def _model_options(
         ),
     ] = None,
     size: Annotated[
-        int | None, option(min=1, help="Height and width of the input in pixels (default: the model's)", panel=_PANEL)
+        str | None,
+        option(
+            metavar="HEIGHTxWIDTH",
+            help="Height and width of the input in pixels, one number for both or two: 224 or 16x64 (default: the "
+            "model's)",
+            panel=_PANEL,
+        ),
+    ] = None,
+    fit: Annotated[
+        Fit | None,
+        option(
+            help="Method that fits a picture to the input: crop its centre, stretch it, or letterbox it with a grey "
+            "border (default: the model's; crop for square inputs, else stretch)",
+            panel=_PANEL,
+        ),
+    ] = None,
+    resize: Annotated[
+        int | None,
+        option(
+            min=1,
+            help="Length in pixels to which the shorter side is resized before --fit crop, e.g. 249 for a crop of "
+            "0.9 of 224 (default: the model's)",
+            panel=_PANEL,
+        ),
+    ] = None,
+    interpolation: Annotated[
+        Interpolation | None, option(help="Resizing filter (default: the model's, or bilinear)", panel=_PANEL)
+    ] = None,
+    mode: Annotated[
+        Mode | None,
+        option(
+            help="Channels of the pictures: L (grey), RGB or RGBA (default: as many as the model's first convolution "
+            "takes)",
+            panel=_PANEL,
+        ),
     ] = None,
     pictures: PicturesOption = None,
 ) -> ModelArguments:
-    return {"model": model, "weights": weights, "size": size, "pictures": pictures}
+    return {
+        "model": model,
+        "weights": weights,
+        "size": None if size is None else parse_size(size),
+        "fit": fit,
+        "resize": resize,
+        "interpolation": interpolation,
+        "mode": mode,
+        "pictures": pictures,
+    }
 
 
 def _preparation_options(
@@ -161,15 +218,29 @@ def parse_channels(name: str, text: str) -> Channels:
     """Read one number for each channel: '0.5,0.5,0.5' -> (0.5, 0.5, 0.5).
 
     Raises:
-        UsageError: not three finite numbers, or a standard deviation that is not above 0.
+        UsageError: not 1, 3 or 4 finite numbers, or a standard deviation that is not above 0.
     """
     try:
-        red, green, blue = (float(part) for part in text.split(","))
+        channels = tuple(float(part) for part in text.split(","))
     except ValueError as exc:
-        raise UsageError(f"{name} {text!r}: write three numbers, for red, green and blue, e.g. 0.5,0.5,0.5") from exc
-    if not all(math.isfinite(channel) and (channel > 0 or name != "--std") for channel in (red, green, blue)):
+        raise UsageError(f"{name} {text!r}: {_ONE_EACH}") from exc
+    if len(channels) not in CHANNELS.values():
+        raise UsageError(f"{name} {text!r} has {len(channels)} numbers: {_ONE_EACH}")
+    if not all(math.isfinite(channel) and (channel > 0 or name != "--std") for channel in channels):
         raise UsageError(f"{name} {text!r}: the numbers must be finite, and a standard deviation above 0")
-    return red, green, blue
+    return channels
+
+
+def parse_size(text: str) -> Size:
+    """Read the size of an input: '224' -> 224, '16x64' -> (16, 64).
+
+    Raises:
+        UsageError: neither form.
+    """
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() and 0 < int(side) < 10**9 for side in sides):
+        raise UsageError(f"--size {text!r}: write the input's height and width in pixels, such as 224 or 16x64")
+    return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
 
 
 def read_labels(path: Path) -> tuple[str, ...]:

@@ -86,7 +86,7 @@ def test_a_program_with_normalised_input_gets_its_normalisation(tmp_path: Path) 
     found = run_whole(runnable(capture(model)), pixels)
 
     assert not model.takes_pixels
-    assert (model.picture.height, model.picture.width, model.picture.resize) == (28, 56, 32)
+    assert model.picture == PictureSpec(height=28, width=56, fit="stretch")
     assert torch.equal(found[0], expected)
 
 
@@ -337,8 +337,8 @@ def test_a_checkpoint_that_holds_more_than_weights_is_refused(tmp_path: Path) ->
     ("shape", "dynamic", "expected"),
     [
         ((2, 3, 8, 8), False, "has the fixed batch 2; export it with a dynamic first dimension"),
-        ((2, 1, 8, 8), True, "must take one tensor [batch, 3, height, width]"),
-        ((2, 3, 8), True, "must take one tensor [batch, 3, height, width]"),
+        ((2, 2, 8, 8), True, "must take one tensor [batch, channels, height, width] of 1, 3 or 4 channels"),
+        ((2, 3, 8), True, "must take one tensor [batch, channels, height, width]"),
     ],
 )
 def test_a_program_of_other_pictures_is_refused(

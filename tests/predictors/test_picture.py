@@ -46,7 +46,12 @@ def gradient(width: int, height: int) -> Image.Image:
 
 
 def pixels_of(image: Image.Image) -> Pixels:
-    return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+    return channels_of(image.convert("RGB"))
+
+
+def channels_of(image: Image.Image) -> Pixels:
+    pixels = np.asarray(image)
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
 def plain(picture: bytes, width: int = 8, height: int = 8) -> Pixels:
@@ -56,7 +61,7 @@ def plain(picture: bytes, width: int = 8, height: int = 8) -> Pixels:
 
 def torchvision_crop(image: Image.Image, spec: PictureSpec) -> Pixels:
     resize = Resize(spec.resize, InterpolationMode(spec.interpolation))
-    return pixels_of(CenterCrop((spec.height, spec.width))(resize(image)))
+    return channels_of(CenterCrop((spec.height, spec.width))(resize(image)))
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
@@ -83,13 +88,16 @@ def test_all_hundred_photographs_are_there() -> None:
     height=st.integers(1, 90),
     resize=st.integers(1, 80),
     crop=st.tuples(st.integers(1, 80), st.integers(1, 80)),
-    interpolation=st.sampled_from(["bilinear", "bicubic"]),
+    interpolation=st.sampled_from(["bilinear", "bicubic", "nearest"]),
+    mode=st.sampled_from(["L", "RGB", "RGBA"]),
 )
 def test_any_size_equals_torchvision_to_the_bit(
-    width: int, height: int, resize: int, crop: tuple[int, int], interpolation: str
+    width: int, height: int, resize: int, crop: tuple[int, int], interpolation: str, mode: str
 ) -> None:
-    spec = PictureSpec(height=crop[0], width=crop[1], resize=resize, interpolation=interpolation)
-    image = gradient(width, height)
+    spec = PictureSpec(height=crop[0], width=crop[1], resize=resize, interpolation=interpolation, mode=mode)
+    image = gradient(width, height).convert(mode)
+    if mode == "RGBA":
+        image.putalpha(gradient(width, height).getchannel(0))
 
     np.testing.assert_array_equal(to_pixels(encode(image, "PNG"), spec, LIMITS), torchvision_crop(image, spec))
 
@@ -127,6 +135,47 @@ def test_letterbox_keeps_the_aspect_on_grey() -> None:
     assert (pixels[:, :5] == 114).all()
     assert (pixels[:, 15:] == 114).all()
     assert (pixels[:, 5:15] == np.array([255, 0, 0]).reshape(3, 1, 1)).all()
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "1", "CMYK", "YCbCr", "LA", "RGBA"])
+def test_grey_is_made_of_every_mode_as_pillow_makes_it(mode: str) -> None:
+    spec = PictureSpec(height=9, width=7, fit="stretch", mode="L")
+    image = gradient(7, 9).convert(mode)
+
+    picture = encode(image, "TIFF" if mode in ("CMYK", "YCbCr") else "PNG")
+
+    np.testing.assert_array_equal(to_pixels(picture, spec, LIMITS), channels_of(image.convert("RGB").convert("L")))
+
+
+def test_transparency_is_white_in_grey_and_kept_in_rgba() -> None:
+    picture = encode(Image.new("RGBA", (4, 4), (200, 0, 0, 0)), "PNG")
+
+    grey = to_pixels(picture, PictureSpec(height=4, width=4, fit="stretch", mode="L"), LIMITS)
+    kept = to_pixels(picture, PictureSpec(height=4, width=4, fit="stretch", mode="RGBA"), LIMITS)
+
+    assert grey.shape == (1, 4, 4)
+    assert (grey == 255).all()
+    assert kept[:, 0, 0].tolist() == [200, 0, 0, 0]
+
+
+def test_an_opaque_picture_is_opaque_in_rgba() -> None:
+    pixels = to_pixels(
+        encode(gradient(8, 8), "JPEG"), PictureSpec(height=8, width=8, mode="RGBA", fit="stretch"), LIMITS
+    )
+
+    assert (pixels[3] == 255).all()
+
+
+@pytest.mark.parametrize(("mode", "grey"), [("L", [114]), ("RGBA", [114, 114, 114, 255])])
+def test_a_letterbox_is_grey_in_every_mode(mode: str, grey: list[int]) -> None:
+    spec = PictureSpec(height=20, width=20, fit="letterbox", mode=mode)
+
+    assert to_pixels(encode(gradient(100, 50), "PNG"), spec, LIMITS)[:, 0, 0].tolist() == grey
+
+
+def test_an_unknown_mode_is_the_bundles_fault() -> None:
+    with pytest.raises(BundleError, match="mode is 'CMYK'; allowed are L, RGB, RGBA"):
+        to_pixels(encode(gradient(4, 4), "PNG"), PictureSpec(height=4, width=4, mode="CMYK"), LIMITS)
 
 
 def test_stretch_is_pillow_s_resize() -> None:

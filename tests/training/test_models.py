@@ -29,7 +29,7 @@ def test_plates_is_a_detector_of_512_pixels() -> None:
 
 def test_plates_in_another_size() -> None:
     assert load_by_name("plates", "random:0", 640).picture.width == 640
-    with pytest.raises(UsageError, match=r"--size 500: .* multiples of 128, such as 512"):
+    with pytest.raises(UsageError, match=r"--size 500x500: .* multiples of 128, such as 512"):
         load_by_name("plates", "random:0", 500)
 
 

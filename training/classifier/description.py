@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from shardline.partition.models import Model, load_model, resized
+from shardline.partition.models import Model, load_model
+from shardline.partition.pictures import Size, resized
 from shardline.storage.bundle import PictureSpec
 from shardline.wire.errors import FileError, ModelError
 from shardline.wire.typed import typed
@@ -41,11 +42,11 @@ def description(model: Model, labels: tuple[str, ...]) -> dict[str, Any]:
     return {KEY: asdict(found)}
 
 
-def load_trained(path: Path, size: int | None = None) -> Model:
+def load_trained(path: Path, size: Size | None = None) -> Model:
     """Load the classifier that a training wrote: the JSON at `path` and the weights beside it.
 
     Args:
-        size: height and width in pixels in place of those that it was trained with.
+        size: of its pictures, in place of that which it was trained with.
 
     Raises:
         FileError: a file is missing or cannot be read.
@@ -57,9 +58,14 @@ def load_trained(path: Path, size: int | None = None) -> Model:
     _check_digest(weights, document.get("sha256"), path)
     if size is not None:
         described = replace(described, picture=resized(described.picture, size))
-    mean, std = ((values[0], values[1], values[2]) for values in (described.mean, described.std))
-    loaded = load_model(described.model, str(weights))
-    return replace(loaded, weights=weights.name, picture=described.picture, mean=mean, std=std, labels=described.labels)
+    return replace(
+        load_model(described.model, str(weights)),
+        weights=weights.name,
+        picture=described.picture,
+        mean=described.mean,
+        std=described.std,
+        labels=described.labels,
+    )
 
 
 def _read(path: Path) -> dict[str, Any]:

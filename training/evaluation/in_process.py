@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 PROGRAM_SUFFIX = ".pt2"
 
-Pixels = NDArray[np.uint8]  # [1, 3, height, width]
+Pixels = NDArray[np.uint8]  # [1, channels, height, width]
 Fit = Callable[[bytes], tuple[Pixels, View]]  # a picture's bytes -> the network's input, as the transformer makes it
 Run = Callable[[Pixels], Outputs]
 
@@ -124,7 +124,7 @@ def read_bundle_for(folder: Path, task: str) -> Bundle:
 
 
 def run_module(module: "nn.Module") -> Run:
-    """Wrap a module that takes uint8 [batch, 3, height, width] and gives tensors, however nested.
+    """Wrap a module that takes uint8 [batch, channels, height, width] and gives tensors, however nested.
 
     The outputs are named output_0, output_1 and so on, in the order of the flattened result.
     """

@@ -4,19 +4,31 @@ from pathlib import Path
 
 import pytest
 
-from shardline.options.model import parse_channels, parse_task_options, read_labels
+from shardline.options.model import parse_channels, parse_size, parse_task_options, read_labels
 from shardline.wire.errors import UsageError
 
 
 def test_channels() -> None:
     assert parse_channels("--mean", "0.5, 0.25,0") == (0.5, 0.25, 0.0)
+    assert parse_channels("--mean", "0.13") == (0.13,)
+
+
+@pytest.mark.parametrize(("text", "size"), [("224", 224), ("16x64", (16, 64)), ("96X320", (96, 320))])
+def test_sizes(text: str, size: int | tuple[int, int]) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "0", "x64", "16x", "1x2x3", "-5", "16 x 64", "16x0", "½"])
+def test_sizes_that_cannot_be(text: str) -> None:
+    with pytest.raises(UsageError, match=f"--size '{text}': write the input's height and width"):
+        parse_size(text)
 
 
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("--mean", "0.5,0.5", "--mean '0.5,0.5': write three numbers"),
-        ("--mean", "a,b,c", "write three numbers"),
+        ("--mean", "0.5,0.5", "--mean '0.5,0.5' has 2 numbers: write a number for each channel"),
+        ("--mean", "a,b,c", "write a number for each channel"),
         ("--mean", "0,0,nan", "the numbers must be finite"),
         ("--std", "0,1,1", "a standard deviation above 0"),
     ],
