@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from shardline.client.pictures import source_of
 from shardline.client.target import DEFAULT_URL
 from shardline.client.tiling import DEFAULT_CROPS, DEFAULT_TILING, TILINGS
 from shardline.wire.limits import MIB, PLATE_SCORE, REQUEST_BYTES
@@ -44,6 +45,8 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpar
         SystemExit: code 2, for options that are wrong or do not go together.
     """
     options = parser.parse_args(argv)
+    if not options.pictures:
+        parser.error("the following arguments are required: PICTURE")
     if not options.kserve:
         unused = [f"--{name}" for name in (*_CLUSTER_ONLY, "ingress") if getattr(options, name) is not None]
         if unused:
@@ -78,14 +81,23 @@ def build_parser(name: str, description: str) -> argparse.ArgumentParser:
 
 def _add_request_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    pictures = "picture files, folders to search for pictures, or - for a picture on stdin"
-    add("pictures", nargs="+", type=Path, metavar="PICTURE", help=pictures)
+    pictures = "picture files, http(s) URLs of pictures, folders to search for pictures, or - for a picture on stdin"
+    add("pictures", nargs="*", type=source_of, metavar="PICTURE", help=pictures)
     add("--url", help=f"URL of the server, or of one model (default: $SHARDLINE_URL or {DEFAULT_URL})")
     add("--top", **_NUMBER, default=DEFAULT_TOP, help="number of labels for each picture (default: %(default)s)")
     add("--timings", action="store_true", help="show the time of each stage in milliseconds")
     add("--json", action="store_true", help="print one line of JSON for each picture")
     add("--save", **_FILE, help="file for the picture with the reply drawn into it; for several pictures, a folder")
-    add("--show", action="store_true", help="open the picture with the reply drawn into it in the system's viewer")
+    show = (
+        "show the picture with the reply drawn into it: in the terminal if that can show pictures (kitty, iTerm2, "
+        "WezTerm), else in the system's viewer"
+    )
+    add("--show", action="store_true", help=show)
+    preview = (
+        "print a small copy of the picture with boxes or masks below the reply, in 24-bit colours (default: for a "
+        "single picture in a terminal with colours)"
+    )
+    add("--preview", action=argparse.BooleanOptionalAction, default=None, help=preview)
     add("--jobs", **_NUMBER, default=4, help="number of requests in flight at the same time (default: %(default)s)")
     timeout = "seconds to wait for a reply, retries included (default: %(default)g)"
     add("--timeout", type=_positive, default=60.0, metavar="S", help=timeout)
@@ -98,16 +110,21 @@ def _add_request_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_plate_options(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("license plates").add_argument
-    threshold = f"lowest score of a plate, over 0 and at most 1 (default: {PLATE_SCORE})"
+    add = parser.add_argument_group("license plates and objects").add_argument
+    threshold = f"lowest score, over 0 and at most 1 (default: {PLATE_SCORE} for plates, else the server's own)"
     add("--threshold", type=_share, metavar="T", help=threshold)
     tiling = (
         "passes over a large picture; once: the whole picture only; twice: also crops around possible plates; "
-        f"tiles: also overlapping squares that cover the picture (default: {DEFAULT_TILING})"
+        f"tiles: also overlapping squares that cover the picture (default: {DEFAULT_TILING} for plates, once for "
+        "objects)"
     )
     add("--tiling", choices=TILINGS, help=tiling)
     crops = "largest number of crops of a picture in the second pass (default: %(default)s)"
     add("--crops", **_COUNT, default=DEFAULT_CROPS, help=crops)
+    known = "text file with expected plates, one per line: print which of them each plate is"
+    add("--known", **_FILE, help=known)
+    candidates = "print the most likely readings of each plate and the score of each character"
+    add("--candidates", action="store_true", help=candidates)
 
 
 def _add_retrieval_options(parser: argparse.ArgumentParser) -> None:

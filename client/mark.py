@@ -1,44 +1,58 @@
 """Draw a reply into its picture, save the result and show it in a viewer."""
 
-import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
-from shardline.client.neighbours import read_neighbours
-from shardline.client.pictures import open_upright
-from shardline.client.plates import Plate, Point, plates_in
+from shardline.client.canvas import Canvas
+from shardline.client.masks import mask_image, read_segmentation
+from shardline.client.pictures import Source, open_upright
+from shardline.client.replies import read_prediction
 from shardline.client.target import Reply
-from shardline.client.terminal import printable
 from shardline.wire.errors import FileError, UsageError
 
-_READ, _UNREAD, _LABEL = (0, 200, 80), (255, 140, 0), (40, 90, 200)  # RGB of plates, and of other tasks' labels
-_INK = (255, 255, 255)
-_LINE_SHARE, _TEXT_SHARE = 1 / 350, 1 / 40  # line width and text height, as a share of the picture's longer side
-_MIN_LINE_PX, _MIN_TEXT_PX = 2, 13
-_LABEL_CHARACTERS = 60  # a server may send any text
 _STDIN_NAME = "picture"  # file name of a picture that came on stdin
+MASK_SUFFIX = ".mask.png"  # of the file of a mask, beside the picture with the overlay
 
 
 def mark(picture: bytes, reply: Reply) -> Image.Image:
-    """Draw a reply into its picture, made upright and RGB: plates as frames with their text, else the best label.
+    """Draw a reply into its picture, made upright and RGB: plates and objects as frames, masks as overlays, or labels.
 
-    For a retrieval the label is what the neighbours vote for.
+    A very small picture is enlarged, and a legend is added below a mask.
 
     Raises:
         PictureError: the picture cannot be decoded here.
+        PredictorError: a mask cannot be decoded.
+        UsageError: the reply has nothing to draw.
     """
-    image = open_upright(picture).convert("RGB")
-    pen = _Pen(image)
-    plates = plates_in(reply.predictions)
-    if plates is None:
-        pen.write((0, 0), "\n".join(filter(None, map(_label, reply.predictions))) or "no label", _LABEL)
-    for plate in reversed(plates or ()):  # the highest score on top
-        _mark_plate(pen, plate)
-    return image
+    canvas = Canvas(open_upright(picture))
+    for prediction in reply.predictions:
+        read_prediction(prediction).mark(canvas)
+    return canvas.image
+
+
+def masks_of(reply: Reply) -> list[Image.Image]:
+    """The masks of a reply, as pictures of class indexes.
+
+    Raises:
+        PredictorError: a mask cannot be decoded.
+    """
+    return [mask_image(found) for prediction in reply.predictions if (found := read_segmentation(prediction))]
+
+
+def save_reply(picture: bytes, reply: Reply, path: Path) -> None:
+    """Write a picture with its reply drawn into it; beside it, as NAME.mask.png, a mask's class indexes.
+
+    Raises:
+        FileError: a file cannot be written.
+        ShardlineError: as `mark`.
+    """
+    save(mark(picture, reply), path)
+    for mask in masks_of(reply):
+        save(mask, path.with_suffix(MASK_SUFFIX))
 
 
 def save(image: Image.Image, path: Path) -> None:
@@ -59,12 +73,17 @@ def show(image: Image.Image) -> None:
     Raises:
         UsageError: there is no display, or no viewer.
     """
-    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+    if not has_display():
         raise UsageError("--show: there is no display here: give --save FILE")
     from PIL import ImageShow  # it searches for viewers while it is imported
 
     if not ImageShow.show(image):
         raise UsageError("--show: no program to show pictures was found here (such as xdg-open): give --save FILE")
+
+
+def has_display() -> bool:
+    """Tell whether a viewer can open a window: on Linux, whether a display is set."""
+    return not sys.platform.startswith("linux") or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
 
 
 def check_saving(to: Path, count: int) -> None:
@@ -85,7 +104,7 @@ def check_saving(to: Path, count: int) -> None:
         raise UsageError(f"--save {to}: {to.suffix} names no picture format; allowed are .png, .jpg, .webp and others")
 
 
-def output_paths(to: Path, pictures: Sequence[Path]) -> Iterator[Path]:
+def output_paths(to: Path, pictures: Sequence[Source]) -> Iterator[Path]:
     """File for each picture: the path itself, or a PNG in that folder, numbered where names are the same."""
     taken: set[str] = set()
     for picture in pictures:
@@ -94,57 +113,13 @@ def output_paths(to: Path, pictures: Sequence[Path]) -> Iterator[Path]:
             continue
         stem = picture.stem if picture.stem.strip("-") else _STDIN_NAME
         name, number = stem, 1
-        while name.lower() in taken:
+        while taken & _file_names(name):
             number += 1
             name = f"{stem}-{number}"
-        taken.add(name.lower())
+        taken |= _file_names(name)
         yield to / f"{name}.png"
 
 
-class _Pen:
-    """Draws lines and text on one picture, in widths and sizes that suit its size."""
-
-    def __init__(self, image: Image.Image) -> None:
-        self._draw = ImageDraw.Draw(image)
-        self._size = image.size
-        longest = max(image.size)
-        self.line_px = max(_MIN_LINE_PX, round(longest * _LINE_SHARE))
-        self._font = ImageFont.load_default(max(_MIN_TEXT_PX, round(longest * _TEXT_SHARE)))
-
-    def frame(self, around: Sequence[Point], middle: Point, colour: tuple[int, int, int]) -> None:
-        """Draw a frame outside of the corners `around`: the plate may be hardly wider than the line."""
-        out = self.line_px
-        corners = [(x + math.copysign(out, x - middle[0]), y + math.copysign(out, y - middle[1])) for x, y in around]
-        self._draw.line([*corners, *corners[:2]], fill=colour, width=self.line_px, joint="curve")
-
-    def write(self, corner: Point, text: str, colour: tuple[int, int, int], *, above: bool = False) -> None:
-        """Write text on a coloured rectangle whose upper (or lower) left corner is given, moved into the picture."""
-        margin = 2 * self.line_px
-        left, top, right, bottom = self._draw.textbbox((0, 0), text, font=self._font)
-        width, height = right - left + 2 * margin, bottom - top + 2 * margin
-        x = min(max(0.0, corner[0]), max(0.0, self._size[0] - width))
-        y = corner[1] - height if above else corner[1]
-        y = min(max(0.0, y), max(0.0, self._size[1] - height))
-        self._draw.rectangle((x, y, x + width, y + height), fill=colour)
-        self._draw.text((x + margin - left, y + margin - top), text, font=self._font, fill=_INK)
-
-
-def _mark_plate(pen: _Pen, plate: Plate) -> None:
-    colour = _READ if plate.whole else _UNREAD
-    pen.frame(plate.quad, plate.center, colour)
-    corner = min(x for x, _ in plate.quad), min(y for _, y in plate.quad) - pen.line_px
-    pen.write(corner, f"{_label_text(plate.text)}  {plate.score:.0%}", colour, above=True)
-
-
-def _label(prediction: object) -> str | None:
-    retrieved = read_neighbours(prediction)
-    if retrieved is not None:
-        return None if retrieved.vote is None else _label_text(retrieved.vote)
-    if not isinstance(prediction, dict) or "label" not in prediction:
-        return None
-    label, score = _label_text(str(prediction["label"])), prediction.get("score")
-    return f"{label}  {score:.0%}" if isinstance(score, float) else label
-
-
-def _label_text(text: str) -> str:
-    return printable(text)[:_LABEL_CHARACTERS]
+def _file_names(stem: str) -> set[str]:
+    """Files that a picture of this name may get: on some systems, capitals do not distinguish names."""
+    return {f"{stem}.png".lower(), f"{stem}{MASK_SUFFIX}".lower()}

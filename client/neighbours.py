@@ -1,6 +1,11 @@
-"""Image retrieval: the parameters of a request, and the neighbours in its reply."""
+"""Image retrieval: the parameters of a request, and the neighbours in its reply, printed and drawn."""
 
 from dataclasses import dataclass
+
+from shardline.client.canvas import LABEL_COLOUR, Canvas
+from shardline.client.terminal import TerminalStyle, shorten
+
+_NAME_COLUMNS, _LABEL_COLUMNS = 48, 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +44,32 @@ def retrieval_parameters(k: int | None, nprobe: int | None, ef_search: int | Non
     """Parameters of a retrieval request; values of None are left to the server."""
     parameters = {"k": k, "nprobe": nprobe, "efSearch": ef_search}
     return {name: value for name, value in parameters.items() if value is not None}
+
+
+def neighbour_lines(retrieved: Retrieved, style: TerminalStyle) -> list[str]:
+    """The vote, a heading, and one line for each neighbour: its rank, label, name and distance."""
+    if not retrieved.neighbours:
+        return ["  nothing near"]
+    labels = [shorten(neighbour.label or "-", _LABEL_COLUMNS) for neighbour in retrieved.neighbours]
+    names = [shorten(neighbour.name, _NAME_COLUMNS) for neighbour in retrieved.neighbours]
+    width, name_width = max(5, *map(len, labels)), max(7, *map(len, names))
+    rank_width = len(str(len(names)))
+    vote = "no label near" if retrieved.vote is None else shorten(retrieved.vote, _LABEL_COLUMNS)
+    agreeing = sum(neighbour.label == retrieved.vote for neighbour in retrieved.neighbours)
+    share = "" if retrieved.vote is None else f"  {agreeing} of {len(names)}"
+    return [
+        f"  {style.bold(vote)}{share}",
+        style.faint(f"  {'':>{rank_width}}  {'label':<{width}}  {'picture':<{name_width}}  distance"),
+        *(
+            style.faint(f"  {rank:>{rank_width}}  {label:<{width}}  {name:<{name_width}}  {neighbour.distance:>8.4f}")
+            for rank, (label, name, neighbour) in enumerate(zip(labels, names, retrieved.neighbours, strict=True), 1)
+        ),
+    ]
+
+
+def mark_neighbours(canvas: Canvas, retrieved: Retrieved) -> None:
+    """Write the vote into the picture's upper left corner."""
+    canvas.write((0, 0), "no label near" if retrieved.vote is None else retrieved.vote, LABEL_COLOUR)
 
 
 def _is_label(value: object) -> bool:

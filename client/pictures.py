@@ -1,8 +1,9 @@
-"""Picture files: finding them in folders, decoding them upright, and fitting them into a request."""
+"""Picture files: finding them in folders, reading them, decoding them upright, and fitting them into a request."""
 
 import io
 import math
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +11,14 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from shardline.client.download import PictureURL, is_url
 from shardline.wire.errors import FileError, PictureError
 from shardline.wire.limits import PIXELS, format_bytes
 from shardline.wire.v1 import encode_request, picture_format
 
 Size = tuple[int, int]  # width, height
 Shape = tuple[int, int, int]  # height, width, channels
+Source = Path | PictureURL  # of a picture; Path("-") is stdin
 
 STDIN = Path("-")
 PICTURE_SUFFIXES = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -37,15 +40,34 @@ class RequestBody:
     resized: tuple[Shape, Shape] | None = None
 
 
-def find_pictures(given: Sequence[Path]) -> list[Path]:
-    """List the pictures that arguments name: files as they are, - for stdin, folders as all pictures below them.
+def source_of(text: str) -> Source:
+    """The source that an argument names: a path, - for stdin, or an http or https URL."""
+    return PictureURL(url=text) if is_url(text) else Path(text)
+
+
+def read_source(source: Source, timeout_s: float) -> bytes:
+    """Read a picture's bytes; a URL is downloaded within `timeout_s`.
+
+    Raises:
+        FileError: it cannot be read or downloaded.
+    """
+    if isinstance(source, PictureURL):
+        return source.download(timeout_s)
+    try:
+        return sys.stdin.buffer.read() if source == STDIN else source.read_bytes()
+    except OSError as exc:
+        raise FileError(f"cannot be read ({exc.strerror})") from exc
+
+
+def find_pictures(given: Sequence[Source]) -> list[Source]:
+    """List the pictures that arguments name: files and URLs as they are, - for stdin, folders as all pictures below.
 
     Raises:
         FileError: a path does not exist, or there is no picture at all.
     """
-    paths: list[Path] = []
+    paths: list[Source] = []
     for path in given:
-        if path == STDIN:
+        if isinstance(path, PictureURL) or path == STDIN:
             paths.append(path)
             continue
         if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises where a folder may not be searched

@@ -15,8 +15,21 @@ from shardline.wire.view import View
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 Point = tuple[float, float]  # x to the right, y down
 
-KINDS = ("regular", "long")
 _DECIMALS = 2  # of a pixel: more decimals of a moved position would only look exact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlateReading:
+    """One of the most likely readings of a plate, and its probability from 0 to 1."""
+
+    sub_text: str | None
+    main_text: str | None
+    probability: float
+
+    @property
+    def text(self) -> str:
+        """Text as users write it, with question marks for a group that cannot be read."""
+        return join_groups(self.sub_text, self.main_text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +37,7 @@ class Plate:
     """One plate of a reply, in pixels of an upright picture.
 
     Attributes:
-        kind: "regular" (two rows) or "long" (one).
+        kind: "regular" (two rows), "long" (one), or a type of another grammar.
         score: from 0 to 1.
         sub_text: text of the small group, such as "12A"; None if it cannot be read.
         main_text: text of the large group; None if it cannot be read.
@@ -32,6 +45,8 @@ class Plate:
         quad: its four corners, clockwise from the text's upper left.
         width: length along the plate's own direction; `height` is the length across it.
         angle: degrees, clockwise.
+        candidates: the most likely readings, if the server reports them.
+        characters: each character of the text with its score, if the server reports them; None: not read.
         reported: the plate as the server reported it, with keys that are unknown here.
     """
 
@@ -46,6 +61,8 @@ class Plate:
     width: float
     height: float
     angle: float
+    candidates: tuple[PlateReading, ...]
+    characters: tuple[tuple[str | None, float], ...]
     reported: Mapping[str, Any]
 
     @property
@@ -56,7 +73,12 @@ class Plate:
     @property
     def text(self) -> str:
         """Text as users write it, with question marks for a group that cannot be read."""
-        return f"{self.sub_text or '???'} {self.main_text or '????'}"
+        return join_groups(self.sub_text, self.main_text)
+
+
+def join_groups(sub_text: str | None, main_text: str | None) -> str:
+    """Text of a plate from its small and its main group, with question marks for a group that cannot be read."""
+    return f"{sub_text or '???'} {main_text or '????'}"
 
 
 def read_plates(prediction: object) -> list[Plate] | None:
@@ -107,7 +129,7 @@ def _positions(plate: Plate) -> dict[str, Any]:
 
 def _read(reported: object) -> Plate | None:
     """Read one plate: type, score and box are required, the rest follows from the box where it is missing."""
-    if not isinstance(reported, dict) or reported.get("type") not in KINDS:
+    if not isinstance(reported, dict) or not isinstance(reported.get("type"), str):
         return None
     box, score = _numbers(reported.get("box"), 4), _number(reported.get("score"))
     if box is None or score is None:
@@ -129,7 +151,29 @@ def _read(reported: object) -> Plate | None:
         width=_number(reported.get("width")) or right - left,
         height=_number(reported.get("height")) or bottom - top,
         angle=_number(reported.get("angle")) or 0.0,
+        candidates=_candidates(reported.get("candidates")),
+        characters=_characters(reported.get("characters")),
         reported=reported,
+    )
+
+
+def _candidates(value: object) -> tuple[PlateReading, ...]:
+    items = value if isinstance(value, list) else []
+    return tuple(
+        PlateReading(
+            sub_text=_text(item.get("sub_text")), main_text=_text(item.get("main_text")), probability=probability
+        )
+        for item in items
+        if isinstance(item, dict) and (probability := _number(item.get("probability"))) is not None
+    )
+
+
+def _characters(value: object) -> tuple[tuple[str | None, float], ...]:
+    items = value if isinstance(value, list) else []
+    return tuple(
+        (_text(item.get("character")), score)
+        for item in items
+        if isinstance(item, dict) and (score := _number(item.get("score"))) is not None
     )
 
 

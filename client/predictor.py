@@ -2,18 +2,21 @@
 
 The task of a server is unknown before its first reply. So the first picture is sent as it is; if the reply is of plates
 and the picture is large, a small copy and crops are sent as well (client/tiling.py). From then on every large picture
-is sent in that way from the start.
+is sent in that way from the start. A reply of objects is followed by tiles only where the options ask for them.
 """
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
+from shardline.client.boxes import DetectedObject, read_boxes
 from shardline.client.pictures import RequestBody, Shape, Size, fit_body, upright_size
-from shardline.client.plates import Plate, move, plates_in
+from shardline.client.plates import Plate, plates_in
+from shardline.client.replies import OBJECTS, PLATES, ReplyKind, moved, read_prediction
 from shardline.client.target import Reply, Target
-from shardline.client.tiling import DEFAULT_CROPS, DEFAULT_TILING, Tiling, find_plates_in, is_large
+from shardline.client.tiling import DEFAULT_CROPS, DEFAULT_TILING, Tiling, find_objects_in, find_plates_in, is_large
 from shardline.wire.errors import PredictorError, ShardlineError
 from shardline.wire.limits import PLATE_SCORE, REQUEST_BYTES
 from shardline.wire.view import View
@@ -25,8 +28,8 @@ class RequestOptions:
 
     Attributes:
         parameters: parameters of each request, e.g. `{"top": 3}` or `{"timings": True}`.
-        threshold: lowest score of a plate; None: the server's default. Only for tasks that know it.
-        tiling: passes over a large picture with plates: "once", "twice" (the default for plates) or "tiles".
+        threshold: lowest score of a plate or an object; None: the server's default. Only for tasks that know it.
+        tiling: passes over a large picture: "once", "twice" (plates alone, and their default) or "tiles".
         crops: the most crops of a picture in the second pass.
         limit_bytes: the largest request; a larger picture is sent as a smaller copy.
         jobs: requests in flight at the same time.
@@ -56,8 +59,8 @@ class Predictor:
         self.options = options
         self._target = target
         self._slots = threading.Semaphore(options.jobs)
-        # an option that only plates know means that the replies are of plates
-        self._plates = options.threshold is not None or options.tiling in ("twice", "tiles")
+        # the kind of all replies, known from the first one; an option that only plates have gives it at once
+        self._kind: ReplyKind | None = PLATES if options.tiling == "twice" else None
 
     def predict(self, data: bytes) -> Outcome:
         """Predict one encoded picture. An error of the picture or the server is part of the outcome."""
@@ -84,24 +87,31 @@ class Predictor:
     def _reply(self, picture: "_PictureRequests") -> Reply:
         options = self.options
         size = picture.size_if_large() if options.tiling != "once" else None
-        known = None
-        if size is None or not self._plates:
-            reply = picture.send({} if options.threshold is None else {"threshold": options.threshold})
-            known = plates_in(reply.predictions)
-            self._plates = self._plates or known is not None
-            if size is None or known is None:
-                return reply
-        found = find_plates_in(
-            picture.data,
-            size,
-            picture.find_plates,
-            tiling=options.tiling or DEFAULT_TILING,
-            threshold=PLATE_SCORE if options.threshold is None else options.threshold,
-            crops=options.crops,
-            jobs=options.jobs,
-            known=known,
-        )
-        return replace(picture.replies[0], predictions=([plate.reported for plate in found],))
+        first: Reply | None = None
+        if size is None or self._kind is not PLATES:
+            first = picture.send({} if options.threshold is None else {"threshold": options.threshold})
+            self._kind = _kind_of(first) or self._kind
+            _check_tiling(options.tiling, self._kind)
+        search = _SEARCHES.get(self._kind.name if self._kind else "", {}).get(options.tiling)
+        if size is None or search is None:
+            assert first is not None
+            return first
+        found = search(picture, size, first)
+        return replace(picture.replies[0], predictions=(found,))
+
+
+def _kind_of(reply: Reply) -> ReplyKind | None:
+    return read_prediction(reply.predictions[0]).kind if len(reply.predictions) == 1 else None
+
+
+def _check_tiling(tiling: Tiling | None, kind: ReplyKind | None) -> None:
+    """Refuse passes that this kind of reply does not have."""
+    allowed = _SEARCHES.get(kind.name if kind else "", {})
+    if tiling in (None, "once", *allowed):
+        return
+    name = kind.name if kind else "of several pictures"
+    choices = " or ".join(f"--tiling {choice}" for choice in ("once", *allowed) if choice)
+    raise PredictorError(f"--tiling {tiling} does not fit the reply ({name}): give {choices}", status=502)
 
 
 class _PictureRequests:
@@ -126,11 +136,9 @@ class _PictureRequests:
             self.resized = body.resized
         reply = self._predictor.send(body)
         self.replies.append(reply)
-        plates = plates_in(reply.predictions)
-        if plates is None or body.resized is None:
+        if body.resized is None or len(reply.predictions) != 1:
             return reply
-        view = _enlarged(*body.resized)
-        return replace(reply, predictions=([move(plate, view).reported for plate in plates],))
+        return replace(reply, predictions=(moved(reply.predictions[0], _enlarged(*body.resized)),))
 
     def find_plates(self, data: bytes, score: float) -> list[Plate]:
         """Predict the picture or a crop, as `shardline.client.tiling.PredictPicture`.
@@ -141,8 +149,43 @@ class _PictureRequests:
         reply = self.send({"threshold": score}, None if data is self.data else data)
         plates = plates_in(reply.predictions)
         if plates is None:
-            raise PredictorError("the reply is not of license plates: leave out --tiling and --threshold", status=502)
+            raise PredictorError("the reply is not of license plates: leave out --tiling", status=502)
         return plates
+
+    def find_objects(self, data: bytes) -> tuple[DetectedObject, ...]:
+        """Predict a tile, with the objects in its pixels.
+
+        Raises:
+            ShardlineError: the request failed, or the reply is another task's.
+        """
+        threshold = self._predictor.options.threshold
+        reply = self.send({} if threshold is None else {"threshold": threshold}, data)
+        found = read_boxes(reply.predictions[0]) if len(reply.predictions) == 1 else None
+        if found is None:
+            raise PredictorError("the reply about a tile is not of objects: leave out --tiling", status=502)
+        return found
+
+    def search_plates(self, size: Size, first: Reply | None) -> list[Mapping[str, Any]]:
+        """Plates of both passes over the picture, as JSON; `first` is the reply about the whole, if it was sent."""
+        options = self._predictor.options
+        found = find_plates_in(
+            self.data,
+            size,
+            self.find_plates,
+            tiling=options.tiling or DEFAULT_TILING,
+            threshold=PLATE_SCORE if options.threshold is None else options.threshold,
+            crops=options.crops,
+            jobs=options.jobs,
+            known=plates_in(first.predictions) if first else None,
+        )
+        return [plate.reported for plate in found]
+
+    def search_tiles(self, size: Size, first: Reply | None) -> dict[str, Any]:
+        """Objects of the whole picture and of its tiles, as JSON; `first` is the reply about the whole."""
+        whole = read_boxes(first.predictions[0]) if first else None
+        jobs = self._predictor.options.jobs
+        found = find_objects_in(self.data, size, self.find_objects, whole=whole or (), jobs=jobs)
+        return {"boxes": [item.reported for item in found]}
 
     def timings(self) -> Mapping[str, object] | None:
         """Sums over all requests, in milliseconds; None if no reply has timings."""
@@ -161,3 +204,11 @@ def _enlarged(before: Shape, after: Shape) -> View:
 
 def _total(values: Iterable[object]) -> float:
     return round(sum(value for value in values if isinstance(value, int | float)), 3)
+
+
+_Search = Callable[[_PictureRequests, Size, Reply | None], Any]
+# further passes over a large picture: kind of reply -> value of `tiling` -> search
+_SEARCHES: Mapping[str, Mapping[Tiling | None, _Search]] = {
+    PLATES.name: dict.fromkeys((None, "twice", "tiles"), _PictureRequests.search_plates),
+    OBJECTS.name: {"tiles": _PictureRequests.search_tiles},
+}

@@ -25,23 +25,27 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from PIL import Image
 
 from shardline.client.arguments import DEFAULT_TOP, build_parser, parse
 from shardline.client.cluster import connect
 from shardline.client.credentials import read_credentials
-from shardline.client.draw import draw_reply, json_error, json_line, plates_summary
+from shardline.client.draw import draw_reply, json_error, json_line
 from shardline.client.graphs import find_chain
-from shardline.client.mark import check_saving, mark, output_paths, save, show
+from shardline.client.known import KnownPlates
+from shardline.client.mark import check_saving, has_display, mark, output_paths, save_reply, show
 from shardline.client.neighbours import retrieval_parameters
-from shardline.client.pictures import STDIN, find_pictures
+from shardline.client.pictures import Source, find_pictures, read_source
+from shardline.client.plate_output import plates_summary
 from shardline.client.plates import Plate, plates_in
 from shardline.client.predictor import Outcome, Predictor, RequestOptions
+from shardline.client.preview import inline, preview_lines, terminal_protocol
 from shardline.client.readiness import wait_ready
+from shardline.client.replies import read_prediction
 from shardline.client.route import open_route
-from shardline.client.target import DEFAULT_URL, Target
+from shardline.client.target import DEFAULT_URL, Reply, Target
 from shardline.client.terminal import ProgressBar, TerminalStyle, WaitingLine, printable
 from shardline.client.waiting import in_order
 from shardline.wire.errors import (
@@ -116,27 +120,18 @@ def make_parser() -> argparse.ArgumentParser:
     return build_parser(name, __doc__ or "")
 
 
-def _predict_all(target: Target, paths: Sequence[Path], options: argparse.Namespace) -> int:
+def _predict_all(target: Target, sources: Sequence[Source], options: argparse.Namespace) -> int:
     """Predict every picture, `--jobs` at a time, and report in the order of the pictures."""
-    predictor = Predictor(target, _request_options(options))
-    unreachable = threading.Event()
-    files = output_paths(options.save, paths) if options.save else [None] * len(paths)
-
-    def predict(item: tuple[Path, Path | None]) -> Outcome:
-        if unreachable.is_set():
-            return Outcome(error=PredictorDownError(f"not sent: {target.url} does not answer"))
-        outcome = _predict_file(predictor, *item, show_it=options.show)
-        if isinstance(outcome.error, PredictorDownError):
-            unreachable.set()
-        return outcome
-
+    predict = _PictureTask(target, options, alone=len(sources) == 1)
+    files = output_paths(options.save, sources) if options.save else [None] * len(sources)
     exit_code, with_plates, plates = 0, 0, list[Plate]()
-    progress = ProgressBar(len(paths), sys.stderr)
+    progress = ProgressBar(len(sources), sys.stderr)
     progress.show(0)
-    outcomes = in_order(predict, list(zip(paths, files, strict=True)), options.jobs)
-    for done, (path, outcome) in enumerate(zip(paths, outcomes, strict=True), 1):
+    answers = in_order(predict, list(zip(sources, files, strict=True)), options.jobs)
+    for done, (source, answer) in enumerate(zip(sources, answers, strict=True), 1):
         progress.clear()
-        _report(path, outcome, options, first=done == 1)
+        _report(source, answer, options, first=done == 1)
+        outcome = answer.outcome
         found = plates_in(outcome.reply.predictions) if outcome.reply else None
         if found is not None:
             with_plates += 1
@@ -146,35 +141,78 @@ def _predict_all(target: Target, paths: Sequence[Path], options: argparse.Namesp
                 _print_error(str(outcome.error))
             exit_code = 3
         elif outcome.error:
-            _print_error(f"{path}: {outcome.error}")
+            _print_error(f"{source}: {outcome.error}")
             exit_code = exit_code or 1
         progress.show(done)
     progress.clear()
-    if len(paths) > 1 and with_plates and not options.json:
+    if len(sources) > 1 and with_plates and not options.json:
         print(f"\n{plates_summary(with_plates, plates)}", flush=True)
     return exit_code
 
 
-def _predict_file(predictor: Predictor, path: Path, file: Path | None, *, show_it: bool) -> Outcome:
-    """Read, predict and, if wanted, mark one picture. Its bytes are not kept."""
-    try:
-        data = sys.stdin.buffer.read() if path == STDIN else path.read_bytes()
-    except OSError as exc:
-        return Outcome(error=FileError(f"cannot be read ({exc.strerror})"))
-    outcome = predictor.predict(data)
-    if outcome.reply and (file or show_it):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    """Outcome of one picture, and the picture as text for the terminal: empty, a preview or an escape sequence."""
+
+    outcome: Outcome
+    shown: str = ""
+
+
+class _PictureTask:
+    """Reads, predicts and, if wanted, marks one picture after another, in several threads."""
+
+    def __init__(self, target: Target, options: argparse.Namespace, *, alone: bool) -> None:
+        self._target = target
+        self._options = options
+        self._predictor = Predictor(target, request_options(options))
+        self._known = KnownPlates.read(options.known) if options.known else None
+        self._unreachable = threading.Event()
+        terminal = TerminalStyle.of(sys.stdout).colour
+        self._protocol = terminal_protocol() if terminal and options.show else None
+        self._blocks_for_show = options.show and terminal and not (self._protocol or has_display())
+        self._preview = alone and terminal and not options.json if options.preview is None else options.preview
+
+    def __call__(self, item: tuple[Source, Path | None]) -> _Answer:
+        if self._unreachable.is_set():
+            error = PredictorDownError(f"not sent: {self._target.url} does not answer")
+            return _Answer(outcome=Outcome(error=error))
+        answer = self._predict(*item)
+        if isinstance(answer.outcome.error, PredictorDownError):
+            self._unreachable.set()
+        return answer
+
+    def _predict(self, source: Source, file: Path | None) -> _Answer:
+        """Read, predict and, if wanted, mark one picture. Its bytes are not kept."""
         try:
-            marked = mark(data, outcome.reply)
-            if file:
-                save(marked, file)
-            if show_it:
-                show(marked)
+            data = read_source(source, self._options.timeout)
         except ShardlineError as exc:
-            return replace(outcome, error=exc)
-    return outcome
+            return _Answer(outcome=Outcome(error=exc))
+        outcome = self._predictor.predict(data)
+        if outcome.reply is None:
+            return _Answer(outcome=outcome)
+        try:
+            if self._known:
+                outcome = replace(outcome, reply=self._known.annotate(outcome.reply))
+            assert outcome.reply is not None
+            if file:
+                save_reply(data, outcome.reply, file)
+            return _Answer(outcome=outcome, shown=self._show(data, outcome.reply))
+        except ShardlineError as exc:
+            return _Answer(outcome=replace(outcome, error=exc))
+
+    def _show(self, data: bytes, reply: Reply) -> str:
+        """Show the picture with the reply in the viewer, or return it as text for the terminal."""
+        if self._protocol:
+            return inline(mark(data, reply), self._protocol)
+        if self._options.show and not self._blocks_for_show:
+            show(mark(data, reply))
+        has_positions = any(read_prediction(prediction).kind.has_positions for prediction in reply.predictions)
+        if self._blocks_for_show or (self._preview and has_positions):
+            return "\n".join(preview_lines(data, reply))
+        return ""
 
 
-def _request_options(options: argparse.Namespace) -> RequestOptions:
+def request_options(options: argparse.Namespace) -> RequestOptions:
     """Parameters only where they are needed: without any, a picture is sent bare, a quarter smaller than as JSON."""
     parameters: Mapping[str, object] = {
         **({} if options.top == DEFAULT_TOP else {"top": options.top}),
@@ -191,11 +229,12 @@ def _request_options(options: argparse.Namespace) -> RequestOptions:
     )
 
 
-def _report(path: Path, outcome: Outcome, options: argparse.Namespace, *, first: bool) -> None:
+def _report(source: Source, answer: _Answer, options: argparse.Namespace, *, first: bool) -> None:
+    outcome = answer.outcome
     if outcome.resized:
         before, after = outcome.resized
         print(f"Resizing from {list(before)} to {list(after)}", file=sys.stderr, flush=True)
-    name = str(path)
+    name = str(source)
     if options.json:
         line = (
             json_line(name, outcome.reply, timings=options.timings)
@@ -204,8 +243,11 @@ def _report(path: Path, outcome: Outcome, options: argparse.Namespace, *, first:
         )
         print(line, flush=True)
     elif outcome.reply:
-        text = draw_reply(name, outcome.reply, TerminalStyle.of(sys.stdout), timings=options.timings)
+        style = replace(TerminalStyle.of(sys.stdout), details=options.candidates)
+        text = draw_reply(name, outcome.reply, style, timings=options.timings)
         print(text if first else f"\n{text}", flush=True)
+    if answer.shown:
+        print(answer.shown, flush=True)
 
 
 def _print_error(message: str) -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from shardline.client.readiness import ChainState
 
+_BAR_COLUMNS = 24
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TerminalStyle:
@@ -16,6 +18,7 @@ class TerminalStyle:
 
     colour: bool = False
     blocks: bool = True  # Unicode's bars and boxes, else ASCII characters
+    details: bool = False  # also what is printed on demand only, such as other readings of a license plate
 
     @classmethod
     def of(cls, stream: TextIO) -> "TerminalStyle":
@@ -33,6 +36,15 @@ class TerminalStyle:
     def warning(self, text: str) -> str:
         return self._coloured(text, "33")
 
+    def swatch(self, colour: tuple[int, int, int] | None) -> str:
+        """A small square of an RGB colour and a blank (None: blanks as wide); nothing where there are no colours."""
+        if not self.colour:
+            return ""
+        if colour is None:
+            return "  "
+        red, green, blue = colour
+        return self._coloured("■" if self.blocks else "#", f"38;2;{red};{green};{blue}") + " "
+
     def _coloured(self, text: str, code: str) -> str:
         return f"\x1b[{code}m{text}\x1b[0m" if self.colour and text else text
 
@@ -46,6 +58,19 @@ def shorten(text: str, columns: int) -> str:
     """Printable text of at most `columns` characters, with an ellipsis where it was cut."""
     shown = printable(text)
     return shown if len(shown) <= columns else shown[: columns - 1] + "…"
+
+
+def percent(score: float | None) -> str:
+    """A share from 0 to 1 as percent, seven characters wide; None is a dash."""
+    return f"{'-':>7}" if score is None else f"{score:>7.2%}"
+
+
+def bar(share: float | None, style: TerminalStyle) -> str:
+    """A bar whose length is a share from 0 to 1, of at most 24 columns."""
+    eighths = round(min(1.0, max(0.0, share or 0.0)) * _BAR_COLUMNS * 8)
+    if not style.blocks:
+        return "#" * (eighths // 8)
+    return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
 
 
 class ProgressBar:

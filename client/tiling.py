@@ -1,4 +1,4 @@
-"""Tiled inference for license plates: a second pass over crops of a picture, for plates too small in the first pass.
+"""Tiled inference: a second pass over crops of a picture, for license plates and objects too small in the first pass.
 
 A network's input is 512 pixels wide however large the picture is: a plate of 150 pixels in a photograph of 4000 x 3000
 is 19 pixels wide there, too few to be read. But they suffice to see that there is a plate. (The 512 are assumed, since
@@ -16,6 +16,8 @@ become candidates. How a picture is predicted is passed in: the client sends it 
 in the same process:
 
     find_plates_in(picture, size, lambda data, score: read_plates(predict(data, score)) or [], threshold=0.7)
+
+Objects of other detectors are found in the whole picture, and if wanted in the same squares (`find_objects_in`).
 """
 
 import math
@@ -26,6 +28,7 @@ from typing import Literal
 
 from PIL import Image
 
+from shardline.client.boxes import DetectedObject, merge_boxes, move_object
 from shardline.client.pictures import Size, encode_jpeg, open_upright
 from shardline.client.plates import Box, Plate, move
 from shardline.client.waiting import in_order
@@ -130,6 +133,46 @@ def find_plates_in(
         return list(in_order(predict_crop, wanted, jobs))
 
     return find_plates(size, predict_crops, tiling=tiling, threshold=threshold, crops=crops, known=known)
+
+
+def find_objects_in(
+    picture: bytes,
+    size: Size,
+    predict: Callable[[bytes], Sequence[DetectedObject]],
+    *,
+    whole: Sequence[DetectedObject],
+    jobs: int = 1,
+) -> list[DetectedObject]:
+    """Find objects in tiles of an encoded picture, merged by NMS with those of the whole, highest score first.
+
+    Objects that the edge of a tile cuts off are left to the neighbouring tile, or to the whole.
+
+    Args:
+        size: width and height of the upright picture.
+        predict: predicts an encoded tile: its objects, in its own pixels; called in `jobs` threads.
+        whole: the objects of the whole picture.
+
+    Raises:
+        PictureError: the picture cannot be decoded here.
+        ShardlineError: what `predict` raises.
+    """
+    squares = tiles(size)
+    if not squares:
+        return list(whole)
+    source = _CropSource(picture)
+    source.decode()
+
+    def predict_tile(tile: Crop) -> list[DetectedObject]:
+        data, sent = source.encode(tile)
+        view = View(
+            width=size[0], height=size[1], left=tile.left, top=tile.top,
+            across=tile.width / sent[0], down=tile.height / sent[1],
+        )  # fmt: skip
+        found = [move_object(item, view) for item in predict(data)]
+        return [item for item in found if not _is_cut_off(size, tile, item.box)]
+
+    found = [item for items in in_order(predict_tile, squares, jobs) for item in items]
+    return merge_boxes([*whole, *found])
 
 
 class _CropSource:

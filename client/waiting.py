@@ -1,34 +1,54 @@
 """Wait for work: results of several threads in order, and a condition that is polled until a deadline."""
 
+import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+_AHEAD = 4  # results that may wait to be yielded, for each thread
 
-def in_order(work: Callable[[Item], Result], items: Sequence[Item], jobs: int) -> Iterator[Result]:
+
+def in_order(work: Callable[[Item], Result], items: Iterable[Item], jobs: int) -> Iterator[Result]:
     """Call `work` on every item in `jobs` threads and yield the results in the order of the items.
 
-    The threads are daemons, unlike those of a ThreadPoolExecutor: Ctrl-C does not wait for replies.
+    Items are taken from their iterable as they are needed, and few results wait to be yielded: memory is bounded
+    however many there are. The threads are daemons, unlike those of a ThreadPoolExecutor: Ctrl-C does not wait for
+    replies.
     """
-    futures: list[Future[Result]] = [Future() for _ in items]
-    queue = iter(list(zip(items, futures, strict=True)))
+    tasks: queue.SimpleQueue[tuple[Item, Future[Result]] | None] = queue.SimpleQueue()
+    waiting: deque[Future[Result]] = deque()
+    threads = 0
+    try:
+        for item in items:
+            if threads < jobs:
+                threading.Thread(target=_work_off, args=(work, tasks), daemon=True).start()
+                threads += 1
+            future: Future[Result] = Future()
+            tasks.put((item, future))
+            waiting.append(future)
+            if len(waiting) >= _AHEAD * jobs:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for _ in range(threads):
+            tasks.put(None)
 
-    def run() -> None:
-        for item, future in queue:  # next() of a list's iterator is atomic
-            try:
-                future.set_result(work(item))
-            except BaseException as exc:
-                future.set_exception(exc)
 
-    for _ in range(min(jobs, len(items))):
-        threading.Thread(target=run, daemon=True).start()
-    for future in futures:
-        yield future.result()
+def _work_off(work: Callable[[Item], Result], tasks: "queue.SimpleQueue[tuple[Item, Future[Result]] | None]") -> None:
+    while (task := tasks.get()) is not None:
+        item, future = task
+        try:
+            future.set_result(work(item))
+        except BaseException as exc:
+            future.set_exception(exc)
+        del item, future, task  # results are large; the next task may be long in coming
 
 
 def wait_until(

@@ -34,6 +34,7 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["photo.jpg", "--token", "a", "--token-file", "b"], "not allowed with argument"),
         (["photo.jpg", "--kserve", "--wait", "-1"], "-1 is not 0 or more"),
         ([], "the following arguments are required: PICTURE"),
+        (["--known", "k.txt"], "the following arguments are required: PICTURE"),
     ],
 )
 def test_wrong_options_are_refused_by_the_parser(
@@ -59,6 +60,7 @@ def test_wrong_options_are_refused_by_the_parser(
         (["photo.jpg", "--token", "a b"], "--token: not a token: it must be one word"),
         (["photo.jpg", "--token-file", "nowhere"], "nowhere: cannot be read (No such file or directory)"),
         (["photo.jpg", "--ca-file", "nowhere"], "nowhere: cannot be read (No such file or directory)"),
+        (["photo.jpg", "--known", "nowhere"], "nowhere: cannot be read (No such file or directory)"),
     ],
 )
 def test_values_that_cannot_be_used_end_with_exit_code_2(

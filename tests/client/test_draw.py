@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from shardline.client.draw import draw_reply, json_line, plates_summary
+from shardline.client.draw import draw_reply, json_line
+from shardline.client.plate_output import plates_summary
 from shardline.client.plates import read_plates
 from shardline.client.target import Reply
 from shardline.client.terminal import TerminalStyle, printable
@@ -47,9 +48,10 @@ def test_neighbours_are_shown_with_their_vote() -> None:
 
     assert draw(prediction).splitlines()[1:] == [
         "  7  2 of 3",
-        "  1  7  a/1.png  0.0000",
-        "  2  7  b�       0.1235",
-        "  3  -  c        1.0000",
+        "     label  picture  distance",
+        "  1  7      a/1.png    0.0000",
+        "  2  7      b�         0.1235",
+        "  3  -      c          1.0000",
     ]
     assert draw({"pred": None, "dist": [0.5], "ids": ["a"], "labels": [None]}).splitlines()[1] == "  no label near"
     assert draw({"pred": None, "dist": [], "ids": [], "labels": []}).splitlines()[1:] == ["  nothing near"]
@@ -147,9 +149,9 @@ def test_several_requests_are_counted() -> None:
     reply = Reply(predictions=([],), timings={"0": 3.0}, seconds=0.05, requests=4)
 
     assert draw_reply("x", reply, TerminalStyle(), timings=True).splitlines()[2:] == [
+        "  sums of 4 requests; the round trip is the time of them all:",
         "  stage 0          3.0 ms",
         "  round trip      50.0 ms",
-        "  requests           4",
     ]
 
 

@@ -1,15 +1,20 @@
 """Pictures with their replies drawn in: saved to files, and shown in the system's viewer."""
 
+import base64
+import io
 import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from services.plate_pictures import saved, with_plates
 from services.processes import wait_until
 
+from shardline.client.download import PictureURL
 from shardline.client.mark import check_saving, output_paths, save
+from shardline.client.pictures import Source
 from shardline.wire.errors import FileError, ShardlineError, UsageError
 
 
@@ -60,6 +65,50 @@ def test_where_there_is_no_display_the_reply_is_printed_all_the_same(
     assert result.err == f"error: {photo}: --show: there is no display here: give --save FILE\n"
 
 
+def test_all_labels_of_the_table_are_in_the_picture(client: Any, serve: Any, photo: Path, tmp_path: Path) -> None:
+    """As many as `--top` asks for: each line makes the label taller."""
+    rows = [{"label": f"class {number}", "index": number, "score": 0.3} for number in range(3)]
+    heights = []
+    for count in (1, 3):
+        server = serve({"POST /": [{"json": {"predictions": [{"label": "x", "score": 1, "top": rows[:count]}]}}]})
+        assert client(photo, "--url", server.url, "--top", count, "--save", f"{count}.png").code == 0
+        with Image.open(tmp_path / f"{count}.png") as marked:
+            heights.append(int((np.asarray(marked)[:, 1] == (40, 90, 200)).all(axis=1).sum()))
+
+    assert heights[1] > 2 * heights[0] > 0
+
+
+def test_masks_are_saved_beside_the_overlay(client: Any, serve: Any, photo: Path, tmp_path: Path) -> None:
+    file = io.BytesIO()
+    Image.fromarray(np.array([[0, 3]], np.uint8)).save(file, "PNG")
+    prediction = {
+        "mask": {"format": "png", "b64": base64.b64encode(file.getvalue()).decode()},
+        "size": [1, 2],
+        "classes": [{"label": "background", "index": 0, "share": 0.5}, {"label": "cat", "index": 3, "share": 0.5}],
+    }
+    server = serve({"POST /": [{"json": {"predictions": [prediction]}}]})
+    result = client(photo, "--url", server.url, "--save", "out.png")
+
+    assert (result.code, result.err) == (0, "")
+    assert "  cat          50.00%" in result.out
+    with Image.open(tmp_path / "out.png") as overlay, Image.open(photo) as before:
+        assert overlay.width == before.width
+        assert overlay.height > before.height
+        assert overlay.getpixel((1, 1)) == pytest.approx(before.getpixel((1, 1)), abs=1)
+    with Image.open(tmp_path / "out.mask.png") as mask:
+        assert np.asarray(mask).tolist() == [[0, 3]]
+
+
+def test_tensors_are_not_saved(client: Any, serve: Any, photo: Path) -> None:
+    outputs = {"age": {"shape": [1], "dtype": "float32", "data": [31.25]}}
+    server = serve({"POST /": [{"json": {"predictions": [{"outputs": outputs}]}}]})
+    result = client(photo, "--url", server.url, "--save", "out.png")
+
+    assert result.code == 1
+    assert "age  float32 [1]  31.25" in result.out
+    assert "raw tensors cannot be drawn on a picture: use --json" in result.err
+
+
 @pytest.mark.parametrize(
     ("name", "count", "error", "message"),
     [
@@ -79,10 +128,17 @@ def test_a_path_that_pictures_cannot_be_saved_to(
 
 
 def test_pictures_of_one_name_are_numbered(tmp_path: Path) -> None:
-    pictures = [Path("a/Car.jpg"), Path("b/car.png"), Path("-")]
+    """A name that is taken by the mask of another picture counts, too."""
+    pictures: list[Source] = [
+        Path("a/Car.jpg"),
+        Path("b/car.png"),
+        Path("-"),
+        Path("car.mask.png"),
+        PictureURL(url="http://x/car.jpg"),
+    ]
 
     assert list(output_paths(tmp_path, pictures)) == [
-        tmp_path / name for name in ("Car.png", "car-2.png", "picture.png")
+        tmp_path / name for name in ("Car.png", "car-2.png", "picture.png", "car.mask-2.png", "car-3.png")
     ]
 
 

@@ -62,7 +62,7 @@ def test_the_box_alone_is_enough() -> None:
     [
         {"label": "cat"},
         [{"label": "cat", "score": 0.5}],
-        [{**SAID, "type": "round"}],
+        [{**SAID, "type": 7}],
         [{**SAID, "box": [1, 2, 3]}],
         [{**SAID, "box": [1, 2, 3, float("nan")]}],
         [{**SAID, "score": None}],

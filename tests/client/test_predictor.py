@@ -94,7 +94,7 @@ def test_tiles_find_plates_that_the_first_pass_misses(
     (plate,) = predictions(second)
     assert off_by(plate, box) < 2
     asked = reader.requests()
-    assert len(asked) == 1 + (1 + 4 * 2 + 1)
+    assert len(asked) == 1 + (1 + 1 + 4 * 2 + 1)
     assert sum(max(request["size"]) > 1024 for request in asked) == 2  # the pictures themselves
 
 
@@ -111,7 +111,7 @@ def test_a_second_pass_for_another_task_is_refused(client: Any, serve: Any, phot
     result = client(photo, "--url", server.url, "--tiling", "twice")
 
     assert result.code == 1
-    assert "the reply is not of license plates: leave out --tiling and --threshold" in result.err
+    assert "the reply is not of license plates: leave out --tiling" in result.err
 
 
 def test_a_crop_that_fails_fails_the_picture(client: Any, serve: Any, photo: Path) -> None:

@@ -60,6 +60,21 @@ def test_a_failed_picture_does_not_stop_the_others(client: Any, serve: Any, phot
     )
 
 
+def test_a_picture_may_come_from_a_url(client: Any, serve: Any, photo: Path, answer: Any, tmp_path: Path) -> None:
+    """The token is for the server alone."""
+    server = serve({"POST /": [answer], "GET /a/cat.jpg?size=1": [{"file": str(photo)}]})
+    url = f"{server.url}/a/cat.jpg?size=1"
+    result = client(url, "--url", server.url, "--token", "secret", "--save", "out")
+
+    assert (result.code, result.err) == (0, "")
+    assert result.out == f"{url}\n{TABLE}"
+    download, request = server.requests()
+    assert "Authorization" not in download.headers
+    assert request.headers["Authorization"] == "Bearer secret"
+    assert request.body == photo.read_bytes()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["cat.png"]
+
+
 def test_a_picture_may_come_on_stdin(command: list[str], serve: Any, photo: Path, answer: Any) -> None:
     """As it does into a pod, where there are no files of the user's."""
     server = serve({"POST /": [answer]})

@@ -3,8 +3,9 @@
     python scripted_server.py '{"POST /": [{"status": 503, "text": "busy"}, {"json": {"predictions": []}}]}'
 
 Each route has a list of replies, taken in order; the last one stays. A reply has `status` (200), `headers`, and `json`
-or `text`, which is said `repeat` times and in which SIZE stands for the number of bytes that came. `after` holds it
-back until so many requests have come in all; `hang` never replies; `drop` closes the connection. Other routes get 404.
+or `text`, which is said `repeat` times and in which SIZE stands for the number of bytes that came, or a `file`.
+`after` holds it back until so many requests have come in all; `hang` never replies; `drop` closes the connection. Other
+routes get 404.
 
 The first line on stdout is the port, each further one a request: {"method", "path", "headers", "body"} (base64).
 """
@@ -14,6 +15,7 @@ import json
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 SCRIPT: dict[str, list[dict[str, Any]]] = json.loads(sys.argv[1])
@@ -39,6 +41,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         text = json.dumps(reply["json"]) if "json" in reply else reply.get("text", "")
         payload = text.replace("SIZE", str(len(body))).encode() * reply.get("repeat", 1)
+        payload = Path(reply["file"]).read_bytes() if "file" in reply else payload
         self.send_response(reply.get("status", 200))
         for name, value in {"Content-Length": str(len(payload)), **reply.get("headers", {})}.items():
             self.send_header(name, value)
