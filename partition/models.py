@@ -137,15 +137,17 @@ def _from_torchvision(reference: str, rest: str, weights: str | None) -> Model:
         raise ModelError(f"{reference}: torchvision does not build it: {one_line(exc)}") from exc
     meta = (chosen or choices.DEFAULT).meta
     preset = (chosen or choices.DEFAULT).transforms()
+    mean, std = kind.normalisation(preset, module)
     return Model(
         reference=reference,
         weights=f"{chosen.name}" if chosen is not None else "as built",
         module=kind.finish(module),
-        picture=kind.picture(preset),
-        mean=tuple(preset.mean),
-        std=tuple(preset.std),
+        picture=kind.picture(preset, module),
+        mean=mean,
+        std=std,
         labels=() if "num_classes" in arguments else tuple(meta["categories"]),
         task=kind.task,
+        task_options=kind.options(module),
     )
 
 

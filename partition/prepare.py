@@ -20,6 +20,7 @@ from torch import nn
 from torch.utils._pytree import tree_leaves
 
 from shardline.partition.capture import Pixels, random_pixels, run_whole, whole_module
+from shardline.partition.detectors import FixedDetector, calibrate_detector
 from shardline.partition.pictures import usual_mean_std
 from shardline.partition.program import Progress, one_line, silent
 from shardline.wire.errors import ModelError, UsageError
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _HEAD_STD = 0.02  # as vision transformers initialise their other linear layers
 _LOGIT_STD = 2.0  # of one class's logit from picture to picture
+_DETECTOR_PICTURES = 8  # which are large, and have thousands of positions each
 _CHUNK = 8  # pictures per forward pass, where statistics do not depend on it
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -126,9 +128,13 @@ def calibrate(model: "Model", pictures: np.ndarray, seed: int = 0) -> None:
     pixels = torch.from_numpy(pictures)
     module = whole_module(model)
     _draw_zero_heads(module, seed)
+    if isinstance(model.module, FixedDetector):
+        pixels = pixels[:_DETECTOR_PICTURES]
     _measure_batch_norms(module, pixels)
     if model.task == "classify":
         _balance_head(module, pixels)
+    elif isinstance(model.module, FixedDetector):
+        calibrate_detector(model.module, module, pixels)
 
 
 def _draw_zero_heads(module: nn.Module, seed: int) -> None:

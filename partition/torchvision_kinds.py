@@ -7,12 +7,27 @@ from typing import Any
 import torchvision
 from torch import nn
 
+from shardline.partition.detectors import (
+    detector_normalisation,
+    detector_options,
+    detector_picture,
+    fixed_detector,
+)
 from shardline.storage.bundle import PictureSpec
 from shardline.wire.errors import UsageError
+from shardline.wire.typed import Scalar
 
 
 def _unchanged(module: nn.Module) -> nn.Module:
     return module
+
+
+def _of_preset(preset: Any, _: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    return tuple(preset.mean), tuple(preset.std)
+
+
+def _no_options(_: nn.Module) -> Mapping[str, Scalar]:
+    return {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +37,9 @@ class TorchvisionKind:
     Attributes:
         task: key of shardline.tasks.registry.TASKS that answers with such a model.
         registry: module of torchvision that registers such models.
-        picture: makes the preprocessing from the preset of the model's weights.
+        picture: makes the preprocessing from the preset of the model's weights, and from the model as it was built.
+        normalisation: mean and standard deviation, from the same two.
+        options: of the task, from the model as it was built.
         arguments: for every builder where no pretrained weights are loaded.
         own_arguments: builder arguments of single models by name, for the same case.
         finish: changes a built model for evaluation.
@@ -30,7 +47,9 @@ class TorchvisionKind:
 
     task: str
     registry: Any
-    picture: Callable[[Any], PictureSpec]
+    picture: Callable[[Any, nn.Module], PictureSpec]
+    normalisation: Callable[[Any, nn.Module], tuple[tuple[float, ...], tuple[float, ...]]] = _of_preset
+    options: Callable[[nn.Module], Mapping[str, Scalar]] = _no_options
     arguments: Mapping[str, Any] = field(default_factory=dict)
     own_arguments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     finish: Callable[[nn.Module], nn.Module] = _unchanged
@@ -53,7 +72,7 @@ def torchvision_kind(name: str) -> TorchvisionKind:
     raise UsageError(f"torchvision has no model {name!r} for the tasks {tasks}; see torchvision.models.list_models()")
 
 
-def _cropped(preset: Any) -> PictureSpec:
+def _cropped(preset: Any, _: nn.Module) -> PictureSpec:
     return PictureSpec(
         height=preset.crop_size[0],
         width=preset.crop_size[0],
@@ -73,5 +92,14 @@ _KINDS = (
             "googlenet": {"aux_logits": False, "init_weights": True},
             "inception_v3": {"aux_logits": False, "init_weights": True},
         },
+    ),
+    TorchvisionKind(
+        task="detect",
+        registry=torchvision.models.detection,
+        picture=detector_picture,
+        normalisation=detector_normalisation,
+        options=detector_options,
+        arguments={"weights_backbone": None},
+        finish=fixed_detector,
     ),
 )

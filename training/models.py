@@ -49,16 +49,14 @@ def load_by_name(reference: str, weights: str | None, size: Size | None, task: s
 
 
 def for_task(model: Model, task: str) -> Model:
-    """The model with another task's labels.
-
-    Pictures of a detector that crops them are letterboxed: at a border there may be an object.
+    """The model with another task's labels. A detector's pictures are letterboxed: at a border there may be an object.
 
     Raises:
         BundleError: an unknown task.
     """
     labels = task_code(task).labels
     changed = replace(model, task=task, labels=model.labels if labels is None else labels)
-    if task not in ("plates", "detect") or model.picture.fit != "crop":
+    if task not in ("plates", "detect") or model.task == task:
         return changed
     return replace(changed, picture=replace(model.picture, fit="letterbox", resize=None))
 
