@@ -6,7 +6,7 @@ over the hard limit are refused without being buffered. Every exception becomes 
 map makes uvicorn close the connection, and the router's next request on it fails. Requests cannot load or unload the
 model, which KServe's server allows to everyone who reaches its port. And predict requests bypass KServe's routes:
 
-    socket ─▶ BodyProtocol ─▶ PredictEndpoint (endpoint.py) ─▶ the model        uvloop, one event loop
+    socket ─▶ BodyProtocol (connection.py) ─▶ PredictEndpoint (endpoint.py) ─▶ the model        uvloop, one event loop
                                            └▶ KServe's routes: everything else
 """
 
@@ -31,11 +31,12 @@ from kserve.model_server import parser as kserve_parser
 from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.rest.server import RESTServer
 
-from shardline.predictors.endpoint import BodyProtocol, PredictEndpoint
+from shardline.predictors.connection import BodyProtocol, ConnectionLimits, OpenConnections
+from shardline.predictors.endpoint import PredictEndpoint
 from shardline.predictors.middleware import BodyLimit, CloseConnections, Drain
 from shardline.predictors.model import BytesModel, logged_reply
 from shardline.wire.errors import ForbiddenError, ShardlineError
-from shardline.wire.limits import BODY_BYTES, MIB
+from shardline.wire.limits import BODY_BYTES, HELD_BYTES, MIB
 
 _KEEP_ALIVE_SECONDS = 120  # longer than the 90 s that KServe's router keeps idle connections
 _PER_REQUEST_LOGS = ("uvicorn.access", "kserve.trace")
@@ -73,7 +74,7 @@ class _OneModelServer(ModelServer):  # type: ignore[misc]  # kserve ships no typ
         )
         self.dataplane = BytesDataPlane(model_registry=self.registered_models)
         self._endpoint = PredictEndpoint(app, model, drain)
-        self._limit_bytes = arguments.max_body_bytes
+        self._limits = ConnectionLimits(body_bytes=arguments.max_body_bytes, held_bytes=arguments.max_held_bytes)
 
     def start(self, models: list[BytesModel]) -> None:
         self._register_and_check_atleast_one_model_is_ready(models)
@@ -89,7 +90,7 @@ class _OneModelServer(ModelServer):  # type: ignore[misc]  # kserve ships no typ
         )
         config = self._rest_server.config  # uvicorn's; read when the server starts
         config.app = self._endpoint
-        config.http = partial(BodyProtocol, limit_bytes=self._limit_bytes)
+        config.http = partial(BodyProtocol, opened=OpenConnections(self._limits))
         config.proxy_headers = False  # the client's address is not used
         for name in _PER_REQUEST_LOGS:
             logging.getLogger(name).disabled = True
@@ -119,6 +120,8 @@ def arguments(description: str) -> ArgumentParser:
         default=BODY_BYTES,
         help="largest body in bytes; a larger one gets a 413 (default: %(default)s)",
     )
+    held_help = "bytes of all bodies in memory together; over it, silent requests get a 503 (default: %(default)s)"
+    parser.add_argument("--max_held_bytes", type=int, default=HELD_BYTES, help=held_help)
     drain_help = "seconds to keep answering after SIGTERM, with Connection: close (default: 0)"
     parser.add_argument("--drain_seconds", type=float, default=0, help=drain_help)
     return parser

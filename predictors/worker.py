@@ -66,11 +66,20 @@ class Worker(Generic[Item, Result]):
         self._answers[request] = answer
         self._batcher.add(request)
         self._start()
+        expires = self._expire(deadline_ms)
         try:
             return await answer
         finally:
+            if expires is not None:
+                expires.cancel()
             self._batcher.discard(request)
             del self._answers[request]
+
+    def _expire(self, deadline_ms: int | None) -> asyncio.TimerHandle | None:
+        """Wake up at a deadline, so that a request that waits behind a slow one is answered in time."""
+        if deadline_ms is None:
+            return None
+        return asyncio.get_running_loop().call_later((deadline_ms - now_ms() + 1) / 1000, self._start)
 
     def _start(self) -> None:
         """Start batches in free threads for as long as one is due."""

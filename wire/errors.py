@@ -5,6 +5,8 @@
     │   ├── PictureError           400   an instance is not a picture that can be decoded
     │   ├── FrameError             400   a frame is corrupt or of the wrong dtype or shape
     │   ├── ForbiddenError         403   a request to load or unload a model, which every server refuses
+    │   ├── RequestTimeoutError    408   headers or a body that arrive too slowly
+    │   ├── HeadersTooLargeError   431   more headers, or more bytes of them, than allowed
     │   ├── ForeignFrameError      409   a frame of another bundle or for another stage
     │   └── TooLargeError          413   more bytes, pixels or instances than allowed
     ├── QueueFullError             503   the queue of a stage is full; Retry-After says when to try again
@@ -55,6 +57,14 @@ class FrameError(RequestError):
 
 class ForbiddenError(RequestError):
     status = 403
+
+
+class RequestTimeoutError(RequestError):
+    status = 408
+
+
+class HeadersTooLargeError(RequestError):
+    status = 431
 
 
 class ForeignFrameError(RequestError):

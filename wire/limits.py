@@ -11,6 +11,7 @@ GIB = 1024**3
 
 REQUEST_BYTES = 6 * MIB
 BODY_BYTES = 32 * MIB
+HELD_BYTES = 32 * REQUEST_BYTES + BODY_BYTES  # bodies in a server's memory: a full queue, and one large body more
 PIXELS = 50_000_000
 
 PLATE_SCORE = 0.7  # least score of a license plate in a reply, where a request does not give a threshold
