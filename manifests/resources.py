@@ -10,7 +10,14 @@ from shardline.manifests.names import MODEL_FOLDER, Names, check_graph_argument
 from shardline.manifests.network import HTTP_PORT
 from shardline.manifests.options import RenderOptions
 from shardline.manifests.placement import rollout
-from shardline.manifests.sizing import MAX_QUEUE, ChainTimeouts, router_compute, stage_compute, transformer_compute
+from shardline.manifests.sizing import (
+    MAX_QUEUE,
+    ChainTimeouts,
+    held_bytes,
+    router_compute,
+    stage_compute,
+    transformer_compute,
+)
 from shardline.storage.bundle import Bundle, Stage, stage_folder
 
 MODEL_FORMAT = "shardline"
@@ -159,6 +166,7 @@ def _predictor(bundle: Bundle, stage: Stage, names: Names, options: RenderOption
                 f"--max_batch_size={bundle.batch}",
                 f"--max_queue={MAX_QUEUE}",
                 f"--max_body_bytes={bundle.limits.body_bytes}",
+                f"--max_held_bytes={held_bytes(bundle)}",
             ],
             "resources": resources,
         },
@@ -202,6 +210,7 @@ def _transformer_args(bundle: Bundle, digest: str, request_timeout_ms: int) -> l
         f"--max_instances={bundle.max_instances}",
         f"--max_request_bytes={bundle.limits.request_bytes}",
         f"--max_body_bytes={bundle.limits.body_bytes}",
+        f"--max_held_bytes={held_bytes(bundle)}",
         f"--max_pixels={bundle.limits.pixels}",
         f"--request_timeout_ms={request_timeout_ms}",
         "--enable_grpc=false",

@@ -180,8 +180,13 @@ def _index_bytes(bundle: Bundle, stage: Stage) -> int:
     return sum(copies[path] * file.size_bytes for path, file in bundle.files.items() if path in copies)
 
 
+def held_bytes(bundle: Bundle) -> int:
+    """Bound of all request bodies in one server's memory: a full queue, and one large body more."""
+    return MAX_QUEUE * bundle.limits.request_bytes + bundle.limits.body_bytes
+
+
 def _waiting_bytes(bundle: Bundle) -> int:
-    return MAX_QUEUE * bundle.limits.request_bytes + BODY_COPIES * bundle.limits.body_bytes
+    return held_bytes(bundle) + (BODY_COPIES - 1) * bundle.limits.body_bytes
 
 
 def _compute(*, cpu_request_m: int, cpu_limit_m: int, memory_bytes: float) -> Compute:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from shardline.predictors.model import error_reply
+from shardline.predictors.model import logged_reply
 from shardline.wire.errors import (
     HeadersTooLargeError,
     QueueFullError,
@@ -103,8 +103,10 @@ class Body:
 class OpenConnections:
     """All connections of a server, the most silent one first, and the bytes of the bodies that they hold."""
 
-    def __init__(self, limits: ConnectionLimits) -> None:
+    def __init__(self, limits: ConnectionLimits, label: str) -> None:
+        """`label` names the server in its errors."""
         self.limits = limits
+        self.label = label
         self.held_bytes = 0
         self._by_silence: dict[BodyProtocol, None] = {}  # a dict keeps the order of insertion
 
@@ -343,6 +345,7 @@ class BodyProtocol(HttpToolsProtocol):
         if self._refused:
             return
         self._refused = True
+        error.args = (f"{self._opened.label}: {error}",)
         self._stop_watching()
         if self._is_answering():
             self.cycle.keep_alive = False
@@ -375,7 +378,7 @@ class BodyProtocol(HttpToolsProtocol):
 
 def _response(error: ShardlineError) -> bytes:
     """The bytes of an error's response, which ends the connection."""
-    reply = error_reply(error)
+    reply = logged_reply(error)
     headers = [*reply.raw_headers, (b"connection", b"close")]
     lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
     return STATUS_LINE[reply.status_code] + lines + b"\r\n" + bytes(reply.body)

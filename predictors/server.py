@@ -74,6 +74,7 @@ class _OneModelServer(ModelServer):  # type: ignore[misc]  # kserve ships no typ
         )
         self.dataplane = BytesDataPlane(model_registry=self.registered_models)
         self._endpoint = PredictEndpoint(app, model, drain)
+        self._label = model.label
         self._limits = ConnectionLimits(body_bytes=arguments.max_body_bytes, held_bytes=arguments.max_held_bytes)
 
     def start(self, models: list[BytesModel]) -> None:
@@ -90,7 +91,7 @@ class _OneModelServer(ModelServer):  # type: ignore[misc]  # kserve ships no typ
         )
         config = self._rest_server.config  # uvicorn's; read when the server starts
         config.app = self._endpoint
-        config.http = partial(BodyProtocol, opened=OpenConnections(self._limits))
+        config.http = partial(BodyProtocol, opened=OpenConnections(self._limits, self._label))
         config.proxy_headers = False  # the client's address is not used
         for name in _PER_REQUEST_LOGS:
             logging.getLogger(name).disabled = True

@@ -24,7 +24,7 @@ class Server:
     """A server that answers with the length of each body, in a thread of this process."""
 
     def __init__(self, limits: ConnectionLimits) -> None:
-        self.opened = OpenConnections(limits)
+        self.opened = OpenConnections(limits, "net")
         self.lost = 0
         config = uvicorn.Config(self._answer, log_level="error", lifespan="off", access_log=False, interface="asgi3")
         config.http = partial(BodyProtocol, opened=self.opened)  # type: ignore[assignment]
@@ -153,7 +153,7 @@ def test_headers_are_limited(serve: Serve, connect: Callable[[Server], Client], 
 def test_headers_that_never_end_are_answered_in_time(serve: Serve, connect: Callable[[Server], Client]) -> None:
     client = connect(serve(header_s=0.2)).send(b"POST / HTTP/1.1\r\nHost: a\r\n")
 
-    assert error(client.reply()) == (408, "the headers took longer than 0.2 s: send them at once")
+    assert error(client.reply()) == (408, "net: the headers took longer than 0.2 s: send them at once")
     assert client.is_closed()
 
 
