@@ -35,19 +35,30 @@ def read_documents(path: Path) -> list[dict[str, Any]]:
         FileError: the path does not exist, or has no YAML.
         ManifestError: a file that cannot be read or is not YAML, or an overlay, which only kustomize can build.
     """
+    return [document for _, document in read_with_files(path)]
+
+
+def read_with_files(path: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """Read the documents as `read_documents` does, each with the file that it comes from.
+
+    Raises:
+        FileError, ManifestError: see `read_documents`.
+    """
     documents = []
-    for found in (found for file in find_files([path]) for found in read_file(file)):
-        if isinstance(found, Problem):
-            raise ManifestError(str(found))
-        document = found.document
-        if not isinstance(document, dict):
-            continue
-        if document.get("kind") != "Kustomization":
-            documents.append(document)
-        elif _is_overlay(document):
-            raise ManifestError(
-                f"{path} is an overlay, which kubectl builds: give its base, or what `kubectl kustomize {path}` prints"
-            )
+    for file in find_files([path]):
+        for found in read_file(file):
+            if isinstance(found, Problem):
+                raise ManifestError(str(found))
+            document = found.document
+            if not isinstance(document, dict):
+                continue
+            if document.get("kind") != "Kustomization":
+                documents.append((file, document))
+            elif _is_overlay(document):
+                raise ManifestError(
+                    f"{path} is an overlay, which kubectl builds: give its base, or what `kubectl kustomize {path}` "
+                    "prints"
+                )
     return documents
 
 

@@ -1,4 +1,4 @@
-"""Run rendered manifests as processes on this machine: the same documents, args and env as in the cluster.
+"""Run rendered manifests, or a bundle, as processes on this machine: the same documents, args and env as in the cluster.
 
 What the cluster adds is added here: the storage initializer's download to /mnt/models (here a folder of the run), the
 controller's `--model_name`, `--predictor_host` and `--http_port`, the steps' serviceUrl, a Service in front of
@@ -18,9 +18,13 @@ from pathlib import Path
 
 from shardline.manifests.graph import parse_spec
 from shardline.manifests.launches import LaunchPlan, bind, plan_launches, shard_folder
+from shardline.manifests.options import RenderOptions
 from shardline.manifests.processes import Console, Supervisor
 from shardline.manifests.proxy import ServiceProxy
-from shardline.manifests.workloads import ChainSpec, read_chain, with_urls
+from shardline.manifests.render import render
+from shardline.manifests.workloads import ChainSpec, chain_of, read_chain, with_urls
+from shardline.storage.bundle import BUNDLE_FILE
+from shardline.storage.bundle_folder import open_bundle
 from shardline.storage.initializer import fetch
 from shardline.wire.errors import FileError, ManifestError, UsageError
 
@@ -37,8 +41,9 @@ def up(
     threads: int | None = None,
     grace_s: float = GRACE_S,
 ) -> None:
-    """Run the documents at `path` (a file or a folder) until Ctrl-C, SIGTERM or SIGHUP; a second signal kills at once.
+    """Run the documents at `path` until Ctrl-C, SIGTERM or SIGHUP; a second signal kills at once.
 
+    `path` is a file or a folder of documents, or a bundle's folder, which is rendered with the default options first.
     Call it in the main thread, the only one that receives signals.
 
     Args:
@@ -48,13 +53,15 @@ def up(
         grace_s: seconds that processes have to finish their requests before they are killed.
 
     Raises:
-        ManifestError: documents that cannot be run, a taken port, or a process that exits before it is ready.
+        ManifestError: documents that cannot be run, several chains, a taken port, or a process that exits before it is
+            ready.
+        BundleError: the bundle is incomplete or altered.
         FileError: the documents or the router do not exist.
         UsageError: a port that KServe's router cannot have.
         StorageError: a shard that cannot be fetched.
     """
     console = console or Console()
-    chain = read_chain(path)
+    chain = find_chain(path)
     _check_router(chain, port, router)
     _check_port(port)
     with _sigterm_as_ctrl_c(), tempfile.TemporaryDirectory(prefix="shardline-up-") as folder:
@@ -64,6 +71,20 @@ def up(
             asyncio.run(_until_stopped(plan, console, grace_s))
         except KeyboardInterrupt:
             console.notice("stopped")
+
+
+def find_chain(path: Path) -> ChainSpec:
+    """Read the chain of rendered documents, or render a bundle's folder (or the bundle.json in it).
+
+    Raises:
+        BundleError: the bundle is incomplete or altered.
+        ManifestError, FileError: see `read_chain`.
+    """
+    folder = path.parent if path.name == BUNDLE_FILE else path
+    if not (folder / BUNDLE_FILE).is_file():
+        return read_chain(path)
+    options = RenderOptions(storage=folder.resolve().as_uri())
+    return chain_of(render(open_bundle(folder), options), folder)
 
 
 def _check_router(chain: ChainSpec, port: int, router: Path | None) -> None:

@@ -6,13 +6,13 @@ A mistake that KServe would report in a status or an event is a ManifestError he
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from shardline.client.labels import Document
-from shardline.manifests.documents import read_documents
+from shardline.manifests.documents import read_with_files
 from shardline.manifests.quantities import parse_quantity
 from shardline.manifests.rules.components import model_name
 from shardline.manifests.rules.rule import Manifest
@@ -69,23 +69,50 @@ def read_chain(path: Path) -> ChainSpec:
     Raises:
         ManifestError: files that cannot be read, documents that KServe could not run, or more than one chain.
     """
+    documents = read_with_files(path)
     try:
-        return _chain(path, read_documents(path))
+        _check_one_chain(path, documents)
+        return chain_of([document for _, document in documents], path)
     except (AttributeError, KeyError, TypeError, ValueError) as exc:
         raise ManifestError(f"{path} holds an invalid document ({exc!r}): render it again") from exc
 
 
-def _chain(path: Path, documents: list[Document]) -> ChainSpec:
+def _check_one_chain(path: Path, documents: Iterable[tuple[Path, Document]]) -> None:
+    """Refuse a folder whose files hold several chains, and name the file of each."""
+    graphs: dict[str, Path] = {}
+    services: dict[str, Path] = {}
+    members: set[str] = set()
+    for file, document in documents:
+        kind = document.get("kind")
+        if kind == "InferenceGraph":
+            graphs[_at(document, "metadata", "name")] = file
+            members |= {step.get("serviceName", "") for _, step in _steps(_at(document, "spec"))}
+        elif kind == "InferenceService":
+            services[_at(document, "metadata", "name")] = file
+    chains = graphs | {name: file for name, file in services.items() if name not in members}
+    if len(set(chains.values())) > 1:
+        listed = ", ".join(f"{name} ({file})" for name, file in sorted(chains.items()))
+        raise ManifestError(
+            f"{path} holds {len(chains)} chains, {listed}: choose one by its file, e.g. {min(chains.values())}"
+        )
+
+
+def chain_of(documents: Iterable[Document], where: Path) -> ChainSpec:
+    """Find the chain in documents; `where` names their origin in errors.
+
+    Raises:
+        ManifestError: documents that KServe could not run, or that are not one chain.
+    """
     kinds: dict[str, dict[str, Document]] = {kind: {} for kind in _KINDS}
     for document in documents:
         if document.get("kind") in kinds:
             kinds[document["kind"]][_at(document, "metadata", "name")] = document
     services, graphs = kinds["InferenceService"], kinds["InferenceGraph"]
     if not services:
-        raise ManifestError(f"{path} holds no InferenceService: give the folder or file that `shardline render` wrote")
+        raise ManifestError(f"{where} holds no InferenceService: give the folder or file that `shardline render` wrote")
     if len(graphs) > 1 or (len(services) > 1 and not graphs):
         raise ManifestError(
-            f"{path} holds {len(services)} InferenceServices and {len(graphs)} InferenceGraphs, "
+            f"{where} holds {len(services)} InferenceServices and {len(graphs)} InferenceGraphs, "
             "which is not one chain: give the file of one chain"
         )
     workloads = [workload for service in services.values() for workload in _workloads(service, kinds["ServingRuntime"])]

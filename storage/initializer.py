@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from shardline.storage.open import open_store
+from shardline.storage.reachable import check_reachable
 from shardline.wire.errors import MissingPackageError, StorageError
 
 _LOGGER = "storage.initializer"
@@ -25,6 +26,7 @@ def fetch(uri: str, folder: Path) -> None:
     if uri.startswith("file://"):
         _link_all(uri, folder)
         return
+    check_reachable(uri)
     try:
         from kserve_storage import Storage  # takes seconds to load, with every cloud's libraries
     except ImportError as exc:

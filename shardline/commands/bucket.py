@@ -12,6 +12,7 @@ from shardline.progress import byte_bar
 from shardline.storage import push as transfer
 from shardline.storage.inventory import Pushed, delete, garbage, inventory, named_digests
 from shardline.storage.open import open_store
+from shardline.storage.reachable import check_reachable
 from shardline.storage.store import Access
 from shardline.wire.errors import MissingPackageError, UsageError
 from shardline.wire.limits import format_bytes
@@ -48,6 +49,7 @@ def push(
     If it is interrupted, run it again: it uploads the rest. bundle.json goes last, so that nobody takes half a bundle
     for a whole one.
     """
+    check_reachable(uri)
     with byte_bar("sending", "sent") as progress:
         pushed = transfer.push(bundle, uri, access=access, progress=progress)
     out.print(pushed)
@@ -63,6 +65,7 @@ def pull(
     access: Access,
 ) -> None:
     """Download the bundle at URI, check the digest of every file, and put it at FOLDER in one step."""
+    check_reachable(uri)
     with byte_bar("fetching", "fetched") as progress:
         bundle = transfer.pull(uri, folder, access=access, progress=progress)
     out.print(f"{folder}: {bundle.name} {bundle.digest}")
@@ -75,6 +78,7 @@ def list_bundles(
     access: Access,
 ) -> None:
     """List every bundle below URI with its name, digest, size and last change, and whether it is whole or partial."""
+    check_reachable(uri)
     store = open_store(uri, access)
     pushed = inventory(store)
     if not pushed:
@@ -105,6 +109,7 @@ def gc(
             "--delete would delete every bundle: give --manifests or --all-but-newest, or leave --delete out"
         )
     named = named_digests(manifests or [])
+    check_reachable(uri)
     store = open_store(uri, access)
     useless = garbage(inventory(store), named, older_than=timedelta(hours=older_than), newest=all_but_newest)
     if useless:

@@ -17,6 +17,7 @@ from shardline.releases import deploy as releases
 from shardline.releases.status import ChainStatus, chain_names, chain_status
 from shardline.storage.bundle_folder import open_bundle
 from shardline.storage.push import destination, push
+from shardline.storage.reachable import check_reachable
 from shardline.storage.store import Access
 from shardline.wire.errors import ClusterError
 
@@ -58,6 +59,7 @@ def deploy(
     described = open_bundle(bundle)
     cluster, namespace = target.connect()
     options = chain(storage=destination(described, to), name=name, namespace=namespace, versioned=True)
+    check_reachable(to)
     if create_namespace:
         releases.make_namespace(cluster, namespace)
     with byte_bar("sending", "sent") as progress:

@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 import yaml
 
+from shardline.manifests.local import find_chain
+
 ROOT = Path(__file__).parents[2]
 PREDICTOR = ROOT / "tests" / "services" / "manifest_predictor.py"
 UP = ROOT / "tests" / "services" / "manifest_up.py"
@@ -369,3 +371,12 @@ def test_kserves_own_router_runs_the_chain(
     wait_until(lambda: running.says("net-2 was killed by SIGKILL"))
     assert "net-2:predict" in running.ask()[1]["cause"]
     wait_until(lambda: running.ask()[0] == 200)
+
+
+def test_a_bundle_is_rendered_with_the_defaults(small_bundle: Path) -> None:
+    chain = find_chain(small_bundle)
+
+    assert chain == find_chain(small_bundle / "bundle.json")
+    assert chain.name == "small"
+    assert [workload.name for workload in chain.workloads] == ["small-pre", "small-0", "small-1", "small-2"]
+    assert chain.workloads[1].storage_uri == f"{small_bundle.as_uri()}/stages/0"

@@ -148,3 +148,17 @@ def test_what_is_no_manifest_is_refused_in_one_line(tmp_path: Path, text: str, m
 def test_a_path_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="nowhere does not exist"):
         read_chain(tmp_path / "nowhere")
+
+
+def test_a_folder_with_several_chains_names_the_file_of_each(make_bundle: Callable[..., Bundle], tmp_path: Path) -> None:
+    write_chain(make_bundle(), tmp_path, RenderOptions(storage=STORAGE))
+    write_chain(make_bundle(stages=1), tmp_path, RenderOptions(storage=STORAGE, name="single"))
+
+    with pytest.raises(ManifestError) as raised:
+        read_chain(tmp_path)
+
+    assert str(raised.value) == (
+        f"{tmp_path} holds 2 chains, resnet50 ({tmp_path}/resnet50.yaml), single ({tmp_path}/single.yaml): "
+        f"choose one by its file, e.g. {tmp_path}/resnet50.yaml"
+    )
+    assert read_chain(tmp_path / "single.yaml").name == "single"
