@@ -23,7 +23,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 .PHONY: demo test test-all check e2e bench bench-growth peers images wheels pins manifests install lint format clean
 
 demo: install
-	$(BIN)/python examples/demo.py
+	$(BIN)/shardline demo
 
 test: install lint
 	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not heavy"

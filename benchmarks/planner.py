@@ -37,11 +37,12 @@ from shardline.partition.device import CPU, use_threads
 from shardline.partition.liveness import Liveness, analyse
 from shardline.partition.models import load_model
 from shardline.partition.plan import best_plan
-from shardline.partition.profile import Cache, profile, user_folder
+from shardline.partition.profile import Cache, profile
 from shardline.partition.program import runnable
 from shardline.partition.runtime import LoadedShard
 from shardline.partition.search import FRAME_OVERHEAD_BYTES, Goal, Objective, Place
 from shardline.storage.bundle import Bundle, PictureSpec, Stage, Task
+from shardline.storage.user_cache import user_folder
 from shardline.wire.limits import Limits
 
 MODEL, WEIGHTS = "torchvision:resnet50", "random:0"  # values do not matter to times

@@ -15,7 +15,7 @@ from rich.text import Text
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from examples.demo import draw_plate
+from shardline.demo import draw_plate
 
 TARGET = Path(__file__).resolve().parent / "terminal.svg"
 PHOTOS = Path("bundles") / "photos"

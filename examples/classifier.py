@@ -11,7 +11,7 @@ import json
 from argparse import ArgumentParser
 from pathlib import Path
 
-from demo import answer, free_port, run, started  # the other example, in this folder
+from shardline.demo import answer, free_port, run, started
 
 
 def main() -> None:

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import requests
-from demo import free_port, run, started  # the other example, in this folder
 
 from shardline.client.neighbours import Retrieved, read_neighbours
+from shardline.demo import free_port, run, started
 from shardline.storage.bundle import stage_folder
 from shardline.tasks.faiss_index import open_index
 from shardline.training.embedding.model import WIDTH

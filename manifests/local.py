@@ -1,4 +1,4 @@
-"""Run rendered manifests, or a bundle, as processes on this machine: the same documents, args and env as in the cluster.
+"""Run manifests or a bundle as processes on this machine: the same documents, args and env as in the cluster.
 
 What the cluster adds is added here: the storage initializer's download to /mnt/models (here a folder of the run), the
 controller's `--model_name`, `--predictor_host` and `--http_port`, the steps' serviceUrl, a Service in front of
@@ -26,6 +26,7 @@ from shardline.manifests.workloads import ChainSpec, chain_of, read_chain, with_
 from shardline.storage.bundle import BUNDLE_FILE
 from shardline.storage.bundle_folder import open_bundle
 from shardline.storage.initializer import fetch
+from shardline.storage.user_cache import RUN_PREFIX, in_use
 from shardline.wire.errors import FileError, ManifestError, UsageError
 
 KSERVE_ROUTER_PORT = 8080  # pkg/constants RouterPort
@@ -64,7 +65,7 @@ def up(
     chain = find_chain(path)
     _check_router(chain, port, router)
     _check_port(port)
-    with _sigterm_as_ctrl_c(), tempfile.TemporaryDirectory(prefix="shardline-up-") as folder:
+    with _sigterm_as_ctrl_c(), tempfile.TemporaryDirectory(prefix=RUN_PREFIX) as folder, in_use(Path(folder)):
         try:
             _fetch(chain, Path(folder), console)
             plan = plan_launches(chain, Path(folder), port=port, router=router, threads=threads)

@@ -9,7 +9,6 @@ and pictures, so a profile is cached under a digest of the graph, the shapes and
 import copy
 import hashlib
 import json
-import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -66,12 +65,6 @@ class Cache:
             Path(draft.name).replace(path)
         except OSError as exc:
             self._progress(f"{path} cannot be written ({exc.strerror}): times will be measured again next time")
-
-
-def user_folder() -> Path:
-    """Folder of this user's caches: $XDG_CACHE_HOME/shardline, else ~/.cache/shardline."""
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(given) if Path(given).is_absolute() else Path.home() / ".cache") / "shardline"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,7 @@ from shardline.partition.pictures import Size, mode_of, usual_mean_std, usual_pi
 from shardline.partition.plan import Planned, PlanOptions, StagePlan
 from shardline.partition.plan import plan as plan_stages
 from shardline.partition.prepare import in_precision, prepare, with_picture
-from shardline.partition.profile import Cache, user_folder
+from shardline.partition.profile import Cache
 from shardline.partition.program import Progress, silent
 from shardline.partition.search import Objective
 from shardline.partition.verify import VerifyReport, random_batches
@@ -34,6 +34,7 @@ from shardline.partition.verify import verify as verify_bundle
 from shardline.predictors.picture import to_pixels
 from shardline.storage.bundle import Bundle, bundle_name
 from shardline.storage.bundle_folder import open_bundle
+from shardline.storage.user_cache import user_folder
 from shardline.tables import plan_dict
 from shardline.tasks.registry import TaskName, task_code
 from shardline.training.folder import picture_files

@@ -27,6 +27,7 @@ from shardline.storage.bundle import (
     parse_bundle,
     stage_folder,
 )
+from shardline.storage.user_cache import in_use
 from shardline.wire.errors import BundleError
 
 
@@ -52,11 +53,12 @@ def writing_bundle(folder: Path) -> Iterator[tuple[Path, Callable[[Bundle], Bund
     folder = folder.resolve()
     draft = _draft_beside(folder)
     try:
-        yield draft, lambda bundle: _seal(draft, bundle)
-        if not (draft / BUNDLE_FILE).is_file():
-            raise BundleError("the bundle was not sealed")
-        draft.chmod(0o755)
-        _replace(draft, folder)
+        with in_use(draft):
+            yield draft, lambda bundle: _seal(draft, bundle)
+            if not (draft / BUNDLE_FILE).is_file():
+                raise BundleError("the bundle was not sealed")
+            draft.chmod(0o755)
+            _replace(draft, folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 

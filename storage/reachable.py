@@ -1,4 +1,4 @@
-"""Check within seconds that the server of a bucket accepts connections: Google's libraries retry for minutes in silence."""
+"""Check within seconds that a bucket's server accepts connections: Google's libraries retry for minutes."""
 
 import os
 import socket

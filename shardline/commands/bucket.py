@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from shardline.console import err, out
+from shardline.console import err, next_step, out
 from shardline.options.bucket import takes_bucket_options
 from shardline.progress import byte_bar
 from shardline.storage import push as transfer
@@ -53,6 +53,7 @@ def push(
     with byte_bar("sending", "sent") as progress:
         pushed = transfer.push(bundle, uri, access=access, progress=progress)
     out.print(pushed)
+    next_step("render", str(bundle), "--storage", pushed, "--out", "manifests-out")
 
 
 @takes_bucket_options

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import shardline
-from shardline.console import out, say
+from shardline.console import next_step, out, say
 from shardline.options.group import option
 from shardline.options.model import (
     ModelArguments,
@@ -27,7 +27,7 @@ from shardline.wire.errors import MissingPackageError, UsageError
 
 if TYPE_CHECKING:
     from shardline.partition.verify import CompiledReport, VerifyReport
-    from shardline.storage.bundle import Tolerance
+    from shardline.storage.bundle import Bundle, Tolerance
 
 _PLOT_SUFFIXES = (".png", ".svg", ".pdf")
 
@@ -40,32 +40,58 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: shardline verify bundles/resnet50 --images photos --json")(verify)
 
 
+PrecisionOption = Annotated[str, option(help="Precision of weights, activations and frames: fp32, bf16 or fp16")]
+CompileOption = Annotated[
+    str | None, option("--compile", help="Also compile for this machine: cpu, cuda or cpu,cuda (default: no)")
+]
+
+
 @takes_plan_options
 @takes_preparation_options
 @takes_model_options
 def build(
     out_folder: Annotated[Path, option("--out", help="Folder of the bundle; an older bundle there is replaced")],
     name: Annotated[str | None, option(help="Name of the bundle (default: the folder's name)")] = None,
-    precision: Annotated[str, option(help="Precision of weights, activations and frames: fp32, bf16 or fp16")] = "fp32",
-    compile_for: Annotated[
-        str | None, option("--compile", help="Also compile for this machine: cpu, cuda or cpu,cuda (default: no)")
-    ] = None,
+    precision: PrecisionOption = "fp32",
+    compile_for: CompileOption = None,
     *,
     model: ModelArguments,
     preparation: PreparationArguments,
     plan: PlanArguments,
 ) -> None:
     """Capture MODEL, plan its cuts, cut it, and write the bundle."""
+    bundle = make_bundle(
+        out_folder,
+        bundle_name(name or out_folder.name),
+        precision=precision,
+        compile_for=compile_for,
+        model=model,
+        preparation=preparation,
+        plan=plan,
+    )
+    out.print(bundle_table(bundle))
+    out.print(f"{out_folder}: {bundle.name} {bundle.digest}")
+    next_step("up", str(out_folder))
+
+
+def make_bundle(
+    folder: Path,
+    name: str,
+    *,
+    precision: str,
+    compile_for: str | None,
+    model: ModelArguments,
+    preparation: PreparationArguments,
+    plan: PlanArguments,
+) -> "Bundle":
+    """Capture a model, plan its cuts, cut it, and write the bundle at `folder`."""
     from shardline.partition.compiling import check_targets
 
-    chosen = bundle_name(name or out_folder.name)
     targets = tuple(dict.fromkeys(part.strip() for part in compile_for.split(","))) if compile_for else ()
     check_targets(targets)  # before anything slow is done
     captured = shardline.capture(**model, **preparation, precision=precision, progress=say)
     planned = shardline.plan(captured, **plan, progress=say)
-    bundle = shardline.build(captured, out_folder, plan=planned, name=chosen, compile_for=targets, progress=say)
-    out.print(bundle_table(bundle))
-    out.print(f"{out_folder}: {bundle.name} {bundle.digest}")
+    return shardline.build(captured, folder, plan=planned, name=name, compile_for=targets, progress=say)
 
 
 @takes_plan_options

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from shardline.console import err, out, say
+from shardline.console import err, next_step, out, say
 from shardline.progress import count_bar
 
 BundleOption = Annotated[Path, typer.Option("--bundle", help="Folder of the bundle, which becomes another bundle")]
@@ -69,3 +69,4 @@ def _index(
     made = index_pictures(bundle, data, split, track, device=device, kind=kind, metric=metric, extend=extend)
     err.print(index_summary(made))
     out.print(f"{bundle}: {made.digest}")
+    next_step("up", str(bundle))

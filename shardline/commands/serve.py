@@ -9,13 +9,14 @@ import typer
 from rich.markup import escape
 
 from shardline.client.request import main as request_main
-from shardline.console import err, out
+from shardline.console import err, next_step, out
 from shardline.manifests.lint import Severity, lint_files
 from shardline.manifests.local import up as run_chain
 from shardline.manifests.processes import Console
 from shardline.manifests.render import read_described, write_chain, write_kustomize
 from shardline.options.chain import ChainOptions, takes_chain_options
 from shardline.options.group import option
+from shardline.options.up import UpArguments, takes_up_options
 
 _SEVERITY_COLOURS = {"error": "red", "warning": "yellow"}
 _PROCESS_COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "bright_cyan", "bright_magenta")
@@ -68,7 +69,9 @@ def render(
         mode=mode,
     )
     write = write_kustomize if kustomize else write_chain
-    out.print(str(write(read_described(bundle), out_folder, options, command=shlex.join(["shardline", *sys.argv[1:]]))))
+    written = write(read_described(bundle), out_folder, options, command=shlex.join(["shardline", *sys.argv[1:]]))
+    out.print(str(written))
+    next_step("up", str(written))
 
 
 def lint(
@@ -99,24 +102,22 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
+@takes_up_options
 def up(
     manifests: Annotated[
-        Path, typer.Argument(metavar="MANIFESTS", help="YAML file or folder that `shardline render` wrote")
-    ],
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on which the chain is served")] = 8080,
-    router: Annotated[
-        Path | None, typer.Option(help="Path of KServe's own router binary (default: the built-in router)")
-    ] = None,
-    threads: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Number of threads per stage (default: the stage's CPU limit, which is best for one client)"
+        Path,
+        typer.Argument(
+            metavar="MANIFESTS|BUNDLE",
+            help="YAML file or folder that `shardline render` wrote, or the folder of a bundle, which is rendered with "
+            "the default options",
         ),
-    ] = None,
+    ],
     quiet: Annotated[bool, typer.Option("--quiet", help="Do not print the processes' output")] = False,
+    *,
+    run: UpArguments,
 ) -> None:
     """Start all stages, the transformer and the router; print the URL when all are ready; Ctrl-C stops them."""
-    run_chain(manifests, port=port, router=router, threads=threads, console=RichConsole(quiet=quiet))
+    run_chain(manifests, **run, console=RichConsole(quiet=quiet))
 
 
 class RichConsole(Console):

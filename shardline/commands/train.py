@@ -78,7 +78,10 @@ def plates(
     recipe = training.recipe(context, given)
     from shardline.training.detector.train import train_plates
 
-    out.print(str(training.run("plates", train_plates, recipe)))
+    trained = str(training.run("plates", train_plates, recipe))
+    out.print(trained)
+    if only is None:
+        err.print(f"to serve it: shardline build plates --weights {shlex.quote(trained)} --out bundles/plates")
 
 
 @takes_training_options

@@ -150,7 +150,9 @@ def test_a_path_that_is_not_there_is_named(tmp_path: Path) -> None:
         read_chain(tmp_path / "nowhere")
 
 
-def test_a_folder_with_several_chains_names_the_file_of_each(make_bundle: Callable[..., Bundle], tmp_path: Path) -> None:
+def test_a_folder_with_several_chains_names_the_file_of_each(
+    make_bundle: Callable[..., Bundle], tmp_path: Path
+) -> None:
     write_chain(make_bundle(), tmp_path, RenderOptions(storage=STORAGE))
     write_chain(make_bundle(stages=1), tmp_path, RenderOptions(storage=STORAGE, name="single"))
 

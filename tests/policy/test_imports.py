@@ -11,7 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 # from the top down: a folder imports only from lines below its own; names on one line never import each other
 ORDER = [
-    ["shardline", "benchmarks", "examples"],
+    ["examples"],
+    ["shardline", "benchmarks"],
     ["releases", "training"],
     ["manifests", "formats"],
     ["predictors", "client"],
@@ -25,7 +26,6 @@ EVERYWHERE = {"numpy"}
 HOMES = {
     "PIL": ["client", "predictors", "training", "shardline", "benchmarks", "examples"],
     "aiohttp": ["manifests", "predictors/transformer.py", "benchmarks"],
-    "demo": ["examples"],  # the script beside another
     "faiss": ["tasks/faiss_index.py"],
     "fastapi": ["predictors"],
     "gcp_storage_emulator": ["storage/emulator.py"],

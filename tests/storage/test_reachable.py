@@ -26,7 +26,7 @@ def listener() -> Iterator[str]:
 def test_nothing_answers_at_the_emulators_address(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:1")
 
-    with pytest.raises(StorageError, match="nothing answers at STORAGE_EMULATOR_HOST=http://127.0.0.1:1 .*refused"):
+    with pytest.raises(StorageError, match=r"nothing answers at STORAGE_EMULATOR_HOST=http://127\.0\.0\.1:1 .*refused"):
         check_reachable("gs://models/demo")
     with pytest.raises(StorageError, match="`shardline emulator --port 1`"):
         fetch("gs://models/demo", tmp_path)  # type: ignore[arg-type]

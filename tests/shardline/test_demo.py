@@ -1,6 +1,5 @@
 """The license plate of the demo: drawn at random, asked about, and compared."""
 
-import importlib.util
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,23 +10,13 @@ from PIL import Image
 from services.processes import ROOT
 from services.scripted import ScriptedServer
 
+from shardline import demo
 from shardline.training.samples import sample_files
+from shardline.wire.errors import MissingPackageError
 
 SEED = 3
 
 
-def load_demo() -> Any:
-    """examples/ is no package: its script is loaded by path."""
-    spec = importlib.util.spec_from_file_location("examples_demo", ROOT / "examples" / "demo.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-DEMO = load_demo()
 PHOTOS = sample_files()[0].parent
 
 
@@ -49,7 +38,7 @@ def answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
 
     def ask(document: object) -> bool:
         servers.append(ScriptedServer({"POST /": [{"json": document}]}))
-        right: bool = DEMO.ask_about_a_plate(servers[-1].url, tmp_path, SEED)
+        right: bool = demo.ask_about_a_plate(servers[-1].url, tmp_path, SEED)
         return right
 
     yield ask
@@ -59,7 +48,7 @@ def answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
 
 def test_a_seed_draws_one_picture(tmp_path: Path) -> None:
     first, second, other = (
-        DEMO.draw_plate(seed, PHOTOS, tmp_path / f"{number}.png") for number, seed in enumerate((SEED, SEED, SEED + 1))
+        demo.draw_plate(seed, PHOTOS, tmp_path / f"{number}.png") for number, seed in enumerate((SEED, SEED, SEED + 1))
     )
 
     assert first.path.read_bytes() == second.path.read_bytes()
@@ -70,7 +59,7 @@ def test_a_seed_draws_one_picture(tmp_path: Path) -> None:
 
 
 def test_what_is_read_right_is_said_to_be(answer: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    drawn = DEMO.draw_plate(SEED, PHOTOS, tmp_path / "again.png")
+    drawn = demo.draw_plate(SEED, PHOTOS, tmp_path / "again.png")
 
     assert answer(said(drawn))
     printed = capfd.readouterr().out
@@ -83,14 +72,30 @@ def test_what_is_read_right_is_said_to_be(answer: Any, tmp_path: Path, capfd: py
 def test_what_is_read_wrong_is_said_too(
     answer: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str], changes: dict[str, object]
 ) -> None:
-    drawn = DEMO.draw_plate(SEED, PHOTOS, tmp_path / "again.png")
+    drawn = demo.draw_plate(SEED, PHOTOS, tmp_path / "again.png")
 
     assert not answer(said(drawn, **changes))
     assert f"read is not what was drawn: drawn {drawn.kind} {drawn.text}, read" in capfd.readouterr().out
 
 
 def test_two_plates_are_not_what_was_drawn(answer: Any, tmp_path: Path) -> None:
-    document: Any = said(DEMO.draw_plate(SEED, PHOTOS, tmp_path / "again.png"))
+    document: Any = said(demo.draw_plate(SEED, PHOTOS, tmp_path / "again.png"))
     other = {**document["predictions"][0][0], "box": [200, 200, 290, 240]}
 
     assert not answer({"predictions": [[*document["predictions"][0], other]]})
+
+
+def test_missing_extras_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment without the fonts and the emulator: an import path that has neither."""
+    path = [folder for folder in sys.path if not any(Path(folder).glob("gcp_storage_emulator"))]
+    monkeypatch.setattr(sys, "path", path)
+
+    with pytest.raises(MissingPackageError, match=r"the demo needs a bucket emulator.*: pip install 'shardline\[local"):
+        demo.check_packages("plates")
+
+
+def test_another_model_needs_no_fonts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [])
+
+    with pytest.raises(MissingPackageError, match=r"shardline\[local,samples\]"):
+        demo.check_packages("torchvision:squeezenet1_1")

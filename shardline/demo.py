@@ -1,6 +1,4 @@
-"""Build, push, render, serve, ask and verify a model on this machine, with the commands that a user would type.
-
-    python examples/demo.py [--model plates | --model torchvision:resnet50] [--stages 3] [--seed 7]
+"""Demo: build, push, render, serve, ask and verify a model on this machine, with the commands that a user would type.
 
 Each command is printed before it runs. A bundle that was built or pushed before is used again. The bucket is an
 emulator's: the shards are fetched from gs:// by KServe's own downloader, as in a cluster.
@@ -15,7 +13,6 @@ import secrets
 import socket
 import subprocess
 import sys
-from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,13 +24,19 @@ from PIL import Image
 
 from shardline.storage.bundle_folder import open_bundle
 from shardline.tasks.plates.text import random_text
-from shardline.training.plates.fonts import families
+from shardline.training.plates.fonts import FAMILIES, families
 from shardline.training.plates.picture import draw_onto
 from shardline.training.plates.scene import Scene
-from shardline.wire.errors import BundleError
+from shardline.wire.errors import BundleError, MissingPackageError
 
 DEFAULT_MODEL = "plates"
-SHARDLINE = (sys.executable, "-m", "shardline")
+SHARDLINE = (sys.executable, "-m", "shardline.entry")
+EXTRAS = {
+    "local": ("gcp_storage_emulator", "kserve_storage"),
+    "plates": (f"fontpkg_{FAMILIES[0]}",),
+    "samples": ("skimage",),
+}
+PURPOSES = {"local": "a bucket emulator", "plates": "fonts", "samples": "photographs"}  # of each extra
 PHOTOS = Path("bundles") / "photos"
 # photographs in colour, with room for a plate
 BACKGROUNDS = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
@@ -50,17 +53,22 @@ class PlatePhoto:
     text: str
 
 
-def main() -> None:
-    parser = ArgumentParser(description="Build, verify, serve and ask a sharded model on this machine.")
-    parser.add_argument("--model", default=DEFAULT_MODEL)
-    parser.add_argument("--stages", type=int, default=3)
-    parser.add_argument("--seed", type=int, help="Seed of the drawn license plate (default: random)")
-    arguments = parser.parse_args()
-    name = (arguments.model.partition(":")[2] or arguments.model).replace("_", "-")
+def run_demo(model: str = DEFAULT_MODEL, *, stages: int = 3, seed: int | None = None) -> bool:
+    """Serve a model in the current folder and send it a picture; False if another plate was read than was drawn.
+
+    Args:
+        seed: seed of the drawn license plate; None draws one at random.
+
+    Raises:
+        MissingPackageError: a package that the demo needs is not installed.
+        SystemExit: a command failed; it has printed why.
+    """
+    check_packages(model)
+    name = (model.partition(":")[2] or model).replace("_", "-")
     bundle = Path("bundles") / name
-    weights = weights_of(arguments.model)
-    if not is_built(bundle, arguments.model, weights, arguments.stages):
-        run("build", arguments.model, *weights, "--stages", str(arguments.stages), "--out", str(bundle))
+    weights = weights_of(model)
+    if not is_built(bundle, model, weights, stages):
+        run("build", model, *weights, "--stages", str(stages), "--out", str(bundle))
     run("plan", str(bundle))
     right = True
     with started("emulator", "--bucket", "models", "--port", "0") as bucket:
@@ -70,13 +78,29 @@ def main() -> None:
         manifest = Path("manifests-out") / f"{name}.yaml"
         with started("up", str(manifest), "--port", str(free_port()), "--quiet") as url:
             run("samples", str(PHOTOS))
-            if arguments.model == "plates":
-                right = ask_about_a_plate(url, PHOTOS, arguments.seed)
+            if model == "plates":
+                right = ask_about_a_plate(url, PHOTOS, seed)
             else:
                 run("request", str(PHOTOS / "chelsea.png"), "--url", url, "--timings")
     run("verify", str(bundle))
-    if not right and not weights:
-        sys.exit("error: another plate was read than was drawn")
+    print(f"\nThe emulator has ended, and the bucket with it. To serve the bundle's folder: shardline up {bundle}")
+    return right or bool(weights)
+
+
+def check_packages(model: str) -> None:
+    """Refuse to begin without the packages of the extras that the demo needs.
+
+    Raises:
+        MissingPackageError: with the extras to install.
+    """
+    missing = [extra for extra, packages in EXTRAS.items() if not all(map(find_spec, packages))]
+    if model != "plates":
+        missing = [extra for extra in missing if extra != "plates"]
+    if missing:
+        raise MissingPackageError(
+            f"the demo needs {' and '.join(PURPOSES[extra] for extra in missing)}: "
+            f"pip install 'shardline[{','.join(missing)}]'"
+        )
 
 
 def weights_of(model: str) -> tuple[str, ...]:
@@ -180,7 +204,3 @@ def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,66 @@
+"""`shardline serve`: one command from a model to a served chain, and nothing left after Ctrl-C."""
+
+import os
+import shlex
+import signal
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+from services.cli import run_command as shardline
+from services.processes import ROOT, free_port, running, stop, wait_until
+
+
+@pytest.mark.slow
+def test_serves_a_model_and_prints_what_to_type(tmp_path: Path) -> None:
+    port, log = free_port(), tmp_path / "log"
+    url = f"http://127.0.0.1:{port}/v1/models/residual:predict"
+    (tmp_path / "tmp").mkdir()
+    env = os.environ | {
+        "PYTHONPATH": str(ROOT / "tests"),
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "TMPDIR": str(tmp_path / "tmp"),
+    }
+    options = ("--size", "32", "--stages", "2", "--hop", "0.4,3", "--threads", "1", "--port", str(port))
+    command = [sys.executable, "-m", "shardline.entry", "serve", "services.small_models:residual", *options]
+    with running(command, log, env) as process:
+        wait_until(lambda: process.poll() is not None or "Ctrl-C stops it" in log.read_text(), "the chain")
+        assert process.poll() is None, log.read_text()
+        lines = log.read_text().splitlines()
+        request, curl = (
+            shlex.split(next(line for line in lines if line.startswith(word))) for word in ("shardline", "curl")
+        )
+        children = psutil.Process(process.pid).children(recursive=True)
+        answered = shardline(*request[1:])
+        posted = requests.post(curl[-1], data=Path(curl[2].removeprefix("@")).read_bytes(), timeout=60)
+        ended = stop(process, signal.SIGINT)
+
+    assert lines[0].startswith("build: services.small_models:residual as ")
+    assert url in lines
+    assert request[-1] == curl[-1] == url
+    assert answered.stdout
+    assert posted.status_code == 200
+    assert ended == 0
+    assert len(children) == 4
+    assert not any(child.is_running() for child in children)
+    assert list((tmp_path / "tmp").iterdir()) == []
+    [bundle] = (tmp_path / "cache" / "shardline" / "bundles").glob("residual-*")
+    assert curl[2] == f"@{bundle}/golden.png"
+
+
+def test_options_that_a_bundle_cannot_take_are_refused(small_bundle: Path) -> None:
+    failed = shardline("serve", str(small_bundle), "--stages", "4", "--mean", "0.5,0.5,0.5", code=1)
+
+    [line] = failed.stderr.splitlines()
+    assert line == (f"error: {small_bundle} is a bundle, and is served as it was built: leave out --mean, --stages")
+
+
+def test_a_model_that_cannot_be_built_leaves_no_bundle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    failed = shardline("serve", "services.small_models:nothing", "--size", "32", code=1)
+
+    assert "nothing" in failed.stderr.splitlines()[-1]
+    assert [path for path in (tmp_path / "shardline" / "bundles").iterdir() if path.suffix != ".lock"] == []
