@@ -27,6 +27,8 @@ _PANELS = {
         "plan": "bundle",
         "verify": "bundle",
         "index": "index",
+        "list": "cache",
+        "clean": "cache",
         "import": "formats",
         "export": "formats",
     },

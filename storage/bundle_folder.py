@@ -97,7 +97,7 @@ def _draft_beside(folder: Path) -> Path:
         if folder.exists() and not (folder / BUNDLE_FILE).is_file() and any(folder.iterdir()):
             raise BundleError(f"{folder} exists and is not a bundle: choose another --out or remove it")
         folder.parent.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        return Path(tempfile.mkdtemp(prefix=f".{folder.name}.draft.", dir=folder.parent))
     except OSError as exc:
         raise BundleError(f"{folder} cannot be written ({exc.strerror}): choose another --out") from exc
 

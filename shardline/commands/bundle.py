@@ -71,7 +71,10 @@ def build(
     )
     out.print(bundle_table(bundle))
     out.print(f"{out_folder}: {bundle.name} {bundle.digest}")
-    next_step("up", str(out_folder))
+    if bundle.task.name == "retrieve":
+        next_step("index", "build", "--bundle", str(out_folder), "--data", "FOLDER")
+    else:
+        next_step("up", str(out_folder))
 
 
 def make_bundle(
