@@ -104,10 +104,15 @@ class PartHandler:
     def _answer(self, frame: Frame, outputs: Mapping[str, Any]) -> bytes | dict[str, Any]:
         if not self._shard.is_last:
             return encode(replace(frame, tensors=outputs, stage=frame.stage + 1))
-        task = self._shard.bundle.task
+        task, picture = self._shard.bundle.task, self._shard.bundle.picture
         parameters = {key: value for key, value in frame.parameters.items() if key not in CHAIN_PARAMETERS}
         request = Request(
-            outputs=outputs, labels=task.labels, options=task.options, parameters=parameters, views=frame.views
+            outputs=outputs,
+            labels=task.labels,
+            options=task.options,
+            parameters=parameters,
+            views=frame.views,
+            input_size=(picture.height, picture.width),
         )
         return {"predictions": task_reply(task.name)(request)}
 

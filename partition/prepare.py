@@ -3,8 +3,8 @@
 Calibration: a freshly initialised network gives nearly the same outputs for every picture, since its BatchNorm layers
 assume mean 0 and variance 1, and some heads start at zero. So the BatchNorm statistics are measured on real pictures, a
 head of zeros is initialised at random, and a classifier's head is shifted and scaled so that no class is favoured on
-average and logits spread as a trained model's do. Nothing is learned: the result is a stand-in for trained weights that
-is fair to every class and sensitive to pictures.
+average and logits spread as a trained model's do; a segmentation's head is only shifted. Nothing is learned: the result
+is a stand-in for trained weights that is fair to every class and sensitive to pictures.
 
 Rounding: pixels are normalised in fp32 and then rounded, and the outputs are widened to fp32 again, so that the task
 sees the dtype that it always sees. The bundle's whole stays in fp32, so that the rounding error can be measured.
@@ -135,6 +135,8 @@ def calibrate(model: "Model", pictures: np.ndarray, seed: int = 0) -> None:
         _balance_head(module, pixels)
     elif isinstance(model.module, FixedDetector):
         calibrate_detector(model.module, module, pixels)
+    elif model.task == "segment":
+        _shift_head(module, pixels)
 
 
 def _draw_zero_heads(module: nn.Module, seed: int) -> None:
@@ -171,6 +173,20 @@ def _balance_head(module: nn.Module, pixels: torch.Tensor) -> None:
         scale = _LOGIT_STD / logits.std(dim=0).mean().clamp(min=1e-6)
         head.weight *= scale
         head.bias.copy_((head.bias - logits.mean(dim=0)) * scale)
+
+
+def _shift_head(module: nn.Module, pixels: torch.Tensor) -> None:
+    """Shift the last layer that makes scores of classes, [batch, classes, h, w], so that each class has mean 0.
+
+    The scores are not scaled: the class with the highest one stays the same, and LRASPP adds those of two layers.
+    """
+    with torch.no_grad():
+        chunks = torch.split(pixels, _CHUNK)
+        means = [tree_leaves(module(chunk))[0].mean(dim=(0, 2, 3)) for chunk in chunks]
+        mean = torch.stack(means).mean(dim=0)
+        head = _head(module, len(mean))
+        if head is not None and head.bias is not None:
+            head.bias -= mean
 
 
 def _logits(module: nn.Module, pixels: torch.Tensor) -> torch.Tensor:

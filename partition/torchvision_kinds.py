@@ -82,6 +82,19 @@ def _cropped(preset: Any, _: nn.Module) -> PictureSpec:
     )
 
 
+def _stretched(preset: Any, _: nn.Module) -> PictureSpec:
+    """The preset resizes the shorter side and keeps the whole picture; a shard's input has one size."""
+    side = preset.resize_size[0]
+    return PictureSpec(height=side, width=side, fit="stretch", interpolation=preset.interpolation.value)
+
+
+def _without_auxiliary_head(module: nn.Module) -> nn.Module:
+    """Remove the head that only a training uses; LRASPP has none."""
+    module._modules.pop("aux_classifier", None)
+    module.register_module("aux_classifier", None)
+    return module
+
+
 _KINDS = (
     TorchvisionKind(
         task="classify",
@@ -101,5 +114,12 @@ _KINDS = (
         options=detector_options,
         arguments={"weights_backbone": None},
         finish=fixed_detector,
+    ),
+    TorchvisionKind(
+        task="segment",
+        registry=torchvision.models.segmentation,
+        picture=_stretched,
+        arguments={"weights_backbone": None},
+        finish=_without_auxiliary_head,
     ),
 )

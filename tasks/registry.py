@@ -13,7 +13,7 @@ from shardline.tasks.index import Index
 from shardline.tasks.request import Options, Outputs, Prediction, Request, Shape, matrix_classes, refuse_options
 from shardline.wire.errors import BundleError
 
-TaskName = Literal["classify", "detect", "plates", "retrieve"]
+TaskName = Literal["classify", "detect", "plates", "raw", "retrieve", "segment"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,9 +128,40 @@ def _retrieve() -> TaskCode:
     )
 
 
+@cache
+def _raw() -> TaskCode:
+    from shardline.tasks import raw
+
+    return TaskCode(
+        reply=raw.reply,
+        answers=raw.answers,
+        agreement="share of pictures with the same answer",
+        plural="answers",
+        comparable=raw.comparable,
+        labels=(),  # numbers have no classes
+    )
+
+
+@cache
+def _segment() -> TaskCode:
+    from shardline.tasks import segment
+
+    return TaskCode(
+        reply=segment.reply,
+        answers=segment.answers,
+        agreement="share of pictures with the same classes on at least 5 % of the pixels",
+        plural="sets of classes",
+        comparable=segment.comparable,
+        classes=segment.class_count,
+        check_options=segment.check_options,
+    )
+
+
 TASKS: Mapping[str, Callable[[], TaskCode]] = {
     "classify": _classify,
     "detect": _detect,
     "plates": _plates,
+    "raw": _raw,
     "retrieve": _retrieve,
+    "segment": _segment,
 }

@@ -18,13 +18,14 @@ from shardline.wire.limits import PLATE_INPUT_SIDE
 _PLATES_FACTORY = "shardline.training.detector.model:PlateDetector"
 _EMBEDDING_FACTORY = "shardline.training.embedding.model:EmbeddingNet"
 _PLATES_STRIDE = 128
+_WHOLE_PICTURE = {"plates": "letterbox", "detect": "letterbox", "segment": "stretch"}  # task -> fit instead of a crop
 
 
 def load_by_name(reference: str, weights: str | None, size: Size | None, task: str | None = None) -> Model:
     """Load a model as `shardline.partition.models.load_model` does, also by a short name, and for a task.
 
     Args:
-        task: "classify", "plates" or "retrieve"; None: the model's own.
+        task: key of shardline.tasks.registry.TASKS; None: the model's own.
 
     Raises:
         UsageError: an option does not go with the model.
@@ -49,16 +50,19 @@ def load_by_name(reference: str, weights: str | None, size: Size | None, task: s
 
 
 def for_task(model: Model, task: str) -> Model:
-    """The model with another task's labels. A detector's pictures are letterboxed: at a border there may be an object.
+    """The model with another task's labels.
+
+    Pictures of a detector are letterboxed, and those of a segmentation stretched: at a border there may be an object.
 
     Raises:
         BundleError: an unknown task.
     """
     labels = task_code(task).labels
     changed = replace(model, task=task, labels=model.labels if labels is None else labels)
-    if task not in ("plates", "detect") or model.task == task:
+    fit = _WHOLE_PICTURE.get(task)
+    if fit is None or model.task == task:
         return changed
-    return replace(changed, picture=replace(model.picture, fit="letterbox", resize=None))
+    return replace(changed, picture=replace(model.picture, fit=fit, resize=None))
 
 
 def _trained(path: str, weights: str | None, size: Size | None) -> Model:

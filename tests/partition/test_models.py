@@ -123,6 +123,21 @@ def test_pictures_are_those_of_torchvisions_own_preset(name: str, picture: Pictu
     assert load_model(f"torchvision:{name}", "random:0").picture == picture
 
 
+def test_a_segmentation_sees_the_whole_picture_and_has_no_auxiliary_head() -> None:
+    model = load_model("torchvision:lraspp_mobilenet_v3_large", "random:0", size=32)
+    auxiliary = load_model("torchvision:deeplabv3_mobilenet_v3_large?aux_loss=True", "random:0")
+
+    assert model.task == "segment"
+    assert model.picture == PictureSpec(height=32, width=32, fit="stretch")
+    assert auxiliary.picture == PictureSpec(height=520, width=520, fit="stretch")
+    assert model.labels[:2] == ("__background__", "aeroplane")
+    assert [tuple(found.shape) for found in run_whole(whole_module(model), random_pixels(model, 1))] == [
+        (1, 21, 32, 32)
+    ]
+    assert auxiliary.module.get_submodule("classifier")
+    assert dict(auxiliary.module.named_children()).keys() == {"backbone", "classifier"}
+
+
 def test_size_takes_the_place_of_the_models_own_and_keeps_the_margin() -> None:
     model = load_model("torchvision:resnet18", "random:0", size=112)
 

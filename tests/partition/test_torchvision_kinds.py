@@ -14,6 +14,13 @@ def test_a_classifier() -> None:
     assert kind.builder_arguments("resnet18") == {}
 
 
+def test_a_segmentation() -> None:
+    kind = torchvision_kind("lraspp_mobilenet_v3_large")
+
+    assert kind.task == "segment"
+    assert kind.builder_arguments("lraspp_mobilenet_v3_large") == {"weights_backbone": None}
+
+
 @pytest.mark.parametrize("name", ["", "resnet51", "raft_small"])
 def test_a_name_that_no_task_answers_with(name: str) -> None:
     with pytest.raises(UsageError, match=f"no model '{name}' for the tasks .*list_models"):

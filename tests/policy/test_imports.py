@@ -24,7 +24,8 @@ LEVELS = {folder: level for level, folders in enumerate(ORDER) for folder in fol
 EVERYWHERE = {"numpy"}
 # the only homes of every other dependency: folders or single files
 HOMES = {
-    "PIL": ["client", "predictors", "training", "shardline", "benchmarks", "examples"],
+    # a mask is encoded where the last shard answers
+    "PIL": ["client", "predictors", "tasks/segment.py", "training", "shardline", "benchmarks", "examples"],
     "aiohttp": ["manifests", "predictors/transformer.py", "benchmarks"],
     "faiss": ["tasks/faiss_index.py"],
     "fastapi": ["predictors"],

@@ -22,7 +22,7 @@ def test_every_task_is_complete(name: str) -> None:
     assert (code.open_index is not None) == (name == "retrieve")
 
 
-@pytest.mark.parametrize("name", ["", "Classify", "segment", "os"])
+@pytest.mark.parametrize("name", ["", "Classify", "weather", "os"])
 def test_a_task_that_does_not_exist(name: str) -> None:
     with pytest.raises(BundleError, match=rf"task is {name!r}; allowed: classify, .*: build it again"):
         task_code(name)

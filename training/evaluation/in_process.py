@@ -34,11 +34,15 @@ Run = Callable[[Pixels], Outputs]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalModel:
-    """A model, or a chain of shards, that runs one picture at a time, as a stage does."""
+    """A model, or a chain of shards, that runs one picture at a time, as a stage does.
+
+    `input_size` is the height and width of its input in pixels.
+    """
 
     name: str
     fit: Fit
     run: Run
+    input_size: tuple[int, int]
     labels: tuple[str, ...] = ()
     options: Mapping[str, Scalar] = field(default_factory=dict)
 
@@ -100,8 +104,8 @@ def open_model(name: str, model: "Model") -> LocalModel:
     from shardline.partition.capture import whole_module
 
     run = run_module(whole_module(model))
-    fit = _fit(model.picture, Limits())
-    return LocalModel(name=name, fit=fit, run=run, labels=model.labels, options=model.task_options)
+    fit, size = _fit(model.picture, Limits()), (model.picture.height, model.picture.width)
+    return LocalModel(name=name, fit=fit, run=run, input_size=size, labels=model.labels, options=model.task_options)
 
 
 def _open_whole(folder: Path, task: str) -> LocalModel:
@@ -140,9 +144,9 @@ def run_module(module: "nn.Module") -> Run:
 
 
 def _from_bundle(name: str, bundle: Bundle, run: Run) -> LocalModel:
-    task = bundle.task
-    fit = _fit(bundle.picture, bundle.limits)
-    return LocalModel(name=name, fit=fit, run=run, labels=task.labels, options=task.options)
+    task, picture = bundle.task, bundle.picture
+    fit, size = _fit(picture, bundle.limits), (picture.height, picture.width)
+    return LocalModel(name=name, fit=fit, run=run, input_size=size, labels=task.labels, options=task.options)
 
 
 def _fit(spec: PictureSpec, limits: Limits) -> Fit:
