@@ -9,7 +9,6 @@ import typer
 
 from shardline.cached_bundle import find_or_build
 from shardline.commands.bundle import CompileOption, PrecisionOption, make_bundle
-from shardline.commands.serve import RichConsole
 from shardline.console import err, say
 from shardline.manifests.local import up as run_chain
 from shardline.options.group import option
@@ -21,6 +20,7 @@ from shardline.options.model import (
 )
 from shardline.options.plan import PlanArguments, takes_plan_options
 from shardline.options.up import UpArguments, takes_up_options
+from shardline.process_output import RichConsole
 from shardline.storage.bundle import BUNDLE_FILE, GOLDEN_PICTURE_FILE
 from shardline.storage.user_cache import in_use
 from shardline.wire.errors import UsageError

@@ -9,17 +9,16 @@ import typer
 from rich.markup import escape
 
 from shardline.client.request import main as request_main
-from shardline.console import err, next_step, out
+from shardline.console import next_step, out
 from shardline.manifests.lint import Severity, lint_files
 from shardline.manifests.local import up as run_chain
-from shardline.manifests.processes import Console
 from shardline.manifests.render import read_described, write_chain, write_kustomize
 from shardline.options.chain import ChainOptions, takes_chain_options
 from shardline.options.group import option
 from shardline.options.up import UpArguments, takes_up_options
+from shardline.process_output import RichConsole
 
 _SEVERITY_COLOURS = {"error": "red", "warning": "yellow"}
-_PROCESS_COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "bright_cyan", "bright_magenta")
 
 
 def register(app: typer.Typer) -> None:
@@ -118,29 +117,6 @@ def up(
 ) -> None:
     """Start all stages, the transformer and the router; print the URL when all are ready; Ctrl-C stops them."""
     run_chain(manifests, **run, console=RichConsole(quiet=quiet))
-
-
-class RichConsole(Console):
-    """Print the processes' output on stderr, each process in its colour, and the URL on stdout."""
-
-    def __init__(self, *, quiet: bool) -> None:
-        self._quiet = quiet
-        self._colours: dict[str, str] = {}
-
-    def log(self, process: str, line: str) -> None:
-        if not self._quiet:
-            colour = self._colours.setdefault(process, _PROCESS_COLOURS[len(self._colours) % len(_PROCESS_COLOURS)])
-            err.print(f"[{colour}]{escape(process)} |[/{colour}] {escape(line)}")
-
-    def progress(self, ready: int, total: int, waiting_for: tuple[str, ...]) -> None:
-        if waiting_for:
-            err.print(f"[dim]{ready} of {total} ready, waiting for {', '.join(waiting_for)}[/dim]")
-
-    def ready(self, url: str) -> None:
-        out.print(url)
-
-    def notice(self, text: str) -> None:
-        err.print(f"[bold]{escape(text)}[/bold]")
 
 
 def request(context: typer.Context) -> None:
