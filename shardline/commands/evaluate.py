@@ -71,6 +71,9 @@ def plates(
             help="Side length in pixels of drawn pictures, and of the network's input for weights alone; default: 512",
         ),
     ] = None,
+    covered_characters: Annotated[
+        int, typer.Option(min=0, max=7, help="Number of characters to cover on each drawn plate")
+    ] = 0,
     plain: Annotated[
         Path | None, typer.Option(help="Folder of photographs without plates, in which false positives are counted")
     ] = None,
@@ -106,6 +109,7 @@ def plates(
         fonts=fonts,
         backgrounds=() if not drawn else sample_files() if background is None else picture_files(background),
         size=size,
+        covered_characters=covered_characters,
         tiling=tiling,
         threshold=threshold,
         plain=None if plain is None else picture_files(plain),

@@ -43,6 +43,9 @@ def draw(
     ] = 1,
     camera: Annotated[float, typer.Option(help="Camera: 0 no blur, noise and JPEG artefacts, 1 all of them")] = 1,
     covered: Annotated[float, typer.Option(help="Share of plates that something covers in part")] = 0.12,
+    covered_characters: Annotated[
+        int, typer.Option(min=0, max=7, help="Number of characters to cover on each plate")
+    ] = 0,
     file_format: Annotated[str, typer.Option("--format", help="Format of the files: png or jpg")] = "png",
     workers: Annotated[
         int, typer.Option(min=1, help="Processes that draw; the pictures are the same for any number")
@@ -62,6 +65,7 @@ def draw(
         "wear": wear,
         "camera": camera,
         "covered": covered,
+        "covered_characters": covered_characters,
     }
     with count_bar("drawing", count) as advance:
         path = draw_dataset(

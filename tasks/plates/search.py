@@ -12,7 +12,7 @@ detected, the whole-plate reading alone can fill the position.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,15 +25,20 @@ Floats = NDArray[np.float64]
 POSITIONS: dict[Group, str] = {"s": "001", "m": "0000"}  # 0 a digit, 1 a letter
 EMPTY = math.log(0.02)  # log chance that nothing is found at a position of a readable plate
 
+_NAMES = DIGITS + USES  # of the classes
 _ALL_POSITIONS = "".join(POSITIONS.values())
 _COLUMNS: dict[Group, slice] = {"s": slice(0, 3), "m": slice(3, None)}  # of the group's positions
 # bool [7 positions, 15 classes]: which character may stand where
-_ALLOWED = np.array([[(place == "0") == (name in DIGITS) for name in DIGITS + USES] for place in _ALL_POSITIONS])
+_ALLOWED = np.array([[(place == "0") == (name in DIGITS) for name in _NAMES] for place in _ALL_POSITIONS])
 _CONFIDENCE = 0.95  # a character that is left out is none with the chance 1 - this * its score
 _OUT_OF_ROW = 0.6  # character heights that it may lie above or below the middle of its row
 _OTHER_SIZE = 1.7  # a character that is higher than its row, or lower, by this factor is not part of the row
 _DETECTION_DOUBT, _TEXT_DOUBT = 0.1, 0.05  # how often each of the two readings is wrong, whatever it says
 _LEAST_ALONE = 0.1  # chance from which the whole-plate reading fills a position where no character was detected
+
+# A reader of whole plates that looks for a covered character sees its neighbour: see `_certain`. It is outvoted by a
+# detected character that has less than this score as the character that was read.
+_OUTVOTED = 0.02
 
 _Split = tuple[list[int], list[int]]  # indexes of the characters of the small and of the main group
 
@@ -58,7 +63,12 @@ class Characters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupReading:
-    """One group as read: its characters, None where none was found, and the score of each that was."""
+    """One group as read, from its first position to its last.
+
+    Attributes:
+        characters: None where none can be read.
+        scores: of those that were read.
+    """
 
     characters: tuple[str | None, ...]
     scores: tuple[float, ...]
@@ -70,12 +80,26 @@ class GroupReading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlacementWeights:
+    """The log weights of all ways to place a row of characters at the positions of its group.
+
+    Attributes:
+        placed: for each character in the row and each position: the log weight of each character that may stand there.
+        empty: the same for each position at which no detected character is placed.
+    """
+
+    placed: tuple[tuple[Mapping[str, float], ...], ...]
+    empty: tuple[Mapping[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """The likeliest text of a plate. `evidence` is a log chance: the higher, the likelier."""
 
     small: GroupReading
     main: GroupReading
     evidence: float
+    placements: tuple[PlacementWeights, ...]  # of each group
 
     @property
     def is_whole(self) -> bool:
@@ -99,11 +123,16 @@ def read_text(characters: Characters, kind: Kind, whole: Floats | None = None) -
             can be read there. None if the detector gives none.
     """
     chances = _Chances(characters, whole)
-    small, main = max(_splits(characters, kind), key=chances.of_split)
+    rows = max(_splits(characters, kind), key=chances.of_split)
+    small, main = (chances.best_group(group, row) for group, row in zip(POSITIONS, rows, strict=True))
     return Reading(
-        small=chances.best_group("s", small),
-        main=chances.best_group("m", main),
-        evidence=chances.of_none + chances.of_split((small, main)),
+        small=small,
+        main=main,
+        evidence=chances.of_none + chances.of_split(rows),
+        placements=tuple(
+            chances.placement(group, row, is_open=reading.text is None)
+            for group, row, reading in zip(POSITIONS, rows, (small, main), strict=True)
+        ),
     )
 
 
@@ -117,6 +146,18 @@ def _splits(characters: Characters, kind: Kind) -> Iterator[_Split]:
         yield sorted(order[:at]), sorted(order[at:])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Position:
+    """The character that the best placement puts at one position.
+
+    `support` is the score of the detected character as this one; None where none was detected.
+    """
+
+    character: str
+    score: float
+    support: float | None
+
+
 class _Chances:
     """Log chances of every placement of the characters.
 
@@ -126,14 +167,20 @@ class _Chances:
 
     def __init__(self, characters: Characters, whole: Floats | None) -> None:
         best = np.minimum(characters.scores.max(axis=1, initial=0.0), 1.0)  # [n]
+        self._scores = characters.scores
         left_out = np.log1p(-_CONFIDENCE * best)  # [n]
         self._chances, self._alone = _combined(characters.scores, whole)  # [n, 7, 15], [7, 15]
-        empty = np.maximum(np.log(np.maximum(self._alone.max(axis=1), 1e-9)), EMPTY)  # [7]
-        gains = np.log(np.maximum(self._chances.max(axis=2), 1e-6)) - left_out[:, None] - empty  # [n, 7]
-        leans = {"s": np.minimum(characters.leaning, 0.0), "m": np.minimum(-characters.leaning, 0.0)}
-        self.of_none = float(left_out.sum() + empty.sum())
+        self._seen = characters.scores[:, None] * _ALLOWED  # [n, 7, 15]
+        self._empty = np.maximum(np.log(np.maximum(self._alone.max(axis=1), 1e-9)), EMPTY)  # [7]
+        self._bases = -left_out[:, None] - self._empty  # [n, 7]
+        gains = np.log(np.maximum(self._chances.max(axis=2), 1e-6)) + self._bases  # [n, 7]
+        self._leans: dict[Group, Floats] = {
+            "s": np.minimum(characters.leaning, 0.0),
+            "m": np.minimum(-characters.leaning, 0.0),
+        }
+        self.of_none = float(left_out.sum() + self._empty.sum())
         self._gains: dict[Group, list[list[float]]] = {  # [character][position in the group]
-            group: (gains[:, _COLUMNS[group]] + leans[group][:, None]).tolist() for group in POSITIONS
+            group: (gains[:, _COLUMNS[group]] + self._leans[group][:, None]).tolist() for group in POSITIONS
         }
         self._weights: list[float] = np.square(best).tolist()  # for the median height and level of a row
         self._levels: list[float] = characters.at[:, 1].tolist()
@@ -161,23 +208,54 @@ class _Chances:
     def best_group(self, group: Group, row: Sequence[int]) -> GroupReading:
         """Trace the best placement of a row back through its table."""
         table, columns = self._place(group, row), range(len(_ALL_POSITIONS))[_COLUMNS[group]]
-        found: list[tuple[str, float] | None] = []
+        found: list[_Position | None] = []
         i, j = len(row), len(columns)
         while j:
             if i and table[i][j] == table[i - 1][j]:
                 i -= 1
             elif table[i][j] == table[i][j - 1]:
                 j -= 1
-                alone = _likeliest(self._alone[columns[j]])
-                found.append(alone if alone[1] >= _LEAST_ALONE else None)
+                found.append(self._undetected(columns[j]))
             else:
                 i, j = i - 1, j - 1
-                found.append(_likeliest(self._chances[row[i], columns[j]]))
+                found.append(self._detected(row[i], columns[j]))
         found.reverse()
+        read = [placed if is_certain else None for placed, is_certain in zip(found, _certain(found), strict=True)]
         return GroupReading(
-            characters=tuple(placed and placed[0] for placed in found),
-            scores=tuple(placed[1] for placed in found if placed),
+            characters=tuple(placed.character if placed else None for placed in read),
+            scores=tuple(placed.score for placed in read if placed),
         )
+
+    def placement(self, group: Group, row: Sequence[int], *, is_open: bool) -> PlacementWeights:
+        """The log weights of all ways to place a row.
+
+        `is_open`: the group cannot be read, so the whole-plate reading says nothing about it.
+        """
+        columns, straight = range(len(_ALL_POSITIONS))[_COLUMNS[group]], self._straight(row)
+        chances = self._seen if is_open else self._chances
+        logs = np.log(np.maximum(chances, 1e-6)) + (self._bases + self._leans[group][:, None])[:, :, None]
+        alone = np.zeros_like(self._alone) if is_open else self._alone
+        return PlacementWeights(
+            placed=tuple(
+                tuple(_allowed(logs[index, column], column) for column in columns) for index in row if index in straight
+            ),
+            empty=tuple(_allowed(self._empty_logs(alone[column], column), column) for column in columns),
+        )
+
+    def _empty_logs(self, alone: Floats, column: int) -> Floats:
+        """Log weights of the characters [15] at a position without a detected one: equal if none is read there."""
+        if alone.max() < _LEAST_ALONE:
+            return np.full(len(_NAMES), -math.log(_ALLOWED[column].sum()))
+        logs: Floats = np.log(np.maximum(alone, 1e-9)) - self._empty[column]
+        return logs
+
+    def _undetected(self, column: int) -> _Position | None:
+        character, score = _likeliest(self._alone[column])
+        return _Position(character=character, score=score, support=None) if score >= _LEAST_ALONE else None
+
+    def _detected(self, index: int, column: int) -> _Position:
+        character, score = _likeliest(self._chances[index, column])
+        return _Position(character=character, score=score, support=float(self._scores[index, _NAMES.index(character)]))
 
     def _straight(self, row: Sequence[int]) -> set[int]:
         """Characters as high as most of the row and in line with it: a bolt above the row is no zero."""
@@ -203,6 +281,23 @@ class _Chances:
         return values[index]
 
 
+def _certain(positions: Sequence[_Position | None]) -> list[bool]:
+    """Tell which positions of a group are read for certain: all with a detected character, and some without.
+
+    Where a character is covered, the whole-plate reading repeats its neighbour, or moves the neighbours by one position
+    against what was detected there. So a position without a detected character is read only if its neighbours differ
+    from it and the detected characters of the group agree with the reading.
+    """
+    supports = [position.support for position in positions if position]
+    outvoted = any(support is not None and support < _OUTVOTED for support in supports)
+    written = [None, *(position.character if position else None for position in positions), None]
+    return [
+        position is not None
+        and (position.support is not None or not (outvoted or position.character in (before, after)))
+        for position, before, after in zip(positions, written, written[2:], strict=False)
+    ]
+
+
 def _combined(scores: Floats, whole: Floats | None) -> tuple[Floats, Floats]:
     """Combine detected characters [n, 15] with the whole-plate reading [7, 16] into chances at each position.
 
@@ -222,6 +317,11 @@ def _combined(scores: Floats, whole: Floats | None) -> tuple[Floats, Floats]:
     return chances[:-1], chances[-1]
 
 
+def _allowed(values: Floats, column: int) -> dict[str, float]:
+    """The values [15] of the characters that may stand at a position."""
+    return {name: values[at].item() for at, name in enumerate(_NAMES) if _ALLOWED[column, at]}
+
+
 def _with_doubt(chances: Floats, doubt: float) -> Floats:
     """Mix chances [..., classes] with a uniform distribution of weight `doubt`."""
     mixed: Floats = (1 - doubt) * chances + doubt / chances.shape[-1]
@@ -231,4 +331,4 @@ def _with_doubt(chances: Floats, doubt: float) -> Floats:
 def _likeliest(chances: Floats) -> tuple[str, float]:
     """The likeliest character of chances [15], as it is written, and its chance."""
     at = int(chances.argmax())
-    return (DIGITS + USES)[at], min(float(chances[at]), 1.0)
+    return _NAMES[at], min(float(chances[at]), 1.0)

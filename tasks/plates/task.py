@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from shardline.tasks.plates.candidates import TextCandidate, text_candidates
 from shardline.tasks.plates.detections import (
     AspectRatios,
     Detections,
@@ -57,6 +58,7 @@ _DOUBT = 0.02  # the least that a board's or a group's score counts, so that cha
 _OTHER_KIND = 0.1  # a board that can be read as its likelier kind is not tried as the other if that scores so much less
 _VAGUE = 0.4  # score of a missing or faint character, for a plate that cannot be read
 _ABSENT = 0.3  # the least score of a character of a group that is left out of the reply
+_FAINT = 0.4  # a group is reported if each of its characters scores this share of the threshold
 _LEAN = 2.0  # log odds that a group's box of score 1 gives to a character in its middle
 _DECIMALS, _SCORE_DECIMALS = 1, 4
 
@@ -71,6 +73,8 @@ class DetectedPlate:
     sub_text: str | None
     main_text: str | None
     score: float
+    candidates: tuple[TextCandidate, ...]
+    characters: tuple[tuple[str, float], ...]  # of the text that is reported, in reading order, with their scores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,7 +282,7 @@ def _centrality(outline: OrientedBox, points: Floats) -> Floats:
 def _plate(candidate: _Candidate, box: Floats, threshold: float) -> DetectedPlate | None:
     """The parts of a plate that reach the threshold; None if its presence does not."""
     small, main = candidate.reading.small, candidate.reading.main
-    whole = [group for group in (small, main) if group.text is not None]
+    whole = [group for group in (small, main) if group.text is not None and min(group.scores) >= _FAINT * threshold]
     alone = sorted(([group] for group in whole), key=lambda groups: -_score(candidate, groups))
     for groups in (whole, *alone, []):
         score = _score(candidate, groups) if groups else _vague_score(candidate)
@@ -290,6 +294,13 @@ def _plate(candidate: _Candidate, box: Floats, threshold: float) -> DetectedPlat
                 sub_text=small.text if small in groups else None,
                 main_text=main.text if main in groups else None,
                 score=score,
+                candidates=tuple(text_candidates(candidate.reading)),
+                characters=tuple(
+                    (character, character_score)
+                    for group in (small, main)
+                    if group in groups and group.text is not None
+                    for character, character_score in zip(group.text, group.scores, strict=True)
+                ),
             )
     return None
 
@@ -340,11 +351,20 @@ def _to_json(plate: DetectedPlate, view: View) -> Plate | None:
         "height": round(math.hypot(*left), _DECIMALS),
         "angle": round(math.degrees(math.atan2(upper[1], upper[0])), _DECIMALS),
         **texts,
-        "score": round(min(plate.score, 1.0), _SCORE_DECIMALS),
+        "score": _share(plate.score),
         "box": _rounded(box.ravel()),
         "quad": [_rounded(corner) for corner in quad],
         **({"missing": missing} if missing else {}),
+        "candidates": [
+            {**dict(zip(texts, candidate.texts, strict=True)), "probability": _share(candidate.probability)}
+            for candidate in plate.candidates
+        ],
+        "characters": [{"character": character, "score": _share(score)} for character, score in plate.characters],
     }
+
+
+def _share(value: float) -> float:
+    return round(min(value, 1.0), _SCORE_DECIMALS)
 
 
 def _rounded(values: Floats) -> list[float]:

@@ -100,9 +100,9 @@ def thing(label: str, left: float, top: float, side: float = 10, *, crowd: bool 
     return TrueObject(label=CLASSES.index(label), box=(left, top, left + side, top + side), crowd=crowd)
 
 
-def plate(left: float = 0, width: float = 100, *, readable: bool = True, **changes: float | str) -> TruePlate:
+def plate(left: float = 0, width: float = 100, *, readable: bool = True, **changes: Any) -> TruePlate:
     """A plate 30 pixels high, at y = 10."""
     fields = {"kind": "long", "text": "12A 3456", "angle_deg": 0.0, "font": "one", **changes}
     box = (left, 10.0, left + width, 40.0)
     corners = ((left, 10.0), (left + width, 10.0), (left + width, 40.0), (left, 40.0))
-    return TruePlate(readable=readable, box=box, quad=corners, width_px=width, **fields)  # type: ignore[arg-type]
+    return TruePlate(readable=readable, box=box, quad=corners, width_px=width, **fields)

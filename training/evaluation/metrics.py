@@ -1,7 +1,7 @@
 """Metrics that all tasks share: proportions with confidence intervals, calibration, differences; and their JSON."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
@@ -73,6 +73,11 @@ class Calibration:
     def add(self, score: float, *, right: bool) -> None:
         self._scores.append(score)
         self._right.append(right)
+
+    def add_all(self, predictions: Iterable[tuple[float, bool]]) -> None:
+        """Add predictions: the score of each, and whether it is right."""
+        for score, right in predictions:
+            self.add(score, right=right)
 
     def metrics(self) -> CalibrationMetrics:
         scores, right = np.array(self._scores), np.array(self._right, bool)

@@ -60,6 +60,15 @@ class DrawnPlate:
         """True where everything on the plate is recognisable."""
         return all(annotation.recognisable for annotation in self.annotations)
 
+    @property
+    def readable_groups(self) -> tuple[bool, ...]:
+        """For each group: True where all its characters are recognisable."""
+        characters = [annotation for annotation in self.annotations if len(annotation.label) == 1]
+        count = len(self.text.small)
+        return tuple(
+            all(character.recognisable for character in group) for group in (characters[:count], characters[count:])
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawnPicture:

@@ -127,6 +127,7 @@ def _plate(plate: DrawnPlate) -> dict[str, Any]:
         "type": plate.kind,
         "text": str(plate.text),
         "readable": plate.readable,
+        "readable_groups": list(plate.readable_groups),
         "font": plate.font,
         "width": _rounded(plate.outline.width_px),
         "height": _rounded(plate.outline.height_px),

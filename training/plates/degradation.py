@@ -6,7 +6,7 @@ to 1, at which a plate can still be read. The camera moves nothing, so that boxe
 
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,11 +15,13 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from shardline.training.plates.geometry import Points
 
+Colour = tuple[int, int, int]
 Mask = NDArray[np.uint8]  # [height, width] of the picture, 255 where something is covered
 
 _SPECKS = 40  # at most
 _SCRATCHES = 8  # at most
 _COARSE = 4  # soft shapes are drawn at 1 / _COARSE of their size
+_ROOM = 1.15  # sides of the cover of a single character, over the character's own
 _LEAST_BLUR_PX = 0.25  # a weaker blur is invisible
 
 
@@ -129,6 +131,25 @@ def occlude(random: np.random.Generator, picture: Image.Image, other: Image.Imag
         mask = mask.filter(ImageFilter.BoxBlur(1))
     colour = tuple(int(value) for value in random.integers(10, 200, 3))
     picture.paste(other if random.random() < 0.5 else Image.new("RGB", picture.size, colour), mask=mask)
+    return np.asarray(mask)
+
+
+def occlude_quads(
+    random: np.random.Generator, picture: Image.Image, other: Image.Image, quads: Sequence[Points], plain: Colour
+) -> Mask:
+    """Cover quadrilaterals, each float64 [4, 2], with a little around them; return the mask, uint8 [height, width].
+
+    The cover has the colour `plain`, a random one, or the texture of `other`.
+    """
+    mask = Image.new("L", picture.size)
+    for quad in quads:
+        centre = quad.mean(axis=0)
+        ImageDraw.Draw(mask).polygon(
+            [tuple(corner) for corner in (centre + _ROOM * (quad - centre)).tolist()], fill=255
+        )
+    red, green, blue = (int(value) for value in random.integers(10, 246, 3))
+    colour = plain if random.random() < 0.5 else (red, green, blue)
+    picture.paste(other if random.random() < 0.3 else Image.new("RGB", picture.size, colour), mask=mask)
     return np.asarray(mask)
 
 

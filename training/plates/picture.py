@@ -13,7 +13,7 @@ from PIL import Image
 from shardline.tasks.plates.text import KINDS, PlateText, random_text
 from shardline.training.plates.annotations import DrawnPicture, DrawnPlate, annotate, with_visibility
 from shardline.training.plates.backgrounds import Backgrounds
-from shardline.training.plates.degradation import expose, occlude, random_effects
+from shardline.training.plates.degradation import Colour, Mask, expose, occlude, occlude_quads, random_effects
 from shardline.training.plates.face import PlateFace, draw_face, draw_sign
 from shardline.training.plates.geometry import Box, Matrix, Outline, move, oversampling, paste_warped, scale
 from shardline.training.plates.scene import BoardPosition, Scene, any_writing, find_position, unlike_plates
@@ -50,8 +50,13 @@ def draw_picture(
     widths = sorted((_random_width(canvas) for _ in range(count)), reverse=True)
     plates = [plate for width in widths if (plate := _draw_some_plate(canvas, width))]
     signs = _draw_signs(canvas) if random.random() < scene.signs else []
+    hidden = []
     if any(random.random() < scene.covered for _ in plates):
-        plates = _cover(canvas, plates, backgrounds)
+        hidden.append(_cover(canvas, plates, backgrounds))
+    if scene.covered_characters:
+        hidden += [_cover_characters(canvas, plate, backgrounds) for plate in plates]
+    if hidden:
+        plates = [with_visibility(plate, scene.size, np.maximum.reduce(hidden)) for plate in plates]
     effects = random_effects(random, scene.camera, _finest_px(plates))
     return DrawnPicture(
         pixels=expose(random, image, effects, scene.camera),
@@ -173,12 +178,28 @@ def _times(face: Image.Image, gain: float) -> Image.Image:
     return face.point(np.concatenate((lit, lit, lit, grey)).tolist())
 
 
-def _cover(canvas: _Canvas, plates: Sequence[DrawnPlate], backgrounds: Backgrounds) -> list[DrawnPlate]:
-    """Cover a part of one of the plates, and perhaps of its neighbours."""
+def _cover(canvas: _Canvas, plates: Sequence[DrawnPlate], backgrounds: Backgrounds) -> Mask:
+    """Cover a part of one of the plates, and perhaps of its neighbours; return the mask."""
     plate = plates[int(canvas.random.integers(0, len(plates)))]
     other, _ = backgrounds.crop(canvas.random, canvas.scene.size)
-    hidden = occlude(canvas.random, canvas.image, other, plate.outline.corners)
-    return [with_visibility(covered, canvas.scene.size, hidden) for covered in plates]
+    return occlude(canvas.random, canvas.image, other, plate.outline.corners)
+
+
+def _cover_characters(canvas: _Canvas, plate: DrawnPlate, backgrounds: Backgrounds) -> Mask:
+    """Cover as many of a plate's characters as the scene says; return the mask."""
+    characters = [annotation for annotation in plate.annotations if len(annotation.label) == 1]
+    count = min(canvas.scene.covered_characters, len(characters))
+    quads = [characters[index].quad for index in canvas.random.choice(len(characters), count, replace=False)]
+    other, _ = backgrounds.crop(canvas.random, canvas.scene.size)
+    return occlude_quads(canvas.random, canvas.image, other, quads, _usual_colour(canvas.image, plate.outline.box))
+
+
+def _usual_colour(image: Image.Image, box: Box) -> Colour:
+    """The median of a box's colours, which on a plate is the ground's."""
+    left, top, right, bottom = (int(value) for value in box)
+    pixels = np.asarray(image.crop((left, top, right + 1, bottom + 1))).reshape(-1, 3)
+    red, green, blue = (int(value) for value in np.median(pixels, axis=0))
+    return red, green, blue
 
 
 def _finest_px(plates: Sequence[DrawnPlate]) -> float:

@@ -56,6 +56,7 @@ class Scene:
     wear: float = 1.0  # 0: new plates in even light; 1: up to what can just be read
     camera: float = 1.0  # 0: the camera adds nothing
     covered: float = 0.12  # share of plates of which something is hidden
+    covered_characters: int = 0  # on each plate: characters that are hidden, in random places
     cut_off: float = 0.04  # share of plates that may reach out of the picture
     signs: float = 0.3  # share of pictures with boards that are no plates
     most_signs: int = 2  # in one picture
@@ -77,6 +78,8 @@ class Scene:
             )
         if not 0 <= self.plates[0] <= self.plates[1]:
             raise UsageError(f"{self.plates[0]} to {self.plates[1]} plates: the first must not be above the second")
+        if not 0 <= self.covered_characters <= 7:
+            raise UsageError(f"{self.covered_characters} covered characters on each plate: allowed is 0 to 7")
         if not (0 <= self.rotation_deg <= 180 and 0 <= self.tilt_deg <= 70):
             raise UsageError("rotation may be 0 to 180 degrees and tilt 0 to 70, beyond which nothing can be read")
 

@@ -15,9 +15,9 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from shardline.tasks.plates.text import DIGITS, Group, Kind, PlateText
+from shardline.training.plates.degradation import Colour
 from shardline.training.plates.fonts import Font, Glyph, glyph, random_font
 
-Colour = tuple[int, int, int]
 _T = TypeVar("_T")
 Align = Literal["centre", "left", "spread"]
 Level = Literal["top", "middle", "bottom"]

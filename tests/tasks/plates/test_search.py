@@ -103,6 +103,28 @@ def test_a_whole_plate_reading_fills_a_gap() -> None:
     assert reading.main.text == "3456"
 
 
+@pytest.mark.parametrize(
+    ("missed", "believed"),
+    [
+        (4, "12A3356"),  # repeats the character before the covered one
+        (4, "12A3556"),  # and the one behind it
+        (4, "12A3646"),  # is another one where a character was detected, too
+        (1, "11A3456"),
+    ],
+)
+def test_a_covered_character_is_not_replaced_by_its_neighbours(missed: int, believed: str) -> None:
+    """The true text is 12A3456."""
+    at = place("12A3456", "long")
+    del at[missed]
+    seen = "12A3456"[:missed] + "12A3456"[missed + 1 :]
+
+    reading = read_text(characters(seen, at, score=0.99), "long", whole(believed, 0.99))
+
+    hidden, other = (reading.small, reading.main) if missed < 3 else (reading.main, reading.small)
+    assert hidden.text is None
+    assert other.text == ("3456" if missed < 3 else "12A")
+
+
 def test_a_whole_plate_reading_is_held_to_the_grammar() -> None:
     """It may say a digit where a letter stands; the reading never does."""
     reading = read_text(characters("", []), "long", whole("1234567", 0.95))

@@ -306,6 +306,48 @@ class TestScore:
             assert len(low[0].get("missing", [])) <= len(high[0].get("missing", []))
 
 
+class TestCandidates:
+    @settings(deadline=None)
+    @given(plane_plates(), seeds)
+    def test_probabilities_and_character_scores(self, plate: PlanePlate, seed: int) -> None:
+        random = np.random.default_rng(seed)
+        others = tuple((label, float(random.uniform(0, 0.4))) for label in "038b")
+        detections = [
+            replace(detection, others=others if len(detection.label) == 1 else ()) for detection in plate.detections()
+        ]
+
+        for found in read(detections, 0.3):
+            probabilities = [candidate["probability"] for candidate in found["candidates"]]
+            assert len(probabilities) == 3
+            assert probabilities == sorted(probabilities, reverse=True)
+            assert 0 <= min(probabilities) <= sum(probabilities) <= 1.0002
+            assert all(0 <= character["score"] <= 1 for character in found["characters"])
+            text = (found["sub_text"] or "") + (found["main_text"] or "")
+            assert "".join(character["character"] for character in found["characters"]) == text
+            if len(text) == 7:
+                first = found["candidates"][0]
+                assert (first["sub_text"], first["main_text"]) == (found["sub_text"], found["main_text"])
+
+    @EACH
+    def test_a_group_that_is_not_reported_has_candidates_and_no_characters(self, plate: PlanePlate) -> None:
+        detections = plate.detections()
+        del detections[8]
+
+        [found] = read(detections)
+
+        assert "".join(character["character"] for character in found["characters"]) == plate.text.small
+        assert {candidate["sub_text"] for candidate in found["candidates"]} == {plate.text.small}
+        assert all(len(candidate["main_text"]) == 4 for candidate in found["candidates"])
+
+    @EACH
+    def test_a_group_with_a_very_faint_character_is_not_reported(self, plate: PlanePlate) -> None:
+        detections = plate.detections()
+        detections[5] = replace(detections[5], score=0.25)
+
+        assert read(detections)[0]["sub_text"] is None
+        assert read(detections, 0.6)[0]["sub_text"] == plate.text.small
+
+
 class TestPositions:
     @settings(deadline=None)
     @given(plane_plates())
@@ -464,6 +506,7 @@ class TestReply:
         ]
         assert list(predictions[0][0]) == [
             "type", "board_center_p", "width", "height", "angle", "sub_text", "main_text", "score", "box", "quad",
+            "candidates", "characters",
         ]  # fmt: skip
 
     def test_each_instance_has_its_own_view(self) -> None:

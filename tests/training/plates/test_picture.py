@@ -1,11 +1,14 @@
 """Drawn pictures of a seed: always the same, and within what the scene allows."""
 
+import hashlib
 import pickle
 import subprocess
 import sys
 from typing import Any
 
 import numpy as np
+import PIL
+import pytest
 from services.processes import ROOT
 
 from shardline.tasks.plates.text import parse_text
@@ -15,6 +18,7 @@ from shardline.training.plates.fonts import families
 from shardline.training.plates.picture import PlateStream
 from shardline.training.plates.scene import Scene
 from shardline.training.samples import sample_files
+from shardline.wire.errors import UsageError
 
 
 def plates(seed: int = 7, **scene: Any) -> PlateStream:
@@ -102,6 +106,45 @@ def test_what_is_covered_is_said_to_be() -> None:
     assert unreadable
     assert all(any(mark.visible < 1 for mark in plate.annotations) for plate in unreadable)
     assert any(mark.recognisable for plate in unreadable for mark in plate.annotations)
+
+
+def test_as_many_characters_are_covered_as_asked_for() -> None:
+    stream = plates(covered_characters=2, covered=0.0, empty=0.0, cut_off=0.0)
+    drawn = [plate for image in map(stream.draw, range(5)) for plate in image.plates]
+
+    for plate in drawn:
+        hidden = [mark for mark in plate.annotations if len(mark.label) == 1 and not mark.recognisable]
+        assert len(hidden) >= 2  # a cover may hide a part of a neighbour
+        assert plate.readable_groups.count(False) >= 1
+
+
+@pytest.mark.parametrize("count", [-1, 8])
+def test_a_plate_has_seven_characters_to_cover(count: int) -> None:
+    with pytest.raises(UsageError, match=f"{count} covered characters on each plate: allowed is 0 to 7"):
+        Scene(covered_characters=count)
+
+
+# of pictures 0 to 2 of two scenes: texts, and the start of the SHA-256 of the pixels with these versions
+_NUMPY, _PILLOW = "2.4.6", "13.0.0"
+_COVERED = {"covered": 1.0, "signs": 1.0, "writing": 0.5, "empty": 0.0}
+_PINNED: list[tuple[dict[str, Any], int, list[str], str]] = [
+    ({}, 0, [], "e88b1fcc97da2736"),
+    ({}, 1, ["52D 6007", "60D 4903", "57A 8070"], "e95c7240c1d34796"),
+    ({}, 2, ["30B 2760"], "4fe840ec85ebecdb"),
+    (_COVERED, 0, ["14D 8332", "92C 0603"], "863226590b02ecf5"),
+    (_COVERED, 1, ["52D 6007", "60D 4903", "57A 8070"], "1deea01c901ec9f0"),
+    (_COVERED, 2, ["30B 2760"], "7e0e8d2f679e2644"),
+]
+
+
+@pytest.mark.parametrize(("scene", "index", "texts", "digest"), _PINNED)
+def test_a_seed_keeps_its_pictures(scene: dict[str, Any], index: int, texts: list[str], digest: str) -> None:
+    """A training and an evaluation can be repeated with a later Shardline."""
+    picture = plates(**scene).draw(index)
+
+    assert [str(plate.text) for plate in picture.plates] == texts
+    if (np.__version__, PIL.__version__) == (_NUMPY, _PILLOW):
+        assert hashlib.sha256(picture.pixels.tobytes()).hexdigest()[:16] == digest
 
 
 def test_drawing_needs_no_torch() -> None:

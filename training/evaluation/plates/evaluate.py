@@ -54,6 +54,7 @@ def evaluate_plates(
     fonts: Literal["train", "held-out", "all"],
     backgrounds: Sequence[Path],
     size: int | None,
+    covered_characters: int,
     tiling: Tiling,
     threshold: float,
     plain: Sequence[Path] | None,
@@ -66,6 +67,7 @@ def evaluate_plates(
         count: number of pictures to draw, with this `seed`, in these `fonts`.
         backgrounds: photographs to draw onto.
         size: side length in pixels of drawn pictures, and of the network's input for weights alone; None: 512.
+        covered_characters: number of characters that are covered on each drawn plate.
         tiling: as of `PlateSources`.
         threshold: the least score of a plate.
         plain: photographs without plates.
@@ -75,7 +77,9 @@ def evaluate_plates(
         ShardlineError: a picture or a model cannot be read, a source does not answer, or the report cannot be written.
     """
     pictures: PlatePictures = (
-        drawn_pictures(count, seed, fonts, backgrounds, size) if stored is None else StoredPictures(stored)
+        drawn_pictures(count, seed, fonts, backgrounds, size, covered_characters)
+        if stored is None
+        else StoredPictures(stored)
     )
     photographs = None if plain is None else PlainPhotographs(files=tuple(plain))
     make_report_folder(run.out)

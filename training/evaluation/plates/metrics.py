@@ -17,6 +17,8 @@ from shardline.training.evaluation.plates.readings import (
     PlateReadings,
     ReadingMetrics,
     judge,
+    scored_candidates,
+    scored_characters,
     scored_predictions,
 )
 
@@ -51,6 +53,9 @@ class PlateMetrics:
     Attributes:
         passes: mean number of times that the network ran for a picture.
         boxes: None where the source gives plates alone.
+        calibration: of the plates' scores.
+        candidate_calibration: of the probabilities of the candidates for a plate's text.
+        character_calibration: of the scores of the reported characters.
         plain: readings in photographs without plates; None where none were given.
     """
 
@@ -59,6 +64,8 @@ class PlateMetrics:
     readings: ReadingMetrics
     boxes: BoxMetrics | None
     calibration: CalibrationMetrics
+    candidate_calibration: CalibrationMetrics
+    character_calibration: CalibrationMetrics
     plain: ReadingMetrics | None
 
 
@@ -84,6 +91,8 @@ class PlateAccumulator:
     readings: PlateReadings = field(default_factory=PlateReadings)
     plain: PlateReadings = field(default_factory=PlateReadings)
     calibration: Calibration = field(default_factory=Calibration)
+    candidates: Calibration = field(default_factory=Calibration)
+    characters: Calibration = field(default_factory=Calibration)
     precision: AveragePrecision = field(default_factory=AveragePrecision)
     confusion: CharacterConfusion = field(default_factory=CharacterConfusion)
     has_boxes: bool = True
@@ -92,8 +101,10 @@ class PlateAccumulator:
     def add(self, picture: "PlatePicture", predicted: "PlatePrediction") -> None:
         self.passes.append(predicted.passes)
         self.readings.add(picture, judge(picture, predicted.plates), input_scale(predicted))
-        for score, right in scored_predictions(judge(picture, predicted.unsure)):
-            self.calibration.add(score, right=right)
+        unsure = judge(picture, predicted.unsure)
+        self.calibration.add_all(scored_predictions(unsure))
+        self.candidates.add_all(scored_candidates(unsure))
+        self.characters.add_all(scored_characters(unsure))
         if predicted.outputs is None:
             self.has_boxes = False
             return
@@ -111,6 +122,8 @@ class PlateAccumulator:
             readings=self.readings.metrics(),
             boxes=self._boxes() if self.has_boxes else None,
             calibration=self.calibration.metrics(),
+            candidate_calibration=self.candidates.metrics(),
+            character_calibration=self.characters.metrics(),
             plain=self.plain.metrics() if plain else None,
         )
 

@@ -20,6 +20,7 @@ from shardline.training.plates.geometry import Box, area, clip
 from shardline.training.plates.picture import PlateStream
 from shardline.training.plates.scene import Scene
 from shardline.wire.errors import DatasetError
+from shardline.wire.limits import PLATE_INPUT_SIDE
 
 _SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 _ORIENTATION = 0x0112
@@ -49,6 +50,7 @@ class TruePlate:
     width_px: float  # in the picture
     angle_deg: float
     font: str
+    readable_groups: tuple[bool, ...] = ()  # for each group: all its characters can be recognised; empty: unknown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,9 +78,17 @@ def drawn_pictures(
     fonts: Literal["train", "held-out", "all"],
     backgrounds: Sequence[Path],
     size: int | None,
+    covered_characters: int = 0,
 ) -> "DrawnPictures":
-    """`count` pictures of `size` pixels a side, drawn onto the photographs `backgrounds`."""
-    scene = Scene() if size is None else Scene(size=(size, size))
+    """`count` pictures of `size` pixels a side, drawn onto the photographs `backgrounds`.
+
+    On each plate `covered_characters` characters are covered, whatever else is.
+
+    Raises:
+        UsageError: a value that no picture can have.
+    """
+    side = size or PLATE_INPUT_SIDE
+    scene = Scene(size=(side, side), covered_characters=covered_characters)
     photographs = Backgrounds(files=tuple(backgrounds))
     return DrawnPictures(
         plates=PlateStream(seed=seed, scene=scene, fonts=families(fonts), backgrounds=photographs), count=count
@@ -132,6 +142,7 @@ def _drawn_plate(plate: DrawnPlate, size: tuple[int, int]) -> TruePlate:
         kind=plate.kind,
         text=str(plate.text),
         readable=plate.readable,
+        readable_groups=plate.readable_groups,
         box=clip(board.box, size),
         quad=_points(board.quad.tolist()),
         width_px=plate.outline.width_px,
@@ -215,6 +226,7 @@ def _stored_plate(plate: Mapping[str, Any], board: Mapping[str, Any]) -> TruePla
         kind=KINDS[KINDS.index(plate["type"])],
         text=str(plate["text"]),
         readable=bool(plate["readable"]),
+        readable_groups=tuple(map(bool, plate.get("readable_groups", ()))),
         box=_box(board),
         quad=_points(board["quad"]),
         width_px=float(plate["width"]),

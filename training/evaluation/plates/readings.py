@@ -1,5 +1,6 @@
 """Metrics of plate readings, as a user sees them: is the plate found, and are its type and its whole text right?"""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from shardline.training.evaluation.plates.pictures import PlatePicture, TruePlate
 
 LEAST_OVERLAP = 0.5  # IoU of a reported plate with the true one
+
+PARTS = ("sub_text", "main_text")  # keys of the groups in a reply
+COVERED_OUTCOMES = ("not read", "guessed right", "misread")  # of a group with a covered character
 
 RawPlate = Mapping[str, Any]  # one plate of a reply: see tasks/plates/task.py
 
@@ -38,12 +42,20 @@ class JudgedPlate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IgnoredPrediction:
+    """A prediction on a plate that is not readable."""
+
+    plate: "TruePlate"
+    prediction: RawPlate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedPicture:
     """All predictions for one picture. A second prediction for the same plate is a false positive."""
 
     plates: tuple[JudgedPlate, ...]  # the readable ones
     false: tuple[RawPlate, ...]  # false positives
-    ignored: tuple[RawPlate, ...]  # on a plate that is not readable
+    ignored: tuple[IgnoredPrediction, ...]
 
 
 def judge(picture: "PlatePicture", predictions: Sequence[RawPlate]) -> JudgedPicture:
@@ -55,7 +67,8 @@ def judge(picture: "PlatePicture", predictions: Sequence[RawPlate]) -> JudgedPic
     matched = match(overlaps(boxes, [plate.box for plate in readable]), LEAST_OVERLAP)
     found = {index: prediction for index, prediction in zip(matched, ordered, strict=True) if index is not None}
     # a plate that is partly covered may be found in part: its overlap is relative to the found box
-    on_others = overlaps(boxes, [plate.box for plate in others], [True] * len(others)).max(axis=1, initial=0.0)
+    with_others = overlaps(boxes, [plate.box for plate in others], [True] * len(others))
+    on_others = with_others.max(axis=1, initial=0.0)
     unmatched = [number for number, index in enumerate(matched) if index is None]
     return JudgedPicture(
         plates=tuple(
@@ -63,7 +76,11 @@ def judge(picture: "PlatePicture", predictions: Sequence[RawPlate]) -> JudgedPic
             for index, plate in enumerate(readable)
         ),
         false=tuple(ordered[number] for number in unmatched if on_others[number] < LEAST_OVERLAP),
-        ignored=tuple(ordered[number] for number in unmatched if on_others[number] >= LEAST_OVERLAP),
+        ignored=tuple(
+            IgnoredPrediction(plate=others[int(with_others[number].argmax())], prediction=ordered[number])
+            for number in unmatched
+            if on_others[number] >= LEAST_OVERLAP
+        ),
     )
 
 
@@ -83,9 +100,39 @@ def scored_predictions(judged: JudgedPicture) -> Iterator[tuple[float, bool]]:
     yield from ((float(prediction["score"]), False) for prediction in judged.false)
 
 
+def scored_candidates(judged: JudgedPicture) -> Iterator[tuple[float, bool]]:
+    """Yield the probability of each candidate of a readable plate and whether it is the plate's text."""
+    for judged_plate in judged.plates:
+        for candidate in (judged_plate.prediction or {}).get("candidates", ()):
+            yield float(candidate["probability"]), text_of(candidate) == judged_plate.plate.text
+
+
+def scored_characters(judged: JudgedPicture) -> Iterator[tuple[float, bool]]:
+    """Yield the score of each reported character of a readable plate and whether it is right."""
+    for judged_plate in judged.plates:
+        found = judged_plate.prediction or {}
+        true_groups = judged_plate.plate.text.split(" ")
+        true = "".join(text for text, part in zip(true_groups, PARTS, strict=True) if found.get(part))
+        for character, true_character in zip(found.get("characters", ()), true, strict=False):
+            yield float(character["score"]), character["character"] == true_character
+
+
+def covered_groups(judged: JudgedPicture) -> Iterator[str]:
+    """Yield what is reported of each group of a found plate with a character that cannot be recognised.
+
+    It is one of COVERED_OUTCOMES.
+    """
+    for ignored in judged.ignored:
+        texts = ignored.plate.text.split(" ")
+        for part, text, readable in zip(PARTS, texts, ignored.plate.readable_groups, strict=False):
+            if not readable:
+                reported = ignored.prediction.get(part)
+                yield COVERED_OUTCOMES[0 if not reported else 1 if reported == text else 2]
+
+
 def text_of(prediction: RawPlate) -> str:
     """The text of a plate, such as '12A 3456'; a part that could not be read is '…'."""
-    return " ".join(prediction.get(part) or "…" for part in ("sub_text", "main_text"))
+    return " ".join(prediction.get(part) or "…" for part in PARTS)
 
 
 def _outcome(plate: "TruePlate", prediction: RawPlate | None) -> ReadingOutcome:
@@ -120,6 +167,7 @@ class ReadingMetrics:
         outcomes: number of plates with each outcome.
         pictures_with_false: names of pictures with false positives, at most a hundred.
         ignored: predictions for plates that are not readable.
+        covered_groups: of the groups with a covered character on these plates, how many have each of COVERED_OUTCOMES.
     """
 
     all: Proportion
@@ -129,6 +177,7 @@ class ReadingMetrics:
     false_plates: int
     pictures_with_false: tuple[str, ...]
     ignored: int
+    covered_groups: Mapping[str, int]
 
 
 @dataclass(slots=True)
@@ -139,6 +188,7 @@ class PlateReadings:
     _pictures: int = 0
     _false: int = 0
     _ignored: int = 0
+    _covered: Counter[str] = field(default_factory=Counter)
     _with_false: list[str] = field(default_factory=list)
 
     def add(self, picture: "PlatePicture", judged: JudgedPicture, scale: float) -> None:
@@ -146,6 +196,7 @@ class PlateReadings:
         self._pictures += 1
         self._false += len(judged.false)
         self._ignored += len(judged.ignored)
+        self._covered.update(covered_groups(judged))
         if judged.false and len(self._with_false) < MOST_NAMES:
             self._with_false.append(picture.name)
         self._rows += (
@@ -170,6 +221,7 @@ class PlateReadings:
             false_plates=self._false,
             pictures_with_false=tuple(self._with_false),
             ignored=self._ignored,
+            covered_groups={outcome: self._covered[outcome] for outcome in COVERED_OUTCOMES},
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from shardline.training.evaluation.metrics import Proportion
+from shardline.training.evaluation.metrics import CalibrationMetrics, Proportion
 from shardline.training.evaluation.plates.boxes import CHARACTERS, RECALLS, BoxClassMetrics
 from shardline.training.evaluation.plates.metrics import BoxMetrics, PlateMetrics, PlateReport
 from shardline.training.evaluation.plates.readings import ReadingMetrics
@@ -77,6 +77,9 @@ def _sources_table(report: PlateReport) -> ReportTable:
         "false plates": [str(side.readings.false_plates) for side in sides],
         "passes per picture": [format_number(side.passes, 2) for side in sides],
         "calibration error of scores": [format_number(side.calibration.error, 3) for side in sides],
+        "calibration error of candidates": [format_number(side.candidate_calibration.error, 3) for side in sides],
+        "calibration error of characters": [format_number(side.character_calibration.error, 3) for side in sides],
+        "groups with a covered character": [_counts(side.readings.covered_groups) for side in sides],
     }
     plain = [side.plain for side in sides if side.plain is not None]
     if plain:
@@ -86,6 +89,11 @@ def _sources_table(report: PlateReport) -> ReportTable:
         columns=("", *(side.name for side in sides)),
         groups=(tuple((name, *values) for name, values in rows.items()),),
     )
+
+
+def _counts(counted: Mapping[str, int]) -> str:
+    """Such as "12 not read, 1 misread"."""
+    return ", ".join(f"{count} {name}" for name, count in counted.items() if count) or "none"
 
 
 def _classes_table(source: str, boxes: BoxMetrics, threshold: float) -> ReportTable:
@@ -101,9 +109,8 @@ def _classes_table(source: str, boxes: BoxMetrics, threshold: float) -> ReportTa
 
 
 def _readings_table(readings: ReadingMetrics) -> ReportTable:
-    outcomes = ", ".join(f"{count} {name}" for name, count in readings.outcomes.items() if count)
     return ReportTable(
-        title=f"plates read fully right: {outcomes or 'no readable plates'}",
+        title=f"plates read fully right: {_counts(readings.outcomes)}",
         columns=("", "plates", "right", "95 %", "wanted"),
         groups=tuple(tuple(_group_rows(readings, name)) for name in _ROW_NAMES),
     )
@@ -121,23 +128,28 @@ def plate_plots(report: PlateReport, misses: Sequence[Thumbnail]) -> list[Plot]:
     plots = [_readings_plot(side)]
     if side.boxes is not None:
         plots += _box_plots(side.boxes, report.threshold)
-    plots.append(
-        Plot(
-            file="calibration.png",
-            size=(5.5, 6),
-            draw=lambda figure: draw_reliability(
-                figure, side.calibration, what="plates", right="read fully right", threshold=report.threshold
-            ),
-            title="Calibration of scores",
-            alt=f"Reliability diagram: the share of plates read fully right at each score, of {side.calibration.count} "
-            "plates.",
-        )
-    )
+    plots += [
+        _calibration_plot("calibration", side.calibration, "plates", "read fully right", report.threshold),
+        _calibration_plot("candidates", side.candidate_calibration, "candidates", "that are the plate's text"),
+        _calibration_plot("characters", side.character_calibration, "characters", "that are right"),
+    ]
     if misses:
         title = "The widest plates that were not read; true outline in green, found one in red"
         alt = f"Contact sheet of {len(misses)} crops, each with what is on the plate and what was read."
         plots.append(contact_sheet("misses.png", misses, title, alt))
     return plots
+
+
+def _calibration_plot(
+    name: str, calibration: CalibrationMetrics, what: str, right: str, threshold: float | None = None
+) -> Plot:
+    return Plot(
+        file=f"{name}.png",
+        size=(5.5, 6),
+        draw=lambda figure: draw_reliability(figure, calibration, what=what, right=right, threshold=threshold),
+        title=f"Calibration of {what}",
+        alt=f"Reliability diagram: the share of {what} {right} at each score, of {calibration.count} {what}.",
+    )
 
 
 def _readings_plot(side: PlateMetrics) -> Plot:

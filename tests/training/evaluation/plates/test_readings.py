@@ -7,7 +7,14 @@ from services.knowing_detector import plate, reply
 
 from shardline.training.evaluation.metrics import Proportion
 from shardline.training.evaluation.plates.pictures import PlatePicture, TruePlate
-from shardline.training.evaluation.plates.readings import PlateReadings, ReadingOutcome, judge
+from shardline.training.evaluation.plates.readings import (
+    PlateReadings,
+    ReadingOutcome,
+    covered_groups,
+    judge,
+    scored_candidates,
+    scored_characters,
+)
 
 
 def sample(*plates: TruePlate) -> PlatePicture:
@@ -53,6 +60,30 @@ def test_predictions_on_a_plate_that_is_not_readable_are_ignored() -> None:
     assert judged.plates == ()
     assert len(judged.ignored) == 1
     assert [each["box"][0] for each in judged.false] == [500]
+
+
+def test_what_is_reported_of_a_group_with_a_covered_character() -> None:
+    """Three plates: nothing, a guess that is wrong, and one that is right; the other groups do not count."""
+    covered = [plate(left=200 * number, readable=False, readable_groups=(True, False)) for number in range(3)]
+    changes: list[dict[str, Any]] = [{"main_text": None}, {"main_text": "9999"}, {"sub_text": "99A"}]
+
+    judged = judge(sample(*covered), [reply(hidden, **change) for hidden, change in zip(covered, changes, strict=True)])
+
+    assert sorted(covered_groups(judged)) == ["guessed right", "misread", "not read"]
+
+
+def test_candidates_and_characters_are_compared_with_the_true_text() -> None:
+    candidates = [
+        {"sub_text": "12A", "main_text": "3456", "probability": 0.75},
+        {"sub_text": "12A", "main_text": "3459", "probability": 0.25},
+    ]
+    characters = [{"character": character, "score": 0.5} for character in "3459"]
+    judged = judge(
+        sample(plate()), [reply(plate(), sub_text=None, main_text="3459", candidates=candidates, characters=characters)]
+    )
+
+    assert list(scored_candidates(judged)) == [(0.75, True), (0.25, False)]
+    assert list(scored_characters(judged)) == [(0.5, True), (0.5, True), (0.5, True), (0.5, False)]
 
 
 def test_boxes_are_clipped_to_the_picture() -> None:
