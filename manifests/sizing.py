@@ -28,9 +28,6 @@ INDEX_COPIES = {
 }  # in memory against on disk: vectors are the same, ids and labels become Python strings
 ACTIVATION_FACTOR = 16  # tensors inside a stage against the larger of its input and output; ResNet's first layers: 11
 BODY_COPIES = 3  # received, decoded, sent on
-PIXEL_BYTES = 3 * 2  # the decoded picture and Pillow's resized copy
-ALPHA_PIXEL_BYTES = 4 * 3  # the decoded picture, its copy with premultiplied colours, and the resized copy
-DECODING = 2  # pictures that predictors/transformer.py decodes at a time
 LIMIT_FACTOR = 1.5  # limit against request: an out-of-memory kill costs more than idle memory
 MEMORY_STEP_MIB = 64
 
@@ -121,11 +118,10 @@ def stage_compute(bundle: Bundle, stage: Stage) -> Compute:
 
 def transformer_compute(bundle: Bundle) -> Compute:
     """Compute the transformer's resources, which hold the largest pictures while they are decoded, and their bodies."""
-    pixel_bytes = ALPHA_PIXEL_BYTES if bundle.picture.mode == "RGBA" else PIXEL_BYTES
     return _compute(
         cpu_request_m=TRANSFORMER_CPU_REQUEST_M,
         cpu_limit_m=TRANSFORMER_CPU_LIMIT_M,
-        memory_bytes=TRANSFORMER_PROCESS_BYTES + DECODING * bundle.limits.pixels * pixel_bytes + _waiting_bytes(bundle),
+        memory_bytes=TRANSFORMER_PROCESS_BYTES + bundle.limits.decoding_bytes + _waiting_bytes(bundle),
     )
 
 

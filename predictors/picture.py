@@ -8,8 +8,8 @@ No exception of Pillow leaves this module: any error of a decoder is reported as
 """
 
 import io
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from shardline.predictors.picture_cost import DecodingMemory, decoding_bytes
 from shardline.storage.bundle import CHANNELS, PictureSpec
 from shardline.wire.errors import BundleError, PictureError
 from shardline.wire.limits import Limits
@@ -64,10 +65,7 @@ _LETTERBOX_GREY: dict[str, int | tuple[int, ...]] = {"L": 114, "RGB": (114,) * 3
 # about 1,850 pixels a side stay exact.
 _DRAFT_MARGIN = 4
 
-# A progressive JPEG has about 10 scans. Each scan costs a pass over all pixels and may be only a few bytes long, so a
-# small file could keep a core busy for an hour.
-_SCANS_LIMIT = 100
-_JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # without the stuffing and restart markers inside a scan
+_MEMORY = DecodingMemory()  # of this process
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,13 +87,14 @@ def fit_picture(picture: bytes, spec: PictureSpec, limits: Limits) -> Fitted:
         PictureError: not a picture, over `limits.pixels`, truncated or damaged, or of a kind with no defined white.
         BundleError: `spec` names an unknown mode, fit or interpolation.
     """
-    image, size = _decode(picture, spec, limits)
-    target = _target_size(size, spec)
-    placed = _place(_resize(image, target, spec, limits), spec)
-    return Fitted(
-        pixels=_channels_first(placed),
-        view=placed_view(size, target, _corner(target, spec)),
-    )
+    with _opened(picture, limits) as opened:
+        image, size = _load(opened, spec)
+        target = _target_size(size, spec)
+        placed = _place(_resize(image, target, spec, limits), spec)
+        return Fitted(
+            pixels=_channels_first(placed),
+            view=placed_view(size, target, _corner(target, spec)),
+        )
 
 
 def to_pixels(picture: bytes, spec: PictureSpec, limits: Limits) -> Pixels:
@@ -109,7 +108,8 @@ def open_picture(picture: bytes, spec: PictureSpec, limits: Limits) -> Image.Ima
     Raises:
         PictureError, BundleError: as `fit_picture`.
     """
-    return _decode(picture, spec, limits)[0]
+    with _opened(picture, limits) as image:
+        return _load(image, spec)[0]
 
 
 def fit_pictures(pictures: Sequence[bytes], spec: PictureSpec, limits: Limits) -> tuple[Pixels, tuple[View, ...]]:
@@ -135,15 +135,16 @@ def pixel_batch(pictures: Sequence[bytes], spec: PictureSpec, limits: Limits) ->
     return fit_pictures(pictures, spec, limits)[0]
 
 
-def _decode(picture: bytes, spec: PictureSpec, limits: Limits) -> tuple[Image.Image, Size]:
-    """Decode, upright and in the spec's mode, and tell the size of the upright picture before any reduced decoding."""
+@contextmanager
+def _opened(picture: bytes, limits: Limits) -> Iterator[ImageFile]:
+    """Open a picture by its header, and take the memory of decoding it for the duration of the block."""
     name = picture_format(picture)
     if name is None:
         raise PictureError(f"not a picture: found {_first_bytes(picture)}; allowed are {', '.join(PICTURE_FORMATS)}")
     try:
         image = _DECODERS[name](io.BytesIO(picture))
-        _check_cost(image.size, picture, limits)
-        return _load(image, spec)
+        with _MEMORY.taken(decoding_bytes(image, picture, limits), limits.decoding_bytes):
+            yield image
     except (PictureError, BundleError):
         raise
     except Exception as exc:  # Pillow's decoders raise nearly every built-in error on damaged input
@@ -154,32 +155,8 @@ def _first_bytes(picture: bytes) -> str:
     return f"the first bytes {picture[:8].hex(' ')}" if picture else "no bytes"
 
 
-def _check_cost(size: Size, picture: bytes, limits: Limits) -> None:
-    """Check the cost of decoding from the header and the markers alone."""
-    pixels = size[0] * size[1]
-    if pixels > limits.pixels:
-        raise PictureError(
-            f"the picture has {size[0]} x {size[1]} = {pixels / 1e6:.1f} megapixels; "
-            f"allowed are {limits.pixels / 1e6:.1f}: send a smaller one"
-        )
-    if picture.startswith(b"\xff\xd8") and picture.count(b"\xff\xda") > _SCANS_LIMIT:
-        scans = _count_scans(
-            picture
-        )  # counted exactly, since a film behind the picture may contain those two bytes by chance
-        if scans > _SCANS_LIMIT:
-            raise PictureError(f"the JPEG has {scans} scans; allowed are {_SCANS_LIMIT}: save it again as a usual JPEG")
-
-
-def _count_scans(jpeg: bytes) -> int:
-    scans, at = 0, 2
-    while (marker := _JPEG_MARKER.search(jpeg, at)) and marker[0] != b"\xff\xd9":
-        scans += marker[0] == b"\xff\xda"
-        at = marker.end() + int.from_bytes(jpeg[marker.end() : marker.end() + 2], "big")
-    return scans
-
-
 def _load(image: ImageFile, spec: PictureSpec) -> tuple[Image.Image, Size]:
-    """Decode, make upright and of the spec's mode; the header has been read and checked."""
+    """Decode, make upright and of the spec's mode, and return the size of the upright picture as it was sent."""
     stored = image.size
     if isinstance(image, JpegImageFile):
         turn = _orientation(image)

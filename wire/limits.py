@@ -13,6 +13,7 @@ REQUEST_BYTES = 6 * MIB
 BODY_BYTES = 32 * MIB
 HELD_BYTES = 32 * REQUEST_BYTES + BODY_BYTES  # bodies in a server's memory: a full queue, and one large body more
 PIXELS = 50_000_000
+PIXEL_BYTES = 12  # memory of decoding and fitting one pixel, measured (predictors/picture_cost.py)
 
 PLATE_SCORE = 0.7  # least score of a license plate in a reply, where a request does not give a threshold
 PLATE_INPUT_SIDE = 512  # pixels: side of the square that the plate detector is trained with
@@ -25,6 +26,11 @@ class Limits:
     request_bytes: int = REQUEST_BYTES
     body_bytes: int = BODY_BYTES
     pixels: int = PIXELS
+
+    @property
+    def decoding_bytes(self) -> int:
+        """Most memory that decoding pictures may take, in bytes."""
+        return self.pixels * PIXEL_BYTES
 
 
 def format_bytes(count_bytes: int) -> str:
