@@ -1,18 +1,21 @@
 """Load a model by its reference, such as `torchvision:resnet50`, with its weights, preprocessing and labels.
 
-There are three kinds of reference:
+There are four kinds of reference:
     torchvision:NAME[?argument=value&…]   a model that torchvision registers, with arguments for its builder
-    package.module:factory[?argument=…]   a callable that returns an nn.Module, with arguments as above
+    timm:NAME[?argument=value&…]          a model that timm registers, with arguments as above
+    package.module:factory[?argument=…]   an nn.Module, or a callable that returns one, with arguments as above
     path/to/program.pt2                   an exported program, dynamic in the batch
 
 and four of weights:
-    (none)                  torchvision's default weights; for the other kinds, the weights that the model has
+    (none)                  torchvision's or timm's default weights (downloaded); for the other kinds, the weights
+                            that the model has
     IMAGENET1K_V2           torchvision's weights of that name (downloaded by torchvision)
-    path.safetensors        a state dict; .pt and .pth files are read with `weights_only`
+    path.safetensors        a state dict; .pt and .pth files are read with `weights_only` (`partition/state.py`)
     random:SEED             random, with statistics calibrated on pictures (`partition/prepare.py`)
 """
 
 import importlib
+import re
 import sys
 from ast import literal_eval
 from collections.abc import Mapping
@@ -24,19 +27,23 @@ from urllib.parse import parse_qsl
 
 import torch
 import torchvision
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from shardline.partition.archive import load_program, without_examples
 from shardline.partition.pictures import MODES, Size, mode_of, resized, usual_mean_std, usual_picture
+from shardline.partition.preprocessing import ASSUMED, MODEL, OPTION, Preprocessing, own_preprocessing
 from shardline.partition.program import one_line, runnable
+from shardline.partition.state import load_state
+from shardline.partition.timm_models import build_timm, timm_labels, timm_preprocessing
 from shardline.partition.torchvision_kinds import torchvision_kind
 from shardline.storage.bundle import PictureSpec
-from shardline.wire.errors import BundleError, FileError, ModelError, UsageError
+from shardline.wire.errors import BundleError, ModelError, UsageError
 from shardline.wire.typed import Scalar
 
 _SEEDS = 2**64
 _DEFAULT_SIDE = 224
+_TIMM_FACTORY = "create_model?"  # timm's own factory, with the model's name as an argument
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_LITERALS = ("True", "False", "None")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +54,8 @@ class Model:
     `takes_pixels` is True where the model itself takes uint8 pixels and normalises them (some .pt2 programs). `task` is
     the name of the task that interprets its outputs: a key of shardline.tasks.registry.TASKS; `task_options` say what
     the outputs mean, where they alone do not say it. `random` is True for random weights, which must be calibrated.
+    `origins` gives the source of size, fit, interpolation, mode, mean, std and scores: "the model's", "an option";
+    what it does not list is assumed (`shardline.partition.preprocessing`).
     """
 
     reference: str
@@ -60,6 +69,7 @@ class Model:
     takes_pixels: bool = False
     task: str = "classify"
     task_options: Mapping[str, Scalar] = field(default_factory=dict)
+    origins: Mapping[str, str] = field(default_factory=dict)
 
 
 def load_model(reference: str, weights: str | None = None, size: Size | None = None) -> Model:
@@ -83,16 +93,19 @@ def load_model(reference: str, weights: str | None = None, size: Size | None = N
             model = _from_program(Path(reference))
         elif kind == "torchvision" and rest:
             model = _from_torchvision(reference, rest, weights)
+        elif kind == "timm" and rest and not rest.startswith(_TIMM_FACTORY):
+            model = _from_timm(reference, rest, weights)
         elif kind and rest:
             model = _from_factory(reference, kind, rest)
         else:
             raise UsageError(
-                f"{reference!r} names no model; allowed are torchvision:NAME, package.module:factory and a .pt2 file"
+                f"{reference!r} names no model; allowed are torchvision:NAME, timm:NAME, package.module:factory and a "
+                ".pt2 file"
             )
     if weights is not None and seed is None and not _is_torchvision_weights(kind, weights):
-        _load_state(model.module, Path(weights))
+        load_state(model.module, Path(weights))
     if size is not None:
-        model = replace(model, picture=resized(model.picture, size))
+        model = replace(model, picture=resized(model.picture, size), origins={**model.origins, "size": OPTION})
     return replace(
         model,
         module=model.module.eval() if not model.reference.endswith(".pt2") else model.module,
@@ -148,6 +161,7 @@ def _from_torchvision(reference: str, rest: str, weights: str | None) -> Model:
         labels=() if "num_classes" in arguments else tuple(meta["categories"]),
         task=kind.task,
         task_options=kind.options(module),
+        origins=dict.fromkeys(("size", "fit", "interpolation", "mode", "mean", "std"), MODEL),
     )
 
 
@@ -165,13 +179,39 @@ def _torchvision_weights(name: str, weights: str | None) -> Any:
         ) from exc
 
 
+def _from_timm(reference: str, rest: str, weights: str | None) -> Model:
+    name, _, query = rest.partition("?")
+    arguments = _arguments(reference, query)
+    module = build_timm(name, arguments, pretrained=weights is None)
+    own = _in_mode(timm_preprocessing(module, arguments), mode_of(module))
+    return Model(
+        reference=reference,
+        weights="timm's",
+        module=module,
+        picture=own.picture,
+        mean=own.mean,
+        std=own.std,
+        labels=timm_labels(module),
+        origins=own.origins,
+    )
+
+
 def _arguments(reference: str, query: str) -> dict[str, Any]:
     try:
-        return {key: literal_eval(value) for key, value in parse_qsl(query, strict_parsing=bool(query))}
+        return {key: _argument(value) for key, value in parse_qsl(query, strict_parsing=bool(query))}
     except (ValueError, SyntaxError) as exc:
         raise UsageError(
-            f"{reference}: write arguments as ?name=value&name=value with numbers or Python literals"
+            f"{reference}: write arguments as ?name=value&name=value with numbers, words or Python literals"
         ) from exc
+
+
+def _argument(text: str) -> Any:
+    """Value of a Python literal; a word that is none, such as avg or resnet50, is a string."""
+    if _WORD.fullmatch(text) and text not in _LITERALS:
+        if text.capitalize() in _LITERALS:
+            raise ValueError(f"{text} is no Python literal: write {text.capitalize()}")
+        return text
+    return literal_eval(text)
 
 
 def _from_factory(reference: str, module_name: str, called: str) -> Model:
@@ -188,22 +228,44 @@ def _from_factory(reference: str, module_name: str, called: str) -> Model:
         ) from exc
     except Exception as exc:  # the user's module, at import
         raise ModelError(f"{reference} cannot be imported: {type(exc).__name__}: {one_line(exc)}") from exc
+    if isinstance(factory, torch.nn.Module) and arguments:
+        raise UsageError(f"{reference}: {factory_name} is a module already and takes no arguments; leave ?{query} out")
     try:
-        module = factory(**arguments)
+        module = factory if isinstance(factory, torch.nn.Module) else factory(**arguments)
     except Exception as exc:  # the user's code
         raise ModelError(f"{reference} raised {type(exc).__name__}: {one_line(exc)}") from exc
     if not isinstance(module, torch.nn.Module):
         raise ModelError(f"{reference} gave a {type(module).__name__}; it must give a torch.nn.Module")
-    mode = mode_of(module)
-    mean, std = usual_mean_std(mode)
+    own = module_preprocessing(module, _DEFAULT_SIDE)
     return Model(
         reference=reference,
         weights="as built",
         module=module,
-        picture=usual_picture(_DEFAULT_SIDE, _DEFAULT_SIDE, mode),
-        mean=mean,
-        std=std,
+        picture=own.picture,
+        mean=own.mean,
+        std=own.std,
+        origins=own.origins,
     )
+
+
+def module_preprocessing(module: torch.nn.Module, size: Size) -> Preprocessing:
+    """Preprocessing that a module carries; the usual one at `size` where it carries none."""
+    mode = mode_of(module)
+    mean, std = usual_mean_std(mode)
+    own = own_preprocessing(module)
+    if own is None:
+        height, width = (size, size) if isinstance(size, int) else size
+        return Preprocessing(picture=usual_picture(height, width, mode), mean=mean, std=std, origins={})
+    return _in_mode(own, mode)
+
+
+def _in_mode(own: Preprocessing, mode: str) -> Preprocessing:
+    """Preprocessing for pictures of another mode, with the usual mean and deviation where it is another."""
+    if mode == own.picture.mode:
+        return own
+    mean, std = usual_mean_std(mode)
+    origins = {**own.origins, "mode": MODEL, "mean": ASSUMED, "std": ASSUMED}
+    return Preprocessing(picture=replace(own.picture, mode=mode), mean=mean, std=std, origins=origins)
 
 
 def _from_program(path: Path) -> Model:
@@ -231,36 +293,5 @@ def _from_program(path: Path) -> Model:
         mean=mean,
         std=std,
         takes_pixels=value.dtype == torch.uint8,
+        origins={"size": MODEL},
     )
-
-
-def _load_state(module: torch.nn.Module, path: Path) -> None:
-    state = read_state(path)
-    try:
-        module.load_state_dict(state)
-    except RuntimeError as exc:
-        raise ModelError(f"--weights {path} does not fit the model: {one_line(exc)}") from exc
-
-
-def read_state(path: Path) -> dict[str, torch.Tensor]:
-    """Read a file's state dict, tensors of any shape and dtype on the CPU, by name; nothing in it is run.
-
-    Raises:
-        FileError: the file does not exist or cannot be read.
-        ModelError: the file is not a state dict.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            return dict(load_file(path))
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as exc:
-        raise FileError(f"--weights {path} does not exist; a file, a torchvision name or random:SEED is taken") from exc
-    except (SafetensorError, OSError, RuntimeError, ValueError) as exc:
-        raise FileError(f"--weights {path} cannot be read: {one_line(exc)}") from exc
-    except Exception as exc:  # torch raises pickle.UnpicklingError and others for what weights_only refuses
-        raise ModelError(
-            f"--weights {path} is not a plain state dict (it is damaged, or would run code): save it with safetensors"
-        ) from exc
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise ModelError(f"--weights {path} is not a state dict of names to tensors: save model.state_dict()")
-    return state

@@ -22,6 +22,7 @@ from torch.utils._pytree import tree_leaves
 from shardline.partition.capture import Pixels, random_pixels, run_whole, whole_module
 from shardline.partition.detectors import FixedDetector, calibrate_detector
 from shardline.partition.pictures import usual_mean_std
+from shardline.partition.preprocessing import OPTION
 from shardline.partition.program import Progress, one_line, silent
 from shardline.wire.errors import ModelError, UsageError
 
@@ -67,7 +68,11 @@ def prepare(
             )
     model = without_head(model) if embed else model
     model = replace(
-        model, mean=mean or model.mean, std=std or model.std, labels=model.labels if labels is None else labels
+        model,
+        mean=mean or model.mean,
+        std=std or model.std,
+        labels=model.labels if labels is None else labels,
+        origins={**model.origins, **{name: OPTION for name, value in (("mean", mean), ("std", std)) if value}},
     )
     if model.random:
         progress(f"calibrating random weights on {len(pixels)} pictures")
@@ -111,7 +116,9 @@ def with_picture(
         mode=mode or picture.mode,
     )
     mean, std = (model.mean, model.std) if picture.channels == len(model.mean) else usual_mean_std(picture.mode)
-    return replace(model, picture=picture, mean=mean, std=std)
+    options = {"fit": fit or resize, "interpolation": interpolation, "mode": mode}
+    origins = {**model.origins, **{name: OPTION for name, value in options.items() if value is not None}}
+    return replace(model, picture=picture, mean=mean, std=std, origins=origins)
 
 
 def calibrate(model: "Model", pictures: np.ndarray, seed: int = 0) -> None:

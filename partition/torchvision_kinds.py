@@ -59,6 +59,11 @@ class TorchvisionKind:
         return {**self.arguments, **self.own_arguments.get(name, {})}
 
 
+def is_torchvision_model(name: str) -> bool:
+    """Tell whether torchvision has a model of that name, of any kind."""
+    return name in torchvision.models.list_models()
+
+
 def torchvision_kind(name: str) -> TorchvisionKind:
     """Find the kind of torchvision's model `name`.
 

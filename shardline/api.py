@@ -21,14 +21,17 @@ from shardline.partition.device import use_threads
 from shardline.partition.explain import Explanation
 from shardline.partition.explain import explain as explain_plan
 from shardline.partition.hops import hop_cost
-from shardline.partition.models import Model
-from shardline.partition.pictures import Size, mode_of, usual_mean_std, usual_picture
+from shardline.partition.models import Model, module_preprocessing
+from shardline.partition.outputs import check_outputs
+from shardline.partition.pictures import Size, resized
 from shardline.partition.plan import Planned, PlanOptions, StagePlan
 from shardline.partition.plan import plan as plan_stages
 from shardline.partition.prepare import in_precision, prepare, with_picture
+from shardline.partition.preprocessing import OPTION, check_channels, own_preprocessing
 from shardline.partition.profile import Cache
 from shardline.partition.program import Progress, silent
 from shardline.partition.search import Objective
+from shardline.partition.summary import preprocessing_line
 from shardline.partition.verify import VerifyReport, random_batches
 from shardline.partition.verify import verify as verify_bundle
 from shardline.predictors.picture import to_pixels
@@ -146,8 +149,9 @@ def capture(
     Raises:
         UsageError: arguments that do not go together.
         BundleError: options that the task does not have.
-        ModelError: the model cannot be loaded, or its weights do not fit.
+        ModelError: the model cannot be loaded, its weights do not fit, or its outputs are not those of the task.
     """
+    check_channels(mean, std)
     if embed and task not in (None, "retrieve"):
         raise UsageError(f"embed gives a model for the task retrieve, not {task}: leave one of them out")
     task = "retrieve" if embed else task
@@ -165,6 +169,8 @@ def capture(
     pixels = calibration_pixels(files, loaded.picture)
     names = None if labels is None else tuple(labels)
     loaded = prepare(loaded, pixels, mean=mean, std=std, labels=names, embed=embed, progress=progress)
+    loaded = check_outputs(loaded, pixels, progress)
+    progress(preprocessing_line(loaded))
     return CapturedModel(model=loaded, pixels=pixels, precision=precision)
 
 
@@ -305,18 +311,17 @@ def verify(
 def _from_module(module: nn.Module, weights: str | None, size: Size | None) -> Model:
     if weights is not None:
         raise UsageError(f"a module comes with its own weights: load {weights} into it, or give the model by name")
-    if size is None:
+    if size is None and own_preprocessing(module) is None:
         raise UsageError("a module does not say how large its input is: give size=, in pixels")
-    height, width = (size, size) if isinstance(size, int) else size
-    mode = mode_of(module)
-    mean, std = usual_mean_std(mode)
+    own = module_preprocessing(module, size or 0)
     return Model(
         reference=f"{type(module).__module__}:{type(module).__qualname__}",
         weights="of the module",
         module=module.eval(),
-        picture=usual_picture(height, width, mode),
-        mean=mean,
-        std=std,
+        picture=own.picture if size is None else resized(own.picture, size),
+        mean=own.mean,
+        std=own.std,
+        origins=own.origins if size is None else {**own.origins, "size": OPTION},
     )
 
 

@@ -80,6 +80,7 @@ def _classify() -> TaskCode:
         agreement="top-1 agreement",
         plural="classes",
         comparable=classify.comparable,
+        check_options=classify.check_options,
     )
 
 

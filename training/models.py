@@ -2,14 +2,19 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 
 from shardline.partition.models import Model, load_model
 from shardline.partition.pictures import Size, resized
+from shardline.partition.timm_models import is_timm_model
+from shardline.partition.torchvision_kinds import is_torchvision_model
 from shardline.storage.bundle import PictureSpec
 from shardline.tasks.plates.text import CLASSES
 from shardline.tasks.registry import task_code
 from shardline.training.classifier.description import load_trained
+from shardline.training.efficientnet_lite import LITE_MODELS, load_lite
 from shardline.training.embedding.model import MEAN, SIDE, STD
 from shardline.training.weights import shipped_plates
 from shardline.wire.errors import UsageError
@@ -41,8 +46,8 @@ def load_by_name(reference: str, weights: str | None, size: Size | None, task: s
         model = _trained(reference, weights, size)
     elif ":" not in reference and not reference.endswith(".pt2"):
         raise UsageError(
-            f"{reference!r} names no model; allowed are {', '.join(SHORT_NAMES)}, torchvision:NAME, "
-            "package.module:factory, a .pt2 file, and the .json of a classifier's training"
+            f"{reference!r} names no model{_alternatives(reference)}; allowed are {', '.join(SHORT_NAMES)}, "
+            "torchvision:NAME, timm:NAME, package.module:factory, a .pt2 file, and the .json of a classifier's training"
         )
     else:
         model = load_model(reference, weights, size)
@@ -109,4 +114,17 @@ def _embedding(weights: str | None, size: Size | None) -> Model:
     )
 
 
-SHORT_NAMES: Mapping[str, Callable[[str | None, Size | None], Model]] = {"plates": _plates, "embedding": _embedding}
+def _alternatives(reference: str) -> str:
+    """References that the name may stand for, as part of an error message."""
+    name = reference.partition("?")[0]
+    close = get_close_matches(name, SHORT_NAMES, 1, cutoff=0.8)
+    has_name = {"torchvision": is_torchvision_model, "timm": is_timm_model}
+    found = [*close, *(f"{source}:{reference}" for source, has in has_name.items() if has(name))]
+    return f": did you mean {' or '.join(found)}?" if found else ""
+
+
+SHORT_NAMES: Mapping[str, Callable[[str | None, Size | None], Model]] = {
+    "plates": _plates,
+    "embedding": _embedding,
+    **{name: partial(load_lite, name) for name in LITE_MODELS},
+}

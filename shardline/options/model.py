@@ -9,6 +9,7 @@ from typing import Annotated, Literal, TypedDict
 import typer
 
 from shardline.options.group import option, takes_options
+from shardline.partition.preprocessing import check_channels
 from shardline.storage.bundle import CHANNELS
 from shardline.tasks.registry import TaskName
 from shardline.wire.errors import UsageError
@@ -26,6 +27,7 @@ Size = int | tuple[int, int]
 Fit = Literal["crop", "stretch", "letterbox"]
 Interpolation = Literal["bilinear", "bicubic", "nearest"]
 Mode = Literal["L", "RGB", "RGBA"]
+Scores = Literal["logits", "probabilities", "sigmoid"]
 
 
 class ModelArguments(TypedDict):
@@ -79,15 +81,15 @@ def _model_options(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="Model to load: plates, embedding, torchvision:NAME, package.module:factory, a .pt2 file, or the "
-            ".json of a trained classifier",
+            help="Model to load: plates, efficientnet-lite0, efficientnet-lite2, embedding, torchvision:NAME, "
+            "timm:NAME, package.module:factory, a .pt2 file, or the .json of a trained classifier",
         ),
     ],
     weights: Annotated[
         str | None,
         option(
             help="Weights: a name of torchvision weights, a .safetensors or .pt state dict, or random:SEED (default: "
-            "torchvision's best weights; for plates those that ship with Shardline)",
+            "the best weights of torchvision or timm; for plates those that ship with Shardline)",
             panel=_PANEL,
         ),
     ] = None,
@@ -146,7 +148,8 @@ def _preparation_options(
     mean: MeanOption = None,
     std: StdOption = None,
     labels: Annotated[
-        Path | None, option(help="Text file with one class name per line (default: the model's labels)", panel=_PANEL)
+        Path | None,
+        option(help="Text file with one class name per line, or: imagenet (default: the model's labels)", panel=_PANEL),
     ] = None,
     task: Annotated[
         TaskName | None,
@@ -170,6 +173,14 @@ def _preparation_options(
             "--embed", help="Remove the classification layer, so that the model serves --task retrieve", panel=_PANEL
         ),
     ] = False,
+    scores: Annotated[
+        Scores | None,
+        option(
+            help="Meaning of a classifier's outputs: logits (softmax is taken), probabilities, or sigmoid: logits of "
+            "labels that are independent of each other (default: seen from the outputs)",
+            panel=_PANEL,
+        ),
+    ] = None,
 ) -> PreparationArguments:
     """
     Raises:
@@ -182,7 +193,7 @@ def _preparation_options(
         "std": None if std is None else parse_channels("--std", std),
         "labels": None if labels is None else read_labels(labels),
         "task": task,
-        "options": parse_task_options(task_option or ()),
+        "options": {**parse_task_options(task_option or ()), **({} if scores is None else {"scores": scores})},
         "embed": embed,
     }
 
@@ -218,7 +229,8 @@ def parse_channels(name: str, text: str) -> Channels:
     """Read one number for each channel: '0.5,0.5,0.5' -> (0.5, 0.5, 0.5).
 
     Raises:
-        UsageError: not 1, 3 or 4 finite numbers, or a standard deviation that is not above 0.
+        UsageError: not 1, 3 or 4 finite numbers, a standard deviation that is not above 0, or numbers for pixels from 0
+            to 255.
     """
     try:
         channels = tuple(float(part) for part in text.split(","))
@@ -228,6 +240,7 @@ def parse_channels(name: str, text: str) -> Channels:
         raise UsageError(f"{name} {text!r} has {len(channels)} numbers: {_ONE_EACH}")
     if not all(math.isfinite(channel) and (channel > 0 or name != "--std") for channel in channels):
         raise UsageError(f"{name} {text!r}: the numbers must be finite, and a standard deviation above 0")
+    check_channels(*((channels, None) if name == "--mean" else (None, channels)))
     return channels
 
 
@@ -244,11 +257,15 @@ def parse_size(text: str) -> Size:
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
-    """Read class names, one per line, in the order of the model's classes.
+    """Read class names, one per line, in the order of the model's classes; "imagenet" is for ImageNet's 1000 classes.
 
     Raises:
         UsageError: the file cannot be read, or is empty.
     """
+    if str(path) == "imagenet" and not path.exists():
+        from shardline.partition.imagenet import imagenet_labels  # loads torchvision
+
+        return imagenet_labels()
     try:
         labels = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
     except (OSError, UnicodeDecodeError) as exc:

@@ -261,7 +261,7 @@ def test_a_download_that_fails_says_what_to_give_instead(weights: str | None) ->
         (
             "resnet18",
             None,
-            "names no model; allowed are torchvision:NAME, package.module:factory and a .pt2 file",
+            "names no model; allowed are torchvision:NAME, timm:NAME, package.module:factory and a .pt2 file",
             UsageError,
         ),
         ("torchvision:", None, "names no model", UsageError),
@@ -342,10 +342,16 @@ def test_weights_that_are_a_folder_are_refused(name: str, tmp_path: Path) -> Non
     assert "cannot be read" in refused(RESIDUAL, str(tmp_path / name), FileError)
 
 
-def test_a_checkpoint_that_holds_more_than_weights_is_refused(tmp_path: Path) -> None:
-    torch.save({"state_dict": Residual().state_dict(), "epoch": 3}, tmp_path / "w.pt")
+def test_a_module_in_place_of_a_factory_is_taken() -> None:
+    assert isinstance(load_model("services.output_models:BUILT", size=32).module, nn.Module)
+    assert "takes no arguments; leave ?classes=3 out" in refused(
+        "services.output_models:BUILT?classes=3", None, UsageError
+    )
 
-    assert "save model.state_dict()" in refused(RESIDUAL, str(tmp_path / "w.pt"))
+
+@pytest.mark.parametrize("text", ["true", "none"])
+def test_a_word_that_is_nearly_a_literal_is_no_string(text: str) -> None:
+    assert "write arguments as ?name=value" in refused(f"torchvision:resnet18?progress={text}", "random:0", UsageError)
 
 
 @pytest.mark.parametrize(

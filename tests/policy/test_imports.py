@@ -27,6 +27,7 @@ HOMES = {
     # a mask is encoded where the last shard answers
     "PIL": ["client", "predictors", "tasks/segment.py", "training", "shardline", "benchmarks", "examples"],
     "aiohttp": ["manifests", "predictors/transformer.py", "benchmarks"],
+    "efficientnet_lite_pytorch": ["training/efficientnet_lite.py"],
     "faiss": ["tasks/faiss_index.py"],
     "fastapi": ["predictors"],
     "gcp_storage_emulator": ["storage/emulator.py"],
@@ -59,6 +60,7 @@ HOMES = {
     "sklearn": ["training"],
     "starlette": ["predictors", "benchmarks"],
     "sympy": ["partition"],
+    "timm": ["partition/timm_models.py"],
     "torch": ["partition", "training", "formats", "predictors/shard.py", "shardline/api.py", "benchmarks"],
     "torchvision": ["partition", "training", "benchmarks"],
     "ts": ["benchmarks"],

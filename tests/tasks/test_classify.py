@@ -137,3 +137,28 @@ def test_the_answer_is_the_top_class() -> None:
 
     assert code.answers(logits([0, 2, 1], [5, 2, 1]), {}) == [1, 0]
     assert code.answers({"features": np.zeros((1, 3, 2, 2), np.float32)}, {}) is None
+
+
+# what the outputs mean
+
+
+def reply_as(scores: str, outputs: dict[str, np.ndarray]) -> list[Any]:
+    return reply_to(Request(outputs=outputs, labels=ANIMALS, options={"scores": scores}))
+
+
+def test_probabilities_are_the_scores() -> None:
+    assert reply_as("probabilities", logits([0.25, 0.5, 0.25]))[0]["score"] == 0.5
+
+
+def test_each_label_of_several_has_a_score_of_its_own() -> None:
+    prediction = reply_as("sigmoid", logits([0, math.log(3), -800]))[0]
+
+    assert [entry["score"] for entry in prediction["top"]] == pytest.approx([0.75, 0.5, 0])
+    assert names(prediction) == ["dog", "cat", "owl"]
+
+
+@pytest.mark.parametrize("options", [{"scores": "softmax"}, {"score": "logits"}, {"scores": True}])
+def test_options_that_classify_does_not_have(options: dict[str, Any]) -> None:
+    with pytest.raises(BundleError, match="allowed is scores, one of logits, probabilities, sigmoid"):
+        task_code("classify").check_options(options)
+    task_code("classify").check_options({})

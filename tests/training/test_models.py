@@ -45,8 +45,10 @@ def test_weights_on_disk_may_have_half_the_bytes(tmp_path: Path) -> None:
 
 
 def test_what_is_no_short_name() -> None:
-    with pytest.raises(UsageError, match="'plate' names no model; allowed are plates, embedding, torchvision:NAME"):
+    with pytest.raises(UsageError, match=r"'plate' names no model: did you mean plates\?; allowed are plates, "):
         load_by_name("plate", None, None)
+    with pytest.raises(UsageError, match="did you mean torchvision:resnet50 or timm:resnet50"):
+        load_by_name("resnet50", None, None)
 
 
 def test_a_short_name_has_a_task() -> None:

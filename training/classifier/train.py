@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from shardline.partition.models import Model, load_model, read_state
+from shardline.partition.models import Model, load_model
+from shardline.partition.state import read_state
 from shardline.predictors.picture import open_picture, to_pixels
 from shardline.storage.bundle import PictureSpec
 from shardline.training.classifier.description import OWN, description

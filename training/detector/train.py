@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from shardline.partition.models import read_state
+from shardline.partition.state import read_state
 from shardline.training.detector.task import DetectorRecipe, DetectorTrainingTask, TextReaderTrainingTask
 from shardline.training.folder import picture_files
 from shardline.training.optim import TrainingSettings
