@@ -104,13 +104,22 @@ def _failing(release: Release, left: str, say: Say) -> Iterator[None]:
         raise
 
 
-def _check(cluster: Cluster, release: Release) -> None:
-    graph = cluster.get("InferenceGraph", release.namespace, release.name)
+def check_ownership(cluster: Cluster, name: str, namespace: str) -> None:
+    """Refuse to replace an InferenceGraph that somebody else made.
+
+    Raises:
+        ClusterError: the graph of that name is not Shardline's.
+    """
+    graph = cluster.get("InferenceGraph", namespace, name)
     if graph is not None and (graph["metadata"].get("labels") or {}).get(MANAGED_LABEL) != "shardline":
         raise ClusterError(
-            f"the InferenceGraph {release.name} in namespace {release.namespace} is not Shardline's: "
+            f"the InferenceGraph {name} in namespace {namespace} is not Shardline's: "
             "choose another --name, or delete it"
         )
+
+
+def _check(cluster: Cluster, release: Release) -> None:
+    check_ownership(cluster, release.name, release.namespace)
     for document in release.documents:
         cluster.apply(document, force=True, dry_run=True)
 

@@ -9,21 +9,25 @@ import typer
 from rich.markup import escape
 
 from shardline.console import err, out, say
+from shardline.manifests.lint import check
+from shardline.manifests.render import render
 from shardline.options.bucket import takes_bucket_options
 from shardline.options.chain import ChainOptions, takes_chain_options
 from shardline.options.cluster import WAIT_S, ClusterOptions, WaitOption, takes_cluster_options
 from shardline.progress import byte_bar
 from shardline.releases import deploy as releases
+from shardline.releases.preview import preview_deploy
 from shardline.releases.status import ChainStatus, chain_names, chain_status
 from shardline.storage.bundle_folder import open_bundle
 from shardline.storage.push import destination, push
 from shardline.storage.reachable import check_reachable
 from shardline.storage.store import Access
-from shardline.wire.errors import ClusterError
+from shardline.wire.errors import ClusterDownError, ClusterError
 
 if TYPE_CHECKING:
     from shardline.client.readiness import ChainState
     from shardline.releases.history import Release
+    from shardline.storage.bundle import Bundle
 
 
 def register(app: typer.Typer) -> None:
@@ -45,6 +49,13 @@ def deploy(
     create_namespace: Annotated[
         bool, typer.Option("--create-namespace", help="Create the namespace if it does not exist")
     ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Change nothing: render, lint, let the cluster check every object, and print what would change",
+        ),
+    ] = False,
     wait: WaitOption = WAIT_S,
     *,
     target: ClusterOptions,
@@ -57,6 +68,9 @@ def deploy(
     request meets both versions.
     """
     described = open_bundle(bundle)
+    if dry_run:
+        _preview(described, target, chain, to=to, name=name, create_namespace=create_namespace)
+        return
     cluster, namespace = target.connect()
     options = chain(storage=destination(described, to), name=name, namespace=namespace, versioned=True)
     check_reachable(to)
@@ -65,6 +79,38 @@ def deploy(
     with byte_bar("sending", "sent") as progress:
         push(bundle, to, access=access, progress=progress)
     _print_deployed(releases.deploy(cluster, described, bundle, options, timeout_s=wait, say=say))
+
+
+def _preview(
+    bundle: "Bundle", target: ClusterOptions, chain: ChainOptions, *, to: str, name: str | None, create_namespace: bool
+) -> None:
+    """Print the objects of a deploy and their changes; exit with 1 if the cluster refuses one."""
+    try:
+        cluster, namespace = target.connect()
+    except ClusterError as exc:
+        cluster, namespace, reason = None, target.namespace or "default", str(exc)
+    options = chain(storage=destination(bundle, to), name=name, namespace=namespace, versioned=True)
+    documents = render(bundle, options)
+    check(documents)
+    say(f"dry run: {bundle.name} {bundle.digest} would be pushed to {options.storage}; nothing is changed")
+    chosen = options.name or bundle.name
+    if cluster is not None:
+        try:
+            found = preview_deploy(cluster, chosen, namespace, documents, create_namespace=create_namespace)
+        except ClusterDownError as exc:
+            cluster, reason = None, str(exc)
+    if cluster is None:
+        say(f"no cluster was asked, the objects were rendered and linted only: {reason}")
+        for document in documents:
+            out.print(f"{'rendered':9} {document['kind']} {document['metadata']['name']}", markup=False)
+        return
+    out.print(f"{chosen} revision {found.revision} in namespace {namespace}, {cluster.server}", markup=False)
+    for planned in found.objects:
+        out.print(f"{planned.action:9} {planned.kind} {planned.name}", markup=False)
+        for detail in planned.details:
+            out.print(f"{'':12}{detail}", markup=False)
+    if found.refused:
+        raise typer.Exit(1)
 
 
 def _print_deployed(deployed: releases.Deployed) -> None:

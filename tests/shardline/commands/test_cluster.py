@@ -72,6 +72,58 @@ def test_from_the_first_deploy_to_the_last_undeploy(
     assert "nothing is deployed in namespace vision" in typed(place, "status", code=1).stderr
 
 
+def test_a_dry_run_changes_nothing(typed: Any, place: Place, first: Version, second: Version, uri: str) -> None:
+    empty = typed(place, "deploy", first, "--dry-run")
+    assert place.seen("PATCH", "DELETE", "POST") == []
+    assert open_store("gs://models").names(uri.removeprefix("gs://models/")) == []
+
+    typed(place, "deploy", first)
+    before = len(place.seen("PATCH", "DELETE"))
+    same = typed(place, "deploy", first, "--dry-run").stdout.splitlines()
+    other = typed(place, "deploy", second, "--dry-run").stdout.splitlines()
+
+    assert "dry run: chain sha256:" in empty.stderr
+    assert empty.stdout.splitlines()[0].startswith("chain revision 1 in namespace vision, http")
+    assert f"create    InferenceService {first.services[0]}" in empty.stdout
+    assert "create    InferenceGraph chain" in empty.stdout
+    assert same[0].startswith("chain revision 2 in")
+    assert {line.split()[0] for line in same[1:]} == {"keep"}
+    assert f"create    InferenceService {second.services[0]}" in other
+    assert f"delete    InferenceService {first.services[0]}" in other
+    changed = other[other.index("change    InferenceGraph chain") + 1]
+    assert first.short in changed
+    assert second.short in changed
+    assert len(place.seen("PATCH", "DELETE")) == before
+
+
+def test_a_dry_run_that_the_cluster_refuses(typed: Any, place: Place, first: Version) -> None:
+    place.api.refuse({"method": "PATCH", "path": first.services[1], "status": 403, "message": "denied: too big"})
+
+    failed = typed(place, "deploy", first, "--dry-run", code=1)
+
+    assert f"refused   InferenceService {first.services[1]}" in failed.stdout
+    assert "denied: too big" in failed.stdout
+
+
+def test_a_dry_run_in_a_new_namespace(typed: Any, place: Place, first: Version) -> None:
+    place.api.refuse({"method": "GET", "path": "/namespaces/new", "status": 404, "message": "not found", "times": 9})
+
+    failed = typed(place, "deploy", first, "--dry-run", "--namespace", "new", code=1)
+    created = typed(place, "deploy", first, "--dry-run", "--namespace", "new", "--create-namespace")
+
+    assert "there is no namespace new: give --create-namespace" in failed.stderr
+    assert created.stdout.splitlines()[1] == "create    Namespace new"
+
+
+def test_a_dry_run_without_a_cluster(typed: Any, place: Place, first: Version) -> None:
+    place.api.stop()
+
+    rendered = typed(place, "deploy", first, "--dry-run")
+
+    assert "no cluster was asked, the objects were rendered and linted only" in rendered.stderr
+    assert f"rendered  InferenceService {first.services[0]}" in rendered.stdout
+
+
 def test_a_deploy_that_fails_is_one_line_and_status_tells_why(
     typed: Any, make_place: Any, first: Version, second: Version
 ) -> None:
