@@ -6,8 +6,10 @@
 # make format    sort imports and format the code with ruff
 # make e2e       run the tests on the KServe cluster of KUBECONFIG
 # make manifests render manifests/plates and manifests/resnet50 again, each from its bundle.json
-# make images    build the container images of shard, transformer and client (TOOL=buildah|podman|docker, WHEELS=folder)
-# make wheels    download the packages of the images into the folder WHEELS (wheels), to build images without internet
+# make images    build the container images of shard, transformer and client (TOOL=buildah|podman|docker, WHEELS=folder,
+#                TORCH_INDEX=URL of torch's CPU builds, for a small image shard-cpu)
+# make wheels    download the packages of the images into the folder WHEELS (wheels), to build images without internet;
+#                with TORCH_INDEX=URL those of torch's CPU build, too
 # make pins      pin the packages of the images to the versions that are installed here
 # make bench     compare Shardline with TorchServe, Ray Serve and plain KServe on this machine; QUICK=1 takes ten minutes
 # make bench-growth  measure a chain against stages, batch, size, clients and replicas, and against predictions; QUICK=1
@@ -67,11 +69,14 @@ format: install
 	$(BIN)/ruff format .
 
 images:
-	@sh docker/build.sh $(IMAGES)
+	@TORCH_INDEX='$(TORCH_INDEX)' sh docker/build.sh $(IMAGES)
 
 wheels: install
 	$(BIN)/pip download --quiet --only-binary :all: --python-version 3.11 --dest $(or $(WHEELS),wheels) \
 	    --constraint docker/constraints.txt $(patsubst %,--requirement docker/%.txt,shard transformer client)
+	$(if $(TORCH_INDEX),$(BIN)/pip download --quiet --only-binary :all: --python-version 3.11 --no-deps \
+	    --dest $(or $(WHEELS),wheels) --extra-index-url $(TORCH_INDEX) \
+	    $$(sed -nE 's/^((torch|torchvision)==[^+]+)$$/\1+cpu/p' docker/constraints.txt))
 
 pins: install
 	$(BIN)/python docker/pins.py

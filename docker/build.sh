@@ -1,8 +1,11 @@
 #!/bin/sh
-# Build the images, all or those named: [TOOL=…] [WHEELS=…] [BASE=…] docker/build.sh [shard] [transformer] [client]
+# Build the images, all or those named: [TOOL=…] [WHEELS=…] [BASE=…] [TORCH_INDEX=…] docker/build.sh [IMAGE]…
+# IMAGE is shard, shard-cpu, transformer or client.
 #   TOOL    buildah, podman or docker; default: the first of them that is installed
 #   WHEELS  folder of wheels, as `make wheels` fills it (wheels); without wheels, packages come from pip's index
 #   BASE    base image, by tag or digest; it is pulled only if the tool does not have it
+#   TORCH_INDEX  URL of the index of torch's CPU builds, which PyTorch's installation page names, for shard-cpu; without
+#           it and without such wheels in WHEELS, shard-cpu is the same image as shard, with the CUDA build
 # The full name of an image begins with a registry's host, as on a Kubernetes node: docker.io/shardline/shard:VERSION.
 set -eu
 cd "$(dirname "$0")/.."
@@ -33,9 +36,12 @@ case $tool in buildah | podman | docker) ;; *) fail "TOOL=$tool: it may be build
 command -v "$tool" > /dev/null || fail "TOOL=$tool is not installed: leave TOOL out to take what is there"
 [ "$tool" != docker ] || docker info > /dev/null 2>&1 || fail "docker's daemon does not answer: start it, or give TOOL=buildah"
 
-[ $# -gt 0 ] || set -- shard transformer client
+[ $# -gt 0 ] || set -- shard shard-cpu transformer client
 for image in "$@"; do
-    [ -f "docker/$image.Dockerfile" ] || fail "there is no image $image: it may be shard, transformer or client"
+    case $image in
+        shard | shard-cpu | transformer | client) ;;
+        *) fail "there is no image $image: it may be shard, shard-cpu, transformer or client" ;;
+    esac
 done
 
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' pyproject.toml)
@@ -47,9 +53,23 @@ elif [ -n "${WHEELS:-}" ]; then
     fail "WHEELS=$WHEELS has no wheels: fill it by \`make wheels WHEELS=$WHEELS\`, or leave WHEELS out to use pip's index"
 fi
 
+# options of shard-cpu; without torch's CPU build none, so that the layers of shard are used again
+cpu_options() {
+    if [ -n "$(find "$wheels" -name 'torch-*+cpu-*.whl' 2> /dev/null | head -1)" ]; then
+        echo "--build-arg TORCH=cpu"
+    elif [ -n "${TORCH_INDEX:-}" ]; then
+        echo "--build-arg TORCH=cpu --build-arg TORCH_INDEX=$TORCH_INDEX"
+    else
+        echo "shard-cpu: torch's CPU build is not here: this image holds the CUDA build, which is larger and runs on" \
+            "CPUs, too; for a small one give TORCH_INDEX=URL, see docs/images.md" >&2
+    fi
+}
+
 for image in "$@"; do
     name=docker.io/shardline/$image:$version
     echo "$name: building with $tool"
+    own=
+    [ "$image" != shard-cpu ] || own=$(cpu_options)
     # shellcheck disable=SC2086  # words without blanks
-    build $options --file "docker/$image.Dockerfile" --tag "$name" . || fail "$name was not built: $tool says why above"
+    build $options $own --file "docker/${image%-cpu}.Dockerfile" --tag "$name" . || fail "$name was not built: $tool says why above"
 done

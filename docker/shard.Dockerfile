@@ -1,5 +1,6 @@
 # Server of one stage of a chain, with torch: docker build -f docker/shard.Dockerfile -t shardline/shard .
-# `make images` builds it from a folder of wheels, without internet.
+# With --build-arg TORCH=cpu torch's CPU build is installed, without NVIDIA's libraries: the image shardline/shard-cpu.
+# `make images` builds both from a folder of wheels, without internet.
 
 ARG BASE=docker.io/library/python:3.11-slim-bookworm
 
@@ -7,6 +8,8 @@ ARG BASE=docker.io/library/python:3.11-slim-bookworm
 FROM scratch AS wheels
 
 FROM ${BASE} AS packages
+ARG TORCH=cuda
+ARG TORCH_INDEX=
 COPY docker/install.sh docker/constraints.txt docker/shard.txt /build/
 RUN --mount=type=bind,from=wheels,target=/wheels sh /build/install.sh /build/shard.txt
 

@@ -12,6 +12,7 @@ from shardline.manifests.scaling import Scaling
 from shardline.wire.errors import UsageError
 
 IMAGE = "shardline/shard:0.1.0"
+CPU_IMAGE = "shardline/shard-cpu:0.1.0"  # with torch's CPU build, without NVIDIA's libraries
 TRANSFORMER_IMAGE = "shardline/transformer:0.1.0"
 MODES = ("standard", "knative")
 TRANSFORMERS = ("component", "step")
@@ -90,6 +91,7 @@ class RenderOptions:
     transformer_as: 'component' of the first stage's InferenceService, through which the stage's response passes back,
         or 'step' of the graph, an InferenceService of its own. None chooses the cheaper: a step for several stages, a
         component for one.
+    image: image of the stages; None chooses by their device: `IMAGE` for GPUs, else `CPU_IMAGE`.
     """
 
     storage: str
@@ -98,7 +100,7 @@ class RenderOptions:
     versioned: bool = False
     mode: str = "standard"
     transformer_as: str | None = None
-    image: str = IMAGE
+    image: str | None = None
     transformer_image: str = TRANSFORMER_IMAGE
     image_pull_policy: str = "IfNotPresent"
     image_pull_secret: str | None = None
@@ -116,7 +118,7 @@ class RenderOptions:
             raise UsageError(
                 f"{self.storage!r} is not a URI that KServe supports: give gs://…, s3://…, pvc://… or file:///…"
             )
-        for image in (self.image, self.transformer_image):
+        for image in (self.stage_image, self.transformer_image):
             if not image or any(character.isspace() for character in image):
                 raise UsageError(f"{image!r} is not an image: write it as registry/name:tag")
         _one_of("pull policy", self.image_pull_policy, PULL_POLICIES)
@@ -140,6 +142,13 @@ class RenderOptions:
     def transformer_step(self, stages: int) -> bool:
         """True if the transformer is a step of the graph in a chain of that many stages."""
         return stages > 1 if self.transformer_as is None else self.transformer_as == "step"
+
+    @property
+    def stage_image(self) -> str:
+        """Image of the stages: the given one, or the one for their device."""
+        if self.image is not None:
+            return self.image
+        return IMAGE if self.gpu else CPU_IMAGE
 
     @property
     def knative(self) -> bool:

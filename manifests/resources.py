@@ -47,7 +47,7 @@ def serving_runtime(names: Names, options: RenderOptions) -> Document:
         "--model_name={{.Name}}",
     ]
     shard = container(
-        options.image, "shardline.predictors.shard", args, model_path="/v1/models/{{.Name}}", options=options
+        options.stage_image, "shardline.predictors.shard", args, model_path="/v1/models/{{.Name}}", options=options
     )
     return {
         "apiVersion": "serving.kserve.io/v1alpha1",

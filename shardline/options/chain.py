@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from shardline.manifests.access import BucketAccess
 from shardline.manifests.network import Exposure, Network
-from shardline.manifests.options import IMAGE, TRANSFORMER_IMAGE, RenderOptions, parse_overrides
+from shardline.manifests.options import CPU_IMAGE, IMAGE, TRANSFORMER_IMAGE, RenderOptions, parse_overrides
 from shardline.manifests.placement import GPU, Placement, parse_node_selector, parse_toleration
 from shardline.manifests.scaling import Scaling
 from shardline.options.group import option, takes_options
@@ -21,7 +21,10 @@ ChainOptions = Callable[..., RenderOptions]  # waits for the rest: storage, name
 
 
 def _chain_options(
-    image: Annotated[str, option(help="Image of the stages", panel=_PODS)] = IMAGE,
+    image: Annotated[
+        str | None,
+        option(help=f"Image of the stages (default: {CPU_IMAGE}, with GPUs {IMAGE})", panel=_PODS),
+    ] = None,
     transformer: Annotated[
         str | None,
         option(

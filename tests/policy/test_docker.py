@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import tomllib
@@ -262,3 +263,56 @@ def test_arguments_of_a_tool(programs: Path, tmp_path: Path) -> None:
     assert ("--file", "docker/client.Dockerfile") in pairs
     assert ("--build-context", f"wheels={tmp_path}") in pairs
     assert ("--build-arg", "BASE=base@sha256:12") in pairs
+
+
+@pytest.mark.parametrize(
+    ("wheel", "env", "expected"),
+    [
+        pytest.param("torch-2.14.1+cpu-cp311.whl", {}, ["TORCH=cpu"], id="wheel"),
+        pytest.param("", {"TORCH_INDEX": "index.example"}, ["TORCH=cpu", "TORCH_INDEX=index.example"], id="index"),
+        pytest.param("torch-2.14.1-cp311.whl", {}, [], id="neither"),
+    ],
+)
+def test_shard_cpu_is_built_with_the_cpu_build_of_torch(
+    programs: Path, tmp_path: Path, wheel: str, env: dict[str, str], expected: list[str]
+) -> None:
+    """Without one it is the same image as shard, so that the manifests' default always exists."""
+    add_tool(programs, "podman")
+    if wheel:
+        (tmp_path / wheel).touch()
+        env = {"WHEELS": str(tmp_path), **env}
+
+    result = build(programs, "shard-cpu", **env)
+    pairs = list(pairwise(result.stdout.splitlines()))
+
+    assert result.returncode == 0, result.stderr
+    assert ("--file", "docker/shard.Dockerfile") in pairs
+    assert ("--tag", f"docker.io/shardline/shard-cpu:{PROJECT['version']}") in pairs
+    built = [value for name, value in pairs if name == "--build-arg" and value.startswith("TORCH")]
+    assert built == expected
+    assert ("holds the CUDA build" in result.stderr) == (not expected)
+
+
+@pytest.mark.parametrize(
+    ("build_of_torch", "expected"), [("cpu", "torch==2.14.1+cpu"), ("cuda", "torch==2.14.1,!=2.14.1+cpu")]
+)
+def test_install_takes_one_build_of_torch(tmp_path: Path, build_of_torch: str, expected: str) -> None:
+    """install.sh with a pip that prints its constraints; the virtual environment lies in the test's folder."""
+    text = (ROOT / "docker" / "install.sh").read_text(encoding="utf-8").replace("/opt/venv", str(tmp_path / "venv"))
+    (tmp_path / "install.sh").write_text(text, encoding="utf-8")
+    (tmp_path / "constraints.txt").write_text("numpy==2.4.6\ntorch==2.14.1\n", encoding="utf-8")
+    (tmp_path / "pip").write_text('#!/bin/sh\ncat "$(dirname "$2")/../constraints.txt"; echo "$@"\n', encoding="utf-8")
+    (tmp_path / "pip").chmod(0o755)
+    env = os.environ | {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "TORCH": build_of_torch,
+        "TORCH_INDEX": "cpu.example",
+    }
+
+    done = subprocess.run(
+        ["sh", str(tmp_path / "install.sh"), "names.txt"], env=env, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[:2] == ["numpy==2.4.6", expected]
+    assert "--extra-index-url=cpu.example" in done.stdout
