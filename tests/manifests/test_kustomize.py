@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from shardline.manifests.options import RenderOptions
+from shardline.manifests.options import IMAGE, RenderOptions
 from shardline.manifests.placement import Placement, Toleration
 from shardline.manifests.render import kustomize_folders, merge_patch, read_described, render, write_kustomize
 from shardline.manifests.workloads import read_chain
@@ -41,13 +41,20 @@ def test_base_and_gpu_overlay_are_the_two_renders(make_bundle: Callable[..., Bun
     write_kustomize(bundle, tmp_path, RenderOptions(storage=OPTIONS.storage, placement=mig), command="shardline render")
     written = files(tmp_path)
     base = written["base/resnet50.yaml"]
-    patches = {stage["metadata"]["name"]: stage for stage in written["overlays/gpu/stages.yaml"]}
+    runtime, *stages = written["overlays/gpu/stages.yaml"]
+    patches = {stage["metadata"]["name"]: stage for stage in stages}
 
     assert base == render(bundle, OPTIONS)
+    assert runtime["kind"] == "ServingRuntime"
     assert sorted(patches) == ["resnet50-0", "resnet50-1", "resnet50-2"]
     on_gpus = render(bundle, RenderOptions(storage=OPTIONS.storage, placement=mig))
     for before, after in zip(base, on_gpus, strict=True):
         spec = patches.get(after["metadata"]["name"], {}).get("spec", {}) if after["kind"] == "InferenceService" else {}
+        if after["kind"] == "ServingRuntime":
+            [old], [new] = before["spec"]["containers"], after["spec"]["containers"]
+            assert merge_patch(old, new) == {"image": IMAGE}
+            assert runtime["spec"] == {"containers": [new]}
+            continue
         assert merge_patch(before, after) == ({"spec": spec} if spec else {})
         assert set(spec.get("predictor", {})) <= {"deploymentStrategy", "tolerations", "model"}
 
@@ -83,7 +90,7 @@ def test_a_taint_that_is_tolerated_anyway_stays_in_the_overlays_list(make_bundle
     """A patch replaces a list as a whole."""
     options = RenderOptions(storage=OPTIONS.storage, placement=Placement(tolerations=(Toleration(key="team"),)))
 
-    for patch in kustomize_folders(make_bundle(), options)["overlays/gpu/stages.yaml"]:
+    for patch in kustomize_folders(make_bundle(), options)["overlays/gpu/stages.yaml"][1:]:
         assert [toleration["key"] for toleration in patch["spec"]["predictor"]["tolerations"]] == [
             "team",
             "nvidia.com/gpu",

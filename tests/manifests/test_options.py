@@ -2,7 +2,8 @@
 
 import pytest
 
-from shardline.manifests.options import Overrides, parse_overrides
+from shardline.manifests.options import CPU_IMAGE, IMAGE, Overrides, RenderOptions, parse_overrides
+from shardline.manifests.placement import Placement
 from shardline.wire.errors import UsageError
 
 
@@ -19,3 +20,11 @@ def test_a_quantity_is_for_all_parts_or_for_one() -> None:
 def test_a_part_that_no_chain_has() -> None:
     with pytest.raises(UsageError, match="the parts of a chain are stages, transformer, router"):
         parse_overrides(cpu_limits=["stage0=1"])
+
+
+def test_the_image_follows_the_device() -> None:
+    placement = Placement(gpu_resource="nvidia.com/gpu")
+
+    assert RenderOptions(storage="gs://b/m").stage_image == CPU_IMAGE
+    assert RenderOptions(storage="gs://b/m", placement=placement).stage_image == IMAGE
+    assert RenderOptions(storage="gs://b/m", placement=placement, image="mine/shard:1").stage_image == "mine/shard:1"
