@@ -1,10 +1,12 @@
 """Emulator of Google Cloud Storage's HTTP API on this machine, for a demo, tests and a cluster without internet access.
 
-gcp-storage-emulator handles all requests on one thread, so a client that connects and sends nothing would block all
-others. Here each connection has a thread, and only whole requests wait for each other. There is no access control:
-whoever reaches the port reads and writes.
+gcp-storage-emulator handles all requests on one thread, so a client that sends or reads nothing would block all others,
+and it writes its files in place, so that a kill leaves half of one. Here each connection has a thread, only whole
+requests wait for each other, and files are replaced. There is no access control: whoever reaches the port reads and
+writes, except pages in a browser, which are refused.
 """
 
+import io
 import logging
 import signal
 import sys
@@ -62,6 +64,10 @@ def _open(folder: Path, buckets: Sequence[str]) -> Any:
 
 
 class _Storage(Storage):  # type: ignore[misc]  # the emulator ships no types
+    def __init__(self, *, data_dir: str) -> None:
+        super().__init__(data_dir=data_dir)
+        self._store.write_bytes = partial(_replace_file, self._store)
+
     def create_file(self, bucket: str, name: str, content: bytes, described: dict[str, Any], *rest: Any) -> None:
         """Store an object without its media link, so that clients download where they list.
 
@@ -72,12 +78,43 @@ class _Storage(Storage):  # type: ignore[misc]  # the emulator ships no types
         super().create_file(bucket, name, content, described, *rest)
 
 
+def _replace_file(store: Any, name: str, content: bytes) -> None:
+    """Write a file of the emulator's folder in one step."""
+    path = store._disk_path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial_file = store._disk_path(".partial")  # one is enough: writers take turns
+    partial_file.write_bytes(content)
+    partial_file.replace(path)
+
+
 def _in_turn(method: str) -> Callable[[Any], None]:
+    """Handle a request in turn with all others, from its whole body to its whole reply in memory."""
+
     def handle(self: Any) -> None:
+        if self.path.startswith("/wipe") or self.headers.get("Origin"):
+            self.send_error(403, "the emulator takes no requests of web pages, and deletes only single objects")
+            return
+        self.rfile = io.BytesIO(_whole_body(self))
+        self.wfile, connection = io.BytesIO(), self.wfile
         with self.turn:
             Router(self).handle(method)
+        connection.write(self.wfile.getvalue())
 
     return handle
+
+
+def _whole_body(handler: Any) -> bytes:
+    """Read a request's body, and make it one of known length."""
+    if "Transfer-Encoding" not in handler.headers:
+        received: bytes = handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
+        return received
+    body = b""
+    while (size := int(handler.rfile.readline().partition(b";")[0] or b"0", 16)) > 0:
+        body += handler.rfile.read(size)
+        handler.rfile.readline()
+    del handler.headers["Transfer-Encoding"]
+    handler.headers["Content-Length"] = str(len(body))
+    return body
 
 
 class _Handler(RequestHandler):  # type: ignore[misc]  # the emulator ships no types

@@ -63,7 +63,8 @@ def push_to(store: Store, folder: Path, bundle: Bundle, progress: Progress = SIL
 
     def send(name: str, progress: Progress) -> None:
         path = folder / name
-        if store.holds(f"{prefix}/{name}", path):
+        # the root's bundle.json is always sent: its age is the bundle's, by which garbage collection goes
+        if name != BUNDLE_FILE and store.holds(f"{prefix}/{name}", path):
             progress.skipped(path.stat().st_size)
         else:
             store.put(f"{prefix}/{name}", path, progress)
