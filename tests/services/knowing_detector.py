@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from shardline.tasks.plates.task import read_plates
 from shardline.tasks.plates.text import CLASSES
-from shardline.training.evaluation.plates.pictures import PlatePicture, TrueObject, TruePlate
+from shardline.training.evaluation.coco import TrueObject
+from shardline.training.evaluation.plates.pictures import PlatePicture, TruePlate
 from shardline.training.evaluation.plates.readings import RawPlate
 from shardline.training.evaluation.plates.sources import PlatePrediction
 from shardline.training.plates.geometry import Box

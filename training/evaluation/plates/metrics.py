@@ -3,14 +3,12 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from shardline.tasks.plates.text import CLASSES
+from shardline.training.evaluation.coco import RECALLS, AveragePrecision, BoxClassMetrics, mean
 from shardline.training.evaluation.metrics import Calibration, CalibrationMetrics, SourceDifference, to_json
 from shardline.training.evaluation.plates.boxes import (
     CHARACTERS,
-    RECALLS,
-    AveragePrecision,
-    BoxClassMetrics,
     CharacterConfusion,
-    mean,
     scored_boxes,
 )
 from shardline.training.evaluation.plates.readings import (
@@ -93,7 +91,7 @@ class PlateAccumulator:
     calibration: Calibration = field(default_factory=Calibration)
     candidates: Calibration = field(default_factory=Calibration)
     characters: Calibration = field(default_factory=Calibration)
-    precision: AveragePrecision = field(default_factory=AveragePrecision)
+    precision: AveragePrecision = field(default_factory=lambda: AveragePrecision(CLASSES))
     confusion: CharacterConfusion = field(default_factory=CharacterConfusion)
     has_boxes: bool = True
     passes: list[int] = field(default_factory=list)

@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 from PIL import Image
 
 from shardline.tasks.plates.text import CLASSES, KINDS, Kind
+from shardline.training.evaluation.coco import TrueObject
 from shardline.training.plates.annotations import ANNOTATIONS, DrawnPicture, DrawnPlate
 from shardline.training.plates.backgrounds import Backgrounds
 from shardline.training.plates.fonts import families
@@ -26,18 +27,6 @@ _SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 _ORIENTATION = 0x0112
 
 Points = tuple[tuple[float, float], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrueObject:
-    """A plate, a group or a character in a picture.
-
-    `crowd` is COCO's term: the object cannot be recognised, so that it is neither expected nor counted as wrong.
-    """
-
-    label: int  # index in CLASSES
-    box: Box  # clipped to the picture, in its pixels
-    crowd: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

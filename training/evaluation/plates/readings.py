@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from shardline.training.evaluation.coco import match, overlaps
 from shardline.training.evaluation.metrics import MOST_NAMES, Proportion, proportion
-from shardline.training.evaluation.plates.boxes import match, overlaps
 from shardline.training.plates.geometry import Box, clip
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from shardline.training.evaluation.coco import RECALLS, BoxClassMetrics
 from shardline.training.evaluation.metrics import CalibrationMetrics, Proportion
-from shardline.training.evaluation.plates.boxes import CHARACTERS, RECALLS, BoxClassMetrics
+from shardline.training.evaluation.plates.boxes import CHARACTERS
 from shardline.training.evaluation.plates.metrics import BoxMetrics, PlateMetrics, PlateReport
 from shardline.training.evaluation.plates.readings import ReadingMetrics
 from shardline.training.evaluation.plots import (

@@ -13,15 +13,8 @@ from pycocotools.cocoeval import COCOeval
 from services.knowing_detector import outputs, thing
 
 from shardline.tasks.plates.text import CLASSES
-from shardline.training.evaluation.plates.boxes import (
-    CHARACTERS,
-    AveragePrecision,
-    BoxClassMetrics,
-    CharacterConfusion,
-    ScoredBoxes,
-    scored_boxes,
-)
-from shardline.training.evaluation.plates.pictures import TrueObject
+from shardline.training.evaluation.coco import AveragePrecision, BoxClassMetrics, ScoredBoxes, TrueObject
+from shardline.training.evaluation.plates.boxes import CHARACTERS, CharacterConfusion, scored_boxes
 from shardline.wire.view import View
 
 THREE = CLASSES.index("3")
@@ -47,7 +40,7 @@ def test_by_hand() -> None:
     AveragePrecision is 1 up to a recall of 1/4, then 3/4 up to 3/4: of 101 recalls 26 have 1 and 50 have 3/4.
     """
     here, there, far, lost = thing("3", 0, 0), thing("3", 20, 0), thing("3", 40, 0), thing("3", 60, 0)
-    precision = AveragePrecision()
+    precision = AveragePrecision(CLASSES)
     precision.add([here, there], found((here, 0.9), (thing("3", 0, 50), 0.8)))
     precision.add([far, lost], found((far, 0.6)))
     precision.add([], found())
@@ -67,7 +60,7 @@ def test_by_hand() -> None:
 
 def test_crowd_objects_are_neither_expected_nor_wrong() -> None:
     covered, seen = thing("3", 0, 0, crowd=True), thing("3", 40, 0)
-    precision = AveragePrecision()
+    precision = AveragePrecision(CLASSES)
     precision.add([covered, seen], found((covered, 0.99), (seen, 0.8)))
     precision.add([covered], found())
 
@@ -78,7 +71,7 @@ def test_crowd_objects_are_neither_expected_nor_wrong() -> None:
 
 def test_a_shifted_box_counts_at_the_lower_overlaps() -> None:
     """Shifted by 2 of 10 pixels, IoU is 8/12: right at 0.5, 0.55, 0.6 and 0.65 of the ten."""
-    precision = AveragePrecision()
+    precision = AveragePrecision(CLASSES)
     precision.add([thing("3", 0, 0)], found((thing("3", 2, 0), 0.9)))
 
     assert figures(precision).ap50 == pytest.approx(1)
@@ -103,7 +96,7 @@ pictures = st.lists(
 def test_one_picture_at_a_time_equals_all_at_once(
     drawn: list[tuple[list[TrueObject], list[tuple[TrueObject, float]]]],
 ) -> None:
-    precision = AveragePrecision()
+    precision = AveragePrecision(CLASSES)
     for true, scored in drawn:
         precision.add(true, found(*scored))
     expected = at_once(drawn)
