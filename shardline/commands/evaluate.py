@@ -36,6 +36,10 @@ def register(app: typer.Typer) -> None:
         "classifier", epilog="Example: shardline evaluate classifier bundles/clothing --data photographs --out report"
     )(classifier)
     group.command(
+        "detector",
+        epilog="Example: shardline evaluate detector bundles/ssdlite --data val2017 --annotations instances.json",
+    )(detector)
+    group.command(
         "retrieval", epilog="Example: shardline evaluate retrieval bundles/digits --data mnist --k 10 --out report"
     )(retrieval)
     app.add_typer(group, name="evaluate")
@@ -145,6 +149,48 @@ def classifier(
     from shardline.training.evaluation.classifier.evaluate import evaluate_classifier
 
     _print(evaluate_classifier(evaluation.run(model=model, url=url), **pictures), evaluation)
+
+
+@takes_evaluation_options
+def detector(
+    model: Annotated[
+        Path | None, typer.Argument(metavar="[MODEL]", help="Bundle for the task detect, or exported program (.pt2)")
+    ] = None,
+    url: Annotated[str | None, typer.Option(help="URL of a served chain to evaluate instead")] = None,
+    data: Annotated[
+        Path,
+        typer.Option(help="Folder of pictures; without --annotations, with a text file of YOLO's labels for each"),
+    ] = Path(),
+    annotations: Annotated[
+        Path | None, typer.Option(help="COCO's JSON of annotations (default: YOLO's text files)")
+    ] = None,
+    count: Annotated[
+        int | None, typer.Option(min=1, help="Largest number of pictures, evenly spread over the list; default: all")
+    ] = None,
+    threshold: Annotated[
+        float, typer.Option(min=0, max=1, help="Least score of objects for precision, recall and mistakes")
+    ] = 0.5,
+    mistakes: Annotated[int, typer.Option(min=0, help="Largest number of mistakes in the report, worst first")] = 48,
+    *,
+    evaluation: EvaluationOptions,
+) -> None:
+    """Evaluate a detector on annotated pictures, by COCO's metrics.
+
+    For a bundle, the chain and the whole model are evaluated side by side.
+    """
+    _check_packages("pycocotools")
+    _check_one_named(model, url, "MODEL")
+    from shardline.training.evaluation.detector.evaluate import evaluate_detector
+
+    found = evaluate_detector(
+        evaluation.run(model=model, url=url),
+        data=data,
+        annotations=annotations,
+        count=count,
+        threshold=threshold,
+        most_mistakes=mistakes,
+    )
+    _print(found, evaluation)
 
 
 @takes_evaluation_options

@@ -3,7 +3,6 @@
 The wider a plate that was not read, or a false positive, the worse the miss. Misses are kept as thumbnails.
 """
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +11,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 from shardline.client.tiling import Tiling
 from shardline.training.evaluation.metrics import SourceComparison
@@ -39,10 +37,8 @@ from shardline.training.evaluation.plots import Thumbnail, shorten_name
 from shardline.training.evaluation.report import Evaluation, make_report_folder, write_report
 from shardline.training.evaluation.run import Advance, EvaluationRun, WorstCases, predict_all
 from shardline.training.evaluation.served import open_sources
+from shardline.training.evaluation.thumbnails import crop_around, moved_outline
 from shardline.training.plates.geometry import Box
-
-_MARGIN = 1.6  # width of a thumbnail's crop relative to the plate
-_THUMBNAIL_PX = (480, 320)
 
 
 def evaluate_plates(
@@ -194,39 +190,13 @@ def _false_positive(picture: PlatePicture, found: RawPlate, width_px: float) -> 
 def _miss(
     picture: PlatePicture, box: Box, width_px: float, wanted: str, true_quad: Points | None, found: RawPlate | None
 ) -> PlateMiss:
-    pixels, corner, zoom = _crop(picture.picture, box)
+    pixels, corner, zoom = crop_around(picture.picture, box)
     return PlateMiss(
         picture=picture.name,
         width_px=width_px,
         wanted=wanted,
         found="nothing" if found is None else f"{found.get('type')} {text_of(found)}, {float(found['score']):.2f}",
         pixels=pixels,
-        true_outline=None if true_quad is None else _moved(true_quad, corner, zoom),
-        found_outline=None if found is None else _moved(found["quad"], corner, zoom),
+        true_outline=None if true_quad is None else moved_outline(true_quad, corner, zoom),
+        found_outline=None if found is None else moved_outline(found["quad"], corner, zoom),
     )
-
-
-def _crop(picture: bytes, box: Box) -> tuple[NDArray[np.uint8], tuple[float, float], float]:
-    """Crop the box with what is around it.
-
-    All crops have one size; what lies outside of the picture is black.
-
-    Returns:
-        The pixels, uint8 [height, width, 3], the crop's upper left corner in the picture, and its magnification.
-    """
-    with Image.open(io.BytesIO(picture)) as opened:
-        image = ImageOps.exif_transpose(opened).convert("RGB")
-    aspect = _THUMBNAIL_PX[0] / _THUMBNAIL_PX[1]
-    width = _MARGIN * max(box[2] - box[0], aspect * (box[3] - box[1]), 1)
-    left, top = (box[0] + box[2] - width) / 2, (box[1] + box[3] - width / aspect) / 2
-    crop = image.transform(
-        _THUMBNAIL_PX,
-        Image.Transform.EXTENT,
-        (left, top, left + width, top + width / aspect),
-        Image.Resampling.BICUBIC,
-    )
-    return np.asarray(crop), (left, top), _THUMBNAIL_PX[0] / width
-
-
-def _moved(points: Points, corner: tuple[float, float], zoom: float) -> Points:
-    return tuple(((x - corner[0]) * zoom, (y - corner[1]) * zoom) for x, y in points)
