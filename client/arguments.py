@@ -98,6 +98,11 @@ def _add_request_options(parser: argparse.ArgumentParser) -> None:
         "single picture in a terminal with colours)"
     )
     add("--preview", action=argparse.BooleanOptionalAction, default=None, help=preview)
+    further = (
+        "input that the model takes beside the picture, sent with every picture: NAME=JSON, NAME=@FILE.npy, "
+        "NAME=@FILE.json or NAME=@PICTURE; once for each"
+    )
+    add("--input", action="append", default=[], metavar="NAME=VALUE", help=further)
     add("--jobs", **_NUMBER, default=4, help="number of requests in flight at the same time (default: %(default)s)")
     timeout = "seconds to wait for a reply, retries included (default: %(default)g)"
     add("--timeout", type=_positive, default=60.0, metavar="S", help=timeout)

@@ -23,6 +23,7 @@ Source = Path | PictureURL  # of a picture; Path("-") is stdin
 STDIN = Path("-")
 PICTURE_SUFFIXES = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
+NO_INPUTS: Mapping[str, object] = {}
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 _SWAPPED_SIDES = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 _JPEG_QUALITY = 95
@@ -137,28 +138,31 @@ def upright_size(picture: bytes) -> Size | None:
         return None
 
 
-def fit_body(picture: bytes, parameters: Mapping[str, object], limit_bytes: int) -> RequestBody:
-    """Encode one request of at most `limit_bytes`: the bare picture, or v1 JSON if there are parameters.
+def fit_body(
+    picture: bytes, parameters: Mapping[str, object], limit_bytes: int, inputs: Mapping[str, object] = NO_INPUTS
+) -> RequestBody:
+    """Encode one request of at most `limit_bytes`: the bare picture, or v1 JSON if there are parameters or inputs.
 
     Bytes that are not a picture are sent unchanged if they are few enough: the server's error is the most precise.
 
     Raises:
         PictureError: too large, and cannot be read or made small enough.
     """
-    picture, resized = shrink(picture, _picture_budget(parameters, limit_bytes))
-    if parameters:
-        return RequestBody(data=encode_request([picture], parameters), content_type="application/json", resized=resized)
+    picture, resized = shrink(picture, _picture_budget(parameters, limit_bytes, inputs))
+    if parameters or inputs:
+        data = encode_request([picture], parameters, [inputs])
+        return RequestBody(data=data, content_type="application/json", resized=resized)
     name = picture_format(picture)
     return RequestBody(
         data=picture, content_type=f"image/{name.lower()}" if name else "application/x-picture", resized=resized
     )
 
 
-def _picture_budget(parameters: Mapping[str, object], limit_bytes: int) -> int:
+def _picture_budget(parameters: Mapping[str, object], limit_bytes: int, inputs: Mapping[str, object]) -> int:
     """Number of bytes of `limit_bytes` that are left for the picture: base64 turns three bytes into four."""
-    if not parameters:
+    if not parameters and not inputs:
         return limit_bytes
-    return max(0, (limit_bytes - len(encode_request([b""], parameters))) // 4 * 3)
+    return max(0, (limit_bytes - len(encode_request([b""], parameters, [inputs]))) // 4 * 3)
 
 
 def shrink(picture: bytes, limit_bytes: int) -> tuple[bytes, tuple[Shape, Shape] | None]:

@@ -31,6 +31,7 @@ class RequestOptions:
         threshold: lowest score of a plate or an object; None: the server's default. Only for tasks that know it.
         tiling: passes over a large picture: "once", "twice" (plates alone, and their default) or "tiles".
         crops: the most crops of a picture in the second pass.
+        inputs: values of the model's inputs beside each picture, by name, as v1 JSON has them.
         limit_bytes: the largest request; a larger picture is sent as a smaller copy.
         jobs: requests in flight at the same time.
     """
@@ -39,6 +40,7 @@ class RequestOptions:
     threshold: float | None = None
     tiling: Tiling | None = None
     crops: int = DEFAULT_CROPS
+    inputs: Mapping[str, object] = field(default_factory=dict)
     limit_bytes: int = REQUEST_BYTES
     jobs: int = 4
 
@@ -131,7 +133,7 @@ class _PictureRequests:
     def send(self, parameters: Mapping[str, object], crop: bytes | None = None) -> Reply:
         """Send the picture or a crop; plates come back in its own pixels, even if it had to be made smaller."""
         options = self._predictor.options
-        body = fit_body(crop or self.data, {**options.parameters, **parameters}, options.limit_bytes)
+        body = fit_body(crop or self.data, {**options.parameters, **parameters}, options.limit_bytes, options.inputs)
         if crop is None:
             self.resized = body.resized
         reply = self._predictor.send(body)

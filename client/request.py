@@ -34,6 +34,7 @@ from shardline.client.cluster import connect
 from shardline.client.credentials import read_credentials
 from shardline.client.draw import draw_reply, json_error, json_line
 from shardline.client.graphs import find_chain
+from shardline.client.inputs import read_inputs
 from shardline.client.known import KnownPlates
 from shardline.client.mark import check_saving, has_display, mark, output_paths, save_reply, show
 from shardline.client.neighbours import retrieval_parameters
@@ -221,6 +222,7 @@ def request_options(options: argparse.Namespace) -> RequestOptions:
     }
     return RequestOptions(
         parameters=parameters,
+        inputs=read_inputs(options.input),
         threshold=options.threshold,
         tiling=options.tiling,
         crops=options.crops,

@@ -35,6 +35,7 @@ _HANDLER = Path(__file__).with_name("torchserve_handler.py")
 _HANDLER_NEEDS = (
     "shardline.partition.runtime",
     "shardline.partition.runtime",
+    "shardline.predictors.inputs",
     "shardline.predictors.picture",
     "shardline.storage.bundle",
     "shardline.tasks.registry",

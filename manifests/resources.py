@@ -206,6 +206,7 @@ def _transformer_args(bundle: Bundle, digest: str, request_timeout_ms: int) -> l
         *([f"--resize={picture.resize}"] if picture.resize is not None else []),
         f"--interpolation={picture.interpolation}",
         *([f"--mode={picture.mode}"] if picture.mode != "RGB" else []),
+        *(f"--input={spec}" for spec in bundle.inputs),
         f"--bundle_digest={digest}",
         f"--max_instances={bundle.max_instances}",
         f"--max_request_bytes={bundle.limits.request_bytes}",

@@ -165,8 +165,8 @@ def timeouts(bundle: Bundle) -> ChainTimeouts:
 
 
 def _activation_bytes(bundle: Bundle, stage: Stage) -> int:
-    pixels_bytes = bundle.picture.channels * bundle.picture.height * bundle.picture.width
-    input_bytes = bundle.stages[stage.index - 1].output_bytes if stage.index else pixels_bytes * 4  # fp32 once inside
+    values = sum(math.prod(shape) for shape in (bundle.picture.shape, *(spec.shape for spec in bundle.inputs)))
+    input_bytes = bundle.stages[stage.index - 1].output_bytes if stage.index else values * 4  # fp32 once inside
     return ACTIVATION_FACTOR * bundle.batch * max(input_bytes, stage.output_bytes)
 
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,12 +21,13 @@ from shardline.partition.cut import Shard, cut
 from shardline.partition.device import choose_device
 from shardline.partition.plan import Plan, Planned, PlanOptions, plan
 from shardline.partition.prepare import in_precision
-from shardline.partition.program import Progress, runnable, silent
-from shardline.partition.runtime import Golden, LoadedShard, run_chain
+from shardline.partition.program import Progress, program_inputs, runnable, silent
+from shardline.partition.runtime import Golden, LoadedShard, chain_inputs, run_chain
 from shardline.partition.tensors import to_numpy
 from shardline.storage.bundle import (
     GOLDEN_PICTURE_FILE,
     GOLDEN_REPLY_FILE,
+    GOLDEN_REQUEST_FILE,
     SHARD_FILE,
     WHOLE_FILE,
     Bundle,
@@ -40,6 +41,7 @@ from shardline.storage.bundle_folder import writing_bundle
 from shardline.tasks.registry import task_code, task_reply
 from shardline.tasks.request import Request
 from shardline.wire.errors import CutError, ModelError
+from shardline.wire.v1 import encode_request
 
 if TYPE_CHECKING:
     from shardline.partition.models import Model
@@ -73,12 +75,15 @@ class BuildOptions(PlanOptions):
 class GoldenPicture:
     """Picture that a served chain is tested with: the bytes of a PNG file, and a transformer's output for it.
 
-    `pixels` is uint8 [1, channels, height, width]; `view` gives their position in the picture.
+    `pixels` is uint8 [1, channels, height, width]; `view` gives their position in the picture. `inputs` are the further
+    inputs, [1, …] each, in the model's order, and `further` what a request gives them as, by name.
     """
 
     png: bytes
     pixels: np.ndarray
     view: "View"
+    inputs: tuple[np.ndarray, ...] = ()
+    further: Mapping[str, object] = field(default_factory=dict)
 
 
 def build(
@@ -157,6 +162,7 @@ def describe(model: "Model", name: str, chosen: Plan, shards: Sequence[Shard], p
         torch_version=torch.__version__.partition("+")[0],
         task=Task(name=model.task, labels=model.labels, options=model.task_options),
         picture=model.picture,
+        inputs=model.inputs,
         limits=chosen.limits,
         batch=chosen.batch,
         max_instances=chosen.max_instances,
@@ -216,7 +222,8 @@ def _save_golden(draft: Path, bundle: Bundle, whole: ExportedProgram, golden: Go
     """
     if task_code(bundle.task.name).open_index is not None:
         return
-    outputs = _runner(whole, bundle.stages[-1].outputs)(golden.pixels)
+    inputs = [torch.tensor(value) for value in (golden.pixels, *golden.inputs)]
+    outputs = _run(runnable(whole), inputs, bundle.stages[-1].outputs)
     request = Request(
         outputs=outputs,
         labels=bundle.task.labels,
@@ -226,17 +233,20 @@ def _save_golden(draft: Path, bundle: Bundle, whole: ExportedProgram, golden: Go
     )
     reply = {"predictions": task_reply(bundle.task.name)(request)}
     (draft / GOLDEN_PICTURE_FILE).write_bytes(golden.png)
+    if bundle.inputs:
+        (draft / GOLDEN_REQUEST_FILE).write_bytes(encode_request([golden.png], inputs=[golden.further]))
     (draft / GOLDEN_REPLY_FILE).write_text(json.dumps(reply, indent=1) + "\n")
 
 
 def _save_shards(draft: Path, bundle: Bundle, shards: Sequence[Shard], pixels: np.ndarray) -> list[LoadedShard]:
     """Save each shard with its golden input and outputs: those of the first picture, uint8 [1, channels, h, w]."""
     loaded = []
-    tensors: Mapping[str, np.ndarray] = {shards[0].inputs[0].name: pixels}
+    tensors: Mapping[str, np.ndarray] = {}
     for stage, shard in zip(bundle.stages, shards, strict=True):
         folder = draft / stage_folder(stage.index)
         _save_program(shard.program, folder / SHARD_FILE)
         loaded.append(LoadedShard(bundle, stage, runnable(shard.program)))
+        tensors = tensors or chain_inputs(loaded[0], pixels)
         outputs = loaded[-1].run(tensors)
         if not all(np.isfinite(value).all() for value in outputs.values()):
             raise CutError(
@@ -252,11 +262,15 @@ def _runner(program: ExportedProgram, specs: Sequence[TensorSpec]) -> Run:
     module = runnable(program)
 
     def run(pixels: np.ndarray) -> Outputs:
-        with torch.inference_mode():
-            values = tree_leaves(module(torch.tensor(pixels)))
-        return {spec.name: to_numpy(value, spec) for spec, value in zip(specs, values, strict=True)}
+        return _run(module, program_inputs(program, torch.tensor(pixels)), specs)
 
     return run
+
+
+def _run(module: torch.nn.Module, inputs: Sequence[torch.Tensor], specs: Sequence[TensorSpec]) -> Outputs:
+    with torch.inference_mode():
+        values = tree_leaves(module(*inputs))
+    return {spec.name: to_numpy(value, spec) for spec, value in zip(specs, values, strict=True)}
 
 
 def _check_equal(chain: Outputs, whole: Outputs, precision: str) -> None:

@@ -5,22 +5,37 @@
 with the same arguments, so that the whole equals the user's module to the bit. That is checked here, not assumed.
 """
 
+import itertools
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from inspect import signature
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.export import Dim, ExportedProgram
+from torch.fx import GraphModule, Node
 from torch.utils._pytree import tree_leaves
 
 from shardline.partition.compare import tensor_difference
-from shardline.partition.program import DTYPES, MAX_BATCH, one_line, runnable
+from shardline.partition.program import DTYPES, MAX_BATCH, input_nodes, one_line, runnable
+from shardline.partition.sampling import sample_inputs
+from shardline.storage.bundle import InputSpec
 from shardline.wire.errors import ModelError
+from shardline.wire.frame import named_dtype
 
 if TYPE_CHECKING:
     from shardline.partition.models import Model
 
 _EXAMPLE_BATCH = 2  # torch.export specialises on 0 and 1
+
+
+def positional_names(module: torch.nn.Module) -> set[str]:
+    """Names of the inputs that a module takes by position alone: those of an exported program's own signature."""
+    spec = getattr(module, "_in_spec", None)
+    if not isinstance(module, GraphModule) or spec is None:
+        return set()
+    count = len(spec.child(0).children())
+    return set(list(signature(module.forward).parameters)[:count])
 
 
 class Flat(torch.nn.Module):
@@ -29,28 +44,42 @@ class Flat(torch.nn.Module):
     An archive cannot hold the class of a named tuple.
     """
 
-    def __init__(self, model: torch.nn.Module) -> None:
+    def __init__(self, model: torch.nn.Module, inputs: Sequence[InputSpec] = ()) -> None:
         super().__init__()
         self.model = model
         self.training = False  # not .eval(): a module out of a .pt2 file refuses it
+        self._inputs = tuple(inputs)
+        self._by_name = {spec.name for spec in inputs} - positional_names(model)
 
-    def outputs(self, pixels: torch.Tensor) -> tuple[object, ...]:
-        """Run the model on [batch, channels, height, width], uint8 or normalised float32, and flatten its outputs."""
-        return tuple(tree_leaves(self.model(pixels)))
+    def outputs(self, pixels: torch.Tensor, *inputs: torch.Tensor) -> tuple[object, ...]:
+        """Run the model on [batch, channels, height, width], uint8 or normalised float32, and flatten its outputs.
 
-    def forward(self, pixels: torch.Tensor) -> tuple[object, ...]:
-        """Run the model on uint8 [batch, channels, height, width]; returns the flat outputs."""
-        return self.outputs(pixels)
+        Args:
+            inputs: the model's further inputs, [batch, …] each.
+        """
+        named = {spec.name: value for spec, value in zip(self._inputs, inputs, strict=True)}
+        by_position = [value for name, value in named.items() if name not in self._by_name]
+        by_name = {name: value for name, value in named.items() if name in self._by_name}
+        return tuple(tree_leaves(self.model(pixels, *by_position, **by_name)))
+
+    def forward(self, pixels: torch.Tensor, *inputs: torch.Tensor) -> tuple[object, ...]:
+        """Run the model on uint8 [batch, channels, height, width] and further inputs; returns the flat outputs."""
+        return self.outputs(pixels, *inputs)
 
 
 class Pixels(Flat):
-    """Wrapper of `model` that normalises uint8 [batch, channels, h, w] as (pixels / 255 - mean) / std first."""
+    """Wrapper of `model` that first normalises uint8 [batch, channels, height, width] as (pixels / 255 - mean) / std.
+
+    Further inputs are normalised where they are pictures, too.
+    """
 
     mean: torch.Tensor
     std: torch.Tensor
 
-    def __init__(self, model: torch.nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
-        super().__init__(model)
+    def __init__(
+        self, model: torch.nn.Module, mean: Sequence[float], std: Sequence[float], inputs: Sequence[InputSpec] = ()
+    ) -> None:
+        super().__init__(model, inputs)
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=True)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=True)
 
@@ -58,23 +87,38 @@ class Pixels(Flat):
         """Normalise uint8 [batch, channels, height, width] to float32 of the same shape."""
         return (pixels.to(torch.float32) / 255 - self.mean) / self.std
 
-    def forward(self, pixels: torch.Tensor) -> tuple[object, ...]:
-        """Normalise and run the model on uint8 [batch, channels, height, width]; returns the flat outputs."""
-        return self.outputs(self.normalised(pixels))
+    def prepared(self, pixels: torch.Tensor, *inputs: torch.Tensor) -> list[torch.Tensor]:
+        """Normalise the pictures among the inputs, [batch, …] each, and leave the others as they are."""
+        others = zip(inputs, self._inputs, strict=True)
+        return [
+            self.normalised(pixels),
+            *(self.normalised(value) if spec.kind == "picture" else value for value, spec in others),
+        ]
+
+    def forward(self, pixels: torch.Tensor, *inputs: torch.Tensor) -> tuple[object, ...]:
+        """Normalise and run the model on uint8 [batch, channels, height, width] and further inputs; flat outputs."""
+        return self.outputs(*self.prepared(pixels, *inputs))
 
 
 def whole_module(model: "Model") -> torch.nn.Module:
     """Wrap the user's model with its normalisation in front; the whole must equal this module."""
     if isinstance(model.module, Flat):
         return model.module
-    return Flat(model.module) if model.takes_pixels else Pixels(model.module, model.mean, model.std)
+    if model.takes_pixels:
+        return Flat(model.module, model.inputs)
+    return Pixels(model.module, model.mean, model.std, model.inputs)
 
 
 def random_pixels(model: "Model", batch: int, seed: int = 0) -> torch.Tensor:
     """Random pixels of the model's size, uint8 [batch, channels, height, width], the same for the same seed."""
     generator = torch.Generator().manual_seed(seed)
-    shape = (batch, model.picture.channels, model.picture.height, model.picture.width)
-    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+    return torch.randint(0, 256, (batch, *model.picture.shape), dtype=torch.uint8, generator=generator)
+
+
+def with_samples(model: "Model", pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Inputs to run a model's module with: pixels, uint8 [batch, channels, h, w], and samples [batch, …] of others."""
+    types = [(named_dtype(spec.dtype), spec.shape) for spec in model.inputs]
+    return pixels, *map(torch.from_numpy, sample_inputs(pixels.numpy(), types))
 
 
 def capture(model: "Model") -> ExportedProgram:
@@ -85,7 +129,9 @@ def capture(model: "Model") -> ExportedProgram:
             does not give what the module gives.
     """
     module = whole_module(model)
-    program = _export(module, random_pixels(model, _EXAMPLE_BATCH), model.reference)
+    _check_runs(module, model)
+    program = _export(module, with_samples(model, random_pixels(model, _EXAMPLE_BATCH)), model.reference)
+    _name_inputs(program, [spec.name for spec in model.inputs])
     _remove_checks(program)
     _pin_factories(program)
     _check_outputs(program, model.reference)
@@ -93,12 +139,33 @@ def capture(model: "Model") -> ExportedProgram:
     return program
 
 
-def _export(module: torch.nn.Module, pixels: torch.Tensor, reference: str) -> ExportedProgram:
+def _check_runs(module: torch.nn.Module, model: "Model") -> None:
+    """
+    Raises:
+        ModelError: the module does not run on its inputs, whatever torch.export says of it.
+    """
+    try:
+        run_whole(module, *with_samples(model, random_pixels(model, _EXAMPLE_BATCH)))
+    except Exception as exc:  # whatever the user's own forward raises comes through here
+        raise does_not_run(model, exc) from exc
+
+
+def does_not_run(model: "Model", exc: BaseException) -> ModelError:
+    """Error of a model whose forward fails on inputs of the sizes that it was given."""
+    picture = model.picture
+    others = "".join(f", {spec.name} {spec.type_text}" for spec in model.inputs)
+    return ModelError(
+        f"{model.reference} does not run on pictures of {picture.height} x {picture.width} pixels, mode "
+        f"{picture.mode}{others}: {one_line(exc)}; give another --size, --mode or --input"
+    )
+
+
+def _export(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], reference: str) -> ExportedProgram:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # torch warns about its own internals
         try:
             program: ExportedProgram = torch.export.export(
-                module, (pixels,), dynamic_shapes=({0: Dim("batch", min=1, max=MAX_BATCH)},), strict=False
+                module, inputs, dynamic_shapes=_dynamic_shapes(len(inputs)), strict=False
             )
             functional: ExportedProgram = program.run_decompositions({})
         except Exception as exc:  # whatever the user's own forward raises comes through here
@@ -106,6 +173,32 @@ def _export(module: torch.nn.Module, pixels: torch.Tensor, reference: str) -> Ex
                 f"{reference}: torch.export does not take it with a dynamic batch: {one_line(exc)}"
             ) from exc
     return functional
+
+
+def _dynamic_shapes(count: int) -> tuple[Any, ...]:
+    """Shapes for the forward of `Flat`: the batch of the pixels, and that of each further input, is dynamic."""
+    batch = {0: Dim("batch", min=1, max=MAX_BATCH)}
+    return (batch,) if count == 1 else (batch, (batch,) * (count - 1))
+
+
+def _name_inputs(program: ExportedProgram, names: Sequence[str]) -> None:
+    """Name the further inputs' nodes as the model's forward does; a node that has such a name gets another."""
+    taken = {node.name: node for node in program.graph.nodes}
+    for node, name in zip(input_nodes(program)[1:], names, strict=True):
+        if name in taken and taken[name] is not node:
+            free = next(other for other in (f"{name}_{count}" for count in itertools.count()) if other not in taken)
+            taken[free] = taken.pop(name)
+            _rename(program, taken[free], free)
+        taken[name] = taken.pop(node.name)
+        _rename(program, node, name)
+    program.graph_module.recompile()
+
+
+def _rename(program: ExportedProgram, node: Node, name: str) -> None:
+    program.graph_signature.replace_all_uses(node.name, name)
+    node.name = name
+    if node.op == "placeholder":
+        node.target = name
 
 
 def _remove_checks(program: ExportedProgram) -> None:
@@ -154,8 +247,8 @@ def _check_outputs(program: ExportedProgram, reference: str) -> None:
             raise ModelError(f"{reference} gives an output of {value.meta['val'].dtype}; return real numbers")
 
 
-def run_whole(module: torch.nn.Module, pixels: torch.Tensor) -> list[torch.Tensor]:
-    """Run the user's module, uncut, on uint8 [batch, channels, height, width]: its outputs, flattened.
+def run_whole(module: torch.nn.Module, pixels: torch.Tensor, *inputs: torch.Tensor) -> list[torch.Tensor]:
+    """Run the user's module, uncut, on uint8 [batch, channels, height, width] and further inputs: its flat outputs.
 
     Without the fused kernel that `torch.nn.MultiheadAttention` takes outside of training: it rounds otherwise, and
     torch.export never traces it.
@@ -164,7 +257,7 @@ def run_whole(module: torch.nn.Module, pixels: torch.Tensor) -> list[torch.Tenso
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with torch.inference_mode():
-            return list(tree_leaves(module(pixels)))
+            return list(tree_leaves(module(pixels, *inputs)))
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
 
@@ -172,8 +265,8 @@ def run_whole(module: torch.nn.Module, pixels: torch.Tensor) -> list[torch.Tenso
 def _check_equal(module: torch.nn.Module, program: ExportedProgram, model: "Model") -> None:
     exported = runnable(program)
     for batch in (1, 2, 3):
-        pixels = random_pixels(model, batch, seed=batch)
-        for left, right in zip(run_whole(module, pixels), run_whole(exported, pixels), strict=True):
+        inputs = with_samples(model, random_pixels(model, batch, seed=batch))
+        for left, right in zip(run_whole(module, *inputs), run_whole(exported, *inputs), strict=True):
             difference = tensor_difference(left, right)
             if difference:
                 raise ModelError(

@@ -103,7 +103,7 @@ def costs_of(liveness: Liveness, profiles: "Mapping[str, tuple[Profile, Profile]
 
 def _in_order(liveness: Liveness) -> list[list[str]]:
     """Names of the nodes that run between each edge and the edge before it."""
-    known = {liveness.pixels, *liveness.carried}
+    known = {*liveness.inputs, *liveness.carried}
     ends = {position.node for position in liveness.positions}
     pieces: list[list[str]] = [[]]
     for node in liveness.carried:
@@ -170,9 +170,9 @@ def edge_ends(liveness: Liveness) -> list[int]:
 
 
 def edge_bytes(liveness: Liveness, batch: int = 1) -> list[int]:
-    """Bytes that cross each edge: the pixels, every live set, and 0 at the output, where a small reply is sent."""
+    """Bytes that cross each edge: the inputs, every live set, and 0 at the output, where a small reply is sent."""
     crossing = (sum(tensor_bytes(node, batch) for node in position.live) for position in liveness.positions)
-    return [tensor_bytes(liveness.pixels, batch), *crossing, 0]
+    return [sum(tensor_bytes(node, batch) for node in liveness.inputs), *crossing, 0]
 
 
 def _up_to(values: Bytes, ends: list[int], start: int) -> Bytes:
@@ -197,7 +197,7 @@ def free_before(node: Node, known: set[Node]) -> list[Node]:
 
 def _free_needs(liveness: Liveness) -> list[list[Node]]:
     """Collect for each carried node all free nodes that it needs, directly or through other free nodes."""
-    carried = {liveness.pixels, *liveness.carried}
+    carried = {*liveness.inputs, *liveness.carried}
     return [free_before(node, set(carried)) for node in liveness.carried]
 
 
@@ -213,7 +213,8 @@ def _carried_lives(liveness: Liveness, batch: int) -> Bytes:
     for node, at in order.items():
         last = len(order) - 1 if node in outputs else max([at, *(order[user] for user in node.users if user in order)])
         _extend(lives, node, at, last, batch)
-    lives.pop(_storage(liveness.pixels.meta["val"]), None)  # views of the pixels
+    for node in liveness.inputs:
+        lives.pop(_storage(node.meta["val"]), None)  # views of the inputs
     return np.array(list(lives.values()), np.int64).reshape(-1, 3)
 
 

@@ -74,7 +74,7 @@ def shards_between(
         CutError: torch.export does not take a shard.
     """
     crossing = [
-        {liveness.pixels.name: liveness.pixels},
+        {node.name: node for node in liveness.inputs},
         *({node.name: node for node in position.live} for position in positions),
         dict(zip(_output_names(liveness), liveness.outputs, strict=True)),
     ]

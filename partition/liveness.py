@@ -1,8 +1,8 @@
 """Liveness: the tensors alive after each node of an exported program, so where it can be cut and what crosses there.
 
-Nodes fall into two kinds. A **carried** node depends on the pixels' values; if it is made before a cut and used after
-it, it crosses the wire. A **free** node does not (parameters, constants, sizes and what is computed from these alone):
-each shard that needs it makes it again, so it never crosses.
+Nodes fall into two kinds. A **carried** node depends on the inputs' values; if it is made before a cut and used after
+it, it crosses the wire, and so does an input. A **free** node does not (parameters, constants, sizes and what is
+computed from these alone): each shard that needs it makes it again, so it never crosses.
 
 A position is a place right after a carried tensor, where a frame can carry all that crosses. The members of a tuple
 output are one group with the node that makes them: no position parts them. Positions are numbered 0 … P-1 in the
@@ -21,7 +21,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from shardline.partition.program import DTYPES
+from shardline.partition.program import DTYPES, input_nodes
 from shardline.wire.errors import CutError
 
 _WRAPPER = "model."  # `Pixels.model`: every module path of the user's model begins with it
@@ -51,10 +51,15 @@ class Liveness:
     """An exported program's nodes, sorted into carried and free, and its positions."""
 
     program: ExportedProgram
-    pixels: Node
+    inputs: tuple[Node, ...]  # the pixels first
     outputs: tuple[Node, ...]
     carried: tuple[Node, ...]
     positions: tuple[Position, ...]
+
+    @property
+    def pixels(self) -> Node:
+        """Input of the picture's pixels, uint8 [batch, channels, height, width]."""
+        return self.inputs[0]
 
     def find(self, name: str) -> Position:
         """The position that `name` names: a number, a module path (`layer3.2`) or a node (`add_7`).
@@ -96,16 +101,15 @@ class Liveness:
 def analyse(program: ExportedProgram) -> Liveness:
     """Sort the nodes of a captured program and find its positions."""
     nodes = list(program.graph.nodes)
-    inputs = program.graph_signature.user_inputs
-    pixels = next(node for node in nodes if node.op == "placeholder" and node.name in inputs)
+    inputs = input_nodes(program)
     outputs = tuple(next(node for node in nodes if node.op == "output").args[0])
-    carried = _carried(nodes, pixels)
+    carried = _carried(nodes, inputs)
     return Liveness(
         program=program,
-        pixels=pixels,
+        inputs=inputs,
         outputs=outputs,
         carried=carried,
-        positions=tuple(_positions(carried, pixels, outputs)),
+        positions=tuple(_positions(carried, inputs, outputs)),
     )
 
 
@@ -123,15 +127,15 @@ def size_at(dim: int | torch.SymInt, batch: int) -> int:
     return int(expression.subs(dict.fromkeys(expression.free_symbols, batch)))
 
 
-def _carried(nodes: Sequence[Node], pixels: Node) -> tuple[Node, ...]:
-    """Nodes that depend on the pixels' values, in order, each tuple's members right behind it."""
-    carried = {pixels}
+def _carried(nodes: Sequence[Node], inputs: Sequence[Node]) -> tuple[Node, ...]:
+    """Nodes that depend on the inputs' values, in order, each tuple's members right behind it."""
+    carried = set(inputs)
     for node in nodes:
         if node.op == "call_function" and not _is_size(node) and any(arg in carried for arg in node.all_input_nodes):
             carried.add(node)
     ordered: list[Node] = []
     for node in nodes:
-        if node in carried and node is not pixels and not is_member(node):
+        if node in carried and node not in inputs and not is_member(node):
             ordered += [node, *_members(node)]
     return tuple(ordered)
 
@@ -149,12 +153,12 @@ def _members(node: Node) -> list[Node]:
     return sorted((user for user in node.users if is_member(user)), key=lambda user: int(str(user.args[1])))
 
 
-def _positions(carried: Sequence[Node], pixels: Node, outputs: Sequence[Node]) -> Iterator[Position]:
+def _positions(carried: Sequence[Node], inputs: Sequence[Node], outputs: Sequence[Node]) -> Iterator[Position]:
     order = {node: index for index, node in enumerate(carried)}
-    last_use = _last_uses(order, pixels, outputs)
+    last_use = _last_uses(order, inputs, outputs)
     ends = _module_ends(order)
     modules = {path for paths in ends.values() for path in paths}
-    live = [pixels]
+    live = list(inputs)
     index = 0
     for at, node in enumerate(carried[:-1]):
         if isinstance(node.meta["val"], torch.Tensor):
@@ -175,11 +179,11 @@ def _parts_a_tuple(before: Node, after: Node) -> bool:
     return not isinstance(before.meta["val"], torch.Tensor) or (is_member(after) and is_member(before))
 
 
-def _last_uses(order: Mapping[Node, int], pixels: Node, outputs: Sequence[Node]) -> dict[Node, int]:
+def _last_uses(order: Mapping[Node, int], inputs: Sequence[Node], outputs: Sequence[Node]) -> dict[Node, int]:
     """Where each carried node is used last; the model's own outputs are used at the very end."""
     end = len(order)
     last_use = {}
-    for node in (pixels, *order):
+    for node in (*inputs, *order):
         last_use[node] = max((order[user] for user in node.users if user in order), default=-1)
     for node in outputs:
         last_use[node] = end

@@ -31,11 +31,11 @@ import torchvision
 from shardline.partition.archive import load_program, without_examples
 from shardline.partition.pictures import MODES, Size, mode_of, resized, usual_mean_std, usual_picture
 from shardline.partition.preprocessing import ASSUMED, MODEL, OPTION, Preprocessing, own_preprocessing
-from shardline.partition.program import one_line, runnable
+from shardline.partition.program import input_nodes, one_line, runnable
 from shardline.partition.state import load_state
 from shardline.partition.timm_models import build_timm, timm_labels, timm_preprocessing
 from shardline.partition.torchvision_kinds import torchvision_kind
-from shardline.storage.bundle import PictureSpec
+from shardline.storage.bundle import InputSpec, PictureSpec
 from shardline.wire.errors import BundleError, ModelError, UsageError
 from shardline.wire.typed import Scalar
 
@@ -50,7 +50,8 @@ _LITERALS = ("True", "False", "None")
 class Model:
     """A model that takes normalised float32 [batch, channels, height, width], with its preprocessing and labels.
 
-    `mean` and `std` have one number for each channel of `picture.mode`.
+    `mean` and `std` have one number for each channel of `picture.mode`. `inputs` are what its forward takes after the
+    picture, by the names of its parameters; those that are pictures are normalised like the first.
     `takes_pixels` is True where the model itself takes uint8 pixels and normalises them (some .pt2 programs). `task` is
     the name of the task that interprets its outputs: a key of shardline.tasks.registry.TASKS; `task_options` say what
     the outputs mean, where they alone do not say it. `random` is True for random weights, which must be calibrated.
@@ -64,6 +65,7 @@ class Model:
     picture: PictureSpec
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    inputs: tuple[InputSpec, ...] = ()
     labels: tuple[str, ...] = ()
     random: bool = False
     takes_pixels: bool = False
@@ -274,15 +276,14 @@ def _from_program(path: Path) -> Model:
             program = load_program(plain)
     except BundleError as exc:
         raise ModelError(f"{path} is not an exported program that can be loaded: {exc}") from exc
-    inputs = [node for node in program.graph.nodes if node.name in program.graph_signature.user_inputs]
-    value = inputs[0].meta["val"] if len(inputs) == 1 else None
+    value, *others = [node.meta["val"] for node in input_nodes(program)] or [None]
     if not isinstance(value, torch.Tensor) or value.dim() != 4 or value.shape[1] not in MODES:
-        raise ModelError(f"{path} must take one tensor [batch, channels, height, width] of 1, 3 or 4 channels")
-    if isinstance(value.shape[0], int):
-        raise ModelError(f"{path} has the fixed batch {value.shape[0]}; export it with a dynamic first dimension")
+        raise ModelError(f"{path} must first take a tensor [batch, channels, height, width] of 1, 3 or 4 channels")
     height, width = value.shape[2:]
     if not isinstance(height, int) or not isinstance(width, int):
         raise ModelError(f"{path} has pictures of any size; export it with a fixed height and width")
+    for other in (value, *others):
+        _check_dynamic(other, path)
     mode = MODES[value.shape[1]]
     mean, std = usual_mean_std(mode)
     return Model(
@@ -295,3 +296,15 @@ def _from_program(path: Path) -> Model:
         takes_pixels=value.dtype == torch.uint8,
         origins={"size": MODEL},
     )
+
+
+def _check_dynamic(value: object, path: Path) -> None:
+    if not isinstance(value, torch.Tensor) or value.dim() == 0 or isinstance(value.shape[0], int):
+        shape = list(value.shape) if isinstance(value, torch.Tensor) else value
+        raise ModelError(
+            f"{path} has the fixed batch {shape[0]}; export it with a dynamic first dimension"
+            if isinstance(shape, list) and shape
+            else f"{path} takes an input without a batch, {shape}; give each input a dynamic first dimension"
+        )
+    if not all(isinstance(dim, int) for dim in value.shape[1:]):
+        raise ModelError(f"{path} takes an input of {list(value.shape)}; only the first dimension may be dynamic")

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from shardline.partition.capture import run_whole, whole_module
+from shardline.partition.capture import run_whole, whole_module, with_samples
 from shardline.partition.preprocessing import OPTION
 from shardline.partition.program import Progress, one_line, silent
 from shardline.wire.errors import ModelError
@@ -56,7 +56,7 @@ def check_outputs(model: "Model", pixels: np.ndarray, progress: Progress = silen
 def _run(model: "Model", pixels: np.ndarray) -> list[torch.Tensor]:
     picture = model.picture
     try:
-        found = run_whole(whole_module(model), torch.from_numpy(np.ascontiguousarray(pixels)))
+        found = run_whole(whole_module(model), *with_samples(model, torch.from_numpy(np.ascontiguousarray(pixels))))
     except Exception as exc:  # the user's forward
         raise ModelError(
             f"{model.reference} does not run on {len(pixels)} pictures of {picture.height}x{picture.width}: "

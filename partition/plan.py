@@ -165,7 +165,7 @@ def plan(
     liveness = analyse(capture(model))
     cuts = liveness.find_all(options.cuts)
     check_count(liveness, stages)
-    check_pixels(tensor_bytes(liveness.pixels), options.limits)
+    check_pixels(sum(tensor_bytes(node) for node in liveness.inputs), options.limits)
     goal = Goal(
         places=tuple(Place(device=str(devices[name]), speed=speed, memory_bytes=room) for name, speed, room in places),
         objective=options.objective,

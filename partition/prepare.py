@@ -11,6 +11,7 @@ sees the dtype that it always sees. The bundle's whole stays in fp32, so that th
 """
 
 import copy
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
-from shardline.partition.capture import Pixels, random_pixels, run_whole, whole_module
+from shardline.partition.capture import Pixels, does_not_run, random_pixels, run_whole, whole_module, with_samples
 from shardline.partition.detectors import FixedDetector, calibrate_detector
 from shardline.partition.pictures import usual_mean_std
 from shardline.partition.preprocessing import OPTION
@@ -137,13 +138,16 @@ def calibrate(model: "Model", pictures: np.ndarray, seed: int = 0) -> None:
     _draw_zero_heads(module, seed)
     if isinstance(model.module, FixedDetector):
         pixels = pixels[:_DETECTOR_PICTURES]
-    _measure_batch_norms(module, pixels)
-    if model.task == "classify":
-        _balance_head(module, pixels)
-    elif isinstance(model.module, FixedDetector):
-        calibrate_detector(model.module, module, pixels)
-    elif model.task == "segment":
-        _shift_head(module, pixels)
+    try:
+        _measure_batch_norms(module, with_samples(model, pixels))
+        if model.task == "classify":
+            _balance_head(module, model, pixels)
+        elif isinstance(model.module, FixedDetector):
+            calibrate_detector(model.module, module, pixels)
+        elif model.task == "segment":
+            _shift_head(module, model, pixels)
+    except Exception as exc:  # whatever the user's own forward raises comes through here
+        raise does_not_run(model, exc) from exc
 
 
 def _draw_zero_heads(module: nn.Module, seed: int) -> None:
@@ -153,7 +157,7 @@ def _draw_zero_heads(module: nn.Module, seed: int) -> None:
             nn.init.trunc_normal_(layer.weight, std=_HEAD_STD, generator=generator)
 
 
-def _measure_batch_norms(module: nn.Module, pixels: torch.Tensor) -> None:
+def _measure_batch_norms(module: nn.Module, inputs: Sequence[torch.Tensor]) -> None:
     """Run all pictures in a single pass, so that each layer sees the normalised outputs of the layers before it."""
     layers = [layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
     if not layers:
@@ -164,16 +168,16 @@ def _measure_batch_norms(module: nn.Module, pixels: torch.Tensor) -> None:
         layer.momentum = None  # None: the plain average over batches
         layer.train()
     with torch.no_grad():
-        module(pixels)
+        module(*inputs)
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
         layer.eval()
 
 
-def _balance_head(module: nn.Module, pixels: torch.Tensor) -> None:
+def _balance_head(module: nn.Module, model: "Model", pixels: torch.Tensor) -> None:
     """Shift and scale the layer that makes the logits, if there is one: mean 0 per class, deviation `_LOGIT_STD`."""
     with torch.no_grad():
-        logits = torch.cat([_logits(module, chunk) for chunk in torch.split(pixels, _CHUNK)])
+        logits = torch.cat([_logits(module, with_samples(model, chunk)) for chunk in torch.split(pixels, _CHUNK)])
         head = _head(module, logits.shape[-1])
         if head is None or head.bias is None:
             return
@@ -182,22 +186,22 @@ def _balance_head(module: nn.Module, pixels: torch.Tensor) -> None:
         head.bias.copy_((head.bias - logits.mean(dim=0)) * scale)
 
 
-def _shift_head(module: nn.Module, pixels: torch.Tensor) -> None:
+def _shift_head(module: nn.Module, model: "Model", pixels: torch.Tensor) -> None:
     """Shift the last layer that makes scores of classes, [batch, classes, h, w], so that each class has mean 0.
 
     The scores are not scaled: the class with the highest one stays the same, and LRASPP adds those of two layers.
     """
     with torch.no_grad():
         chunks = torch.split(pixels, _CHUNK)
-        means = [tree_leaves(module(chunk))[0].mean(dim=(0, 2, 3)) for chunk in chunks]
+        means = [tree_leaves(module(*with_samples(model, chunk)))[0].mean(dim=(0, 2, 3)) for chunk in chunks]
         mean = torch.stack(means).mean(dim=0)
         head = _head(module, len(mean))
         if head is not None and head.bias is not None:
             head.bias -= mean
 
 
-def _logits(module: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
-    first: torch.Tensor = tree_leaves(module(pixels))[0]
+def _logits(module: nn.Module, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
+    first: torch.Tensor = tree_leaves(module(*inputs))[0]
     return first.flatten(1)
 
 
@@ -216,11 +220,13 @@ class _Rounded(Pixels):
     """Wrapper of a model whose weights and activations are rounded to `dtype`, on uint8 [batch, channels, h, w]."""
 
     def __init__(self, model: "Model", dtype: torch.dtype) -> None:
-        super().__init__(copy.deepcopy(model.module).to(dtype), model.mean, model.std)
+        super().__init__(copy.deepcopy(model.module).to(dtype), model.mean, model.std, model.inputs)
         self._dtype = dtype
 
-    def forward(self, pixels: torch.Tensor) -> tuple[object, ...]:
-        return tuple(_widened(value) for value in self.outputs(self.normalised(pixels).to(self._dtype)))
+    def forward(self, pixels: torch.Tensor, *inputs: torch.Tensor) -> tuple[object, ...]:
+        values = self.prepared(pixels, *inputs)
+        rounded = (value.to(self._dtype) if value.is_floating_point() else value for value in values)
+        return tuple(_widened(value) for value in self.outputs(*rounded))
 
 
 def _widened(value: object) -> object:
@@ -246,7 +252,7 @@ def in_precision(model: "Model", precision: str) -> "Model":
         )
     rounded = _Rounded(model, _DTYPES[precision])
     try:
-        run_whole(rounded, random_pixels(model, 1))
+        run_whole(rounded, *with_samples(model, random_pixels(model, 1)))
     except Exception as exc:  # whatever the user's own forward raises comes through here
         raise ModelError(
             f"{model.reference} does not run in {precision}: {one_line(exc)}; build it in fp32, or let its forward "

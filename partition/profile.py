@@ -23,7 +23,7 @@ from torch.fx import Interpreter, Node
 
 from shardline.partition.device import describe_machine, move
 from shardline.partition.liveness import Liveness, size_at
-from shardline.partition.program import Progress, lifted_arguments, runnable, silent
+from shardline.partition.program import Progress, lifted_arguments, program_inputs, runnable, silent
 from shardline.wire.typed import from_json
 
 _VERSION = 1  # of the measurement: raise it when an older profile would mislead
@@ -128,9 +128,9 @@ def _operations(program: ExportedProgram) -> list[Node]:
 def _measure(program: ExportedProgram, pixels: torch.Tensor, device: torch.device) -> Profile:
     if device.type != "cpu":
         program = move(copy.deepcopy(program), device)
-    pixels = pixels.to(device)
+    inputs = tuple(value.to(device) for value in program_inputs(program, pixels))
     timer = _Timer(program.graph_module, device)
-    module, arguments = runnable(program), lifted_arguments(program, pixels)
+    module, arguments = runnable(program), lifted_arguments(program, inputs)
     whole_s = float("inf")
     end_s = time.monotonic() + _ENOUGH_S
     with torch.inference_mode():
@@ -138,7 +138,7 @@ def _measure(program: ExportedProgram, pixels: torch.Tensor, device: torch.devic
             if number >= _ROUNDS.start and time.monotonic() > end_s:
                 break
             timer.run(*arguments)
-            whole_s = min(whole_s, _seconds(lambda: module(pixels), device))
+            whole_s = min(whole_s, _seconds(lambda: module(*inputs), device))
     scale = whole_s / sum(timer.seconds.values())
     return Profile(
         device=str(device),

@@ -1,6 +1,6 @@
 """Helpers for exported programs: run one, record node values, name dtypes, shorten errors, report progress."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,8 @@ import torch
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.fx import Interpreter, Node
+
+from shardline.partition.sampling import sample_inputs
 
 Progress = Callable[[str], None]
 """Receives one short line of text per step of a long computation."""
@@ -61,12 +63,30 @@ def runnable(program: ExportedProgram) -> torch.fx.GraphModule:
     return program.module(check_guards=False)
 
 
-def lifted_arguments(program: ExportedProgram, pixels: torch.Tensor) -> list[torch.Tensor]:
-    """Arguments of the graph, in order: parameters, buffers, constants, and pixels, uint8 [batch, channels, h, w]."""
+def input_nodes(program: ExportedProgram) -> tuple[Node, ...]:
+    """Nodes of the program's inputs, in the order of its signature: the pixels first."""
+    by_name = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
+    return tuple(by_name[name] for name in program.graph_signature.user_inputs if isinstance(name, str))
+
+
+def program_inputs(program: ExportedProgram, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Inputs to run a program with: pixels, uint8 [batch, channels, h, w], and sample values [batch, …] of the others.
+
+    The sample values follow from the pixels (`partition/sampling.py`), so that all that run a model on the same pixels
+    run it on the same inputs.
+    """
+    others = [node.meta["val"] for node in input_nodes(program)[1:]]
+    types = [(torch.empty((), dtype=value.dtype).numpy().dtype, tuple(value.shape[1:])) for value in others]
+    return pixels, *(torch.from_numpy(value).to(pixels.device) for value in sample_inputs(pixels.cpu().numpy(), types))
+
+
+def lifted_arguments(program: ExportedProgram, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Arguments of the graph, in order: parameters, buffers, constants, and the inputs, [batch, …] each."""
     arguments = []
+    given = iter(inputs)
     for spec in program.graph_signature.input_specs:
         if spec.kind is InputKind.USER_INPUT:
-            arguments.append(pixels)
+            arguments.append(next(given))
         else:
             state: Any = program.state_dict if spec.target in program.state_dict else program.constants
             arguments.append(state[spec.target])
@@ -89,8 +109,8 @@ class _Recorder(Interpreter):
 
 
 def node_values(program: ExportedProgram, pixels: torch.Tensor, names: Iterable[str]) -> dict[str, torch.Tensor]:
-    """Run the program on `pixels` (uint8 [batch, channels, height, width]) and return the named nodes' tensors."""
+    """Run the program on `program_inputs` of `pixels`, uint8 [batch, channels, h, w]; returns named nodes' tensors."""
     recorder = _Recorder(program, names)
     with torch.inference_mode():
-        recorder.run(*lifted_arguments(program, pixels))
+        recorder.run(*lifted_arguments(program, program_inputs(program, pixels)))
     return recorder.values

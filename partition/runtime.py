@@ -23,6 +23,7 @@ from shardline.partition.compare import Outputs, largest_value, max_abs_differen
 from shardline.partition.compiled import Compiled, opened, select
 from shardline.partition.device import CPU, Module, move
 from shardline.partition.program import one_line, runnable
+from shardline.partition.sampling import sample_inputs
 from shardline.partition.tensors import (
     along,
     as_numpy,
@@ -37,7 +38,7 @@ from shardline.storage.bundle import GOLDEN_FILE, SHARD_FILE, Bundle, Stage, Ten
 from shardline.storage.bundle_folder import read_stage
 from shardline.tasks.registry import task_code
 from shardline.wire.errors import BundleError
-from shardline.wire.frame import Array
+from shardline.wire.frame import Array, named_dtype
 
 # Relative to the largest golden value. Another machine rounds differently; a wrong shard is far off.
 _GOLDEN_TOLERANCE = {"fp32": 1e-3, "fp16": 1e-2, "bf16": 5e-2}
@@ -269,9 +270,19 @@ class LoadedShard:
         return _GOLDEN_TOLERANCE[self.bundle.precision] * largest_value(expected)
 
 
+def chain_inputs(shard: LoadedShard, pixels: np.ndarray) -> Outputs:
+    """Inputs to run the first shard with: pixels, uint8 [batch, channels, h, w], and samples [batch, …] of the others.
+
+    They are those that `shardline.partition.program.program_inputs` runs the whole with.
+    """
+    first, *others = shard.stage.inputs
+    types = [(named_dtype(spec.dtype), spec.shape_for(1)[1:]) for spec in others]
+    return {first.name: pixels, **dict(zip((spec.name for spec in others), sample_inputs(pixels, types), strict=True))}
+
+
 def run_chain(shards: Sequence[LoadedShard], pixels: np.ndarray) -> Outputs:
     """Run uint8 [batch, channels, h, w] through all shards and return the last one's outputs, [batch, …] each."""
-    tensors: Outputs = {shards[0].stage.inputs[0].name: pixels}
+    tensors = chain_inputs(shards[0], pixels)
     for shard in shards:
         tensors = shard.run(tensors)
     return tensors

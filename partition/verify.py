@@ -5,7 +5,7 @@ tensor between two shards goes through a frame: the two are equal to the bit, or
 precision, and compiled ones, are compared at the end, within the tolerance that bundle.json states.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from shardline.partition.compare import Agreement, Outputs, max_abs_difference
 from shardline.partition.compiled import select
 from shardline.partition.device import CPU
 from shardline.partition.program import node_values
-from shardline.partition.runtime import LoadedShard, load_shard
+from shardline.partition.runtime import LoadedShard, chain_inputs, load_shard
 from shardline.partition.tensors import to_numpy
 from shardline.storage.bundle import WHOLE_FILE, TensorSpec, Tolerance, stage_folder
 from shardline.storage.bundle_folder import open_bundle
@@ -161,7 +161,7 @@ def load_shards(folder: Path, program: str) -> list[LoadedShard]:
 
 def run_shards(shards: Sequence[LoadedShard], pixels: np.ndarray) -> list[dict[str, np.ndarray]]:
     """Run uint8 [batch, channels, h, w]; returns each stage's outputs by name. Every hop goes through a frame."""
-    tensors: Mapping[str, np.ndarray] = {shards[0].stage.inputs[0].name: pixels}
+    tensors = chain_inputs(shards[0], pixels)
     outputs = []
     for shard in shards:
         frame = Frame(tensors=tensors, bundle=shard.digest, stage=shard.stage.index)

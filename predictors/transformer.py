@@ -15,11 +15,13 @@ from dataclasses import dataclass
 
 import aiohttp
 
+from shardline.predictors.inputs import read_inputs
 from shardline.predictors.model import FRAME_TYPE, JSON_TYPE, Answer, BytesModel
 from shardline.predictors.picture import fit_pictures
 from shardline.predictors.server import arguments, run_main, serve
 from shardline.predictors.worker import Worker, call_each, check_deadline, now_ms
-from shardline.storage.bundle import CHANNELS, PictureSpec
+from shardline.storage.bundle import CHANNELS, InputSpec, PictureSpec
+from shardline.storage.inputs import parse_inputs
 from shardline.wire.errors import DeadlineError, PredictorDownError, PredictorError, RequestError, ShardlineError
 from shardline.wire.frame import Frame, encode_parts, is_frame
 from shardline.wire.limits import PIXELS, REQUEST_BYTES, Limits
@@ -34,7 +36,10 @@ Parts = tuple[bytes | memoryview, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransformerConfig:
-    """Settings of the transformer, from the bundle and its manifest. `pixels_name` is stage 0's input."""
+    """Settings of the transformer, from the bundle and its manifest.
+
+    `pixels_name` is stage 0's input of the first picture, `inputs` are the others.
+    """
 
     bundle: str
     picture: PictureSpec
@@ -43,6 +48,7 @@ class TransformerConfig:
     request_timeout_ms: int
     max_queue: int
     pixels_name: str = "pixels"
+    inputs: tuple[InputSpec, ...] = ()
 
 
 class ImageTransformer(BytesModel):
@@ -71,13 +77,15 @@ class ImageTransformer(BytesModel):
         start = time.perf_counter()
         if is_frame(body):
             raise RequestError("the transformer takes pictures or v1 JSON, not frames: send frames to a stage")
-        request = parse_request(body)
-        check_instances(len(request.pictures), self._config.max_instances)
-        pixels, views = fit_pictures(request.pictures, self._config.picture, self._config.limits)
+        config = self._config
+        request = parse_request(body, [spec.name for spec in config.inputs])
+        check_instances(len(request.pictures), config.max_instances)
+        pixels, views = fit_pictures(request.pictures, config.picture, config.limits)
+        further = read_inputs(request, config.inputs, config.picture, config.limits)
         taken_ms = (time.perf_counter() - start) * 1000
         frame = Frame(
-            tensors={self._config.pixels_name: pixels},
-            bundle=self._config.bundle,
+            tensors={config.pixels_name: pixels, **further},
+            bundle=config.bundle,
             stage=0,
             request_id=request_id,
             traceparent=traceparent,
@@ -139,6 +147,8 @@ def parse() -> Namespace:
     )
     add("--interpolation", choices=interpolations, default="bilinear", help="resizing filter (default: %(default)s)")
     modes = "channels of the model's pictures: L is grey (default: %(default)s)"
+    input_help = "input beside the picture, NAME=picture or NAME=DTYPE[SHAPE of one instance]; once for each"
+    add("--input", action="append", default=[], help=input_help)
     add("--mode", choices=list(CHANNELS), default="RGB", help=modes)
     add(
         "--max_instances", type=int, default=1, help="most pictures in a request; more are a 413 (default: %(default)s)"
@@ -190,6 +200,7 @@ def main() -> None:
         max_instances=arguments.max_instances,
         request_timeout_ms=arguments.request_timeout_ms,
         max_queue=arguments.max_queue,
+        inputs=parse_inputs(arguments.input),
     )
     model = ImageTransformer(arguments.model_name, url, config)
     model.load()

@@ -12,7 +12,7 @@ from shardline.manifests.render import render
 from shardline.releases.golden import ReplyAgreement, score_tolerance
 from shardline.releases.history import DEPLOYED, PENDING, GoldenRequest, Release, kinds_in, read_history, read_records
 from shardline.releases.rollout import Say, clear, roll_out
-from shardline.storage.bundle import GOLDEN_PICTURE_FILE, GOLDEN_REPLY_FILE, Bundle
+from shardline.storage.bundle import GOLDEN_PICTURE_FILE, GOLDEN_REPLY_FILE, GOLDEN_REQUEST_FILE, Bundle
 from shardline.wire.errors import ClusterError
 
 
@@ -128,8 +128,9 @@ def _nothing(name: str, namespace: str) -> ClusterError:
 def _golden(folder: Path, bundle: Bundle) -> GoldenRequest | None:
     if GOLDEN_REPLY_FILE not in bundle.files:
         return None
+    request = GOLDEN_REQUEST_FILE if GOLDEN_REQUEST_FILE in bundle.files else GOLDEN_PICTURE_FILE
     return GoldenRequest(
-        picture=(folder / GOLDEN_PICTURE_FILE).read_bytes(),
+        picture=(folder / request).read_bytes(),
         reply=json.loads((folder / GOLDEN_REPLY_FILE).read_text()),
         tolerance=score_tolerance(bundle),
     )

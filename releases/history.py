@@ -34,7 +34,7 @@ Kind = tuple[str, str]  # apiVersion, kind
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenRequest:
-    """The golden picture's file, the whole model's v1 reply to it, and the tolerance for scores."""
+    """Golden picture, or the v1 request with it, the whole model's v1 reply to it, and the tolerance for scores."""
 
     picture: bytes
     reply: Mapping[str, Any]

@@ -21,6 +21,7 @@ from shardline.partition.device import use_threads
 from shardline.partition.explain import Explanation
 from shardline.partition.explain import explain as explain_plan
 from shardline.partition.hops import hop_cost
+from shardline.partition.inputs import with_inputs
 from shardline.partition.models import Model, module_preprocessing
 from shardline.partition.outputs import check_outputs
 from shardline.partition.pictures import Size, resized
@@ -37,6 +38,7 @@ from shardline.partition.verify import verify as verify_bundle
 from shardline.predictors.picture import to_pixels
 from shardline.storage.bundle import Bundle, bundle_name
 from shardline.storage.bundle_folder import open_bundle
+from shardline.storage.inputs import parse_inputs
 from shardline.storage.user_cache import user_folder
 from shardline.tables import plan_dict
 from shardline.tasks.registry import TaskName, task_code
@@ -115,6 +117,7 @@ def capture(
     resize: int | None = None,
     interpolation: Literal["bilinear", "bicubic", "nearest"] | None = None,
     mode: Literal["L", "RGB", "RGBA"] | None = None,
+    inputs: Sequence[str] = (),
     pictures: Pictures | None = None,
     mean: Channels | None = None,
     std: Channels | None = None,
@@ -137,6 +140,7 @@ def capture(
         resize: length in pixels of the shorter side before the crop.
         interpolation: resizing filter; default: the model's own, or "bilinear".
         mode: channels of the pictures: "L" is grey; default: as many as the model's first convolution takes.
+        inputs: what forward takes after the picture, such as "mask=float32[1,32,32]" or "reference=picture".
         pictures: pictures to measure and calibrate with; default: photographs from scikit-image.
         mean, std: of each channel, from 0 to 1; default: the model's, or ImageNet's for a module.
         labels: names of the classes, in the model's order.
@@ -165,6 +169,9 @@ def capture(
         loaded = replace(loaded, task_options={**loaded.task_options, **options})
     task_code(loaded.task).check_options(loaded.task_options)
     loaded = with_picture(loaded, fit=fit, resize=resize, interpolation=interpolation, mode=mode)
+    loaded = with_inputs(loaded, parse_inputs(inputs))
+    if loaded.inputs and loaded.task == "retrieve":
+        raise UsageError("an index is built of pictures alone, and the model takes more: leave --input or retrieve out")
     files = [read() for _, read in _picture_files(pictures, loaded.task, progress)]
     pixels = calibration_pixels(files, loaded.picture)
     names = None if labels is None else tuple(labels)
@@ -267,7 +274,7 @@ def build(
         BuildOptions(precision=captured.precision, targets=targets),
         folder,
         planned=chosen.planned,
-        golden=golden_picture(captured.pixels[0], captured.model.picture),
+        golden=golden_picture(captured.pixels[0], captured.model.picture, captured.model.inputs),
         progress=progress,
     )
     return bundle

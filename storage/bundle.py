@@ -4,6 +4,7 @@
     whole.pt2                    the whole model, uncut: the reference that `verify` compares with
     golden.png                   a picture, and
     golden.json                  the whole model's v1 reply to it: `deploy` compares a cluster's reply with it
+    golden-request.json          the v1 request with that picture, for a model that takes more inputs than the picture
     stages/0/bundle.json         the same bytes again, so that a pod which gets only this folder can trust it
     stages/0/stage.json          {"stage": 0}
     stages/0/shard.pt2           the shard
@@ -25,14 +26,14 @@ import reprlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 from shardline.wire.errors import BundleError
 from shardline.wire.limits import MIB, Limits
 from shardline.wire.typed import Scalar, from_json, is_relative_path, typed
 
 SCHEMA_VERSION = 3
-# version 1 has no compiled packages and no tolerances, version 2 no picture modes and no task options
+# version 1 has no compiled packages and no tolerances, version 2 no picture modes, task options and further inputs
 READABLE_VERSIONS = (1, 2, 3)
 BUNDLE_JSON_BYTES = 16 * MIB  # limit of bundle.json itself: thousands of labels and files need a few MiB
 BUNDLE_FILE = "bundle.json"
@@ -42,11 +43,30 @@ GOLDEN_FILE = "golden.safetensors"
 WHOLE_FILE = "whole.pt2"
 GOLDEN_PICTURE_FILE = "golden.png"
 GOLDEN_REPLY_FILE = "golden.json"
+GOLDEN_REQUEST_FILE = "golden-request.json"
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of red, green and blue, from 0 to 1
 PRECISIONS = ("fp32", "bf16", "fp16")
 CHANNELS = {"L": 1, "RGB": 3, "RGBA": 4}  # Pillow's mode of a picture -> its number of channels
 TARGETS = ("cpu", "cuda")
+
+DTYPE_NAMES = {
+    "bool": "BOOL",
+    "uint8": "U8",
+    "int8": "I8",
+    "int16": "I16",
+    "int32": "I32",
+    "int64": "I64",
+    "float16": "F16",
+    "float32": "F32",
+    "float64": "F64",
+}
+"""Dtypes that a tensor in a request may have, as numpy names them, and as safetensors does."""
+
+RESERVED_NAMES = frozenset({"image_bytes", "image", "data", "b64", "pixels"})
+"""Names that a further input cannot have: those of the first picture."""
+
+INPUT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
 NAME_PATTERN = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _BATCH_DIM = re.compile(r"(?:([1-9][0-9]{0,8})\*)?batch")
@@ -115,6 +135,35 @@ class PictureSpec:
     def channels(self) -> int:
         """Number of colour channels: 1, 3 or 4."""
         return CHANNELS[self.mode]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the pixels."""
+        return self.channels, self.height, self.width
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputSpec:
+    """One input beside the first picture, by the name under which each instance of a request gives it.
+
+    `dtype` is safetensors' name, `shape` that of one instance, without the batch. A further picture is uint8 of the
+    first one's shape.
+    """
+
+    name: str
+    kind: Literal["tensor", "picture"]
+    dtype: str = "U8"
+    shape: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        """Text form of the input, as the option --input takes it."""
+        return f"{self.name}={'picture' if self.kind == 'picture' else self.type_text}"
+
+    @property
+    def type_text(self) -> str:
+        """Dtype and shape of one instance: 'float32[1,32,32]', or 'float32' for a single number."""
+        dtype = next(name for name, short in DTYPE_NAMES.items() if short == self.dtype)
+        return f"{dtype}[{','.join(map(str, self.shape))}]" if self.shape else dtype
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,6 +257,7 @@ class Bundle:
     stages: tuple[Stage, ...]
     portable_tolerance: Tolerance | None = None
     compiled_tolerance: Tolerance | None = None
+    inputs: tuple[InputSpec, ...] = ()  # beside the picture, in the order of stage 0's inputs
     files: Mapping[str, FileDigest] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
@@ -228,7 +278,7 @@ class Bundle:
 
 
 def _without_since_3(document: dict[str, Any]) -> None:
-    del document["picture"]["mode"], document["task"]["options"]
+    del document["picture"]["mode"], document["task"]["options"], document["inputs"]
 
 
 def _without_since_2(document: dict[str, Any]) -> None:
@@ -295,6 +345,7 @@ def _problems(bundle: Bundle) -> Iterator[str]:
     for field_name in ("batch", "max_instances", "threads"):
         if getattr(bundle, field_name) < 1:
             yield f"{field_name} is {getattr(bundle, field_name)}, not 1 or more"
+    yield from _input_problems(bundle)
     indexes = [stage.index for stage in bundle.stages]
     if not indexes or indexes != list(range(len(indexes))):
         yield f"stages are {reprlib.repr(indexes)}, not 0, 1, … in order"
@@ -310,6 +361,21 @@ def _problems(bundle: Bundle) -> Iterator[str]:
             yield f"files has {reprlib.repr(path)}, not a path inside the bundle"
         if not _SHA256.fullmatch(entry.sha256) or entry.size_bytes < 0:
             yield f"files[{reprlib.repr(path)}] has no sha256 and size"
+
+
+def _input_problems(bundle: Bundle) -> Iterator[str]:
+    """Find inputs that requests cannot give, or that stage 0 does not take."""
+    taken = bundle.stages[0].inputs[1:] if bundle.stages else ()
+    for spec in bundle.inputs:
+        if not INPUT_NAME.fullmatch(spec.name) or spec.name in RESERVED_NAMES:
+            yield f"inputs has the name {reprlib.repr(spec.name)}, which a request cannot give"
+        if spec.dtype not in DTYPE_NAMES.values() or any(dim < 1 for dim in spec.shape):
+            yield f"inputs has {reprlib.repr(spec.dtype)} {reprlib.repr(spec.shape)} for {reprlib.repr(spec.name)}"
+        if spec.kind == "picture" and (spec.dtype, spec.shape) != ("U8", bundle.picture.shape):
+            yield f"inputs has {reprlib.repr(spec.name)}, a picture of another shape than the first"
+    wanted = [(spec.name, spec.dtype, ("batch", *spec.shape)) for spec in bundle.inputs]
+    if [(spec.name, spec.dtype, spec.shape) for spec in taken] != wanted:
+        yield "inputs are not those that stage 0 takes after the pixels"
 
 
 def _tolerance_problems(tolerance: Tolerance) -> Iterator[str]:

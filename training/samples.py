@@ -1,23 +1,27 @@
 """Sample pictures to calibrate, verify and try with: scikit-image's photographs, and license plates drawn onto them."""
 
+import base64
 import io
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from shardline.predictors.inputs import read_inputs
 from shardline.predictors.picture import fit_picture, to_pixels
-from shardline.storage.bundle import PictureSpec
+from shardline.storage.bundle import InputSpec, PictureSpec
 from shardline.training.plates.backgrounds import Backgrounds
 from shardline.training.plates.fonts import families
 from shardline.training.plates.picture import PlateStream
 from shardline.training.plates.scene import Scene
 from shardline.wire.errors import FileError, MissingPackageError
+from shardline.wire.frame import named_dtype
 from shardline.wire.limits import Limits
+from shardline.wire.v1 import PredictRequest
 
 if TYPE_CHECKING:
     from shardline.partition.build import GoldenPicture
@@ -38,6 +42,7 @@ _PHOTOGRAPHS = (
     "rocket.jpg",
 )
 _CROPS = 3  # further views of each picture for calibration
+_CALIBRATION_PIXELS = 48 * 512 * 512  # of all views together: a network's activations take a hundred times as much
 _PLATES, _PLATES_SEED = 12, 6
 # easy to read: the pictures are to show what a chain does with plates, not how hard a plate can be
 _PLATES_SCENE = Scene(
@@ -115,20 +120,52 @@ def drawn_pictures() -> dict[str, bytes]:
 
 
 def calibration_pixels(pictures: Sequence[bytes], spec: PictureSpec) -> NDArray[np.uint8]:
-    """Views of each encoded picture, whole and cropped, differing in content and scale: uint8 [n, channels, h, w]."""
+    """Views of each encoded picture, whole and cropped, differing in content and scale: uint8 [n, channels, h, w].
+
+    Of large inputs there are fewer views, so that they fit into memory: every picture once, or at least two of them.
+    """
     random = np.random.default_rng(0)
-    views = [view for picture in pictures for view in _views(picture, random)]
-    return np.stack([to_pixels(view, spec, Limits()) for view in views])
+    views = [list(_views(picture, random)) for picture in pictures]
+    most = max(2, _CALIBRATION_PIXELS // (spec.height * spec.width))
+    if sum(map(len, views)) > most:
+        views = [[view] for turn in zip(*views, strict=True) for view in turn]
+    chosen = [view for of_picture in views for view in of_picture][:most]
+    return np.stack([to_pixels(view, spec, Limits()) for view in chosen])
 
 
-def golden_picture(pixels: NDArray[np.uint8], spec: PictureSpec) -> "GoldenPicture":
-    """A golden picture from pixels, uint8 [channels, height, width]: a PNG file, and what a transformer makes of it."""
+def golden_picture(pixels: NDArray[np.uint8], spec: PictureSpec, inputs: Sequence[InputSpec] = ()) -> "GoldenPicture":
+    """A golden picture from pixels, uint8 [channels, height, width]: a PNG file, and what a transformer makes of it.
+
+    Args:
+        inputs: the model's inputs beside the picture, which get sample values.
+    """
     from shardline.partition.build import GoldenPicture
+    from shardline.partition.sampling import sample_inputs
 
-    colours_last = pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
-    png = _encoded(Image.fromarray(colours_last), "PNG")
+    png = _png(pixels)
     fitted = fit_picture(png, spec, Limits())
-    return GoldenPicture(png=png, pixels=fitted.pixels[None], view=fitted.view)
+    samples = sample_inputs(fitted.pixels[None], [(named_dtype(given.dtype), given.shape) for given in inputs])
+    further = {given.name: _json_value(value[0], given) for given, value in zip(inputs, samples, strict=True)}
+    request = PredictRequest(pictures=(png,), inputs={name: (value,) for name, value in further.items()})
+    return GoldenPicture(
+        png=png,
+        pixels=fitted.pixels[None],
+        view=fitted.view,
+        inputs=tuple(read_inputs(request, inputs, spec, Limits()).values()),
+        further=further,
+    )
+
+
+def _json_value(value: NDArray[Any], spec: InputSpec) -> dict[str, str]:
+    """Encode one instance's input, of the spec's dtype and shape, as a v1 request gives it."""
+    data = _png(value) if spec.kind == "picture" else value.tobytes()
+    return {"b64": base64.b64encode(data).decode()}
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    """Encode uint8 [channels, height, width] of 1, 3 or 4 channels."""
+    colours_last = pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
+    return _encoded(Image.fromarray(colours_last), "PNG")
 
 
 def _views(picture: bytes, random: np.random.Generator) -> Iterator[bytes]:

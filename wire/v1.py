@@ -8,6 +8,10 @@ wrong: a body that starts like a picture is one picture, every other body must b
     INSTANCE = {"image_bytes": PICTURE} | {"image": PICTURE} | {"data": PICTURE} | {"b64": "…"} | "…"
     PICTURE  = {"b64": "…"} | "…"
 
+Where a model takes more than the picture, an instance gives the further inputs by their names as well:
+
+    INSTANCE = {"image_bytes": PICTURE, "mask": [[…]], "reference": PICTURE}
+
 "…" is base64, with or without line breaks and a `data:image/…;base64,` in front. This module does not decode pictures.
 """
 
@@ -45,10 +49,14 @@ _REMEDY = 'send {"image_bytes": {"b64": "…"}}'
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictRequest:
-    """The pictures of one request, still encoded, and its parameters."""
+    """The pictures of one request, still encoded, and its parameters.
+
+    `inputs` are the inputs beside the pictures by name, with a JSON value for each instance.
+    """
 
     pictures: tuple[bytes, ...]
     parameters: Mapping[str, object] = field(default_factory=dict)
+    inputs: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
 
 
 def picture_format(body: bytes) -> str | None:
@@ -63,32 +71,52 @@ def is_picture(body: bytes) -> bool:
     return picture_format(body) is not None
 
 
-def parse_request(body: bytes) -> PredictRequest:
+def parse_request(body: bytes, inputs: Sequence[str] = ()) -> PredictRequest:
     """Parse the raw body of a predict request, whatever its Content-Type, into one picture or more.
+
+    Args:
+        inputs: names of the inputs that each instance gives beside its picture.
 
     Raises:
         PictureError: an instance's base64 is broken or holds nothing.
-        RequestError: the body is neither a picture nor v1 JSON.
+        RequestError: the body is neither a picture nor v1 JSON, or an instance lacks an input.
     """
     if is_picture(body):
+        if inputs:
+            raise RequestError(
+                f"the body is a picture alone; the model also takes {_and(inputs)}: send {_example(inputs)}"
+            )
         return PredictRequest(pictures=(body,))
     document = _parse_json(body)
     if not isinstance(document, dict):
-        raise RequestError(f"the body is {_found(document)}; allowed is an object: send {_EXAMPLE}")
+        raise RequestError(f"the body is {describe(document)}; allowed is an object: send {_EXAMPLE}")
     _check_keys(document)
     instances = document["instances"]
     if not isinstance(instances, list) or not instances:
-        raise RequestError(f"instances is {_found(instances)}; allowed is a list of at least one: send {_EXAMPLE}")
+        raise RequestError(f"instances is {describe(instances)}; allowed is a list of at least one: send {_EXAMPLE}")
+    further = [_take_inputs(instance, inputs, index) for index, instance in enumerate(instances)] if inputs else []
     return PredictRequest(
         pictures=tuple(_picture(instance, index) for index, instance in enumerate(instances)),
         parameters=_parameters(document.get("parameters", {})),
+        inputs={name: tuple(taken[name] for taken in further) for name in inputs},
     )
 
 
-def encode_request(pictures: Sequence[bytes], parameters: Mapping[str, object] | None = None) -> bytes:
-    """Encode pictures as the body of a predict request, the inverse of `parse_request`."""
+def encode_request(
+    pictures: Sequence[bytes],
+    parameters: Mapping[str, object] | None = None,
+    inputs: Sequence[Mapping[str, object]] = (),
+) -> bytes:
+    """Encode pictures as the body of a predict request, the inverse of `parse_request`.
+
+    Args:
+        inputs: JSON values of the inputs beside each picture, by name; empty where the model takes none.
+    """
     document: dict[str, object] = {
-        "instances": [{"image_bytes": {"b64": base64.b64encode(picture).decode()}} for picture in pictures]
+        "instances": [
+            {"image_bytes": {"b64": base64.b64encode(picture).decode()}, **further}
+            for picture, further in zip(pictures, inputs or [{}] * len(pictures), strict=True)
+        ]
     }
     if parameters:
         document["parameters"] = dict(parameters)
@@ -150,7 +178,7 @@ def _check_keys(document: Mapping[str, object]) -> None:
 
 def _parameters(parameters: object) -> Mapping[str, object]:
     if not isinstance(parameters, dict):
-        raise RequestError(f"parameters is {_found(parameters)}; allowed is an object: leave it out or send {{}}")
+        raise RequestError(f"parameters is {describe(parameters)}; allowed is an object: leave it out or send {{}}")
     try:
         json.dumps(parameters, ensure_ascii=False).encode()
     except (UnicodeEncodeError, RecursionError) as exc:
@@ -159,27 +187,67 @@ def _parameters(parameters: object) -> Mapping[str, object]:
     return parameters
 
 
+def _take_inputs(instance: object, names: Sequence[str], index: int) -> dict[str, object]:
+    """Take the further inputs out of an instance, so that only its picture is left."""
+    if not isinstance(instance, dict) or any(name not in instance for name in names):
+        missing = [name for name in names if not isinstance(instance, dict) or name not in instance]
+        raise RequestError(
+            f"instance {index}: {_and(missing)} is missing; the model takes {_and(names)} beside the picture: send "
+            f"{_example(names)}"
+        )
+    return {name: instance.pop(name) for name in names}
+
+
+def _and(names: Sequence[str]) -> str:
+    return " and ".join((", ".join(names[:-1]), names[-1]) if len(names) > 1 else names)
+
+
+def _example(names: Sequence[str]) -> str:
+    further = "".join(f', "{name}": …' for name in names)
+    return f'{{"instances": [{{"image_bytes": {{"b64": "…"}}{further}}}]}}'
+
+
 def _picture(instance: object, index: int) -> bytes:
     """Bytes of one instance's picture, still encoded."""
     if isinstance(instance, dict):
         instance = _only_value(instance, index)
-    if isinstance(instance, dict) and list(instance) == ["b64"]:
-        instance = instance["b64"]
-    if not isinstance(instance, str):
-        raise RequestError(f"instance {index}: found {_found(instance)}; {_ALLOWED}: {_REMEDY}")
-    return _decode(instance, index)
+    return picture_bytes(instance, f"instance {index}")
+
+
+def picture_bytes(value: object, where: str) -> bytes:
+    """Read a picture, {"b64": "…"} or "…", into its bytes, still encoded.
+
+    Args:
+        where: the value's place in the request, for messages.
+
+    Raises:
+        PictureError: broken base64, or nothing.
+        RequestError: another JSON value.
+    """
+    if isinstance(value, dict) and list(value) == ["b64"]:
+        value = value["b64"]
+    if not isinstance(value, str):
+        raise RequestError(f"{where}: found {describe(value)}; {_ALLOWED}: {_REMEDY}")
+    return base64_bytes(value, where)
 
 
 def _only_value(instance: Mapping[str, object], index: int) -> object:
     keys = list(instance)
     if len(keys) != 1 or keys[0] not in (*PICTURE_KEYS, "b64"):
-        raise RequestError(f"instance {index}: found {_found(instance)}; {_ALLOWED}: {_REMEDY}")
+        raise RequestError(f"instance {index}: found {describe(instance)}; {_ALLOWED}: {_REMEDY}")
     if keys == ["b64"] and not isinstance(instance["b64"], str):
-        raise RequestError(f"instance {index}: b64 is {_found(instance['b64'])}; allowed is a base64 string: {_REMEDY}")
+        raise RequestError(
+            f"instance {index}: b64 is {describe(instance['b64'])}; allowed is a base64 string: {_REMEDY}"
+        )
     return instance[keys[0]]
 
 
-def _decode(text: str, index: int) -> bytes:
+def base64_bytes(text: str, where: str) -> bytes:
+    """Decode base64, with or without line breaks and a `data:` prefix.
+
+    Raises:
+        PictureError: broken base64, or nothing.
+    """
     prefix = _DATA_URL.match(text)
     try:
         # the command `base64` without -w0 breaks lines; bytes.translate is the fastest way to drop the breaks
@@ -187,13 +255,13 @@ def _decode(text: str, index: int) -> bytes:
         picture = binascii.a2b_base64(digits, strict_mode=True)
     except ValueError as exc:  # both binascii.Error and UnicodeEncodeError
         why = "a character outside of ASCII" if isinstance(exc, UnicodeEncodeError) else exc
-        raise PictureError(f"instance {index}: broken base64 ({why}): encode the picture's bytes again") from exc
+        raise PictureError(f"{where}: broken base64 ({why}): encode the picture's bytes again") from exc
     if not picture:
-        raise PictureError(f"instance {index}: the picture is empty: send its bytes as base64")
+        raise PictureError(f"{where}: the picture is empty: send its bytes as base64")
     return picture
 
 
-def _found(value: object) -> str:
+def describe(value: object) -> str:
     """Describe a wrong value in a message by its type, repeating no more of it than is safe."""
     match value:
         case None:

@@ -40,6 +40,7 @@ class ModelArguments(TypedDict):
     resize: int | None
     interpolation: Interpolation | None
     mode: Mode | None
+    inputs: tuple[str, ...]
     pictures: Path | None
 
 
@@ -130,6 +131,16 @@ def _model_options(
             panel=_PANEL,
         ),
     ] = None,
+    inputs: Annotated[
+        list[str] | None,
+        option(
+            "--input",
+            metavar="NAME=TYPE",
+            help="Input that the model takes after the picture, by its parameter's name: a tensor of one instance such "
+            "as mask=float32[1,32,32], a number such as scale=float32, or reference=picture; once for each",
+            panel=_PANEL,
+        ),
+    ] = None,
     pictures: PicturesOption = None,
 ) -> ModelArguments:
     return {
@@ -140,6 +151,7 @@ def _model_options(
         "resize": resize,
         "interpolation": interpolation,
         "mode": mode,
+        "inputs": tuple(inputs or ()),
         "pictures": pictures,
     }
 

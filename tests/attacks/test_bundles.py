@@ -60,8 +60,10 @@ VALID: dict[str, Any] = {
     "files": {"stages/0/shard.pt2": {"sha256": SHA256, "size_bytes": 1}},
     "portable_tolerance": None,
     "compiled_tolerance": None,
+    "inputs": [],
     "schema_version": 3,
 }
+INPUT = {"name": "mask", "kind": "tensor", "dtype": "F32", "shape": [1, 8, 8]}
 
 
 def written(document: object) -> bytes:
@@ -117,6 +119,23 @@ ATTACKS: dict[str, tuple[bytes, str]] = {
     "version true": (changed(True, "schema_version"), "schema_version True"),
     "version 1.0": (changed(1.0, "schema_version"), "schema_version 1.0"),
     "version 1 with what came with 2": (changed(1, "schema_version"), "its bytes are not"),
+    "input that stage 0 does not take": (changed([INPUT], "inputs"), "inputs are not those that stage 0 takes"),
+    "input with the picture's name": (
+        changed([INPUT | {"name": "image_bytes"}], "inputs"),
+        "the name 'image_bytes', which a request cannot give",
+    ),
+    "input of another kind": (
+        changed([INPUT | {"kind": "code"}], "inputs"),
+        "inputs[0].kind is 'code', not one of tensor, picture",
+    ),
+    "input of a dtype that no request has": (
+        changed([INPUT | {"dtype": "BF16"}], "inputs"),
+        "inputs has 'BF16' (1, 8, 8) for 'mask'",
+    ),
+    "further picture of another shape": (
+        changed([INPUT | {"kind": "picture", "dtype": "U8"}], "inputs"),
+        "a picture of another shape than the first",
+    ),
     "picture of a mode that is none": (changed("CMYK", "picture", "mode"), "picture.mode is 'CMYK'"),
     # the fields
     "field missing": (without("stages"), "lacks ['stages']"),

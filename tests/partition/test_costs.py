@@ -114,7 +114,7 @@ def runs(liveness: Liveness, batch: int) -> Iterator[tuple[int, int, int, int]]:
 
 def _inputs(program: torch.export.ExportedProgram, values: list[torch.Tensor]) -> Iterator[tuple[Any, torch.Tensor]]:
     given = iter(values)
-    for spec, value in zip(program.graph_signature.input_specs, lifted_arguments(program, values[0]), strict=True):
+    for spec, value in zip(program.graph_signature.input_specs, lifted_arguments(program, values), strict=True):
         yield spec, next(given) if _is_user_input(program, spec.arg.name) else value
 
 

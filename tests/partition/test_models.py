@@ -358,8 +358,8 @@ def test_a_word_that_is_nearly_a_literal_is_no_string(text: str) -> None:
     ("shape", "dynamic", "expected"),
     [
         ((2, 3, 8, 8), False, "has the fixed batch 2; export it with a dynamic first dimension"),
-        ((2, 2, 8, 8), True, "must take one tensor [batch, channels, height, width] of 1, 3 or 4 channels"),
-        ((2, 3, 8), True, "must take one tensor [batch, channels, height, width]"),
+        ((2, 2, 8, 8), True, "must first take a tensor [batch, channels, height, width] of 1, 3 or 4 channels"),
+        ((2, 3, 8), True, "must first take a tensor [batch, channels, height, width]"),
     ],
 )
 def test_a_program_of_other_pictures_is_refused(

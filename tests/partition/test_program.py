@@ -29,7 +29,7 @@ def test_values_of_nodes_are_those_that_the_program_computes() -> None:
 
     assert torch.equal(values[output.name], expected)
     assert torch.equal(values["pixels"], pixels)
-    assert len(lifted_arguments(program, pixels)) == len(program.graph_signature.input_specs)
+    assert len(lifted_arguments(program, [pixels])) == len(program.graph_signature.input_specs)
 
 
 def test_every_dtype_of_a_frame_has_its_own_name() -> None:

@@ -25,3 +25,48 @@ def grey() -> nn.Module:
 
 def rgba() -> nn.Module:
     return Channels(4)
+
+
+class Masked(Channels):
+    """A mask weighs the last features, so it crosses every cut before them."""
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        features = self.two(self.one(self.stem(x)))
+        small = nn.functional.adaptive_avg_pool2d(mask, features.shape[2:])
+        output: torch.Tensor = self.head((features * small).mean((2, 3)))
+        return output
+
+
+class Conditioned(Channels):
+    """A vector and a whole number shift the features early and scale the outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shift = nn.Linear(6, 8)
+        self.scales = nn.Embedding(2, 5)
+
+    def forward(self, x: torch.Tensor, vector: torch.Tensor, kind: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        features = self.one(self.stem(x)) + self.shift(vector)[:, :, None, None]
+        output: torch.Tensor = self.head(self.two(features).mean((2, 3))) * self.scales(kind)
+        return output
+
+
+class Siamese(Channels):
+    """Two pictures through the same body: their difference is classified."""
+
+    def forward(self, x: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        ours, theirs = (self.one(self.stem(picture)) for picture in (x, reference))
+        output: torch.Tensor = self.head(self.two(ours - theirs).mean((2, 3)))
+        return output
+
+
+def masked() -> nn.Module:
+    return Masked()
+
+
+def conditioned() -> nn.Module:
+    return Conditioned()
+
+
+def siamese() -> nn.Module:
+    return Siamese()

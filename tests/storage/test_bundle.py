@@ -75,7 +75,7 @@ class TestParse:
 
     def test_schema_2_is_read_and_keeps_its_digest(self) -> None:
         document = json.loads(SMALL_JSON)
-        del document["picture"]["mode"], document["task"]["options"]
+        del document["picture"]["mode"], document["task"]["options"], document["inputs"]
         data = (json.dumps({**document, "schema_version": 2}, indent=1, sort_keys=True) + "\n").encode()
 
         bundle = parse_bundle(data)
@@ -106,6 +106,7 @@ SMALL_JSON = b"""{
    "size_bytes": 3
   }
  },
+ "inputs": [],
  "limits": {
   "body_bytes": 33554432,
   "pixels": 50000000,

@@ -124,6 +124,9 @@ def read_bundle_for(folder: Path, task: str) -> Bundle:
     bundle = open_bundle(folder)
     if bundle.task.name != task:
         raise BundleError(f"{folder} is a bundle for the task {bundle.task.name!r}: name one of `{task}`")
+    if bundle.inputs:
+        names = ", ".join(spec.name for spec in bundle.inputs)
+        raise BundleError(f"{folder} takes {names} beside the picture, which a folder of pictures does not have")
     return bundle
 
 
