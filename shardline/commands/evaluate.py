@@ -17,6 +17,7 @@ from shardline.options.evaluate import (
     takes_evaluation_options,
     takes_picture_options,
 )
+from shardline.options.group import option
 from shardline.training.folder import picture_files
 from shardline.wire.errors import MissingPackageError, UsageError
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from shardline.training.evaluation.report import Evaluation
 
 _DRAWN = "drawn"
+_PICTURES = "Pictures"
 _PACKAGES = ("jinja2", "matplotlib", "scipy")
 
 
@@ -42,6 +44,9 @@ def register(app: typer.Typer) -> None:
     group.command(
         "retrieval", epilog="Example: shardline evaluate retrieval bundles/digits --data mnist --k 10 --out report"
     )(retrieval)
+    group.command(
+        "segmenter", epilog="Example: shardline evaluate segmenter bundles/lraspp --data photographs --masks masks"
+    )(segmenter)
     app.add_typer(group, name="evaluate")
 
 
@@ -228,6 +233,45 @@ def retrieval(
 
     run = evaluation.run(model=bundle, url=url)
     _print(evaluate_retrieval(run, k=k, nprobe=nprobe, ef_search=ef_search, **pictures), evaluation)
+
+
+@takes_evaluation_options
+def segmenter(
+    data: Annotated[Path, option(help="Folder of pictures", panel=_PICTURES)],
+    masks: Annotated[
+        Path,
+        option(
+            help="Folder of true masks, a palette or grey PNG of each picture's name: class indexes, 255 for pixels that "
+            "are ignored",
+            panel=_PICTURES,
+        ),
+    ],
+    model: Annotated[
+        Path | None, typer.Argument(metavar="[MODEL]", help="Bundle or exported program (.pt2) of a segmentation")
+    ] = None,
+    url: Annotated[str | None, typer.Option(help="URL of a served chain to evaluate instead")] = None,
+    count: Annotated[
+        int | None,
+        option(
+            min=1, help="Largest number of pictures, evenly spread over the whole list; default: all", panel=_PICTURES
+        ),
+    ] = None,
+    worst: Annotated[
+        int, typer.Option(min=0, help="Number of pictures in the report, those with the fewest pixels right first")
+    ] = 24,
+    *,
+    evaluation: EvaluationOptions,
+) -> None:
+    """Evaluate a segmentation on pictures with true masks: IoU of each class, and the share of pixels that are right.
+
+    For a bundle, the chain and the whole model are evaluated side by side.
+    """
+    _check_packages("sklearn")
+    _check_one_named(model, url, "MODEL")
+    from shardline.training.evaluation.segmenter.evaluate import evaluate_segmenter
+
+    run = evaluation.run(model=model, url=url)
+    _print(evaluate_segmenter(run, data=data, masks=masks, count=count, most=worst), evaluation)
 
 
 def _check_packages(own: str) -> None:
