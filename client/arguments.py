@@ -9,10 +9,11 @@ from typing import Any
 from shardline.client.pictures import source_of
 from shardline.client.target import DEFAULT_URL
 from shardline.client.tiling import DEFAULT_CROPS, DEFAULT_TILING, TILINGS
+from shardline.client.tracking import LEAST_FRAMES
 from shardline.wire.limits import MIB, PLATE_SCORE, REQUEST_BYTES
 
-DEFAULT_TOP = 5
 _DEFAULT_WAIT_S = 120.0
+_PICTURES_ONLY = ("show", "preview", "timings", "candidates")
 _CLUSTER_ONLY = ("name", "namespace", "kubeconfig", "context", "wait")
 
 
@@ -45,8 +46,9 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpar
         SystemExit: code 2, for options that are wrong or do not go together.
     """
     options = parser.parse_args(argv)
-    if not options.pictures:
+    if not options.pictures and options.video is None:
         parser.error("the following arguments are required: PICTURE")
+    _check_frames(parser, options)
     if not options.kserve:
         unused = [f"--{name}" for name in (*_CLUSTER_ONLY, "ingress") if getattr(options, name) is not None]
         if unused:
@@ -62,6 +64,19 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpar
     return options
 
 
+def _check_frames(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Refuse options that frames do not have, options of frames without frames, and pictures beside a video."""
+    if options.video is not None and (options.pictures or options.track):
+        parser.error("--video excludes pictures and --track: frames come from the video alone")
+    if options.fps is not None and options.video is None:
+        parser.error("--fps is for --video: give --every N for a folder of frames")
+    frames = options.track or options.video is not None
+    for name in ("every", "least_frames") if not frames else _PICTURES_ONLY:
+        if getattr(options, name):
+            option = f"--{name.replace('_', '-')}"
+            parser.error(f"{option} is for single pictures" if frames else f"{option} is for --video and --track")
+
+
 def _path(text: str | None) -> Path | None:
     return Path(text) if text else None
 
@@ -73,6 +88,7 @@ def build_parser(name: str, description: str) -> argparse.ArgumentParser:
     )
     _add_request_options(parser)
     _add_plate_options(parser)
+    _add_frame_options(parser)
     _add_retrieval_options(parser)
     _add_credential_options(parser)
     _add_cluster_options(parser)
@@ -84,7 +100,7 @@ def _add_request_options(parser: argparse.ArgumentParser) -> None:
     pictures = "picture files, http(s) URLs of pictures, folders to search for pictures, or - for a picture on stdin"
     add("pictures", nargs="*", type=source_of, metavar="PICTURE", help=pictures)
     add("--url", help=f"URL of the server, or of one model (default: $SHARDLINE_URL or {DEFAULT_URL})")
-    add("--top", **_NUMBER, default=DEFAULT_TOP, help="number of labels for each picture (default: %(default)s)")
+    add("--top", **_NUMBER, help="number of labels or objects for each picture (default: the server's own, 5 labels)")
     add("--timings", action="store_true", help="show the time of each stage in milliseconds")
     add("--json", action="store_true", help="print one line of JSON for each picture")
     add("--save", **_FILE, help="file for the picture with the reply drawn into it; for several pictures, a folder")
@@ -130,6 +146,18 @@ def _add_plate_options(parser: argparse.ArgumentParser) -> None:
     add("--known", **_FILE, help=known)
     candidates = "print the most likely readings of each plate and the score of each character"
     add("--candidates", action="store_true", help=candidates)
+
+
+def _add_frame_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("license plates in frames").add_argument
+    video = "video file whose frames are sent; plates are followed, and each is read by the vote of all frames"
+    add("--video", **_FILE, help=video)
+    add("--track", action="store_true", help="treat the pictures as the frames of a video, in the order of their names")
+    rate = parser.add_mutually_exclusive_group()
+    rate.add_argument("--every", **_NUMBER, help="send every N-th frame only (default: each)")
+    rate.add_argument("--fps", type=_positive, metavar="F", help="send about F frames of each second of the video")
+    least = f"smallest number of frames that a plate must be seen in (default: {LEAST_FRAMES})"
+    add("--least-frames", **_NUMBER, help=least)
 
 
 def _add_retrieval_options(parser: argparse.ArgumentParser) -> None:

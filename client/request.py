@@ -4,6 +4,8 @@
     python client/request.py photos/ more.png --top 3 --url http://models.example.com/v1/models/resnet50:predict
     python client/request.py photos/ --json > replies.jsonl
     python client/request.py car.jpg --save marked.png
+    python client/request.py https://example.com/cat.jpg --show
+    python client/request.py --video drive.mp4 --fps 5 --known plates.txt
     python client/request.py photo.jpg --kserve --namespace vision --name resnet50
 
 Folders are searched for pictures. A picture that is too large for one request is sent as a smaller copy; positions of
@@ -29,10 +31,11 @@ from dataclasses import dataclass, replace
 
 from PIL import Image
 
-from shardline.client.arguments import DEFAULT_TOP, build_parser, parse
+from shardline.client.arguments import build_parser, parse
 from shardline.client.cluster import connect
 from shardline.client.credentials import read_credentials
 from shardline.client.draw import draw_reply, json_error, json_line
+from shardline.client.frames import folder_frames, save_crops, track_json, track_lines, track_plates
 from shardline.client.graphs import find_chain
 from shardline.client.inputs import read_inputs
 from shardline.client.known import KnownPlates
@@ -47,13 +50,16 @@ from shardline.client.readiness import wait_ready
 from shardline.client.replies import read_prediction
 from shardline.client.route import open_route
 from shardline.client.target import DEFAULT_URL, Reply, Target
-from shardline.client.terminal import ProgressBar, TerminalStyle, WaitingLine, printable
+from shardline.client.terminal import FrameCounter, ProgressBar, TerminalStyle, WaitingLine, printable
+from shardline.client.tracking import LEAST_FRAMES
+from shardline.client.video import video_frames
 from shardline.client.waiting import in_order
 from shardline.wire.errors import (
     ClusterError,
     FileError,
     MissingPackageError,
     PredictorDownError,
+    PredictorError,
     ShardlineError,
     UsageError,
 )
@@ -71,6 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")
     try:
+        if options.video or options.track:
+            return _follow_plates(options)
         pictures = find_pictures(options.pictures)
         if options.save:
             check_saving(options.save, len(pictures))
@@ -151,6 +159,40 @@ def _predict_all(target: Target, sources: Sequence[Source], options: argparse.Na
     return exit_code
 
 
+def _follow_plates(options: argparse.Namespace) -> int:
+    """Predict the frames of a video or a folder, and report one line for each plate."""
+    known = KnownPlates.read(options.known) if options.known else None
+    if options.save and (options.save.suffix or options.save.is_file()):
+        raise UsageError(f"--save {options.save}: the best crops of the plates need a folder: give one")
+    name, every = str(options.video or options.pictures[0]), options.every or 1
+    frames = (
+        video_frames(options.video, every=every, fps=options.fps)
+        if options.video
+        else folder_frames(find_pictures(options.pictures), options.timeout, every)
+    )
+    counter = FrameCounter(sys.stderr)
+    with open_target(options) as target:
+        predictor = Predictor(target, request_options(options))
+        least = options.least_frames or LEAST_FRAMES
+        try:
+            report = track_plates(frames, predictor, jobs=options.jobs, least=least, progress=counter.show)
+        except PredictorDownError as exc:
+            _print_error(str(exc))
+            return 3
+        except PredictorError as exc:
+            _print_error(f"{name}: {exc}")
+            return 1
+        finally:
+            counter.clear()
+    for line in track_json(name, report, known) if options.json else [track_lines(name, report, known, _style())]:
+        print(line, flush=True)
+    if options.save:
+        save_crops(options.save, report)
+    if report.error:
+        _print_error(f"{name}: {report.failed} of {report.frames} frames failed; the first: {report.error}")
+    return 1 if report.error else 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Answer:
     """Outcome of one picture, and the picture as text for the terminal: empty, a preview or an escape sequence."""
@@ -216,7 +258,7 @@ class _PictureTask:
 def request_options(options: argparse.Namespace) -> RequestOptions:
     """Parameters only where they are needed: without any, a picture is sent bare, a quarter smaller than as JSON."""
     parameters: Mapping[str, object] = {
-        **({} if options.top == DEFAULT_TOP else {"top": options.top}),
+        **({} if options.top is None else {"top": options.top}),
         **retrieval_parameters(options.neighbours, options.nprobe),
         **({"timings": True} if options.timings else {}),
     }
@@ -245,11 +287,15 @@ def _report(source: Source, answer: _Answer, options: argparse.Namespace, *, fir
         )
         print(line, flush=True)
     elif outcome.reply:
-        style = replace(TerminalStyle.of(sys.stdout), details=options.candidates)
+        style = replace(_style(), details=options.candidates)
         text = draw_reply(name, outcome.reply, style, timings=options.timings)
         print(text if first else f"\n{text}", flush=True)
     if answer.shown:
         print(answer.shown, flush=True)
+
+
+def _style() -> TerminalStyle:
+    return TerminalStyle.of(sys.stdout)
 
 
 def _print_error(message: str) -> None:

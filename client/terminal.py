@@ -97,6 +97,24 @@ class ProgressBar:
         self._stream.flush()
 
 
+class FrameCounter:
+    """The number of frames so far, on the last line of a terminal, removed before anything else is written there."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._shown = stream.isatty()
+
+    def show(self, done: int) -> None:
+        if self._shown:
+            self._stream.write(f"\r{done} frames")
+            self._stream.flush()
+
+    def clear(self) -> None:
+        if self._shown:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
+
+
 class WaitingLine:
     """Report what a chain still waits for: one changing line in a terminal, elsewhere a line for each change.
 

@@ -34,6 +34,11 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["photo.jpg", "--token", "a", "--token-file", "b"], "not allowed with argument"),
         (["photo.jpg", "--kserve", "--wait", "-1"], "-1 is not 0 or more"),
         ([], "the following arguments are required: PICTURE"),
+        (["--video", "a.mp4", "photo.jpg"], "--video excludes pictures and --track"),
+        (["photo.jpg", "--fps", "3"], "--fps is for --video: give --every N for a folder of frames"),
+        (["photo.jpg", "--every", "3"], "--every is for --video and --track"),
+        (["photo.jpg", "--track", "--show"], "--show is for single pictures"),
+        (["--video", "a.mp4", "--every", "2", "--fps", "3"], "not allowed with argument"),
         (["--known", "k.txt"], "the following arguments are required: PICTURE"),
     ],
 )
