@@ -24,7 +24,7 @@ LEVELS = {folder: level for level, folders in enumerate(ORDER) for folder in fol
 EVERYWHERE = {"numpy"}
 # the only homes of every other dependency: folders or single files
 HOMES = {
-# a mask is encoded where the last shard answers
+    # a mask is encoded where the last shard answers
     "PIL": ["client", "predictors", "tasks/segment.py", "training", "shardline", "benchmarks", "examples"],
     "av": ["client/video.py"],
     "aiohttp": ["manifests", "predictors/transformer.py", "benchmarks"],
