@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from shardline.client.known import KnownPlates, matched
+from shardline.client.known import KnownPlates
 from shardline.client.pictures import Source, encode_jpeg, open_upright, read_source
-from shardline.client.plates import Plate, plates_in
+from shardline.client.plates import Plate, known_text, plates_in
 from shardline.client.predictor import Outcome, Predictor
 from shardline.client.terminal import TerminalStyle, printable
 from shardline.client.tracking import LEAST_FRAMES, FramePosition, PlateTracker, Track
-from shardline.client.video import Frame
+from shardline.client.video import SentFrame
 from shardline.client.waiting import in_order
 from shardline.wire.errors import FileError, PredictorDownError, PredictorError, ShardlineError
 
@@ -34,7 +34,7 @@ class FrameReport:
     error: ShardlineError | None = None
 
 
-def folder_frames(sources: Sequence[Source], timeout_s: float, every: int = 1) -> Iterator[Frame]:
+def folder_frames(sources: Sequence[Source], timeout_s: float, every: int = 1) -> Iterator[SentFrame]:
     """Frames that are picture files, every `every`-th, in the order of their names, in which 10 follows 9.
 
     Raises:
@@ -44,11 +44,11 @@ def folder_frames(sources: Sequence[Source], timeout_s: float, every: int = 1) -
     for number, source in enumerate(ordered):
         if number % every == 0:
             position = FramePosition(number=number, time_s=None, name=Path(str(source)).name)
-            yield Frame(position=position, picture=read_source(source, timeout_s))
+            yield SentFrame(position=position, picture=read_source(source, timeout_s))
 
 
 def track_plates(
-    frames: Iterable[Frame],
+    frames: Iterable[SentFrame],
     predictor: Predictor,
     *,
     jobs: int,
@@ -64,7 +64,7 @@ def track_plates(
     """
     report, tracker = FrameReport(), PlateTracker(least)
 
-    def predict(frame: Frame) -> tuple[Frame, Outcome]:
+    def predict(frame: SentFrame) -> tuple[SentFrame, Outcome]:
         return frame, predictor.predict(frame.picture)
 
     try:
@@ -118,7 +118,7 @@ def track_lines(name: str, report: FrameReport, known: KnownPlates | None, style
             f"  {text}  read in {track.votes} of {track.frames} frames, least agreement {share:.0%}  "
             f"{track.first.name} to {track.last.name}  best {track.best.frame.name} ({track.best.plate.score:.1%})"
         )
-        found = matched(known.facts(_voted(track))) if known else None
+        found = known_text(known.facts(_voted(track))) if known else None
         lines += [f"    {found}"] if found else []
     if report.hidden:
         lines.append(style.faint(f"  left out: {report.hidden} that were seen in too few frames (--least-frames)"))

@@ -6,14 +6,16 @@ server reports a score of each character, a substitution costs that share of it:
 cheaply. Where it reports candidates, a plate that is one of them is at most 1 minus its probability away.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shardline.client.plates import Plate, plates_in
-from shardline.client.target import Reply
 from shardline.wire.errors import FileError, PredictorError
+
+if TYPE_CHECKING:
+    from shardline.client.target import Reply
 
 MOST_DISTANCE = 1.0
 """The largest distance of a reading from the known plate that it stands for: one clearly read other character."""
@@ -85,7 +87,7 @@ class KnownPlates:
             probability=probabilities.get(nearest[0]) if len(nearest) == 1 else None,
         )
 
-    def annotate(self, reply: Reply) -> Reply:
+    def annotate(self, reply: "Reply") -> "Reply":
         """Add to each plate of a reply the key `known`: the known plate and its distance, or null.
 
         Where several known plates are equally near, `known` is null and `known_near` lists them.
@@ -107,19 +109,6 @@ class KnownPlates:
             return {"known": None, "known_near": list(match.texts)}
         probability = {} if match.probability is None else {"probability": match.probability}
         return {"known": {"plate": match.texts[0], "distance": match.distance, **probability}}
-
-
-def matched(reported: Mapping[str, Any]) -> str | None:
-    """The keys that `KnownPlates.facts` adds as a line of text; None where they are missing."""
-    if "known" not in reported:
-        return None
-    known, near = reported["known"], reported.get("known_near")
-    if known is None:
-        return "no known plate" + (f": {' and '.join(near)} are equally near" if near else "")
-    probability = known.get("probability")
-    return f"known: {known['plate']}  distance {known['distance']:g}" + (
-        "" if probability is None else f"  probability {probability:.1%}"
-    )
 
 
 def edit_distance(read: str, known: str, shares: Sequence[float] = ()) -> float:

@@ -4,8 +4,7 @@ from collections.abc import Callable, Sequence
 from itertools import zip_longest
 
 from shardline.client.canvas import Canvas, Colour
-from shardline.client.known import matched
-from shardline.client.plates import Plate
+from shardline.client.plates import Plate, known_text
 from shardline.client.terminal import TerminalStyle, printable
 
 _READ, _UNREAD_COLOUR = (0, 200, 80), (255, 140, 0)
@@ -85,7 +84,7 @@ def _plate_facts(plate: Plate, style: TerminalStyle, times: str, degrees: str) -
 
 def _known_facts(plate: Plate, style: TerminalStyle) -> list[str]:
     """The known plate that the text stands for; nothing where no list of known plates was given."""
-    text = matched(plate.reported)
+    text = known_text(plate.reported)
     if text is None:
         return []
     return [style.bold(text) if plate.reported.get("known") else style.warning(text)]

@@ -94,6 +94,19 @@ def plates_in(predictions: Sequence[object]) -> list[Plate] | None:
     return read_plates(predictions[0]) if len(predictions) == 1 else None
 
 
+def known_text(reported: Mapping[str, Any]) -> str | None:
+    """The known plate of a reported plate as a line of text (shardline.client.known adds it); None without a list."""
+    if "known" not in reported:
+        return None
+    known, near = reported["known"], reported.get("known_near")
+    if known is None:
+        return "no known plate" + (f": {' and '.join(near)} are equally near" if near else "")
+    probability = known.get("probability")
+    return f"known: {known['plate']}  distance {known['distance']:g}" + (
+        "" if probability is None else f"  probability {probability:.1%}"
+    )
+
+
 def move(plate: Plate, view: View) -> Plate:
     """Move a plate from the pixels of the picture that was sent to those of the picture that `view` is a view of."""
     if (view.left, view.top, view.across, view.down) == (0, 0, 1, 1):

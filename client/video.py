@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
+class SentFrame:
     """One frame to send: its position, and its encoded picture."""
 
     position: FramePosition
     picture: bytes
 
 
-def video_frames(path: Path, *, every: int = 1, fps: float | None = None) -> Iterator[Frame]:
+def video_frames(path: Path, *, every: int = 1, fps: float | None = None) -> Iterator[SentFrame]:
     """Decode every `every`-th frame of a video, or about `fps` frames a second, turned upright.
 
     Raises:
@@ -50,7 +50,7 @@ def video_frames(path: Path, *, every: int = 1, fps: float | None = None) -> Ite
                 if fps is None and number % every:
                     continue
                 due_s = max(due_s + 1 / fps, time_s) if fps else 0.0
-                yield Frame(position=_position(number, time_s), picture=encode_jpeg(_upright(frame)))
+                yield SentFrame(position=_position(number, time_s), picture=encode_jpeg(_upright(frame)))
     except av.FFmpegError as exc:
         raise FileError(f"{path}: cannot be read as a video ({exc.strerror or exc})") from exc
 

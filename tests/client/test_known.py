@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from shardline.client.known import KnownPlates, edit_distance, matched
-from shardline.client.plates import Plate, read_plates
+from shardline.client.known import KnownPlates, edit_distance
+from shardline.client.plates import Plate, known_text, read_plates
 from shardline.client.target import Reply
 from shardline.wire.errors import FileError, PredictorError
 
@@ -80,10 +80,10 @@ def test_two_plates_that_are_equally_near_are_both_named() -> None:
     facts = KnownPlates(["12A 3456", "12A 3457"]).facts(plate("12A", "3459"))
 
     assert facts == {"known": None, "known_near": ["12A 3456", "12A 3457"]}
-    assert matched(facts) == "no known plate: 12A 3456 and 12A 3457 are equally near"
-    assert matched(KNOWN.facts(plate("55C", "1234"))) == "no known plate"
-    assert matched(KNOWN.facts(plate("12A", "3450"))) == "known: 12A 3456  distance 1"
-    assert matched({}) is None
+    assert known_text(facts) == "no known plate: 12A 3456 and 12A 3457 are equally near"
+    assert known_text(KNOWN.facts(plate("55C", "1234"))) == "no known plate"
+    assert known_text(KNOWN.facts(plate("12A", "3450"))) == "known: 12A 3456  distance 1"
+    assert known_text({}) is None
 
 
 def test_plates_of_a_reply_are_annotated() -> None:
