@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _HEAD_STD = 0.02  # as vision transformers initialise their other linear layers
 _LOGIT_STD = 2.0  # of one class's logit from picture to picture
 _DETECTOR_PICTURES = 8  # which are large, and have thousands of positions each
+_SEGMENT_VALUES = 12_000_000  # of pictures at most: a segmentation keeps large feature maps
 _CHUNK = 8  # pictures per forward pass, where statistics do not depend on it
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -138,6 +139,8 @@ def calibrate(model: "Model", pictures: np.ndarray, seed: int = 0) -> None:
     _draw_zero_heads(module, seed)
     if isinstance(model.module, FixedDetector):
         pixels = pixels[:_DETECTOR_PICTURES]
+    elif model.task == "segment":
+        pixels = pixels[:: -(-pixels.numel() // _SEGMENT_VALUES)]
     try:
         _measure_batch_norms(module, with_samples(model, pixels))
         if model.task == "classify":

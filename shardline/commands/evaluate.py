@@ -241,8 +241,8 @@ def segmenter(
     masks: Annotated[
         Path,
         option(
-            help="Folder of true masks, a palette or grey PNG of each picture's name: class indexes, 255 for pixels that "
-            "are ignored",
+            help="Folder of true masks, a palette or grey PNG of each picture's name: class indexes, and 255 for "
+            "ignored pixels",
             panel=_PICTURES,
         ),
     ],

@@ -43,6 +43,12 @@ TORCHVISION = FAMILIES | {
     "vgg11": 64,
     "alexnet": 64,
     "maxvit_t": 224,
+    "lraspp_mobilenet_v3_large": 64,
+    "deeplabv3_mobilenet_v3_large": 64,
+    "deeplabv3_resnet50": 64,
+    "deeplabv3_resnet101": 64,
+    "fcn_resnet50": 64,
+    "fcn_resnet101": 64,
 }
 
 
@@ -116,6 +122,11 @@ def check_torchvision(name: str, counts: Sequence[int]) -> None:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_families_of_torchvision_are_exact_in_5_shards(name: str) -> None:
     check_torchvision(name, (5,))
+
+
+@pytest.mark.slow
+def test_a_segmentation_is_exact_in_2_3_and_5_shards() -> None:
+    check_torchvision("lraspp_mobilenet_v3_large", (2, 3, 5))
 
 
 @pytest.mark.heavy

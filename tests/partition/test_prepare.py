@@ -239,3 +239,14 @@ def test_random_weights_are_calibrated_and_reported() -> None:
 
     assert lines == [f"calibrating random weights on {len(pictures_for(model))} pictures"]
     assert model.module.get_buffer("one.1.running_mean").any()
+
+
+def test_a_segmentation_with_random_weights_has_several_classes() -> None:
+    model = load_model("torchvision:lraspp_mobilenet_v3_large", "random:0", size=64)
+    pictures = calibration_pixels(sample_pictures()[:4], model.picture)
+    calibrate(model, pictures)
+    [scores] = run_whole(whole_module(model), torch.from_numpy(pictures))
+    counts = torch.bincount(scores.argmax(1).flatten(), minlength=21)
+
+    assert scores.mean(dim=(0, 2, 3)).abs().max() < 1e-3
+    assert int((counts > counts.sum() / 100).sum()) >= 5
