@@ -3,7 +3,6 @@
 import io
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from PIL import Image, ImageDraw
 from torch import nn
@@ -73,8 +72,3 @@ def drawn(size: tuple[int, int], boxes: Sequence[tuple[str, Box]], orientation: 
     with io.BytesIO() as buffer:
         image.save(buffer, "PNG", exif=exif.tobytes())
         return buffer.getvalue()
-
-
-def without_normalisation() -> dict[str, tuple[float, ...]]:
-    """Mean and standard deviation with which the detector sees pixels from 0 to 1."""
-    return {"mean": (0.0, 0.0, 0.0), "std": tuple(np.ones(3).tolist())}
