@@ -24,6 +24,7 @@ STDIN = Path("-")
 PICTURE_SUFFIXES = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 NO_INPUTS: Mapping[str, object] = {}
+_SYSTEM_FOLDERS = ("__MACOSX", "@eaDir", "lost+found")  # of macOS archives, Synology's servers, file systems
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 _SWAPPED_SIDES = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 _JPEG_QUALITY = 95
@@ -89,9 +90,19 @@ def pictures_below(folder: Path) -> list[Path]:
             folders.clear()
             continue
         visited.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(parent, name) for name in files if has_picture_suffix(name) and not name.startswith(".")]
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
+        found += [Path(parent, name) for name in files if has_picture_suffix(name) and not is_hidden(name)]
     return sorted(found)
+
+
+def is_hidden(name: str) -> bool:
+    """Tell whether a file or folder is no data but some system's own: `._a.jpg`, `.ipynb_checkpoints`, `__MACOSX`."""
+    return name.startswith(".") or name in _SYSTEM_FOLDERS
+
+
+def display_name(path: str | Path) -> str:
+    """Name of a file as text: bytes that are not UTF-8 are escaped, so that it can be printed and stored."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def has_picture_suffix(name: str) -> bool:

@@ -25,8 +25,8 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx import Graph, GraphModule, Node
 
-from shardline.formats.parts import BATCHES, TRACED_BATCH, ExportPart, Tensors, read_parts, writing_folder
-from shardline.partition.compare import tensor_difference
+from shardline.formats.parts import BATCHES, TRACED_BATCH, ExportPart, read_parts, writing_folder
+from shardline.formats.script_check import script_differences
 from shardline.partition.program import Progress, one_line, runnable, silent
 from shardline.wire.errors import FormatError
 
@@ -36,7 +36,6 @@ _SIZED_METHODS = {"view": "view", "_unsafe_view": "reshape", "reshape": "reshape
 
 FORMS: tuple[Form, ...] = ("scripted", "traced")
 PARTS_FILE = "parts.json"
-_RUNS = 2
 
 
 def plain_module(program: ExportedProgram, form: Form) -> GraphModule:
@@ -122,8 +121,7 @@ def save_form(part: ExportPart, form: Form, path: Path) -> None:
             module = plain_module(part.program, form)
             script: Any = torch.jit.script(module) if form == "scripted" else _traced(module, part)
             torch.jit.save(script, str(path))
-        script = load_torchscript(path)
-        differences = list(_differences(script, part))
+        differences = script_differences(path, part.examples, [spec.name for spec in part.stage.outputs])
     except Exception as exc:  # two compilers, a saver, a loader and an interpreter raise whatever they like
         path.unlink(missing_ok=True)
         raise FormatError(f"{part.name} {form}: {one_line(exc)}") from exc
@@ -149,19 +147,6 @@ def _deprecated() -> Iterator[None]:
 def _traced(module: torch.nn.Module, part: ExportPart) -> Any:
     inputs, _ = part.examples[TRACED_BATCH]
     return torch.jit.trace(module, inputs, check_trace=False)  # compared below
-
-
-def _differences(script: Any, part: ExportPart) -> Iterator[str]:
-    for batch, (inputs, expected) in part.examples.items():
-        for _ in range(_RUNS):
-            with torch.inference_mode():
-                found: Tensors = script(*inputs)
-            for spec, value, reference in zip(part.stage.outputs, found, expected, strict=True):
-                if difference := tensor_difference(value, reference):
-                    yield (
-                        f"batch {batch}: {spec.name} is {value.dtype}{list(value.shape)}, off by {difference:.3g} from "
-                        f"{reference.dtype}{list(reference.shape)}"
-                    )
 
 
 def _try(part: ExportPart, form: Form, draft: Path) -> Script:

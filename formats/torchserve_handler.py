@@ -28,7 +28,7 @@ from shardline.predictors.inputs import read_inputs
 from shardline.predictors.picture import fit_pictures
 from shardline.storage.bundle import BUNDLE_FILE, STAGE_FILE, load_object, parse_bundle
 from shardline.tasks.registry import task_reply
-from shardline.tasks.request import Request
+from shardline.tasks.request import Request, check_count
 from shardline.wire.errors import ForeignFrameError, FrameError, ShardlineError
 from shardline.wire.frame import Frame, decode, encode, is_frame
 from shardline.wire.v1 import CHAIN_PARAMETERS, check_instances, parse_request
@@ -116,7 +116,9 @@ class PartHandler:
             views=frame.views,
             input_size=(picture.height, picture.width),
         )
-        return {"predictions": task_reply(task.name)(request)}
+        predictions = task_reply(task.name)(request)
+        check_count(predictions, len(frame.views) or self._shard.instances(frame.tensors))
+        return {"predictions": predictions}
 
 
 def _or_error(function: Any, *arguments: Any) -> Any:

@@ -1,7 +1,7 @@
 """Import a model from a TorchServe archive: its weights, labels and preprocessing, as input for `shardline build`.
 
-An archive is a zip whose files lie side by side. Reading it runs nothing, and only the files that are asked for are
-unpacked. There are three ways, by what the archive holds and what the user vouches for:
+Reading an archive, a zip, runs nothing; unless it is trusted, only the files that are asked for are unpacked. There are
+three ways, by what the archive holds and what the user vouches for:
     eager, and the user names the model   the user's own class, with the archive's weights, read as plain tensors
     eager, trusted                        the class in the archive's own Python file, which is run
     TorchScript, trusted                  torch's converter makes an exported program of it: the script is a program
@@ -28,11 +28,12 @@ import torch
 from torch import nn
 
 from shardline.formats.torchscript import load_torchscript
+from shardline.partition.guard import users_code
 from shardline.partition.models import Model, load_model
 from shardline.partition.program import one_line, runnable
 from shardline.storage.bundle import IMAGENET_MEAN, IMAGENET_STD, PictureSpec
 from shardline.wire.errors import FormatError
-from shardline.wire.typed import from_json
+from shardline.wire.typed import from_json, is_relative_path
 
 Kind = Literal["eager", "torchscript"]
 
@@ -112,10 +113,16 @@ def unpack(archive: ModelArchive, name: str, folder: Path) -> Path:
 
 
 def unpack_all(archive: ModelArchive, folder: Path) -> None:
-    """Unpack the files at the top of the archive: a model's Python file may import its neighbours."""
+    """Unpack the archive: a model's Python file may import its neighbours, and packages in folders.
+
+    Raises:
+        FormatError: a file would be written outside of `folder`.
+    """
     with _opened(archive.path) as opened:
-        for name in _plain_names(opened):
-            opened.extract(name, folder)
+        for name in opened.namelist():
+            if not is_relative_path(name.rstrip("/")):
+                raise FormatError(f"{archive.path} holds {name[:80]!r}, which is not a path inside the archive")
+        opened.extractall(folder)
 
 
 def _plain_names(archive: zipfile.ZipFile) -> Iterator[str]:
@@ -242,10 +249,8 @@ def _importable(folder: Path) -> Iterator[None]:
 
 def _only_class(name: str, archive: ModelArchive) -> str:
     """Name of the only model class in the file, which TorchServe would use."""
-    try:
+    with users_code(f"{archive.path}: {archive.model_file} cannot be imported: it"):
         module = importlib.import_module(name)
-    except Exception as exc:  # the user's code
-        raise FormatError(f"{archive.path}: {archive.model_file} cannot be imported: {one_line(exc)}") from exc
     classes = [
         class_name
         for class_name, member in inspect.getmembers(module, inspect.isclass)

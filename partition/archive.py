@@ -54,6 +54,7 @@ _PACKAGE_MEMBER = re.compile(
 
 _NAME = re.compile(r"[^\W\d]\w*|")  # what may stand as a variable in the Python source that torch makes of a graph
 _PATH = re.compile(r"[\w .:/+-]*")  # what may stand between quotes there
+_FOREIGN = re.compile(r"[^\w .:/+-]")
 _PAYLOAD = re.compile(r"(weight|tensor)_\d+")
 _OPERATION = re.compile(
     r"torch\.ops\.(aten\.(?!from_file\.|save\.)|torchvision\.)\w+\.\w+"  # those two open a file by its name
@@ -67,6 +68,16 @@ _ARITHMETIC = {"Integer", "Rational", "Add", "Mul", "Pow", "FloorDiv", "CeilDiv"
                "ModularIndexing", "Max", "Min", "Eq", "Ne", "Le", "Lt", "Ge", "Gt", "Equality", "Unequality",
                "LessThan", "StrictLessThan", "GreaterThan", "StrictGreaterThan"}  # fmt: skip
 _SYMBOL = re.compile(r"[a-z]+\d*")
+
+
+def is_plain_path(name: str) -> bool:
+    """Tell whether an archive may hold a weight of this name."""
+    return _PATH.fullmatch(name) is not None
+
+
+def plain_path(name: str) -> str:
+    """Turn a weight's name into one that an archive may hold: `k=3.weight` -> `k_3.weight`."""
+    return _FOREIGN.sub("_", name)
 
 
 def load_program(path: Path) -> torch.export.ExportedProgram:

@@ -23,6 +23,7 @@ from shardline.partition.plan import Plan, Planned, PlanOptions, plan
 from shardline.partition.prepare import in_precision
 from shardline.partition.program import Progress, program_inputs, runnable, silent
 from shardline.partition.runtime import Golden, LoadedShard, chain_inputs, run_chain
+from shardline.partition.served import prove_served
 from shardline.partition.tensors import to_numpy
 from shardline.storage.bundle import (
     GOLDEN_PICTURE_FILE,
@@ -41,6 +42,7 @@ from shardline.storage.bundle_folder import writing_bundle
 from shardline.tasks.registry import task_code, task_reply
 from shardline.tasks.request import Request
 from shardline.wire.errors import CutError, ModelError
+from shardline.wire.frame import is_float
 from shardline.wire.v1 import encode_request
 
 if TYPE_CHECKING:
@@ -143,7 +145,10 @@ def build(
             tolerance = _measure_compiled(draft, loaded, stages, options.targets, reference, pictures)
             description = replace(description, stages=stages, compiled_tolerance=tolerance)
         progress("writing")
-        return seal(description), chosen
+        bundle = seal(description)
+        progress("asking it as a server does")
+        prove_served(draft, bundle, pictures, None if golden is None else golden.view)
+        return bundle, chosen
 
 
 def describe(model: "Model", name: str, chosen: Plan, shards: Sequence[Shard], precision: str = "fp32") -> Bundle:
@@ -248,10 +253,8 @@ def _save_shards(draft: Path, bundle: Bundle, shards: Sequence[Shard], pixels: n
         loaded.append(LoadedShard(bundle, stage, runnable(shard.program)))
         tensors = tensors or chain_inputs(loaded[0], pixels)
         outputs = loaded[-1].run(tensors)
-        if not all(np.isfinite(value).all() for value in outputs.values()):
-            raise CutError(
-                f"shard {stage.index} returns values that are not finite for a real picture: check the weights"
-            )
+        if any(is_float(value.dtype) and np.isnan(value).any() for value in outputs.values()):
+            raise CutError(f"shard {stage.index} returns NaN for a real picture: check the weights")
         Golden(tensors, outputs).save(folder)
         tensors = outputs
     return loaded

@@ -7,17 +7,23 @@ with the same arguments, so that the whole equals the user's module to the bit. 
 
 import itertools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.export import Dim, ExportedProgram
 from torch.fx import GraphModule, Node
+from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
 from torch.utils._pytree import tree_leaves
 
+from shardline.partition.archive import is_plain_path, plain_path
 from shardline.partition.compare import tensor_difference
-from shardline.partition.program import DTYPES, MAX_BATCH, input_nodes, one_line, runnable
+from shardline.partition.guard import converting, users_code
+from shardline.partition.liveness import size_at
+from shardline.partition.program import DTYPES, MAX_BATCH, input_nodes, runnable
 from shardline.partition.sampling import sample_inputs
 from shardline.storage.bundle import InputSpec
 from shardline.wire.errors import ModelError
@@ -134,6 +140,7 @@ def capture(model: "Model") -> ExportedProgram:
     _name_inputs(program, [spec.name for spec in model.inputs])
     _remove_checks(program)
     _pin_factories(program)
+    _plain_names(program)
     _check_outputs(program, model.reference)
     _check_equal(module, program, model)
     return program
@@ -144,34 +151,33 @@ def _check_runs(module: torch.nn.Module, model: "Model") -> None:
     Raises:
         ModelError: the module does not run on its inputs, whatever torch.export says of it.
     """
-    try:
+    with running(model):
         run_whole(module, *with_samples(model, random_pixels(model, _EXAMPLE_BATCH)))
-    except Exception as exc:  # whatever the user's own forward raises comes through here
-        raise does_not_run(model, exc) from exc
 
 
-def does_not_run(model: "Model", exc: BaseException) -> ModelError:
-    """Error of a model whose forward fails on inputs of the sizes that it was given."""
+def running(model: "Model") -> AbstractContextManager[None]:
+    """Guard of a block that runs a model's forward on inputs of the sizes that it was given.
+
+    The block raises:
+        ModelError: the forward fails; the message has the sizes.
+    """
     picture = model.picture
     others = "".join(f", {spec.name} {spec.type_text}" for spec in model.inputs)
-    return ModelError(
+    return users_code(
         f"{model.reference} does not run on pictures of {picture.height} x {picture.width} pixels, mode "
-        f"{picture.mode}{others}: {one_line(exc)}; give another --size, --mode or --input"
+        f"{picture.mode}{others}: it",
+        "; give another --size, --mode or --input",
     )
 
 
 def _export(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], reference: str) -> ExportedProgram:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # torch warns about its own internals
-        try:
+        with converting(f"{reference}: torch.export does not take it with a dynamic batch"):
             program: ExportedProgram = torch.export.export(
                 module, inputs, dynamic_shapes=_dynamic_shapes(len(inputs)), strict=False
             )
             functional: ExportedProgram = program.run_decompositions({})
-        except Exception as exc:  # whatever the user's own forward raises comes through here
-            raise ModelError(
-                f"{reference}: torch.export does not take it with a dynamic batch: {one_line(exc)}"
-            ) from exc
     return functional
 
 
@@ -245,6 +251,11 @@ def _check_outputs(program: ExportedProgram, reference: str) -> None:
             raise ModelError(f"{reference} gives an output that is no tensor ({value}); return tensors only")
         if value.meta["val"].dtype not in DTYPES:
             raise ModelError(f"{reference} gives an output of {value.meta['val'].dtype}; return real numbers")
+        if free_unbacked_symbols(value.meta["val"]):
+            raise ModelError(
+                f"{reference} gives an output of shape {list(value.meta['val'].shape)}, whose size depends on the "
+                "pixels' values: return a fixed number of rows for each picture, e.g. by topk or scores of 0"
+            )
 
 
 def run_whole(module: torch.nn.Module, pixels: torch.Tensor, *inputs: torch.Tensor) -> list[torch.Tensor]:
@@ -264,12 +275,73 @@ def run_whole(module: torch.nn.Module, pixels: torch.Tensor, *inputs: torch.Tens
 
 def _check_equal(module: torch.nn.Module, program: ExportedProgram, model: "Model") -> None:
     exported = runnable(program)
+    shapes = _output_shapes(program)
     for batch in (1, 2, 3):
         inputs = with_samples(model, random_pixels(model, batch, seed=batch))
-        for left, right in zip(run_whole(module, *inputs), run_whole(exported, *inputs), strict=True):
+        with users_code(f"{model.reference}: at batch {batch} the model"):
+            expected = run_whole(module, *inputs)
+        _check_shapes([value.shape for value in expected], [shape(batch) for shape in shapes], batch, model.reference)
+        for left, right in zip(expected, run_whole(exported, *inputs), strict=True):
             difference = tensor_difference(left, right)
+            if difference and left.is_floating_point() and left.isnan().any():
+                raise ModelError(f"{model.reference} gives NaN for random pixels: {broken_weights(module)}")
             if difference:
                 raise ModelError(
                     f"{model.reference}: the exported program differs from the module by {difference} at batch "
                     f"{batch}; is its forward random, or does it depend on the batch?"
                 )
+
+
+def _output_shapes(program: ExportedProgram) -> list[Callable[[int], tuple[int, ...]]]:
+    """Functions from a batch size to the shape of each output."""
+    output = next(node for node in program.graph.nodes if node.op == "output")
+    return [partial(_shape_at, value.meta["val"]) for value in output.args[0]]
+
+
+def _shape_at(value: torch.Tensor, batch: int) -> tuple[int, ...]:
+    return tuple(size_at(dim, batch) for dim in value.shape)
+
+
+def _check_shapes(found: Sequence[torch.Size], expected: Sequence[tuple[int, ...]], batch: int, reference: str) -> None:
+    for shape, wanted in zip(found, expected, strict=True):
+        if tuple(shape) != wanted:
+            why = "the output has no batch" if len(shape) < len(wanted) else "the output has another shape"
+            raise ModelError(
+                f"{reference}: at batch {batch} {why}: it is {list(shape)} and must be {list(wanted)}; does a "
+                "squeeze() without a dimension, or an if over the size, remove it?"
+            )
+
+
+def broken_weights(module: torch.nn.Module) -> str:
+    """Name the weights of a module that hold NaN, for a message."""
+    broken = [name for name, value in module.state_dict().items() if value.is_floating_point() and value.isnan().any()]
+    names = ", ".join(name.removeprefix("model.") for name in broken[:4]) + (", …" if len(broken) > 4 else "")
+    return f"its weights {names} hold NaN" if broken else "no weight holds NaN, so its forward makes it"
+
+
+def _plain_names(program: ExportedProgram) -> None:
+    """Rename the weights that no archive may hold, such as `branches.k=3.weight` of a ModuleDict with free keys."""
+    known = {spec.target for spec in program.graph_signature.input_specs if spec.target is not None}
+    for spec in program.graph_signature.input_specs:
+        if spec.target is None or is_plain_path(spec.target):
+            continue
+        plain = plain_path(spec.target)
+        while plain in known:
+            plain += "_"
+        known.add(plain)
+        for tensors in (program.state_dict, program.constants):
+            if spec.target in tensors:
+                tensors[plain] = tensors.pop(spec.target)
+        spec.target = plain
+    for entry in program.module_call_graph:
+        entry.fqn = plain_path(entry.fqn)
+    for node in program.graph.nodes:
+        if modules := node.meta.get("nn_module_stack"):
+            node.meta["nn_module_stack"] = {
+                _plain_call(key): (_plain_call(path), kind) for key, (path, kind) in modules.items()
+            }
+
+
+def _plain_call(path: str) -> str:
+    """Plain name of a module's call: torch marks the second call of a module by `@1`."""
+    return "@".join(plain_path(name) for name in path.split("@"))

@@ -81,8 +81,15 @@ def max_abs_difference(found: NDArray[Any], expected: NDArray[Any]) -> float:
         return math.inf
     if np.array_equal(found, expected, equal_nan=True):
         return 0.0
-    difference = np.abs(found.astype(np.float64) - expected.astype(np.float64))
+    difference = _differences(found.astype(np.float64), expected.astype(np.float64))
     return math.inf if np.isnan(difference).any() else float(difference.max())
+
+
+def _differences(found: NDArray[np.float64], expected: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Absolute differences of two arrays of the same shape; equal infinities, as masks have them, differ by 0."""
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(found - expected)
+    return np.where(found == expected, 0.0, difference)
 
 
 def tensor_difference(found: "torch.Tensor", expected: "torch.Tensor") -> float:
@@ -105,9 +112,10 @@ def relative_error(found: NDArray[Any], expected: NDArray[Any]) -> float:
     found, expected = found.astype(np.float64), expected.astype(np.float64)
     if not np.array_equal(np.isnan(found), np.isnan(expected)):
         return math.inf
-    return float(np.nanmax(np.abs(found - expected), initial=0.0)) / largest_value(expected)
+    return float(np.nanmax(_differences(found, expected), initial=0.0)) / largest_value(expected)
 
 
 def largest_value(expected: NDArray[Any]) -> float:
-    """Largest absolute value of an array of any shape, ignoring NaN; 1 for an array of zeros."""
-    return float(np.nanmax(np.abs(expected.astype(np.float64)), initial=0.0)) or 1.0
+    """Largest absolute value of an array of any shape, ignoring NaN and infinity; 1 for an array of zeros."""
+    values = np.abs(expected.astype(np.float64))
+    return float(np.max(values, initial=0.0, where=np.isfinite(values))) or 1.0

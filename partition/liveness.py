@@ -20,6 +20,7 @@ from itertools import pairwise
 import torch
 from torch.export import ExportedProgram
 from torch.fx import Node
+from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
 
 from shardline.partition.program import DTYPES, input_nodes
 from shardline.wire.errors import CutError
@@ -172,7 +173,8 @@ def _positions(carried: Sequence[Node], inputs: Sequence[Node], outputs: Sequenc
 
 
 def _can_cross(live: Sequence[Node]) -> bool:
-    return all(node.meta["val"].dtype in DTYPES for node in live)
+    """True where a frame can carry all tensors: their dtypes are known, and no size depends on the pixels' values."""
+    return all(node.meta["val"].dtype in DTYPES and not free_unbacked_symbols(node.meta["val"]) for node in live)
 
 
 def _parts_a_tuple(before: Node, after: Node) -> bool:

@@ -29,6 +29,7 @@ import torch
 import torchvision
 
 from shardline.partition.archive import load_program, without_examples
+from shardline.partition.guard import users_code
 from shardline.partition.pictures import MODES, Size, mode_of, resized, usual_mean_std, usual_picture
 from shardline.partition.preprocessing import ASSUMED, MODEL, OPTION, Preprocessing, own_preprocessing
 from shardline.partition.program import input_nodes, one_line, runnable
@@ -222,20 +223,17 @@ def _from_factory(reference: str, module_name: str, called: str) -> Model:
     # `python -m` searches the current folder for modules, a console script does not.
     if "" not in sys.path:
         sys.path.insert(0, "")
-    try:
-        factory = getattr(importlib.import_module(module_name), factory_name)
-    except (ImportError, AttributeError) as exc:
-        raise ModelError(
-            f"{reference}: {one_line(exc)}; is the package installed, or do you stand in its folder?"
-        ) from exc
-    except Exception as exc:  # the user's module, at import
-        raise ModelError(f"{reference} cannot be imported: {type(exc).__name__}: {one_line(exc)}") from exc
+    with users_code(f"{reference} cannot be imported: it"):
+        try:
+            factory = getattr(importlib.import_module(module_name), factory_name)
+        except (ImportError, AttributeError) as exc:
+            raise ModelError(
+                f"{reference}: {one_line(exc)}; is the package installed, or do you stand in its folder?"
+            ) from exc
     if isinstance(factory, torch.nn.Module) and arguments:
         raise UsageError(f"{reference}: {factory_name} is a module already and takes no arguments; leave ?{query} out")
-    try:
+    with users_code(reference):
         module = factory if isinstance(factory, torch.nn.Module) else factory(**arguments)
-    except Exception as exc:  # the user's code
-        raise ModelError(f"{reference} raised {type(exc).__name__}: {one_line(exc)}") from exc
     if not isinstance(module, torch.nn.Module):
         raise ModelError(f"{reference} gave a {type(module).__name__}; it must give a torch.nn.Module")
     own = module_preprocessing(module, _DEFAULT_SIDE)

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from shardline.partition.capture import run_whole, whole_module, with_samples
+from shardline.partition.capture import broken_weights, run_whole, whole_module, with_samples
+from shardline.partition.guard import users_code
 from shardline.partition.preprocessing import OPTION
-from shardline.partition.program import Progress, one_line, silent
+from shardline.partition.program import Progress, silent
 from shardline.wire.errors import ModelError
 
 if TYPE_CHECKING:
@@ -55,13 +56,9 @@ def check_outputs(model: "Model", pixels: np.ndarray, progress: Progress = silen
 
 def _run(model: "Model", pixels: np.ndarray) -> list[torch.Tensor]:
     picture = model.picture
-    try:
+    what = f"{model.reference} does not run on {len(pixels)} pictures of {picture.height}x{picture.width}: it"
+    with users_code(what, f"; it must take float32 {list(pixels.shape)}"):
         found = run_whole(whole_module(model), *with_samples(model, torch.from_numpy(np.ascontiguousarray(pixels))))
-    except Exception as exc:  # the user's forward
-        raise ModelError(
-            f"{model.reference} does not run on {len(pixels)} pictures of {picture.height}x{picture.width}: "
-            f"{one_line(exc)}; it must take float32 {list(pixels.shape)}"
-        ) from exc
     if not all(isinstance(value, torch.Tensor) for value in found):
         raise ModelError(f"{model.reference} gives an output that is no tensor; return tensors only")
     return found
@@ -92,8 +89,8 @@ def _matrix(model: "Model", outputs: list[torch.Tensor], count: int) -> Matrix:
     broken = np.flatnonzero(~np.isfinite(rows).all(axis=1))
     if broken.size:
         raise ModelError(
-            f"{model.reference}: the model gives NaN or infinity for {broken.size} of {count} pictures: check its "
-            "weights, and --mean and --std"
+            f"{model.reference}: the model gives NaN or infinity for {broken.size} of {count} pictures: "
+            f"{broken_weights(whole_module(model))}; check --mean and --std, too"
         )
     return rows
 

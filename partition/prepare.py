@@ -20,11 +20,12 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
-from shardline.partition.capture import Pixels, does_not_run, random_pixels, run_whole, whole_module, with_samples
+from shardline.partition.capture import Pixels, random_pixels, run_whole, running, whole_module, with_samples
 from shardline.partition.detectors import FixedDetector, calibrate_detector
+from shardline.partition.guard import users_code
 from shardline.partition.pictures import usual_mean_std
 from shardline.partition.preprocessing import OPTION
-from shardline.partition.program import Progress, one_line, silent
+from shardline.partition.program import Progress, silent
 from shardline.wire.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def calibrate(model: "Model", pictures: np.ndarray, seed: int = 0) -> None:
         pixels = pixels[:_DETECTOR_PICTURES]
     elif model.task == "segment":
         pixels = pixels[:: -(-pixels.numel() // _SEGMENT_VALUES)]
-    try:
+    with running(model):
         _measure_batch_norms(module, with_samples(model, pixels))
         if model.task == "classify":
             _balance_head(module, model, pixels)
@@ -149,8 +150,6 @@ def calibrate(model: "Model", pictures: np.ndarray, seed: int = 0) -> None:
             calibrate_detector(model.module, module, pixels)
         elif model.task == "segment":
             _shift_head(module, model, pixels)
-    except Exception as exc:  # whatever the user's own forward raises comes through here
-        raise does_not_run(model, exc) from exc
 
 
 def _draw_zero_heads(module: nn.Module, seed: int) -> None:
@@ -254,13 +253,9 @@ def in_precision(model: "Model", precision: str) -> "Model":
             f"float32 pictures, or build without --precision {precision}"
         )
     rounded = _Rounded(model, _DTYPES[precision])
-    try:
+    remedy = "; build it in fp32, or let its forward follow the dtype of its input"
+    with users_code(f"{model.reference} does not run in {precision}: it", remedy):
         run_whole(rounded, *with_samples(model, random_pixels(model, 1)))
-    except Exception as exc:  # whatever the user's own forward raises comes through here
-        raise ModelError(
-            f"{model.reference} does not run in {precision}: {one_line(exc)}; build it in fp32, or let its forward "
-            "follow the dtype of its input"
-        ) from exc
     return replace(model, module=rounded, takes_pixels=True)
 
 
@@ -287,11 +282,8 @@ def without_head(model: "Model") -> "Model":
 def _check_embedding(model: "Model", head: str) -> None:
     wanted = f"{model.reference} without {head} must return one float [batch, width]"
     picture = torch.zeros(2, model.picture.channels, model.picture.height, model.picture.width)
-    try:
-        with torch.inference_mode():
-            found = model.module(picture)
-    except Exception as exc:  # the user's model
-        raise ModelError(f"{wanted}; it fails: {one_line(exc)}") from exc
+    with users_code(f"{wanted}; it"), torch.inference_mode():
+        found = model.module(picture)
     if not isinstance(found, torch.Tensor) or found.dim() != 2 or len(found) != 2 or not found.is_floating_point():
         what = list(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
         raise ModelError(f"{wanted}; it returns {what}: write a factory for a model that does")

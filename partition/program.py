@@ -1,5 +1,6 @@
 """Helpers for exported programs: run one, record node values, name dtypes, shorten errors, report progress."""
 
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +17,7 @@ Progress = Callable[[str], None]
 """Receives one short line of text per step of a long computation."""
 
 MAX_BATCH = 1024  # of an exported program
+_LINE = 300  # characters of an exception that a message repeats
 
 # The dtypes that a frame can carry, by their names in safetensors.
 DTYPES = {
@@ -46,7 +48,7 @@ def silent(_: str) -> None:
 
 def one_line(exc: BaseException) -> str:
     """Text of an exception of torch's or of the user's code, short enough for an error message."""
-    return " ".join(str(exc).split())[:300] or type(exc).__name__
+    return textwrap.shorten(str(exc), _LINE, placeholder=" …") or type(exc).__name__
 
 
 def safetensors_dtype(dtype: torch.dtype) -> str:

@@ -37,7 +37,7 @@ from shardline.partition.tensors import (
 from shardline.storage.bundle import GOLDEN_FILE, SHARD_FILE, Bundle, Stage, TensorSpec
 from shardline.storage.bundle_folder import read_stage
 from shardline.tasks.registry import task_code
-from shardline.wire.errors import BundleError
+from shardline.wire.errors import BundleError, ShardlineError
 from shardline.wire.frame import Array, named_dtype
 
 # Relative to the largest golden value. Another machine rounds differently; a wrong shard is far off.
@@ -213,6 +213,7 @@ class LoadedShard:
         ]
         values = self._executor.run(self._module, inputs, self.stage.outputs)
         outputs = {spec.name: value for spec, value in zip(self.stage.outputs, values, strict=True)}
+        self._check_rows(outputs, sum(self.instances(frame) for frame in frames))
         if len(frames) == 1:
             return [outputs]
         name = self.stage.inputs[0].name
@@ -221,6 +222,16 @@ class LoadedShard:
             {name: value[along(axes[name], start, stop)] for name, value in outputs.items()}
             for start, stop in pairwise(ends)
         ]
+
+    def _check_rows(self, outputs: Mapping[str, np.ndarray], batch: int) -> None:
+        """Check the outputs' shapes: a program that drops rows would give one picture's answer to another."""
+        for spec in self.stage.outputs:
+            found, expected = outputs[spec.name].shape, spec.frame_shape_for(batch)
+            if found != expected:
+                raise ShardlineError(
+                    f"stage {self.stage.index} gives {spec.name} the shape {list(found)} for a batch of {batch}, "
+                    f"expected is {list(expected)}: the model adds or drops rows; build another one"
+                )
 
     def warm_up(self, golden: Golden) -> None:
         """Run the golden input, through each package of a compiled shard, and compare with the golden outputs.

@@ -29,7 +29,7 @@ from shardline.predictors.server import arguments, run_main, serve
 from shardline.predictors.worker import Worker, check_deadline
 from shardline.tasks.index import Index
 from shardline.tasks.registry import task_reply
-from shardline.tasks.request import Request
+from shardline.tasks.request import Request, check_count
 from shardline.wire.errors import ForeignFrameError, FrameError
 from shardline.wire.frame import Frame, decode, encode_parts, is_frame
 
@@ -173,11 +173,12 @@ class ShardPredictor(BytesModel):
         outputs = self._shard.concatenate([run.outputs for run in runs])
         timings = {**frame.timings, str(frame.stage): round(sum(run.taken_ms for run in runs), 3)}
         if self._shard.is_last:
-            return self._reply(replace(frame, tensors=outputs, timings=timings))
+            pictures = len(frame.views) or self._shard.instances(frame.tensors)
+            return self._reply(replace(frame, tensors=outputs, timings=timings), pictures)
         passed_on = replace(frame, tensors=outputs, stage=frame.stage + 1, timings=timings)
         return Answer(tuple(encode_parts(passed_on)), FRAME_TYPE)
 
-    def _reply(self, frame: Frame) -> Answer:
+    def _reply(self, frame: Frame, pictures: int) -> Answer:
         task, picture = self._shard.bundle.task, self._shard.bundle.picture
         parameters = dict(frame.parameters)
         with_timings = parameters.pop(TIMINGS_PARAMETER, False)
@@ -190,7 +191,9 @@ class ShardPredictor(BytesModel):
             input_size=(picture.height, picture.width),
             index=self._index,
         )
-        reply: dict[str, object] = {"predictions": task_reply(task.name)(request)}
+        predictions = task_reply(task.name)(request)
+        check_count(predictions, pictures)
+        reply: dict[str, object] = {"predictions": predictions}
         if with_timings:
             reply["timings"] = frame.timings
         return Answer((json.dumps(reply, allow_nan=False).encode(),))

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from torch import nn
 
+from shardline.client.pictures import display_name
 from shardline.manifests.quantities import parse_bytes
 from shardline.partition.build import BuildOptions
 from shardline.partition.build import build as build_bundle
@@ -36,13 +37,13 @@ from shardline.partition.summary import preprocessing_line
 from shardline.partition.verify import VerifyReport, random_batches
 from shardline.partition.verify import verify as verify_bundle
 from shardline.predictors.picture import to_pixels
-from shardline.storage.bundle import Bundle, bundle_name
+from shardline.storage.bundle import Bundle, PictureSpec, bundle_name
 from shardline.storage.bundle_folder import open_bundle
 from shardline.storage.inputs import parse_inputs
 from shardline.storage.user_cache import user_folder
 from shardline.tables import plan_dict
 from shardline.tasks.registry import TaskName, task_code
-from shardline.training.folder import picture_files
+from shardline.training.folder import check_pictures, picture_files
 from shardline.training.models import for_task, load_by_name
 from shardline.training.samples import calibration_pixels, golden_picture, task_samples
 from shardline.wire.errors import PictureError, UsageError
@@ -55,6 +56,7 @@ Channels = tuple[float, ...]
 Pictures = str | Path | Sequence[str | Path]
 """A folder, which is searched for pictures, or paths of pictures."""
 
+_ANY_SIZE = PictureSpec(height=224, width=224)  # of the input, which is not known yet
 _PictureFiles = list[tuple[str, Callable[[], bytes]]]  # name, and how to read it
 
 
@@ -159,6 +161,8 @@ def capture(
     if embed and task not in (None, "retrieve"):
         raise UsageError(f"embed gives a model for the task retrieve, not {task}: leave one of them out")
     task = "retrieve" if embed else task
+    if pictures is not None:
+        check_pictures(_paths(pictures), _ANY_SIZE, Limits())  # before anything slow is done
     if isinstance(model, str):
         progress(f"loading {model}")
         loaded = load_by_name(model, weights, size, task)
@@ -309,6 +313,8 @@ def verify(
     if program not in PROGRAMS:
         raise UsageError(f"--program {program!r}: allowed are {', '.join(PROGRAMS)}")
     described = open_bundle(bundle)
+    if pictures is not None:
+        check_pictures(_paths(pictures), described.picture, described.limits)
     files = _picture_files(pictures, described.task.name, progress)
     use_threads(threads)
     noise = random_batches(described.stages[0].inputs[0], random)
@@ -335,8 +341,11 @@ def _from_module(module: nn.Module, weights: str | None, size: Size | None) -> M
 def _picture_files(pictures: Pictures | None, task: str, progress: Progress = silent) -> _PictureFiles:
     if pictures is None:
         return [(name, partial(bytes, data)) for name, data in task_samples(task, progress).items()]
-    paths = picture_files(Path(pictures)) if isinstance(pictures, str | Path) else [Path(path) for path in pictures]
-    return [(str(path), path.read_bytes) for path in paths]
+    return [(display_name(path), path.read_bytes) for path in _paths(pictures)]
+
+
+def _paths(pictures: Pictures) -> list[Path]:
+    return picture_files(Path(pictures)) if isinstance(pictures, str | Path) else [Path(path) for path in pictures]
 
 
 def _batches(files: Iterable[tuple[str, Callable[[], bytes]]], bundle: Bundle) -> Iterator[np.ndarray]:

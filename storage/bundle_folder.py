@@ -63,6 +63,25 @@ def writing_bundle(folder: Path) -> Iterator[tuple[Path, Callable[[Bundle], Bund
         shutil.rmtree(draft, ignore_errors=True)
 
 
+def check_replaced(folder: Path, model: str) -> None:
+    """Check that a new bundle of `model`, a reference, would replace neither another model's at `folder` nor an index.
+
+    Raises:
+        BundleError: it would.
+    """
+    try:
+        standing = parse_bundle(_read(folder, BUNDLE_FILE))
+    except BundleError:  # nothing is there, or what is there cannot be read: `writing_bundle` decides
+        return
+    found = f"the bundle of another model, {standing.model}, not of {model}" if standing.model != model else ""
+    if not found and any(
+        path.startswith(f"{stage_folder(len(standing.stages) - 1)}/index.") for path in standing.files
+    ):
+        found = "a bundle with an index of pictures, which the new one would not have"
+    if found:
+        raise BundleError(f"{folder} holds {found}: choose another --out, or add --replace")
+
+
 @contextmanager
 def changing_bundle(folder: Path, changed: Collection[str]) -> Iterator[tuple[Path, Bundle]]:
     """Replace some files of a bundle, which makes it another bundle with a digest of its own, in one step.

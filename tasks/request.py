@@ -55,6 +55,19 @@ def check_names(parameters: Mapping[str, object], known: Collection[str]) -> Non
         raise RequestError(f"unknown parameters {', '.join(unknown)}; allowed: {allowed}")
 
 
+def check_count(predictions: Sequence[Prediction], pictures: int) -> None:
+    """Check that there is one prediction for each picture, before a reply is sent.
+
+    Raises:
+        ShardlineError: more or fewer.
+    """
+    if len(predictions) != pictures:
+        raise ShardlineError(
+            f"the model gave {len(predictions)} predictions for {pictures} pictures: its outputs must have one row for "
+            "each picture; build another model"
+        )
+
+
 def refuse_options(options: Options) -> None:
     """Check the options of a task that takes none.
 
@@ -98,6 +111,10 @@ def matrix_classes(shapes: Sequence[Shape], _: Options) -> int | None:
     return found if isinstance(found, int) else None
 
 
+def _is_float(dtype: np.dtype[Any]) -> bool:
+    return dtype.kind == "f" or dtype.name == "bfloat16"  # numpy does not know bfloat16, whose kind is "V"
+
+
 def float_matrix(outputs: Outputs, dtype: DTypeLike, task: str, second: str) -> NDArray[Any]:
     """Select the first output that is floating point and of shape [batch, n], n > 0, as `dtype`.
 
@@ -112,7 +129,7 @@ def float_matrix(outputs: Outputs, dtype: DTypeLike, task: str, second: str) -> 
         ShardlineError: NaN or infinity in it.
     """
     for array in outputs.values():
-        if array.ndim == 2 and array.shape[1] > 0 and array.dtype.kind == "f":
+        if array.ndim == 2 and array.shape[1] > 0 and _is_float(array.dtype):
             values: NDArray[Any] = array.astype(dtype)
             broken = np.flatnonzero(~np.isfinite(values).all(axis=1))
             if broken.size:

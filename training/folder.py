@@ -6,22 +6,29 @@ Without torch: the worker processes that draw batches, and a command's first lin
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from shardline.client.pictures import PICTURE_SUFFIXES, pictures_below
-from shardline.wire.errors import DatasetError, FileError, MissingPackageError, UsageError
+from shardline.client.pictures import PICTURE_SUFFIXES, display_name, is_hidden, pictures_below
+from shardline.predictors.picture import open_picture
+from shardline.storage.bundle import PictureSpec
+from shardline.wire.errors import DatasetError, FileError, MissingPackageError, PictureError, UsageError
+from shardline.wire.limits import Limits
 
 TRAIN, TEST = "train", "test"
 DIGITS = "digits"  # the name of scikit-learn's digits in place of a folder
 
 _VALIDATION = ("val", "valid", "validation")
+_SPLITS = (TRAIN, TEST, *_VALIDATION)
 _TEST_EVERY = 5  # every fifth digit is for testing
 _DIGIT_WHITE = 16  # the largest value in scikit-learn's digits
+_DECODERS = 4  # threads that look through pictures; decoding releases Python's lock
+_NAMED = 50  # broken pictures that a message names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +52,7 @@ class LabelledSplit:
 
     def digest(self) -> str:
         """sha256 over labels, file names and sizes: equal for the same pictures."""
-        lines = [f"{self.labels[label]}/{file.name} {file.stat().st_size}"
+        lines = [f"{self.labels[label]}/{display_name(file.name)} {file.stat().st_size}"
                  for file, label in zip(self.files, self.classes, strict=True)]  # fmt: skip
         return hashlib.sha256("\n".join((*self.labels, *lines)).encode()).hexdigest()
 
@@ -62,7 +69,8 @@ def read_split(folder: Path, split: str, labels: Sequence[str] = ()) -> Labelled
     place = folder / split
     if not place.is_dir():
         raise DatasetError(f"{folder} has no folder {split}: pictures are expected as {place}/CLASS/*.jpg")
-    found = sorted(path.name for path in place.iterdir() if path.is_dir() and not path.name.startswith("."))
+    folders = {display_name(path.name): path for path in place.iterdir() if path.is_dir() and not is_hidden(path.name)}
+    found = sorted(folders)
     names = tuple(labels) or tuple(found)
     unknown = sorted(set(found) - set(names))
     if unknown or not found:
@@ -70,7 +78,7 @@ def read_split(folder: Path, split: str, labels: Sequence[str] = ()) -> Labelled
             f"{place} holds {'the unknown ' + ', '.join(unknown) if unknown else 'no class'}; "
             f"allowed are {', '.join(names) or 'one folder a class'}"
         )
-    files = {name: picture_files(place / name) for name in found}
+    files = {name: picture_files(folders[name]) for name in found}
     return LabelledSplit(
         labels=names,
         files=tuple(file for name in found for file in files[name]),
@@ -87,23 +95,24 @@ def has_split(folder: Path, split: str) -> bool:
 def training_and_validation(folder: Path, share: float, seed: int) -> tuple[LabelledSplit, LabelledSplit]:
     """The pictures to train with and those to validate with.
 
-    Validation pictures are FOLDER/val where there is one (or valid, or validation), else a random share of each class
-    in FOLDER/train, the same ones for the same seed.
+    They are those of FOLDER/train, or of FOLDER where it has no splits. Validation pictures are FOLDER/val where there
+    is one (or valid, or validation), else a random share of each class, the same ones for the same seed.
 
     Raises:
         DatasetError: as `read_split`, or fewer than two classes.
         UsageError: the share leaves no validation picture.
     """
-    train = read_split(folder, TRAIN)
+    place = folder if folder.is_dir() and not any(has_split(folder, name) for name in _SPLITS) else folder / TRAIN
+    train = read_split(place.parent, place.name)
     if len(train.labels) < 2:
-        raise DatasetError(f"{folder / TRAIN} holds one class, {train.labels[0]}: a classifier needs two or more")
+        raise DatasetError(f"{place} holds one class, {train.labels[0]}: a classifier needs two or more")
     given = next((name for name in _VALIDATION if has_split(folder, name)), None)
     if given is not None:
         return train, read_split(folder, given, train.labels)
     held = _random_share_of_each(train, share, seed)
     if not held:
         raise UsageError(
-            f"--held-out {share:g} of the pictures of each class in {folder / TRAIN} is none: there are "
+            f"--held-out {share:g} of the pictures of each class in {place} is none: there are "
             f"{max(train.counts)} at most; give more, or put validation pictures into {folder / _VALIDATION[0]}"
         )
     rest = sorted(set(range(len(train.files))) - held)
@@ -161,3 +170,25 @@ def picture_files(folder: Path) -> list[Path]:
     if not found:
         raise DatasetError(f"{folder} holds no picture ({', '.join(PICTURE_SUFFIXES)})")
     return found
+
+
+def check_pictures(files: Sequence[Path], spec: PictureSpec, limits: Limits) -> None:
+    """Decode every file, as a server does, before anything slow is done with them.
+
+    Raises:
+        DatasetError: files that are no pictures, empty, damaged or too large: all of them are named.
+    """
+    with ThreadPoolExecutor(_DECODERS) as pool:
+        reasons = pool.map(partial(_why_broken, spec=spec, limits=limits), files)
+        broken = [f"{display_name(file)}: {why}" for file, why in zip(files, reasons, strict=True) if why]
+    if broken:
+        shown = "; ".join(broken[:_NAMED]) + (f"; and {len(broken) - _NAMED} more" if len(broken) > _NAMED else "")
+        raise DatasetError(f"{len(broken)} of {len(files)} pictures cannot be opened, remove or replace them: {shown}")
+
+
+def _why_broken(file: Path, spec: PictureSpec, limits: Limits) -> str:
+    try:
+        open_picture(file.read_bytes(), spec, limits)
+    except (OSError, PictureError) as exc:
+        return (exc.strerror if isinstance(exc, OSError) else None) or str(exc)
+    return ""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shardline.predictors.inputs import read_inputs
-from shardline.predictors.picture import fit_picture, to_pixels
+from shardline.predictors.picture import fit_picture, open_picture, to_pixels
 from shardline.storage.bundle import InputSpec, PictureSpec
 from shardline.training.plates.backgrounds import Backgrounds
 from shardline.training.plates.fonts import families
@@ -43,6 +43,7 @@ _PHOTOGRAPHS = (
 )
 _CROPS = 3  # further views of each picture for calibration
 _CALIBRATION_PIXELS = 48 * 512 * 512  # of all views together: a network's activations take a hundred times as much
+_CALIBRATED = 32  # pictures at most
 _PLATES, _PLATES_SEED = 12, 6
 # easy to read: the pictures are to show what a chain does with plates, not how hard a plate can be
 _PLATES_SCENE = Scene(
@@ -122,10 +123,12 @@ def drawn_pictures() -> dict[str, bytes]:
 def calibration_pixels(pictures: Sequence[bytes], spec: PictureSpec) -> NDArray[np.uint8]:
     """Views of each encoded picture, whole and cropped, differing in content and scale: uint8 [n, channels, h, w].
 
-    Of large inputs there are fewer views, so that they fit into memory: every picture once, or at least two of them.
+    Of many pictures some are taken, evenly spread. Of large inputs there are fewer views, so that they fit into memory:
+    every picture once, or at least two of them.
     """
     random = np.random.default_rng(0)
-    views = [list(_views(picture, random)) for picture in pictures]
+    taken = np.linspace(0, len(pictures) - 1, min(_CALIBRATED, len(pictures))).round().astype(int)
+    views = [list(_views(pictures[index], spec, random)) for index in taken]
     most = max(2, _CALIBRATION_PIXELS // (spec.height * spec.width))
     if sum(map(len, views)) > most:
         views = [[view] for turn in zip(*views, strict=True) for view in turn]
@@ -168,10 +171,9 @@ def _png(pixels: NDArray[np.uint8]) -> bytes:
     return _encoded(Image.fromarray(colours_last), "PNG")
 
 
-def _views(picture: bytes, random: np.random.Generator) -> Iterator[bytes]:
+def _views(picture: bytes, spec: PictureSpec, random: np.random.Generator) -> Iterator[bytes]:
     yield picture
-    with Image.open(io.BytesIO(picture)) as opened:
-        image = opened.convert("RGB")
+    image = open_picture(picture, spec, Limits()).convert("RGB")
     for _ in range(_CROPS):
         share = random.uniform(0.15, 0.6)
         width, height = max(1, int(image.width * share)), max(1, int(image.height * share))

@@ -20,10 +20,11 @@ from shardline.options.model import (
 from shardline.options.plan import PlanArguments, takes_plan_options
 from shardline.progress import track
 from shardline.storage.bundle import BUNDLE_FILE, bundle_name
-from shardline.storage.bundle_folder import open_bundle
+from shardline.storage.bundle_folder import check_replaced, open_bundle
 from shardline.tables import bundle_dict, bundle_table, explanation_table, plan_table
 from shardline.tasks.registry import task_code
 from shardline.wire.errors import MissingPackageError, UsageError
+from shardline.wire.limits import Limits
 
 if TYPE_CHECKING:
     from shardline.partition.verify import CompiledReport, VerifyReport
@@ -50,8 +51,13 @@ CompileOption = Annotated[
 @takes_preparation_options
 @takes_model_options
 def build(
-    out_folder: Annotated[Path, option("--out", help="Folder of the bundle; an older bundle there is replaced")],
+    out_folder: Annotated[
+        Path, option("--out", help="Folder of the bundle; an older bundle of the same model there is replaced")
+    ],
     name: Annotated[str | None, option(help="Name of the bundle (default: the folder's name)")] = None,
+    replace: Annotated[
+        bool, option("--replace", help="Replace the bundle of another model that stands at --out (default: refuse)")
+    ] = False,
     precision: PrecisionOption = "fp32",
     compile_for: CompileOption = None,
     *,
@@ -68,6 +74,7 @@ def build(
         model=model,
         preparation=preparation,
         plan=plan,
+        replace=replace,
     )
     out.print(bundle_table(bundle))
     out.print(f"{out_folder}: {bundle.name} {bundle.digest}")
@@ -86,13 +93,17 @@ def make_bundle(
     model: ModelArguments,
     preparation: PreparationArguments,
     plan: PlanArguments,
+    replace: bool = False,
 ) -> "Bundle":
     """Capture a model, plan its cuts, cut it, and write the bundle at `folder`."""
     from shardline.partition.compiling import check_targets
 
     targets = tuple(dict.fromkeys(part.strip() for part in compile_for.split(","))) if compile_for else ()
     check_targets(targets)  # before anything slow is done
+    _check_size(model, plan)
     captured = shardline.capture(**model, **preparation, precision=precision, progress=say)
+    if not replace:
+        check_replaced(folder, captured.model.reference)
     planned = shardline.plan(captured, **plan, progress=say)
     return shardline.build(captured, folder, plan=planned, name=name, compile_for=targets, progress=say)
 
@@ -100,6 +111,7 @@ def make_bundle(
 @takes_plan_options
 @takes_model_options
 def plan(
+    context: typer.Context,
     explain: Annotated[
         bool, option("--explain", help="Show the plans that were compared, and why this one was chosen")
     ] = False,
@@ -116,10 +128,12 @@ def plan(
     """Measure MODEL on this machine and show the plan. If MODEL is a bundle's folder, show the plan of that bundle."""
     folder = Path(model["model"])
     if (folder / BUNDLE_FILE).is_file():
+        _refuse_options(context, folder)
         _print_plan(bundle_dict(open_bundle(folder)), as_json=as_json)
         return
     if plot is not None:
         check_plot(plot)  # before anything slow is done
+    _check_size(model, plan)
     captured = shardline.capture(**model, progress=say)
     planned = shardline.plan(captured, **plan, progress=say)
     _print_plan(planned.to_dict(), as_json=as_json, explain=explain)
@@ -128,6 +142,34 @@ def plan(
 
         draw_plan(planned.planned, captured.model.reference, plot)
         say(f"wrote {plot}")
+
+
+def _check_size(model: ModelArguments, plan: PlanArguments) -> None:
+    """Check that a picture of --size fits into a request of --limit."""
+    from shardline.partition.infeasible import check_pixels
+
+    if (size := model["size"]) is not None:
+        height, width = (size, size) if isinstance(size, int) else size
+        check_pixels(height * width, Limits(request_bytes=plan["limit"]))  # of at least one channel
+
+
+def _refuse_options(context: typer.Context, bundle: Path) -> None:
+    """
+    Raises:
+        UsageError: options are given that a bundle's plan, which is made already, cannot follow.
+    """
+    given = [
+        param.opts[0]
+        for param in context.command.params
+        if param.param_type_name == "option"
+        and param.opts[0] != "--json"
+        and getattr(context.get_parameter_source(str(param.name)), "name", "") == "COMMANDLINE"
+    ]
+    if given:
+        raise UsageError(
+            f"{bundle} is a bundle, whose plan is made already: {', '.join(given)} cannot change it; name the model to "
+            "plan it again, or leave the options out"
+        )
 
 
 def _print_plan(document: dict[str, Any], *, as_json: bool, explain: bool = False) -> None:

@@ -8,6 +8,9 @@ import typer
 
 from shardline.console import err, next_step, out, say
 from shardline.progress import count_bar
+from shardline.storage.bundle_folder import open_bundle
+from shardline.tasks.index import ENTRIES_FILE, parse_entries
+from shardline.wire.errors import UsageError
 
 BundleOption = Annotated[Path, typer.Option("--bundle", help="Folder of the bundle, which becomes another bundle")]
 DataOption = Annotated[
@@ -42,14 +45,32 @@ def build(
         Literal["cosine", "l2"], typer.Option(help="Distance: 1 - cosine, or the Euclidean distance (l2)")
     ] = "cosine",
     device: DeviceOption = "auto",
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace the index that the bundle has (default: refuse)")
+    ] = False,
 ) -> None:
     """Embed pictures with the bundle's chain of shards, and write an index of the vectors into the bundle."""
+    if not replace:
+        _check_no_index(bundle)
     _index(bundle, data, split, device, kind=None if kind == "auto" else kind, metric=metric)
 
 
 def add(bundle: BundleOption, data: DataOption, split: SplitOption = "train", device: DeviceOption = "auto") -> None:
     """Add pictures to the index of a bundle; its kind, its metric and the model stay."""
     _index(bundle, data, split, device, extend=True)
+
+
+def _check_no_index(bundle: Path) -> None:
+    """
+    Raises:
+        UsageError: the bundle has an index already.
+    """
+    found = next((path for path in open_bundle(bundle).files if path.endswith(f"/{ENTRIES_FILE}")), None)
+    if found is not None:
+        count = len(parse_entries((bundle / found).read_bytes()).ids)
+        raise UsageError(
+            f"{bundle} has an index of {count} pictures: add to it by `shardline index add`, or replace it by --replace"
+        )
 
 
 def _index(

@@ -103,7 +103,11 @@ def test_running_the_whole_leaves_the_switch_of_fused_attention_as_it_was() -> N
     [
         ("mutating", "changes its own buffers when it runs; a shard must be stateless"),
         ("fixed_batch", "torch.export does not take it with a dynamic batch"),
-        ("broken", "does not run on pictures of 16 x 16 pixels, mode RGB: this model never runs"),
+        (
+            "broken",
+            "does not run on pictures of 16 x 16 pixels, mode RGB: it raised ValueError at "
+            "tests/services/small_models.py:291: this model never runs",
+        ),
         ("random", "is its forward random, or does it depend on the batch?"),
         ("not_a_tensor", "gives an output that is no tensor"),
         ("complex_output", "gives an output of torch.complex64; return real numbers"),

@@ -296,7 +296,12 @@ def test_a_download_that_fails_says_what_to_give_instead(weights: str | None) ->
         ("services.nowhere:residual", None, "do you stand in its folder?", ModelError),
         ("services.small_models:nowhere", None, "has no attribute 'nowhere'", ModelError),
         ("services.small_models:not_a_module", None, "gave a int; it must give a torch.nn.Module", ModelError),
-        ("services.small_models:failing", None, "raised KeyError: 'no such thing'", ModelError),
+        (
+            "services.small_models:failing",
+            None,
+            "raised KeyError at tests/services/small_models.py:424: 'no such thing'",
+            ModelError,
+        ),
         ("services.small_models:Slow.forward", None, "has no attribute", ModelError),
         ("nowhere.pt2", None, "nowhere.pt2 does not exist", ModelError),
     ],

@@ -69,7 +69,7 @@ def test_the_same_class_for_all_pictures_is_warned_of() -> None:
         ("fewer_rows", "classify", "for 6 pictures the output has 5 rows"),
         ("pixels", "classify", r"float32\[batch, 10, 32, 32\]; .* for scores of each pixel use --task segment"),
         ("pixels", "retrieve", r"retrieve needs float \[batch, width\]: .* --embed"),
-        ("failing", "classify", "does not run on 6 pictures of 32x32: shape"),
+        ("failing", "classify", "does not run on 6 pictures of 32x32: it raised RuntimeError at .*: shape"),
     ],
 )
 def test_outputs_that_the_task_cannot_read_are_refused(name: str, task: str, message: str) -> None:

@@ -29,7 +29,7 @@ MISTAKES: dict[str, tuple[list[str], int, str]] = {
     "a limit too small": (["plan", *SMALL, "--limit", "1Ki"], 1, "take a smaller --size"),
     "no limit": (["plan", *SMALL, "--limit", "much"], 1, "is not a size: write it as Kubernetes does, e.g. 6Mi"),
     "a broken model": (["plan", "services.small_models:broken", "--size", "32"], 1, "this model never runs"),
-    "two channels": (["build", *SMALL, "--mean", "0.5,0.5", "--out", "x"], 1, "write three numbers"),
+    "two channels": (["build", *SMALL, "--mean", "0.5,0.5", "--out", "x"], 1, "write a number for each channel"),
     "a std of 0": (["build", *SMALL, "--std", "0,1,1", "--out", "x"], 1, "a standard deviation above 0"),
     "no labels": (["build", *SMALL, "--labels", "Makefile2", "--out", "x"], 1, "one class name per line"),
     "too many labels": (["build", *SMALL, "--labels", "Makefile", "--out", "x"], 1, "labels for 10 classes"),

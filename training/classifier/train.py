@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from shardline.partition.guard import users_code
 from shardline.partition.models import Model, load_model
 from shardline.partition.state import read_state
 from shardline.predictors.picture import open_picture, to_pixels
@@ -31,6 +32,7 @@ from shardline.training.folder import (
     DIGITS,
     TEST,
     LabelledSplit,
+    check_pictures,
     has_split,
     read_split,
     training_and_validation,
@@ -58,7 +60,7 @@ def with_defaults(options: Mapping[str, Any]) -> dict[str, Any]:
         UsageError: no data are given.
     """
     if options["data"] is None:
-        raise UsageError(f"--data is missing: name a folder with train/CLASS/*.jpg, or {DIGITS}")
+        raise UsageError(f"--data is missing: name a folder with train/CLASS/*.jpg or CLASS/*.jpg, or {DIGITS}")
     digits, small = options["data"] == DIGITS, options["model"] == _SMALL
     defaults = {
         "size": (32 if digits else 96) if small or digits else None,
@@ -87,6 +89,10 @@ def train_classifier(recipe: Mapping[str, Any], options: TrainingOptions) -> Pat
     training, validation = training_and_validation(data, chosen.held_out, chosen.seed)
     recipe = _for_these_pictures(recipe, training.digest() + validation.digest(), data)
     model = _first_model(recipe, len(training.labels), options)
+    tested = read_split(data, TEST, training.labels) if has_split(data, TEST) else None
+    files = (*training.files, *validation.files, *(tested.files if tested else ()))
+    options.report(f"looking through {len(files)} pictures")
+    check_pictures(files, model.picture, Limits())
     task = ClassifierTrainingTask(
         chosen,
         model,
@@ -106,8 +112,7 @@ def train_classifier(recipe: Mapping[str, Any], options: TrainingOptions) -> Pat
     result, device = run_training(task, settings, recipe, options)
     kept = {name: value for name, value in recipe.items() if name != _DIGEST}
     record = training_record(NAME, kept, result, options.folder, device) | description(model, training.labels)
-    if has_split(data, TEST):
-        tested = read_split(data, TEST, training.labels)
+    if tested is not None:
         batches = _validation_batches(tested, model.picture)
         scores = classification_scores(in_half_precision(result.model), model, batches, device)
         options.report(f"{TEST}: top-1 {scores['score']:.4f} of {len(tested.files)} pictures")
@@ -123,14 +128,10 @@ def initial_model(reference: str, seed: int, size: int | None) -> Model:
     """
     model = load_model(reference, f"random:{seed}", size)
     pixels = torch.zeros(1, 3, model.picture.height, model.picture.width)
-    try:
-        with torch.no_grad():
-            model.module(pixels)
-    except Exception as exc:  # whatever the model's own forward raises
-        raise ModelError(
-            f"{reference} does not take pictures of {model.picture.height} pixels a side ({exc}): give --size, or "
-            "name what it is built for, as in --model 'vit_b_16?image_size=96' --size 96"
-        ) from exc
+    remedy = ": give --size, or name what it is built for, as in --model 'vit_b_16?image_size=96' --size 96"
+    what = f"{reference} does not take pictures of {model.picture.height} pixels a side: it"
+    with users_code(what, remedy), torch.no_grad():
+        model.module(pixels)
     return model
 
 

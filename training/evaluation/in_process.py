@@ -138,8 +138,10 @@ def run_module(module: "nn.Module") -> Run:
     import torch
     from torch.utils._pytree import tree_leaves
 
+    from shardline.partition.guard import users_code
+
     def run(pixels: Pixels) -> Outputs:
-        with torch.inference_mode():
+        with users_code("the model"), torch.inference_mode():
             outputs: list[Any] = tree_leaves(module(torch.from_numpy(pixels)))
         return {f"output_{number}": np.asarray(value) for number, value in enumerate(outputs)}
 
