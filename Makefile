@@ -85,11 +85,12 @@ install: $(VENV)/installed
 
 $(VENV)/installed: pyproject.toml $(wildcard requirements/*.txt)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": make PYTHON=/path/to/python3")'
-	@echo 'installing into $(VENV): about 7 GB, some minutes'
+	@echo 'installing into $(VENV): about 7 GB of disk, some minutes, most of them for the download of torch'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
+	@echo "installed: $$(du -sh $(VENV) | cut -f1) in $(VENV)"
 
 clean:
 	rm -rf $(VENV) .venv-peers bundles manifests-out build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
