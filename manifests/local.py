@@ -22,6 +22,7 @@ from shardline.manifests.options import RenderOptions
 from shardline.manifests.processes import Console, Supervisor
 from shardline.manifests.proxy import ServiceProxy
 from shardline.manifests.render import render
+from shardline.manifests.runs import record_run
 from shardline.manifests.workloads import ChainSpec, chain_of, read_chain, with_urls
 from shardline.storage.bundle import BUNDLE_FILE
 from shardline.storage.bundle_folder import open_bundle
@@ -69,6 +70,7 @@ def up(
         try:
             _fetch(chain, Path(folder), console)
             plan = plan_launches(chain, Path(folder), port=port, router=router, threads=threads)
+            record_run(Path(folder), chain.name, plan)
             asyncio.run(_until_stopped(plan, console, grace_s))
         except KeyboardInterrupt:
             console.notice("stopped")

@@ -11,6 +11,7 @@ from rich.markup import escape
 from shardline.console import err, out, say
 from shardline.manifests.lint import check
 from shardline.manifests.render import render
+from shardline.manifests.runs import local_runs, readiness
 from shardline.options.bucket import takes_bucket_options
 from shardline.options.chain import ChainOptions, takes_chain_options
 from shardline.options.cluster import WAIT_S, ClusterOptions, WaitOption, takes_cluster_options
@@ -127,10 +128,16 @@ def _print_deployed(deployed: releases.Deployed) -> None:
 def status(
     name: Annotated[str | None, typer.Argument(help="Name of the chain (default: all chains in the namespace)")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the status as JSON")] = False,
+    local: Annotated[
+        bool, typer.Option("--local", help="Show the chains that `up` and `serve` run on this machine instead")
+    ] = False,
     *,
     target: ClusterOptions,
 ) -> None:
     """Show the stages, why one is not ready, and the deployed revisions; exit with 1 unless everything is ready."""
+    if local:
+        _print_local(name, as_json=as_json)
+        return
     cluster, namespace = target.connect()
     chosen = [name] if name else chain_names(cluster, namespace)
     if not chosen:
@@ -144,6 +151,21 @@ def status(
         for chain in chains:
             _print_status(chain)
     raise typer.Exit(0 if all(chain.ready for chain in chains) else 1)
+
+
+def _print_local(name: str | None, *, as_json: bool) -> None:
+    """Print the chains on this machine and whether their processes are ready; exit with 1 unless all are."""
+    found = [(run, readiness(run)) for run in local_runs() if name in (None, run.chain)]
+    if not found:
+        raise ClusterError("no such chain runs on this machine: shardline serve or shardline up starts one")
+    if as_json:
+        print(json.dumps([asdict(run) | {"ready": ready} for run, ready in found]))
+    for run, ready in [] if as_json else found:
+        verdict = "[green]ready[/green]" if all(ready.values()) else "[red]not ready[/red]"
+        out.print(f"{escape(run.chain)}: {verdict}, {run.url}, process {run.pid}")
+        for process, is_up in ready.items():
+            out.print(f"  {process}: {'ready' if is_up else 'not ready'}", markup=False)
+    raise typer.Exit(0 if all(all(ready.values()) for _, ready in found) else 1)
 
 
 def _print_status(chain: ChainStatus) -> None:

@@ -1,9 +1,11 @@
 """`shardline serve`: one command from a model to a served chain, and nothing left after Ctrl-C."""
 
+import json
 import os
 import shlex
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 import psutil
@@ -14,7 +16,7 @@ from services.processes import ROOT, free_port, running, stop, wait_until
 
 
 @pytest.mark.slow
-def test_serves_a_model_and_prints_what_to_type(tmp_path: Path) -> None:
+def test_serves_a_model_and_prints_what_to_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     port, log = free_port(), tmp_path / "log"
     url = f"http://127.0.0.1:{port}/v1/models/residual:predict"
     (tmp_path / "tmp").mkdir()
@@ -34,6 +36,9 @@ def test_serves_a_model_and_prints_what_to_type(tmp_path: Path) -> None:
         )
         children = psutil.Process(process.pid).children(recursive=True)
         answered = shardline(*request[1:])
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+        status = shardline("status", "residual", "--local")
+        described = json.loads(shardline("status", "--local", "--json").stdout)
         posted = requests.post(curl[-1], data=Path(curl[2].removeprefix("@")).read_bytes(), timeout=60)
         ended = stop(process, signal.SIGINT)
 
@@ -42,6 +47,12 @@ def test_serves_a_model_and_prints_what_to_type(tmp_path: Path) -> None:
     assert request[-1] == curl[-1] == url
     assert answered.stdout
     assert posted.status_code == 200
+    assert status.stdout.splitlines() == [
+        f"residual: ready, {url}, process {process.pid}",
+        *(f"  residual-{part}: ready" for part in ("pre", "0", "1", "router")),
+    ]
+    assert [run["url"] for run in described] == [url]
+    assert shardline("status", "--local", code=1).stderr.startswith("error: no such chain runs on this machine")
     assert ended == 0
     assert len(children) == 4
     assert not any(child.is_running() for child in children)
