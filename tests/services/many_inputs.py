@@ -1,5 +1,8 @@
-"""Small models of other pictures than square RGB; each is a factory."""
+"""Small models of other pictures than square RGB, and of more inputs than a picture; each is a factory."""
 
+from collections.abc import Mapping
+
+import numpy as np
 import torch
 from torch import nn
 
@@ -70,3 +73,22 @@ def conditioned() -> nn.Module:
 
 def siamese() -> nn.Module:
     return Siamese()
+
+
+class Weighed(Masked):
+    """A grey picture, a mask and a number that scales the outputs."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        return super().forward(x, mask) * scale[:, None]
+
+
+def weighed() -> nn.Module:
+    return Weighed()
+
+
+def reseeded(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Other values of the same dtypes and shapes: the arrays in reverse order."""
+    return {name: np.ascontiguousarray(value.reshape(-1)[::-1]).reshape(value.shape) for name, value in inputs.items()}
