@@ -68,8 +68,8 @@ def read_parts(folder: Path, *, whole: bool = True) -> Iterator[ExportPart]:
     bundle = open_bundle(folder)
     check_torch_version(bundle.torch_version)
     goldens = [Golden.load(folder / stage_folder(stage.index)) for stage in bundle.stages]
-    pixels = {batch: _pixels(goldens[0], batch) for batch in BATCHES}
-    values: Mapping[int, Tensors] = pixels
+    inputs = {batch: _inputs(goldens[0], bundle.stages[0], batch) for batch in BATCHES}
+    values: Mapping[int, Tensors] = inputs
     for stage, golden in zip(bundle.stages, goldens, strict=True):
         name = f"{bundle.name}-{stage.index}" if len(bundle.stages) > 1 else bundle.name
         program = load_program(folder / stage_folder(stage.index) / SHARD_FILE)
@@ -79,7 +79,7 @@ def read_parts(folder: Path, *, whole: bool = True) -> Iterator[ExportPart]:
     if whole and len(bundle.stages) > 1 and (folder / WHOLE_FILE).is_file():
         alone = _as_one(bundle)
         golden = Golden(goldens[0].inputs, goldens[-1].outputs)
-        yield _part(bundle.name, alone, alone.stages[0], load_program(folder / WHOLE_FILE), golden, pixels)
+        yield _part(bundle.name, alone, alone.stages[0], load_program(folder / WHOLE_FILE), golden, inputs)
 
 
 def _part(
@@ -91,11 +91,12 @@ def _part(
     return ExportPart(name=name, bundle=bundle, stage=stage, program=program, golden=golden, examples=examples)
 
 
-def _pixels(golden: Golden, batch: int) -> Tensors:
-    """Golden picture and its mirror images: uint8 [batch, 3, height, width]."""
-    [picture] = golden.inputs.values()
-    different = [picture, picture[..., ::-1], picture[..., ::-1, :]]
-    return (torch.from_numpy(np.ascontiguousarray(np.concatenate(different[:batch]))),)
+def _inputs(golden: Golden, stage: Stage, batch: int) -> Tensors:
+    """Golden inputs and changed copies, [batch, …] each: pictures mirrored, further inputs in reverse order."""
+    picture, *others = (golden.inputs[spec.name] for spec in stage.inputs)
+    different = [[picture, picture[..., ::-1], picture[..., ::-1, :]]]
+    different += [[value, value.reshape(-1)[::-1].reshape(value.shape), value] for value in others]
+    return tuple(torch.from_numpy(np.ascontiguousarray(np.concatenate(values[:batch]))) for values in different)
 
 
 def _across(values: Tensors, stage: Stage) -> Tensors:

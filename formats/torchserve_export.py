@@ -24,7 +24,7 @@ from shardline.formats.parts import ExportPart, read_parts, writing_folder
 from shardline.formats.torchscript import save_torchscript
 from shardline.formats.vendored import third_party, write_vendored
 from shardline.partition.program import Progress, silent
-from shardline.storage.bundle import BUNDLE_FILE, STAGE_FILE
+from shardline.storage.bundle import BUNDLE_FILE, STAGE_FILE, Bundle
 from shardline.storage.bundle_folder import open_bundle
 from shardline.wire.errors import FormatError, MissingPackageError
 
@@ -83,7 +83,7 @@ def export_torchserve(folder: Path, out: Path, options: ServeOptions, *, progres
             names.append(part.name)
         (draft / CONFIG_FILE).write_text(config(names, options, bundle.limits.body_bytes))
         stages = names[: len(bundle.stages)]
-        (draft / README_FILE).write_text(_readme(stages, bundle.name, bundle.torch_version, options))
+        (draft / README_FILE).write_text(_readme(stages, bundle, options))
     return names
 
 
@@ -164,8 +164,9 @@ def _archiver() -> Iterator[tuple[Any, Any]]:
         raise FormatError(f"torch-model-archiver fails: {exc}") from exc
 
 
-def _readme(stages: Sequence[str], whole: str, torch_version: str, options: ServeOptions) -> str:
-    release = ".".join(torch_version.split(".")[:2])
+def _readme(stages: Sequence[str], bundle: Bundle, options: ServeOptions) -> str:
+    whole = bundle.name
+    release = ".".join(bundle.torch_version.split(".")[:2])
     url = f"http://127.0.0.1:{options.port}/predictions"
     needs = " ".join(f"'{line}'" for line in requirements())
     text = f"""\
@@ -194,7 +195,17 @@ Post a picture (JPEG, PNG, WebP, GIF, BMP or TIFF), or v1 JSON:
 curl -T picture.jpg {url}/{whole}
 ```
 """
+    if bundle.inputs:
+        text += _further_inputs(bundle)
     return text if len(stages) == 1 else text + _through_shards(stages, url)
+
+
+def _further_inputs(bundle: Bundle) -> str:
+    values = "".join(f', "{spec.name}": …' for spec in bundle.inputs)
+    return f"""
+The model takes {", ".join(f"`{spec}`" for spec in bundle.inputs)} as well, so a picture alone is refused: in place of
+`picture.jpg`, post a file with `{{"instances": [{{"image_bytes": {{"b64": "…"}}{values}}}]}}`.
+"""
 
 
 def _and_shards(stages: Sequence[str]) -> str:

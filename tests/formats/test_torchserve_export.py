@@ -15,8 +15,19 @@ from services.handed_over import whole_reply
 from services.processes import ROOT
 
 from shardline.formats.torchserve_export import CONFIG_FILE, ServeOptions, config, export_torchserve, requirements
-from shardline.storage.bundle import BUNDLE_FILE, STAGE_FILE
+from shardline.partition.build import BuildOptions, build
+from shardline.partition.inputs import with_inputs
+from shardline.partition.models import load_model
+from shardline.storage.bundle import (
+    BUNDLE_FILE,
+    GOLDEN_PICTURE_FILE,
+    GOLDEN_REPLY_FILE,
+    GOLDEN_REQUEST_FILE,
+    STAGE_FILE,
+)
 from shardline.storage.bundle_folder import open_bundle, writing_bundle
+from shardline.storage.inputs import parse_inputs
+from shardline.training.samples import calibration_pixels, golden_picture, sample_pictures
 from shardline.wire.errors import FormatError
 from shardline.wire.frame import decode
 
@@ -28,6 +39,29 @@ def exported(small_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     out = tmp_path_factory.mktemp("mar") / "out"
     assert export_torchserve(small_bundle, out, ServeOptions()) == ["small-0", "small-1", "small-2", "small"]
     return out
+
+
+@pytest.fixture(scope="module")
+def masked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One stage that takes a mask beside the picture, and its archive in `out`."""
+    folder = tmp_path_factory.mktemp("mar") / "masked"
+    model = load_model("services.many_inputs:masked", size=32)
+    model = with_inputs(model, parse_inputs(["mask=float32[1,32,32]"]))
+    pixels = calibration_pixels(sample_pictures()[:1], model.picture)
+    golden = golden_picture(pixels[0], model.picture, model.inputs)
+    build(model, "masked", pixels, BuildOptions(stages=1), folder, golden=golden)
+    assert export_torchserve(folder, folder.parent / "out", ServeOptions()) == ["masked"]
+    return folder
+
+
+def test_a_mask_is_taken_by_name_and_a_picture_alone_refused(masked: Path, tmp_path: Path) -> None:
+    bodies = [(masked / name).read_bytes() for name in (GOLDEN_REQUEST_FILE, GOLDEN_PICTURE_FILE)]
+
+    answer, alone = ask(masked.parent / "out", "masked", tmp_path, *bodies)
+
+    assert answer["body"] == json.loads((masked / GOLDEN_REPLY_FILE).read_text())
+    assert (alone["status"], "the model also takes mask" in alone["body"]["error"]) == (400, True)
+    assert "The model takes `mask=float32[1,32,32]` as well" in (masked.parent / "out" / "README.md").read_text()
 
 
 def ask(exported: Path, name: str, tmp_path: Path, *bodies: bytes) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """The transformer as a step of the graph: an InferenceService of its own, in front of all stages."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from shardline.manifests.placement import Placement
 from shardline.manifests.render import render, write_chain
 from shardline.manifests.scaling import Scaling
 from shardline.manifests.workloads import read_chain, with_urls
-from shardline.storage.bundle import Bundle
+from shardline.storage.bundle import Bundle, InputSpec
 from shardline.wire.errors import UsageError
 
 STEP = RenderOptions(storage="gs://b/m", transformer_as="step")
@@ -132,3 +133,14 @@ def test_up_runs_it_as_the_first_step(make_bundle: Callable[..., Bundle], tmp_pa
 def test_another_word_is_refused() -> None:
     with pytest.raises(UsageError, match="'sidecar' is not a kind of transformer: choose component, step"):
         RenderOptions(storage="gs://b/m", transformer_as="sidecar")
+
+
+def test_mode_and_further_inputs_are_arguments(make_bundle: Callable[..., Bundle]) -> None:
+    picture = replace(make_bundle().picture, mode="L")
+    mask = InputSpec(name="mask", kind="tensor", dtype="F32", shape=(1, 32, 32))
+    bundle = make_bundle(picture=picture, inputs=(mask, InputSpec(name="reference", kind="picture")))
+
+    [container] = named(render(bundle, STEP), "InferenceService")["resnet50-pre"]["spec"]["predictor"]["containers"]
+
+    wanted = ["--mode=L", "--input=mask=float32[1,32,32]", "--input=reference=picture"]
+    assert [arg for arg in container["args"] if arg in wanted] == wanted
