@@ -104,8 +104,9 @@ def check_packages(model: str) -> None:
 
 
 def weights_of(model: str) -> tuple[str, ...]:
-    """The option --weights: none where trained weights ship, so nothing has to be downloaded."""
-    return () if model == "plates" and shipped() else ("--weights", "random:0")
+    """The option --weights: random ones where none ship, so that nothing has to be downloaded."""
+    is_without = model.startswith("torchvision:") or (model == "plates" and not shipped())
+    return ("--weights", "random:0") if is_without else ()
 
 
 def shipped() -> Path | None:

@@ -29,7 +29,7 @@ _OF_BUNDLES = {"model", "verbose", "port", "router", "threads"}  # parameters of
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog="Example: shardline serve torchvision:resnet50 --weights random:0 --port 8080")(serve)
+    app.command(epilog="Example: shardline serve efficientnet-lite0 --port 8080")(serve)
     app.command(epilog="Example: shardline demo plates --seed 7")(demo)
 
 
