@@ -7,6 +7,7 @@ so that its image stays small.
 """
 
 import json
+import math
 import time
 import uuid
 from argparse import Namespace
@@ -24,7 +25,7 @@ from shardline.storage.bundle import CHANNELS, InputSpec, PictureSpec
 from shardline.storage.inputs import parse_inputs
 from shardline.wire.errors import DeadlineError, PredictorDownError, PredictorError, RequestError, ShardlineError
 from shardline.wire.frame import Frame, encode_parts, is_frame
-from shardline.wire.limits import PIXELS, REQUEST_BYTES, Limits
+from shardline.wire.limits import JSON_VALUES, PIXELS, REQUEST_BYTES, Limits
 from shardline.wire.v1 import check_instances, parse_request
 
 # Shorter than the 120 s that a stage keeps idle connections, so that none is used just as it closes.
@@ -49,6 +50,11 @@ class TransformerConfig:
     max_queue: int
     pixels_name: str = "pixels"
     inputs: tuple[InputSpec, ...] = ()
+
+    @property
+    def most_values(self) -> int:
+        """The most values in a request's JSON: those of the inputs, and a fixed number of others."""
+        return JSON_VALUES + self.max_instances * sum(math.prod(spec.shape) for spec in self.inputs)
 
 
 class ImageTransformer(BytesModel):
@@ -78,7 +84,7 @@ class ImageTransformer(BytesModel):
         if is_frame(body):
             raise RequestError("the transformer takes pictures or v1 JSON, not frames: send frames to a stage")
         config = self._config
-        request = parse_request(body, [spec.name for spec in config.inputs])
+        request = parse_request(body, [spec.name for spec in config.inputs], most_values=config.most_values)
         check_instances(len(request.pictures), config.max_instances)
         pixels, views = fit_pictures(request.pictures, config.picture, config.limits)
         further = read_inputs(request, config.inputs, config.picture, config.limits)

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from shardline.wire.errors import PictureError, RequestError, TooLargeError
+from shardline.wire.limits import JSON_VALUES
 
 PICTURE_FORMATS = ("JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF")
 CHAIN_PARAMETERS = frozenset({"timings"})  # handled by the chain itself; all others are the task's
@@ -41,7 +42,10 @@ _SIGNATURES = (
     (b"II+\0", "TIFF"),  # BigTIFF
     (b"MM\0+", "TIFF"),
 )
-_DATA_URL = re.compile(r"\s*data:image/[-+.\w]*(?:;[-\w]+=[-\w.]*)*;base64,", re.ASCII | re.IGNORECASE)
+# bounded, since it is tried on texts of many megabytes
+_DATA_URL = re.compile(
+    r"\s{0,64}data:image/[-+.\w]{0,64}(?:;[-\w]{1,64}=[-\w.]{0,64}){0,8};base64,", re.ASCII | re.IGNORECASE
+)
 _EXAMPLE = '{"instances": [{"image_bytes": {"b64": "…"}}]}'
 _ALLOWED = "allowed are a base64 string or an object with one of the keys image_bytes, image, data, b64"
 _REMEDY = 'send {"image_bytes": {"b64": "…"}}'
@@ -71,15 +75,17 @@ def is_picture(body: bytes) -> bool:
     return picture_format(body) is not None
 
 
-def parse_request(body: bytes, inputs: Sequence[str] = ()) -> PredictRequest:
+def parse_request(body: bytes, inputs: Sequence[str] = (), *, most_values: int = JSON_VALUES) -> PredictRequest:
     """Parse the raw body of a predict request, whatever its Content-Type, into one picture or more.
 
     Args:
         inputs: names of the inputs that each instance gives beside its picture.
+        most_values: the most values that JSON may hold.
 
     Raises:
         PictureError: an instance's base64 is broken or holds nothing.
         RequestError: the body is neither a picture nor v1 JSON, or an instance lacks an input.
+        TooLargeError: the JSON holds more values, which would take long to parse.
     """
     if is_picture(body):
         if inputs:
@@ -87,7 +93,7 @@ def parse_request(body: bytes, inputs: Sequence[str] = ()) -> PredictRequest:
                 f"the body is a picture alone; the model also takes {_and(inputs)}: send {_example(inputs)}"
             )
         return PredictRequest(pictures=(body,))
-    document = _parse_json(body)
+    document = _parse_json(body, most_values)
     if not isinstance(document, dict):
         raise RequestError(f"the body is {describe(document)}; allowed is an object: send {_EXAMPLE}")
     _check_keys(document)
@@ -133,9 +139,16 @@ def check_instances(count: int, allowed: int) -> None:
         raise TooLargeError(f"the request has {count} instances; allowed are {allowed}: send them in several requests")
 
 
-def _parse_json(body: bytes) -> object:
+def _parse_json(body: bytes, most_values: int) -> object:
     if not body.strip():
         raise RequestError(f"the body is empty: send a picture's own bytes or {_EXAMPLE}")
+    # each value but the first follows one of these; those in texts count as well, where base64 has none
+    values = sum(body.count(separator) for separator in (b",", b"[", b"{"))
+    if values > most_values:
+        raise TooLargeError(
+            f"the body's JSON has about {values} values; allowed are {most_values}: send fewer instances, or a "
+            "picture's own bytes"
+        )
     try:
         return json.loads(body, parse_constant=_refuse_number, parse_float=_finite, parse_int=_whole)
     except RecursionError as exc:

@@ -2,6 +2,8 @@
 
 import base64
 import json
+import time
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -136,8 +138,8 @@ def test_a_picture_is_known_by_its_first_bytes(start: bytes, name: str | None) -
         (b"hello", RequestError, "neither JSON .* nor a picture"),
         (b"\xff\xfe\xfd", RequestError, "neither JSON .* nor a picture"),
         (b"%PDF-1.7", RequestError, "neither JSON .* nor a picture"),
-        (b"[" * 100_000, RequestError, "nested too deeply"),
-        (b'{"instances": ' + b"[" * 100_000, RequestError, "nested too deeply"),
+        (b"[" * 50_000, RequestError, "nested too deeply"),
+        (b'{"instances": ' + b"[" * 50_000, RequestError, "nested too deeply"),
         (b"[1]", RequestError, "the body is a list of 1; allowed is an object"),
         (b"null", RequestError, "the body is null"),
         (b"{}", RequestError, "the body has no instances"),
@@ -194,3 +196,33 @@ def test_more_instances_than_allowed_are_too_large() -> None:
     with pytest.raises(TooLargeError, match="9 instances; allowed are 8") as raised:
         check_instances(9, allowed=8)
     assert raised.value.status == 413
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b'{"instances":[' + b"[]," * 11_000_000 + b"[]]}", id="empty lists"),
+        pytest.param(b'{"instances":[' + b'{"a":1},' * 4_100_000 + b'{"a":1}]}', id="objects"),
+        pytest.param(b'{"instances":["data:image/png' + b";a=b" * 8_000_000 + b'"]}', id="a data URL"),
+    ],
+)
+def test_32_megabytes_of_json_are_refused_cheaply(body: bytes) -> None:
+    tracemalloc.start()
+    start_s = time.process_time()
+    try:
+        with pytest.raises(RequestError):
+            parse_request(body)
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert time.process_time() - start_s < 2
+    assert peak_bytes < 4 * len(body)
+
+
+def test_numbers_of_inputs_are_allowed_on_top() -> None:
+    body = json.dumps({"instances": [{"image_bytes": {"b64": B64}, "mask": [0] * 150_000}]}).encode()
+
+    with pytest.raises(TooLargeError):
+        parse_request(body, ["mask"])
+    assert parse_request(body, ["mask"], most_values=200_000).inputs["mask"] == ([0] * 150_000,)
