@@ -8,15 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from shardline.client.download import PictureURL, is_url
 from shardline.wire.errors import FileError, PictureError
 from shardline.wire.limits import PIXELS, format_bytes
+from shardline.wire.picture import Size, damaged, in_mode, open_header, orientation_of, turned, upright_size_of
 from shardline.wire.v1 import encode_request, picture_format
 
-Size = tuple[int, int]  # width, height
 Shape = tuple[int, int, int]  # height, width, channels
 Source = Path | PictureURL  # of a picture; Path("-") is stdin
 
@@ -25,8 +24,6 @@ PICTURE_SUFFIXES = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".
 
 NO_INPUTS: Mapping[str, object] = {}
 _SYSTEM_FOLDERS = ("__MACOSX", "@eaDir", "lost+found")  # of macOS archives, Synology's servers, file systems
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-_SWAPPED_SIDES = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 _JPEG_QUALITY = 95
 _MIN_SIDE_PX = 16
 _JPEG_SIDE_PX = 65_500  # the longest side that libjpeg writes
@@ -111,40 +108,39 @@ def has_picture_suffix(name: str) -> bool:
 
 
 def open_upright(picture: bytes) -> Image.Image:
-    """Decode an encoded picture, apply its EXIF orientation, and make it RGB (transparency on white) or grey.
+    """Decode an encoded picture as servers do: upright, RGB (transparency on white) or grey.
 
     Raises:
-        PictureError: not a picture, or truncated or damaged.
+        PictureError: not a picture, truncated or damaged, or grey whose white is not defined.
     """
+    image = open_header(picture)
     try:
-        image = Image.open(io.BytesIO(picture), formats=_FORMATS)
+        image.load()
         return make_upright(image)
-    except UnidentifiedImageError as exc:
-        raise PictureError("not a JPEG, PNG, WebP, GIF, BMP or TIFF") from exc
+    except PictureError:
+        raise
     except Exception as exc:  # Pillow's readers raise nearly every built-in error on damaged input
-        raise PictureError(f"truncated or damaged ({exc})") from exc
+        raise damaged(picture_format(picture) or "picture", exc) from exc
 
 
 def make_upright(image: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation and make the image RGB (transparency on white) or grey, 8 bits a channel."""
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))  # Pillow would clip
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        image = Image.new("RGB", image.size, "white")
-        image.paste(rgba, mask=rgba)
-    return image if image.mode == "L" else image.convert("RGB")
+    """Apply the EXIF orientation and make the image RGB (transparency on white) or grey, 8 bits a channel.
+
+    Raises:
+        PictureError: grey of 32 bits or floating point, whose white is not defined.
+    """
+    is_grey = image.mode in ("1", "L") or image.mode.startswith("I;16")
+    mode = "L" if is_grey and not image.has_transparency_data else "RGB"
+    return turned(in_mode(image, mode), orientation_of(image))
 
 
 def upright_size(picture: bytes) -> Size | None:
     """Width and height of what `open_upright` returns, mostly without decoding; None if the header is unreadable."""
     try:
-        with Image.open(io.BytesIO(picture), formats=_FORMATS) as image:
+        with open_header(picture) as image:
             if image.format == "TIFF":
                 image.load()  # Pillow applies the orientation of a TIFF while loading
-            swapped = image.getexif().get(ExifTags.Base.Orientation) in _SWAPPED_SIDES
-            return (image.height, image.width) if swapped else image.size
+            return upright_size_of(image.size, orientation_of(image))
     except Exception:  # as in open_upright
         return None
 
@@ -222,7 +218,7 @@ def _encode_scaled(image: Image.Image, scale: float) -> tuple[bytes, Shape]:
 def _stored_size(picture: bytes) -> Size | None:
     """Width and height from the header, before the orientation is applied; None if the header is unreadable."""
     try:
-        with Image.open(io.BytesIO(picture), formats=_FORMATS) as image:
+        with open_header(picture) as image:
             return image.size
     except Exception:  # as in open_upright
         return None

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from shardline.client.boxes import DetectedObject, read_boxes
-from shardline.client.pictures import RequestBody, Shape, Size, fit_body, upright_size
+from shardline.client.pictures import RequestBody, Shape, fit_body, upright_size
 from shardline.client.plates import Plate, plates_in
 from shardline.client.replies import OBJECTS, PLATES, ReplyKind, moved, read_prediction
 from shardline.client.target import Reply, Target
 from shardline.client.tiling import DEFAULT_CROPS, DEFAULT_TILING, Tiling, find_objects_in, find_plates_in, is_large
 from shardline.wire.errors import PredictorError, ShardlineError
 from shardline.wire.limits import PLATE_SCORE, REQUEST_BYTES
+from shardline.wire.picture import Size
 from shardline.wire.view import View
 
 

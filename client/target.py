@@ -5,6 +5,7 @@ on any path; a model server answers 404 or 405, and then the path of its only mo
 """
 
 import json
+import textwrap
 import threading
 import time
 import weakref
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 DEFAULT_URL = "http://127.0.0.1:8080"
 
 _BACKOFF_S = 0.5  # before the first retry without a Retry-After header, then doubled
+_ERROR_CHARACTERS = 1000  # of a server's error: some repeat the whole body of the request
 _CONNECT_S = 10.0
 
 
@@ -161,7 +163,10 @@ class Target:
         except requests.ReadTimeout as exc:
             raise PredictorError(f"no reply within {self._timeout_s:g} s: raise --timeout", status=504) from exc
         except requests.exceptions.SSLError as exc:
-            raise PredictorDownError(f"{self.url}: no TLS ({root_cause(exc)}): check --ca-file") from exc
+            cause = str(root_cause(exc))
+            is_plain = any(found in cause for found in ("WRONG_VERSION_NUMBER", "wrong version number", "HTTP_REQUEST"))
+            remedy = "the server speaks http: write http:// in the URL" if is_plain else "check --ca-file"
+            raise PredictorDownError(f"{self.url}: no TLS ({cause}): {remedy}") from exc
         except requests.ConnectionError as exc:
             wrapped = exc.args[0] if exc.args else None
             if isinstance(getattr(wrapped, "reason", wrapped), ProtocolError):
@@ -264,7 +269,8 @@ def _error_text(response: requests.Response) -> str:
     if isinstance(document, dict):
         texts = [document[key] for key in ("error", "cause", "detail") if document.get(key)]
         if texts:
-            return " ".join(": ".join(text if isinstance(text, str) else json.dumps(text) for text in texts).split())
+            line = ": ".join(text if isinstance(text, str) else json.dumps(text) for text in texts)
+            return textwrap.shorten(line, _ERROR_CHARACTERS, placeholder=" …")
     return _start_of(response)
 
 

@@ -29,10 +29,11 @@ from typing import Literal
 from PIL import Image
 
 from shardline.client.boxes import DetectedObject, merge_boxes, move_object
-from shardline.client.pictures import Size, encode_jpeg, open_upright
+from shardline.client.pictures import encode_jpeg, open_upright
 from shardline.client.plates import Box, Plate, move
 from shardline.client.waiting import in_order
 from shardline.wire.limits import PLATE_INPUT_SIDE
+from shardline.wire.picture import Size
 from shardline.wire.view import View
 
 Tiling = Literal["once", "twice", "tiles"]

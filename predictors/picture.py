@@ -7,55 +7,31 @@ called by name: `Image.open` would try every installed plugin and check the size
 No exception of Pillow leaves this module: any error of a decoder is reported as the picture's error.
 """
 
-import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
-from PIL.BmpImagePlugin import BmpImageFile
-from PIL.GifImagePlugin import GifImageFile
+from PIL import Image
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
-from PIL.WebPImagePlugin import WebPImageFile
 
 from shardline.predictors.picture_cost import DecodingMemory, decoding_bytes
 from shardline.storage.bundle import CHANNELS, PictureSpec
 from shardline.wire.errors import BundleError, PictureError
 from shardline.wire.limits import Limits
-from shardline.wire.v1 import PICTURE_FORMATS, picture_format
+from shardline.wire.picture import Size, damaged, in_mode, open_header, orientation_of, turned, upright_size_of
+from shardline.wire.v1 import picture_format
 from shardline.wire.view import View, placed_view
 
-Size = tuple[int, int]  # width, height, as Pillow has it
 Pixels = NDArray[np.uint8]
 
-_DECODERS: dict[str, Callable[[io.BytesIO], ImageFile]] = {
-    "JPEG": JpegImageFile,
-    "PNG": PngImageFile,
-    "WebP": WebPImageFile,
-    "GIF": GifImageFile,
-    "BMP": BmpImageFile,
-    "TIFF": TiffImageFile,
-}
 _INTERPOLATIONS = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
     "nearest": Image.Resampling.NEAREST,
 }
-_TRANSPOSES = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_SWAPPED_SIDES = (5, 6, 7, 8)
 # the padding that the YOLO family is trained with
 _LETTERBOX_GREY: dict[str, int | tuple[int, ...]] = {"L": 114, "RGB": (114,) * 3, "RGBA": (114, 114, 114, 255)}
 
@@ -138,83 +114,34 @@ def pixel_batch(pictures: Sequence[bytes], spec: PictureSpec, limits: Limits) ->
 @contextmanager
 def _opened(picture: bytes, limits: Limits) -> Iterator[ImageFile]:
     """Open a picture by its header, and take the memory of decoding it for the duration of the block."""
-    name = picture_format(picture)
-    if name is None:
-        raise PictureError(f"not a picture: found {_first_bytes(picture)}; allowed are {', '.join(PICTURE_FORMATS)}")
+    image = open_header(picture)
     try:
-        image = _DECODERS[name](io.BytesIO(picture))
         with _MEMORY.taken(decoding_bytes(image, picture, limits), limits.decoding_bytes):
             yield image
     except (PictureError, BundleError):
         raise
     except Exception as exc:  # Pillow's decoders raise nearly every built-in error on damaged input
-        raise PictureError(f"the {name} is truncated or damaged ({exc}): send the whole file") from exc
-
-
-def _first_bytes(picture: bytes) -> str:
-    return f"the first bytes {picture[:8].hex(' ')}" if picture else "no bytes"
+        raise damaged(picture_format(picture) or "picture", exc) from exc
 
 
 def _load(image: ImageFile, spec: PictureSpec) -> tuple[Image.Image, Size]:
     """Decode, make upright and of the spec's mode, and return the size of the upright picture as it was sent."""
     stored = image.size
     if isinstance(image, JpegImageFile):
-        turn = _orientation(image)
-        width, height = _upright(_target_size(_upright(stored, turn), spec), turn)
+        turn = orientation_of(image)
+        width, height = upright_size_of(_target_size(upright_size_of(stored, turn), spec), turn)
         image.draft(None, (width * _DRAFT_MARGIN, height * _DRAFT_MARGIN))
     image.load()
-    turn = _orientation(image)  # read again: loading rotates a TIFF, and a PNG may have its EXIF behind the pixels
+    turn = orientation_of(image)  # read again: loading rotates a TIFF, and a PNG may have its EXIF behind the pixels
     converted = _in_mode(image, spec.mode)
-    return converted.transpose(_TRANSPOSES[turn]) if turn in _TRANSPOSES else converted, _upright(stored, turn)
-
-
-def _orientation(image: Image.Image) -> int:
-    """EXIF orientation, 1 to 8; other values, and EXIF that cannot be read, count as upright."""
-    try:
-        value = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # broken EXIF does not spoil a picture, and its reader raises as many errors as the decoders
-        return 1
-    return value if value in _TRANSPOSES else 1
-
-
-def _upright(size: Size, orientation: int) -> Size:
-    return (size[1], size[0]) if orientation in _SWAPPED_SIDES else size
+    return turned(converted, turn), upright_size_of(stored, turn)
 
 
 def _in_mode(image: Image.Image, mode: str) -> Image.Image:
     """Convert a decoded picture to "RGB", to "L" by Pillow's weights of RGB, both on white, or to "RGBA" as it is."""
     if mode not in CHANNELS:
         raise BundleError(f"the picture's mode is {mode!r}; allowed are {', '.join(CHANNELS)}: build the bundle again")
-    if image.mode in ("I", "F"):
-        raise PictureError(
-            "the picture has 32-bit or floating-point grey, whose white is not defined: save it as 8 bits"
-        )
-    if image.mode.startswith("I;16"):
-        image = _eight_bits(image)
-    # convert() copies even if nothing changes: 200 MB for a picture of 50 megapixels
-    if mode == "RGBA":
-        return image if image.mode == "RGBA" else image.convert("RGBA")
-    if not image.has_transparency_data:
-        return image if image.mode == mode else _opaque(image, mode)
-    rgba = image if image.mode == "RGBA" else image.convert("RGBA")
-    white = Image.new("RGB", rgba.size, "white")
-    white.paste(rgba, mask=rgba)
-    return white if mode == "RGB" else white.convert(mode)
-
-
-def _opaque(image: Image.Image, mode: str) -> Image.Image:
-    """Convert a picture without transparency to "RGB", or by way of it to "L"."""
-    rgb = image if image.mode == "RGB" else image.convert("RGB")
-    return rgb if mode == "RGB" else rgb.convert(mode)
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Keep the upper 8 of 9 to 16 bits of grey, as Pillow does for 16-bit colour; for grey it would clip."""
-    tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
-    bits = int(tags.get(BITSPERSAMPLE, (16,))[0])
-    grey = (np.asarray(image) >> (bits - 8)).astype(np.uint8)
-    white_is_zero = tags.get(PHOTOMETRIC_INTERPRETATION) == 0
-    return Image.fromarray(255 - grey if white_is_zero else grey)
+    return in_mode(image, mode)
 
 
 def _target_size(size: Size, spec: PictureSpec) -> Size:

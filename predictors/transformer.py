@@ -31,6 +31,7 @@ from shardline.wire.v1 import check_instances, parse_request
 # Shorter than the 120 s that a stage keeps idle connections, so that none is used just as it closes.
 _KEEP_ALIVE_SECONDS = 60
 _DECODE_THREADS = 2
+_HEADER_CHARACTERS = 256
 
 Parts = tuple[bytes | memoryview, ...]
 
@@ -70,8 +71,8 @@ class ImageTransformer(BytesModel):
 
     async def answer(self, body: bytes | memoryview, headers: Mapping[str, str]) -> Answer:
         deadline_ms = now_ms() + self._config.request_timeout_ms
-        request_id = headers.get("x-request-id") or uuid.uuid4().hex
-        traceparent = headers.get("traceparent", "")
+        request_id = _plain_header(headers, "x-request-id") or uuid.uuid4().hex
+        traceparent = _plain_header(headers, "traceparent")
         [frame] = await self._worker.run(
             lambda: self._frame(bytes(body), request_id, traceparent, deadline_ms), deadline_ms=deadline_ms
         )
@@ -129,6 +130,12 @@ class ImageTransformer(BytesModel):
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
+
+
+def _plain_header(headers: Mapping[str, str], name: str) -> str:
+    """Value of a header that a frame can carry; "" for one that is missing, long, or not of printable ASCII."""
+    value = headers.get(name, "")
+    return value if value.isascii() and value.isprintable() and len(value) <= _HEADER_CHARACTERS else ""
 
 
 def _predictor_error(status: int, retry_after: str | None, body: bytes) -> ShardlineError:

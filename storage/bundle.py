@@ -305,6 +305,8 @@ def parse_bundle(data: bytes) -> Bundle:
     problems = list(islice(_problems(bundle), 5))
     if problems:
         raise _off_schema("; ".join(problems))
+    if bundle.to_json() == data.replace(b"\r\n", b"\n") != data:
+        raise BundleError(f"{BUNDLE_FILE} has Windows' line endings, which change its digest: copy it as a binary file")
     if bundle.to_json() != data:  # otherwise the file's digest and `Bundle.digest` would differ
         raise _off_schema("its bytes are not those that its content is written with")
     return bundle

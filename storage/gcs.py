@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
+from urllib.parse import urlsplit
 
 import google.auth
 from google.api_core import exceptions as api
@@ -63,11 +64,29 @@ def open_gcs(uri: str, access: Access) -> "GcsStore":
     prefix = match["prefix"] if match else None
     if match is None or (prefix and not is_relative_path(prefix)):
         raise StorageError(f"{uri!r} is no URI of a bucket: write gs://bucket/prefix, without '?', '#', '*' and '..'")
+    _check_emulator()
     with _as_gcs_error(f"gs://{match['bucket']}"):
         return GcsStore(_client(access).bucket(match["bucket"]), prefix or "", retry_s=access.retry_s)
 
 
 def _client(access: Access) -> storage.Client:
+    client = _chosen_client(access)
+    if urlsplit(os.environ.get("STORAGE_EMULATOR_HOST", "")).hostname in ("127.0.0.1", "localhost", "::1"):
+        client._http.trust_env = False  # a proxy to the outside does not lead back to this machine
+    return client
+
+
+def _check_emulator() -> None:
+    """
+    Raises:
+        StorageError: STORAGE_EMULATOR_HOST is no URL.
+    """
+    host = os.environ.get("STORAGE_EMULATOR_HOST", "")
+    if host and not host.startswith(("http://", "https://")):
+        raise StorageError(f"STORAGE_EMULATOR_HOST is {host!r}, which is no URL: set it to http://{host}")
+
+
+def _chosen_client(access: Access) -> storage.Client:
     if access.key_file is not None:
         return _client_of_key(access.key_file)
     if access.anonymous or os.environ.get("STORAGE_EMULATOR_HOST"):

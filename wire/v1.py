@@ -46,6 +46,7 @@ _SIGNATURES = (
 _DATA_URL = re.compile(
     r"\s{0,64}data:image/[-+.\w]{0,64}(?:;[-\w]{1,64}=[-\w.]{0,64}){0,8};base64,", re.ASCII | re.IGNORECASE
 )
+_FORM = re.compile(rb"[\w.%-]{1,60}=[^\s{\"]")
 _EXAMPLE = '{"instances": [{"image_bytes": {"b64": "…"}}]}'
 _ALLOWED = "allowed are a base64 string or an object with one of the keys image_bytes, image, data, b64"
 _REMEDY = 'send {"image_bytes": {"b64": "…"}}'
@@ -154,10 +155,27 @@ def _parse_json(body: bytes, most_values: int) -> object:
     except RecursionError as exc:
         raise RequestError(f"the body's JSON is nested too deeply: send {_EXAMPLE}") from exc
     except ValueError as exc:  # both JSONDecodeError and UnicodeDecodeError
+        if found := _wrapping(body):
+            raise RequestError(f"the body is {found}: send a picture's own bytes or {_EXAMPLE}") from exc
         kinds = ", ".join(PICTURE_FORMATS)
         raise RequestError(
             f"the body is neither JSON ({exc}) nor a picture ({kinds}): send a picture's own bytes or {_EXAMPLE}"
         ) from exc
+
+
+def _wrapping(body: bytes) -> str:
+    """Name what a picture or JSON is wrapped in, or "": a server takes neither compressed bodies nor forms."""
+    if body.startswith(b"\x1f\x8b"):
+        return "compressed by gzip, which is not taken"
+    if body.startswith(b"\x28\xb5\x2f\xfd"):
+        return "compressed by zstd, which is not taken"
+    if body.startswith(b"--") and b"Content-Disposition:" in body[:1000]:
+        return "a form (multipart/form-data), which is not taken; curl sends a file by --data-binary @FILE, not by -F"
+    if _FORM.match(body):
+        return "a form (application/x-www-form-urlencoded), which is not taken"
+    if body[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypavif"):
+        return "a HEIC or AVIF picture, which is not taken: save it as JPEG"
+    return ""
 
 
 def _refuse_number(text: str) -> NoReturn:

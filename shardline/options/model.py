@@ -1,5 +1,6 @@
 """Options that name a model, its weights, and the pictures that it is measured with."""
 
+import codecs
 import json
 import math
 from collections.abc import Sequence
@@ -268,6 +269,12 @@ def parse_size(text: str) -> Size:
     return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
 
 
+def read_text(path: Path) -> str:
+    """Read a text as editors write it: UTF-8 with or without a byte order mark, or UTF-16 with one (Windows)."""
+    data = path.read_bytes()
+    return data.decode("utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
+
+
 def read_labels(path: Path) -> tuple[str, ...]:
     """Read class names, one per line, in the order of the model's classes; "imagenet" is for ImageNet's 1000 classes.
 
@@ -279,7 +286,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
 
         return imagenet_labels()
     try:
-        labels = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+        labels = tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
     except (OSError, UnicodeDecodeError) as exc:
         raise UsageError(
             f"--labels {path} cannot be read: it must be a text file with one class name per line"

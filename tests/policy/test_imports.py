@@ -25,7 +25,16 @@ EVERYWHERE = {"numpy"}
 # the only homes of every other dependency: folders or single files
 HOMES = {
     # a mask is encoded where the last shard answers
-    "PIL": ["client", "predictors", "tasks/segment.py", "training", "shardline", "benchmarks", "examples"],
+    "PIL": [
+        "wire/picture.py",
+        "client",
+        "predictors",
+        "tasks/segment.py",
+        "training",
+        "shardline",
+        "benchmarks",
+        "examples",
+    ],
     "av": ["client/video.py"],
     "aiohttp": ["manifests", "predictors/transformer.py", "benchmarks"],
     "efficientnet_lite_pytorch": ["training/efficientnet_lite.py"],
