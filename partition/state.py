@@ -22,10 +22,15 @@ _WRAPPER_PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
 def load_state(module: torch.nn.Module, path: Path) -> None:
     """Load a file's weights into a module; every name and shape must fit.
 
+    Tensors of a part that the module has as None are left out, such as an auxiliary head that only a training uses.
+
     Raises:
         FileError, ModelError: as `read_state`, or the weights do not fit the module.
     """
     state = without_wrappers(read_state(path), module.state_dict())
+    state = {
+        name: value for name, value in state.items() if getattr(module, name.partition(".")[0], module) is not None
+    }
     try:
         module.load_state_dict(state)
     except RuntimeError as exc:

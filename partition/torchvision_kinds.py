@@ -95,8 +95,8 @@ def _stretched(preset: Any, _: nn.Module) -> PictureSpec:
 
 def _without_auxiliary_head(module: nn.Module) -> nn.Module:
     """Remove the head that only a training uses; LRASPP has none."""
-    module._modules.pop("aux_classifier", None)
-    module.register_module("aux_classifier", None)
+    if "aux_classifier" in module._modules:  # else it is no module but None already
+        module._modules["aux_classifier"] = None
     return module
 
 

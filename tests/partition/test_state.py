@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from shardline.partition.models import load_model
 from shardline.partition.state import load_state, read_state, without_wrappers
 from shardline.wire.errors import ModelError
 
@@ -72,3 +73,17 @@ def test_a_file_without_a_state_is_refused(tmp_path: Path, content: Any, message
 
     with pytest.raises(ModelError, match=rf"{message}.*: save model\.state_dict\(\)"):
         read_state(tmp_path / "w.pt")
+
+
+def test_weights_of_an_auxiliary_head_are_left_out(tmp_path: Path) -> None:
+    """A training saves the head of a segmentation that only a training uses."""
+    reference = "torchvision:deeplabv3_mobilenet_v3_large?num_classes=3"
+    plain = load_model(reference, "random:0", size=32)
+    state = {**plain.module.state_dict(), "aux_classifier.0.weight": torch.zeros(2)}
+    save_file(state, tmp_path / "it.safetensors")
+
+    loaded = load_model(reference, str(tmp_path / "it.safetensors"), size=32)
+
+    assert torch.equal(
+        loaded.module.get_parameter("classifier.4.bias"), plain.module.get_parameter("classifier.4.bias")
+    )
