@@ -151,4 +151,4 @@ def test_a_served_ssdlite_answers_as_its_whole(ssdlite: "shardline.CapturedModel
         answer = chain.post(picture).json()
 
     assert answer == json.loads(json.dumps({"predictions": expected}))
-    assert len(expected[0]["boxes"]) > 5
+    assert len(expected[0]["boxes"]) > 1
