@@ -28,6 +28,8 @@ _ANSWER_SCORE = 0.5  # objects below it do not count where two models' answers a
 _BUCKETS = 64  # classes with the same index modulo this are compared together
 _ROUNDING = 1e-3  # of probabilities, in bf16 and fp16
 _DECIMALS, _SCORE_DECIMALS = 2, 6
+_LEAST_PIXELS = 2.0  # boxes in pixels that all end before it are shares
+_MOST_SHARE = 8.0  # boxes in shares that reach beyond it are pixels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +111,7 @@ def reply(request: Request) -> list[dict[str, list[dict[str, object]]]]:
         RequestError: an unknown parameter, or one out of range.
         BundleError: unknown options, or outputs of another layout.
         FrameError: the frame has no views, so positions in the pictures that were sent are unknown.
-        ShardlineError: NaN or infinity among the outputs, or scores that are no probabilities.
+        ShardlineError: NaN or infinity among the outputs, scores that are no probabilities, or boxes of another unit.
     """
     options = parse_options(request.options)
     check_names(request.parameters, PARAMETERS)
@@ -125,6 +127,7 @@ def reply(request: Request) -> list[dict[str, list[dict[str, object]]]]:
         )
     scale = _pixels_per_unit(options, request.input_size)
     found = [_objects(candidates, instance, options, threshold, iou, top) for instance in range(count)]
+    _check_unit(candidates, found, options.unit)
     return [
         {"boxes": _to_json(objects, view, scale, request.labels)}
         for objects, view in zip(found, request.views, strict=True)
@@ -320,6 +323,26 @@ def _pixels_per_unit(options: DetectOptions, input_size: tuple[int, int] | None)
     if input_size is None:
         raise BundleError("boxes in shares need the size of the network's input: serve the stages from one release")
     return float(input_size[1]), float(input_size[0])
+
+
+def _check_unit(candidates: Candidates, found: Sequence[DetectedObjects], unit: str) -> None:
+    """Check that boxes are as large as their unit says: all candidates in pixels, the objects in shares.
+
+    Raises:
+        ShardlineError: pixels of which none reaches beyond the first two, or shares that reach far beyond 1.
+    """
+    farthest = max((float(objects.boxes.max()) for objects in found if len(objects.boxes)), default=None)
+    if farthest is None:
+        return
+    if unit == "share" and farthest > _MOST_SHARE:
+        raise ShardlineError(
+            f"a box reaches to {farthest:.4g} times the side of the network's input: build with the option unit=pixels"
+        )
+    if unit == "pixels" and (farthest := float(candidates.boxes.max())) <= _LEAST_PIXELS:
+        raise ShardlineError(
+            f"no box reaches beyond {farthest:.4g} pixels of the network's input: build with the option unit=share, or "
+            "check the weights"
+        )
 
 
 def _to_json(

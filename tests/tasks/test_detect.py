@@ -43,6 +43,7 @@ def found(outputs: dict[str, np.ndarray], view: View = SQUARE, **given: Any) -> 
 
 
 TWO = candidates((CAT, (0.9, 0.05, 0.0)), (DOG, (0.1, 0.7, 0.2)))
+TWO_CATS = candidates((CAT, (0.9, 0.0, 0.0)), ((10.0, 20.0, 30.0, 59.0), (0.8, 0.0, 0.0)))
 A_CAT = {"label": "cat", "index": 0, "score": pytest.approx(0.9), "box": list(CAT)}
 A_DOG = {"label": "dog", "index": 1, "score": pytest.approx(0.7), "box": list(DOG)}
 
@@ -205,6 +206,14 @@ class TestHostile:
     def test_logits_are_not_taken_for_probabilities(self) -> None:
         with pytest.raises(ShardlineError, match=r"reach from -3 to 7 and are no probabilities.*scores=sigmoid"):
             found(candidates((CAT, (7, -3, 0))))
+
+    def test_shares_are_not_taken_for_pixels(self) -> None:
+        with pytest.raises(ShardlineError, match=r"no box reaches beyond 0\.9 pixels .*unit=share"):
+            found(candidates(((0.1, 0.2, 0.5, 0.9), (0.9, 0, 0))))
+
+    def test_pixels_are_not_taken_for_shares(self) -> None:
+        with pytest.raises(ShardlineError, match=r"reaches to 60 times the side .*unit=pixels"):
+            found(TWO_CATS, options={"unit": "share"})
 
     def test_softmax_over_one_score_is_refused(self) -> None:
         outputs = {
