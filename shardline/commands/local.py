@@ -21,7 +21,7 @@ from shardline.options.model import (
 from shardline.options.plan import PlanArguments, takes_plan_options
 from shardline.options.up import UpArguments, takes_up_options
 from shardline.process_output import RichConsole
-from shardline.storage.bundle import BUNDLE_FILE, GOLDEN_PICTURE_FILE
+from shardline.storage.bundle import BUNDLE_FILE, GOLDEN_PICTURE_FILE, GOLDEN_REQUEST_FILE, parse_bundle
 from shardline.storage.user_cache import in_use
 from shardline.wire.errors import UsageError
 
@@ -97,17 +97,26 @@ class _ServeConsole(RichConsole):
 
     def __init__(self, folder: Path, *, verbose: bool) -> None:
         super().__init__(quiet=not verbose)
-        golden = folder / GOLDEN_PICTURE_FILE
-        self._picture = str(golden) if golden.is_file() else "photo.jpg"
+        self._folder = folder
 
     def ready(self, url: str) -> None:
         super().ready(url)
-        for line in (
-            shlex.join(["shardline", "request", self._picture, "--url", url]),
-            shlex.join(["curl", "--data-binary", f"@{self._picture}", url]),
-        ):
+        for line in first_requests(self._folder, url):
             err.print(line, markup=False, highlight=False)
         say("Ctrl-C stops it")
+
+
+def first_requests(folder: Path, url: str) -> tuple[str, str]:
+    """The commands of `shardline request` and curl that send a served bundle its golden picture.
+
+    A model that takes further inputs has them in a golden request; for `shardline request` they are named as FILE.
+    """
+    golden, whole = folder / GOLDEN_PICTURE_FILE, folder / GOLDEN_REQUEST_FILE
+    picture = str(golden) if golden.is_file() else "photo.jpg"
+    further = [f"--input={spec.name}=@FILE" for spec in parse_bundle((folder / BUNDLE_FILE).read_bytes()).inputs]
+    request = ["shardline", "request", picture, *further, "--url", url]
+    curl = ["curl", "--data-binary", f"@{whole if whole.is_file() else picture}", url]
+    return shlex.join(request), shlex.join(curl)
 
 
 def demo(

@@ -6,6 +6,7 @@ import shlex
 import signal
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -13,6 +14,10 @@ import pytest
 import requests
 from services.cli import run_command as shardline
 from services.processes import ROOT, free_port, running, stop, wait_until
+
+from shardline.commands.local import first_requests
+from shardline.storage.bundle import InputSpec, TensorSpec
+from shardline.storage.bundle_folder import open_bundle
 
 
 @pytest.mark.slow
@@ -75,3 +80,19 @@ def test_a_model_that_cannot_be_built_leaves_no_bundle(monkeypatch: pytest.Monke
 
     assert "nothing" in failed.stderr.splitlines()[-1]
     assert [path for path in (tmp_path / "shardline" / "bundles").iterdir() if path.suffix != ".lock"] == []
+
+
+def test_a_model_with_further_inputs_is_sent_its_golden_request(tmp_path: Path, small_bundle: Path) -> None:
+    """The bundle's description alone decides: nothing is served here."""
+    bundle = open_bundle(small_bundle)
+    first, *others = bundle.stages
+    mask = TensorSpec(name="mask", dtype="F32", shape=("batch", 3), dim_order=(0, 1))
+    first = replace(first, inputs=(*first.inputs, mask))
+    inputs = (InputSpec(name="mask", kind="tensor", dtype="F32", shape=(3,)),)
+    (tmp_path / "bundle.json").write_bytes(replace(bundle, inputs=inputs, stages=(first, *others)).to_json())
+    (tmp_path / "golden-request.json").write_text("{}")
+
+    request, curl = first_requests(tmp_path, "http://127.0.0.1:1/v1/models/small:predict")
+
+    assert "--input=mask=@FILE" in request.split()
+    assert f"@{tmp_path}/golden-request.json" in curl.split()
