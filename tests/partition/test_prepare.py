@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torchvision.models import VisionTransformer
 
-from shardline.partition.capture import run_whole, whole_module
+from shardline.partition.capture import capture, run_whole, whole_module
 from shardline.partition.models import Model, load_model
 from shardline.partition.prepare import calibrate, in_precision, prepare, without_head
 from shardline.storage.bundle import PictureSpec
@@ -250,3 +250,22 @@ def test_a_segmentation_with_random_weights_has_several_classes() -> None:
 
     assert scores.mean(dim=(0, 2, 3)).abs().max() < 1e-3
     assert int((counts > counts.sum() / 100).sum()) >= 5
+
+
+@pytest.mark.parametrize("name", ["services.small_models:vision_transformer", "torchvision:squeezenet1_1"])
+def test_a_model_that_does_not_run_on_its_pictures_is_one_line_with_and_without_random_weights(name: str) -> None:
+    model = load_model(name, "random:0", size=10)
+    pictures = np.zeros((2, 3, 10, 10), np.uint8)
+
+    message = f"{name} does not run on pictures of 10 x 10 pixels, mode RGB: .*; give another --size, --mode or --input"
+    with pytest.raises(ModelError, match=message):
+        prepare(model, pictures)
+    with pytest.raises(ModelError, match=message):
+        capture(model)
+
+
+def test_another_number_of_means_than_channels_is_refused() -> None:
+    model = load_model("services.many_inputs:grey", size=16)
+
+    with pytest.raises(UsageError, match="--mean has 3 numbers, and pictures of mode L have 1 channels"):
+        prepare(model, np.zeros((2, 1, 16, 16), np.uint8), mean=(0.5, 0.5, 0.5))
