@@ -12,7 +12,7 @@ GIB = 1024**3
 REQUEST_BYTES = 6 * MIB
 BODY_BYTES = 32 * MIB
 HELD_BYTES = 32 * REQUEST_BYTES + BODY_BYTES  # bodies in a server's memory: a full queue, and one large body more
-JSON_VALUES = 100_000  # values in a request's JSON, besides the numbers of a model's own inputs: 0.1 s of parsing
+JSON_VALUES = 100_000  # values in a request's JSON, without the numbers of a model's own inputs: 0.1 s of parsing
 PIXELS = 50_000_000
 PIXEL_BYTES = 12  # memory of decoding and fitting one pixel, measured (predictors/picture_cost.py)
 
