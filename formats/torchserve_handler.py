@@ -24,7 +24,7 @@ if _PARTS.is_file():
 import torch
 
 from shardline.partition.runtime import Golden, LoadedShard
-from shardline.predictors.inputs import read_inputs
+from shardline.predictors.inputs import json_values, read_inputs
 from shardline.predictors.picture import fit_pictures
 from shardline.storage.bundle import BUNDLE_FILE, STAGE_FILE, load_object, parse_bundle
 from shardline.tasks.registry import task_reply
@@ -85,7 +85,8 @@ class PartHandler:
             raise FrameError(
                 f"stage {stage.index} takes frames, the responses of stage {stage.index - 1}: post pictures to stage 0"
             )
-        request = parse_request(body, [spec.name for spec in bundle.inputs])
+        names, most_values = [spec.name for spec in bundle.inputs], json_values(bundle.inputs, bundle.max_instances)
+        request = parse_request(body, names, most_values=most_values)
         check_instances(len(request.pictures), bundle.max_instances)
         pixels, views = fit_pictures(request.pictures, bundle.picture, bundle.limits)
         further = read_inputs(request, bundle.inputs, bundle.picture, bundle.limits)

@@ -4,6 +4,7 @@ Every value is checked against the model's own spec before it goes into a frame:
 numbers. An error names the instance and the input.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from shardline.predictors.picture import fit_picture
 from shardline.storage.bundle import InputSpec, PictureSpec
 from shardline.wire.errors import PictureError, RequestError
 from shardline.wire.frame import named_dtype
-from shardline.wire.limits import Limits
+from shardline.wire.limits import JSON_VALUES, Limits
 from shardline.wire.v1 import PredictRequest, base64_bytes, describe, picture_bytes
 
 Array = NDArray[Any]
@@ -42,6 +43,11 @@ def read_inputs(
         else:
             read[spec.name] = np.stack([_tensor(value, spec, where) for value, where in values])
     return read
+
+
+def json_values(specs: Sequence[InputSpec], instances: int) -> int:
+    """The most values that a request's JSON may hold: those of the inputs, and a fixed number of others."""
+    return JSON_VALUES + instances * sum(math.prod(spec.shape) for spec in specs)
 
 
 def _pixels(value: object, picture: PictureSpec, limits: Limits, where: str) -> Array:

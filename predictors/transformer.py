@@ -7,7 +7,6 @@ so that its image stays small.
 """
 
 import json
-import math
 import time
 import uuid
 from argparse import Namespace
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from shardline.predictors.inputs import read_inputs
+from shardline.predictors.inputs import json_values, read_inputs
 from shardline.predictors.model import FRAME_TYPE, JSON_TYPE, Answer, BytesModel
 from shardline.predictors.picture import fit_pictures
 from shardline.predictors.server import arguments, run_main, serve
@@ -25,7 +24,7 @@ from shardline.storage.bundle import CHANNELS, InputSpec, PictureSpec
 from shardline.storage.inputs import parse_inputs
 from shardline.wire.errors import DeadlineError, PredictorDownError, PredictorError, RequestError, ShardlineError
 from shardline.wire.frame import Frame, encode_parts, is_frame
-from shardline.wire.limits import JSON_VALUES, PIXELS, REQUEST_BYTES, Limits
+from shardline.wire.limits import PIXELS, REQUEST_BYTES, Limits
 from shardline.wire.v1 import check_instances, parse_request
 
 # Shorter than the 120 s that a stage keeps idle connections, so that none is used just as it closes.
@@ -55,7 +54,7 @@ class TransformerConfig:
     @property
     def most_values(self) -> int:
         """The most values in a request's JSON: those of the inputs, and a fixed number of others."""
-        return JSON_VALUES + self.max_instances * sum(math.prod(spec.shape) for spec in self.inputs)
+        return json_values(self.inputs, self.max_instances)
 
 
 class ImageTransformer(BytesModel):
