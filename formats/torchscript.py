@@ -13,6 +13,7 @@ method of the tensor, so that the tracer sees where they come from and does not 
 torch has deprecated TorchScript. It is supported here because TorchServe and Triton's PyTorch backend take it.
 """
 
+import io
 import json
 import warnings
 from collections.abc import Iterator, Sequence
@@ -120,8 +121,13 @@ def save_form(part: ExportPart, form: Form, path: Path) -> None:
         with _deprecated(), torch.no_grad():
             module = plain_module(part.program, form)
             script: Any = torch.jit.script(module) if form == "scripted" else _traced(module, part)
-            torch.jit.save(script, str(path))
+            buffer = io.BytesIO()  # torch's own writer ends the process where the disk is full
+            torch.jit.save(script, buffer)
+        path.write_bytes(buffer.getbuffer())
         differences = script_differences(path, part.examples, [spec.name for spec in part.stage.outputs])
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
     except Exception as exc:  # two compilers, a saver, a loader and an interpreter raise whatever they like
         path.unlink(missing_ok=True)
         raise FormatError(f"{part.name} {form}: {one_line(exc)}") from exc

@@ -31,11 +31,12 @@ from shardline.partition.program import Progress, silent
 from shardline.partition.tensors import as_numpy
 from shardline.storage.bundle import Bundle, TensorSpec
 from shardline.storage.bundle_folder import open_bundle
-from shardline.wire.errors import FormatError, MissingPackageError
+from shardline.wire.errors import FormatError
 
 Platform = Literal["torchscript", "onnx"]
 
 CONFIG_FILE = "config.pbtxt"
+README_FILE = "README.md"
 LABELS_FILE = "labels.txt"
 _VERSION = "1"
 _FILES: Mapping[Platform, str] = {"torchscript": "model.pt", "onnx": "model.onnx"}
@@ -99,7 +100,41 @@ def export_triton(folder: Path, out: Path, options: TritonOptions, *, progress: 
             (draft / bundle.name / _VERSION).mkdir(parents=True)
             document = ensemble_config(bundle, made, options, batched=batched)
             (draft / bundle.name / CONFIG_FILE).write_text(pbtxt(document))
+        (draft / README_FILE).write_text(_readme(bundle, made, batched=batched), encoding="utf-8")
     return made
+
+
+def _readme(bundle: Bundle, made: Sequence[TritonModel], *, batched: bool) -> str:
+    """Instructions beside the models: the commands, and how pixels are prepared."""
+    picture, first = bundle.picture, bundle.stages[0].inputs[0]
+    resize = f", its shorter side is resized to {picture.resize} pixels first" if picture.resize else ""
+    shape = [size if isinstance(size, int) else "batch" for size in first.shape]
+    entry = bundle.name if len(made) > 1 else made[0].name
+    input_name = first.name if len(made) > 1 else _name(first, 0, made[0].platform)
+    lines = [f"- `{model.name}`: {model.platform}, off by {model.relative_error:.1e} at most" for model in made]
+    models = "\n".join(lines)
+    batching = "Triton batches requests." if batched else "Triton does not batch requests: a tensor has no batch."
+    return f"""# {bundle.name} for Triton
+
+Written by `shardline export triton` from {bundle.model}.
+
+{models}
+
+Serve the repository, and ask `{entry}`:
+
+```sh
+tritonserver --model-repository="$PWD"
+curl http://localhost:8000/v2/models/{entry}/ready
+```
+
+The input `{input_name}` is {first.dtype} {shape}, in the order batch, channels, height, width: pixels from 0 to 255,
+{picture.mode}, not normalised, since the model does that. A picture is turned upright by its EXIF orientation,
+transparency becomes white, and it is fitted to {picture.height} x {picture.width} pixels by `{picture.fit}`{resize}
+(`{picture.interpolation}`).
+
+The outputs are the model's own ({", ".join(f"`{spec.name}`" for spec in bundle.stages[-1].outputs)}); the task
+`{bundle.task.name}`, which makes a reply of them, is not part of the export. {batching}
+"""
 
 
 def model_config(part: ExportPart, platform: Platform, options: TritonOptions, *, batched: bool) -> dict[str, Any]:
@@ -200,7 +235,7 @@ def _save(part: ExportPart, folder: Path, platform: Platform) -> TritonModel:
         try:
             error = save_onnx(part, folder / _FILES["onnx"])
             return TritonModel(name=part.name, platform="onnx", relative_error=error)
-        except (FormatError, MissingPackageError) as exc:
+        except FormatError as exc:
             if any(spec.dtype in _NOT_IN_PYTORCH for spec in part.stage.inputs + part.stage.outputs):
                 raise
             reason = str(exc)

@@ -91,6 +91,9 @@ def _argv(workload: Workload, ports: Mapping[str, int], folder: Path) -> tuple[s
         injected = {"--model_name": workload.service, "--predictor_host": f"{HOST}:{ports[workload.service]}"}
         given = {word.partition("=")[0] for word in words}
         words += [f"{flag}={value}" for flag, value in injected.items() if flag not in given]
+    if any(word.startswith("shardline.predictors.") for word in words):
+        # other machines cannot reach the processes of a chain on this one
+        words = [*_without(tuple(words), "--host"), f"--host={HOST}"]
     return tuple(words)
 
 

@@ -1,5 +1,6 @@
 """Build a bundle from a model: capture, plan, cut, save, and compare with the whole before it is put in place."""
 
+import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -211,7 +212,10 @@ def _save_program(program: ExportedProgram, path: Path) -> None:
         node.meta = {key: value for key, value in node.meta.items() if key in {"val", "nn_module_stack"}}
     program._example_inputs = None
     program._range_constraints = {key: value for key, value in program.range_constraints.items() if key in used}
-    torch.export.save(program, path)
+    # torch's own writer ends the process where the disk is full
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer)
+    path.write_bytes(buffer.getbuffer())
 
 
 def _symbols(value: object) -> set[sympy.Symbol]:

@@ -73,6 +73,7 @@ class _OneModelServer(ModelServer):  # type: ignore[misc]  # kserve ships no typ
             timeout_keep_alive=max(arguments.timeout_keep_alive, _KEEP_ALIVE_SECONDS),
         )
         self.dataplane = BytesDataPlane(model_registry=self.registered_models)
+        self._host = arguments.host
         self._endpoint = PredictEndpoint(app, model, drain)
         self._label = model.label
         self._limits = ConnectionLimits(body_bytes=arguments.max_body_bytes, held_bytes=arguments.max_held_bytes)
@@ -90,6 +91,7 @@ class _OneModelServer(ModelServer):  # type: ignore[misc]  # kserve ships no typ
             ssl_keyfile=self.ssl_keyfile,
         )
         config = self._rest_server.config  # uvicorn's; read when the server starts
+        config.host = self._host
         config.app = self._endpoint
         config.http = partial(BodyProtocol, opened=OpenConnections(self._limits, self._label))
         config.proxy_headers = False  # the client's address is not used
@@ -108,6 +110,7 @@ async def _reply_to_error(_: Request, error: Exception) -> Response:
 def arguments(description: str) -> ArgumentParser:
     """Parser with KServe's own arguments and those of every Shardline server."""
     parser = ArgumentParser(description=description, parents=[kserve_parser])
+    parser.add_argument("--host", default="0.0.0.0", help="address to listen on (default: %(default)s, all of a pod's)")
     parser.add_argument("--bundle_digest", help="digest of the bundle (sha256:…); frames of other bundles are refused")
     parser.add_argument(
         "--max_queue",

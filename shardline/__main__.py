@@ -3,11 +3,12 @@
 A subcommand's module is imported when the subcommand is run or its help is shown, so that each starts quickly.
 """
 
+import errno
 import re
 import sys
 from collections.abc import Iterator, MutableMapping
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.markup import escape
@@ -119,8 +120,17 @@ def main() -> None:
     try:
         app()
     except ShardlineError as exc:
-        err.print(f"[red]error:[/red] {escape(str(exc))}")
-        sys.exit(1)
+        _fail(str(exc))
+    except OSError as exc:
+        if exc.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = f" at {exc.filename}" if exc.filename else ""
+        _fail(f"the disk is full{where} ({exc.strerror}): make room, or write elsewhere; nothing half-written is left")
+
+
+def _fail(message: str) -> NoReturn:
+    err.print(f"[red]error:[/red] {escape(message)}")
+    sys.exit(1)
 
 
 if __name__ == "__main__":

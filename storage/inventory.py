@@ -49,6 +49,16 @@ def inventory(store: Store) -> list[Pushed]:
     return sorted(pushed, key=lambda bundle: (bundle.name, -bundle.modified.timestamp(), bundle.digest))
 
 
+def bundle_roots(store: Store) -> list[str]:
+    """List the prefixes below the store's root under which bundles lie, such as `models/vision`; at most ten."""
+    roots: set[str] = set()
+    for entry in store.entries():
+        parts = entry.name.split("/")
+        starts = (start for start in range(1, len(parts)) if _PUSHED_FILE.fullmatch("/".join(parts[start:])))
+        roots.update("/".join(parts[:start]) for start in starts)
+    return sorted(roots)[:10]
+
+
 def _pushed(store: Store, name: str, digest: str, files: dict[str, Entry]) -> Pushed:
     return Pushed(
         name=name,

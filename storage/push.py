@@ -150,6 +150,8 @@ def _pull_from(store: Store, bundle: Bundle, folder: Path, fetched: Path, progre
         else:
             progress.skipped(path.stat().st_size)
 
+    if folder.exists() and not (folder / BUNDLE_FILE).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise BundleError(f"{folder} exists and is not a bundle: name another folder, or remove it")
     with writing_bundle(folder) as (draft, _):
         sizes = {entry.name: entry.size_bytes for entry in store.entries()}
         progress.begin(sum(sizes.get(name, 0) for names in publishing_order(bundle) for name in names))

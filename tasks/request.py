@@ -140,5 +140,6 @@ def float_matrix(outputs: Outputs, dtype: DTypeLike, task: str, second: str) -> 
             return values
     found = ", ".join(f"{name} {array.dtype}{list(array.shape)}" for name, array in outputs.items())
     raise BundleError(
-        f"the model's outputs are {found or 'none'}; {task} needs float [batch, {second}]: build with another task"
+        f"the model's outputs are {found or 'none'}; {task} needs float [batch, {second}]: build with --task "
+        "detect, segment or raw, or write a task of your own (docs/add-a-task.md)"
     )

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from shardline.console import err, next_step, out
 from shardline.options.bucket import takes_bucket_options
 from shardline.progress import byte_bar
 from shardline.storage import push as transfer
-from shardline.storage.inventory import Pushed, delete, garbage, inventory, named_digests
+from shardline.storage.inventory import Pushed, bundle_roots, delete, garbage, inventory, named_digests
 from shardline.storage.open import open_store
 from shardline.storage.reachable import check_reachable
 from shardline.storage.store import Access
@@ -83,7 +84,9 @@ def list_bundles(
     store = open_store(uri, access)
     pushed = inventory(store)
     if not pushed:
-        err.print(f"[dim]{uri} holds no bundles[/dim]")
+        below = ", ".join(f"{uri.rstrip('/')}/{root}" for root in bundle_roots(store))
+        where = f"; below it, bundles lie at {below}" if below else ""
+        err.print(f"[dim]{escape(uri)} holds no bundles{escape(where)}[/dim]")
         return
     _print(uri, pushed)
 

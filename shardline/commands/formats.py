@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.markup import escape
 
 import shardline
 from shardline.console import out, say
@@ -93,7 +94,9 @@ def export_torchscript(bundle: _BundleArgument, out_folder: _OutOption) -> None:
     from shardline.formats.torchscript import export_torchscript as write_torchscript
 
     for script in write_torchscript(bundle, out_folder, progress=say):
-        out.print(f"{out_folder / script.path}" if script.path else f"no {script.form} {script.part}: {script.reason}")
+        out.print(
+            f"{out_folder / script.path}" if script.path else f"no {script.form} {script.part}: {escape(script.reason)}"
+        )
 
 
 def export_torchserve(
@@ -144,5 +147,5 @@ def export_triton(
 
     options = TritonOptions(platform=platform, batch=batch, delay_us=delay_us, instances=instances)
     for model in write_triton(bundle, out_folder, options, progress=say):
-        why = f"; no ONNX: {model.reason}" if model.reason else ""
+        why = escape(f"; no ONNX: {model.reason}") if model.reason else ""
         out.print(f"{out_folder / model.name}: {model.platform}, off by {model.relative_error:.1e} at most{why}")

@@ -89,7 +89,10 @@ def classifier(
     context: typer.Context,
     data: Annotated[
         str | None,
-        typer.Option(help="Folder with train/CLASS/*.jpg and test/CLASS/*.jpg, or digits for scikit-learn's digits"),
+        typer.Option(
+            help="Folder with train/CLASS/*.jpg and test/CLASS/*.jpg, or with CLASS/*.jpg, or digits for "
+            "scikit-learn's digits"
+        ),
     ] = None,
     model: Annotated[
         str,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from cases.pictures import good, write_broken
+from services.cli import run_command as shardline
 
 from shardline.options.model import read_labels
 from shardline.storage.bundle import PictureSpec, parse_bundle
@@ -102,3 +103,25 @@ def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
 
     assert len(split.digest()) == 64
     assert len(split.files) == 9
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "camera.png").symlink_to("/dev/full")
+
+    result = shardline("samples", str(tmp_path), code=1)
+
+    assert "the disk is full" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_options_that_a_bundle_cannot_follow(small_bundle: Path) -> None:
+    result = shardline("plan", str(small_bundle), "--stages", "4", "--limit", "2Mi", code=1)
+
+    assert "is a bundle, whose plan is made already: --stages, --limit cannot change it" in result.stderr
+
+
+def test_a_bundle_of_another_model_is_not_replaced(small_bundle: Path) -> None:
+    result = shardline("build", "cases.nets:Base", "--size", "32", "--hop", "0.4,3", "--out", str(small_bundle), code=1)
+
+    assert "holds the bundle of another model, services.small_models:residual" in result.stderr
+    assert "--replace" in result.stderr

@@ -146,7 +146,8 @@ def test_one_stage_is_one_model(tmp_path: Path) -> None:
 
     export_triton(bundle, tmp_path / "out", TritonOptions())
 
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["net"]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"net", "README.md"}
+    assert "pixels from 0 to 255" in (tmp_path / "out" / "README.md").read_text()
     assert parsed(tmp_path / "out")["net"]["platform"] == "pytorch_libtorch"
 
 

@@ -27,6 +27,7 @@ def test_what_is_rendered_is_what_is_started(
     assert any(word.startswith("--predictor_host=127.0.0.1:") for word in argv["0-transformer"])
     for words in argv.values():
         assert not [word for word in words if word.startswith("--drain_seconds") or "/mnt/models" in word]
+    assert all("--host=127.0.0.1" in words for name, words in argv.items() if name != "router")
 
 
 def test_a_stage_has_the_threads_of_its_cpu_limit_unless_told_otherwise(
