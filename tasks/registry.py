@@ -101,7 +101,7 @@ def _detect() -> TaskCode:
 
 @cache
 def _plates() -> TaskCode:
-    from shardline.tasks.plates import detections, task, text
+    from shardline.tasks.plates import detections, grammar, task
 
     return TaskCode(
         reply=task.reply,
@@ -109,7 +109,8 @@ def _plates() -> TaskCode:
         agreement="share of pictures with the same plates read",
         plural="readings",
         comparable=detections.comparable,
-        labels=text.CLASSES,
+        labels=grammar.built_in().classes,
+        check_options=grammar.check_options,
     )
 
 

@@ -8,16 +8,18 @@ from pathlib import Path
 
 from shardline.partition.models import Model, load_model
 from shardline.partition.pictures import Size, resized
+from shardline.partition.program import one_line
+from shardline.partition.state import read_state
 from shardline.partition.timm_models import is_timm_model
 from shardline.partition.torchvision_kinds import is_torchvision_model
 from shardline.storage.bundle import PictureSpec
-from shardline.tasks.plates.text import CLASSES
+from shardline.tasks.plates.grammar import OPTION, PlateGrammar, option_grammar
 from shardline.tasks.registry import task_code
 from shardline.training.classifier.description import load_trained
 from shardline.training.efficientnet_lite import LITE_MODELS, load_lite
 from shardline.training.embedding.model import MEAN, SIDE, STD
-from shardline.training.weights import shipped_plates
-from shardline.wire.errors import UsageError
+from shardline.training.weights import read_metadata, shipped_plates
+from shardline.wire.errors import ModelError, UsageError
 from shardline.wire.limits import PLATE_INPUT_SIDE
 
 _PLATES_FACTORY = "shardline.training.detector.model:PlateDetector"
@@ -87,15 +89,33 @@ def _plates(weights: str | None, size: Size | None) -> Model:
             f"{_PLATES_STRIDE}, such as {PLATE_INPUT_SIDE}"
         )
     shipped = weights is None
-    model = load_model(_PLATES_FACTORY, str(shipped_plates()) if shipped else weights)
+    metadata = {} if weights is None else read_metadata(Path(weights))
+    grammar = option_grammar({OPTION: metadata[OPTION]} if OPTION in metadata else {})
+    if grammar.is_built_in:
+        model = load_model(_PLATES_FACTORY, str(shipped_plates()) if shipped else weights)
+    else:
+        model = _detector_for(grammar, str(weights))
     return replace(
         model,
         reference="plates",
         weights="plates.safetensors, shipped" if shipped else model.weights,
         picture=picture,
         task="plates",
-        labels=CLASSES,
+        labels=grammar.classes,
+        task_options={} if grammar.is_built_in else {OPTION: grammar.source},
     )
+
+
+def _detector_for(grammar: PlateGrammar, weights: str) -> Model:
+    """The detector for another grammar than the built-in one, with the weights of its training."""
+    from shardline.training.detector.model import PlateDetector
+
+    detector = PlateDetector(grammar=grammar)
+    try:
+        detector.load_state_dict(read_state(Path(weights)))
+    except RuntimeError as exc:
+        raise ModelError(f"--weights {weights} are of another model than its grammar says: {one_line(exc)}") from exc
+    return replace(load_model(_PLATES_FACTORY, "random:0"), module=detector.eval(), weights=weights, random=False)
 
 
 def _embedding(weights: str | None, size: Size | None) -> Model:

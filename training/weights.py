@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import nn
 
@@ -18,15 +19,23 @@ from shardline.wire.errors import FileError, ModelError, TrainingError
 _DETECTOR = "shardline.training.detector"  # the package that holds the weights that ship
 
 
-def write_weights(folder: Path, name: str, model: nn.Module, record: Mapping[str, Any]) -> Path:
+def write_weights(
+    folder: Path,
+    name: str,
+    model: nn.Module,
+    record: Mapping[str, Any],
+    metadata: Mapping[str, str] | None = None,
+) -> Path:
     """Write NAME.safetensors in fp16 (integers as they are) and NAME.json with `record`, and return the first path.
+
+    `metadata` goes into the header of the first file.
 
     Raises:
         TrainingError: fp16 cannot hold a weight.
         FileError: a file cannot be written.
     """
     state = {key: _to_fp16(key, value) for key, value in model.state_dict().items()}
-    content = to_bytes(state, {"format": "pt"})
+    content = to_bytes(state, {"format": "pt", **(metadata or {})})
     document = {
         "weights": f"{name}.safetensors",
         "sha256": hashlib.sha256(content).hexdigest(),
@@ -37,6 +46,15 @@ def write_weights(folder: Path, name: str, model: nn.Module, record: Mapping[str
     write_whole(folder / f"{name}.safetensors", content)
     write_whole(folder / f"{name}.json", (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
     return folder / f"{name}.safetensors"
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Metadata in the header of a safetensors file; empty where the file is of another format or cannot be read."""
+    try:
+        with safe_open(path, "pt") as opened:
+            return dict(opened.metadata() or {})
+    except (OSError, SafetensorError):
+        return {}
 
 
 def write_whole(path: Path, content: bytes) -> None:

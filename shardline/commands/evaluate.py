@@ -17,7 +17,9 @@ from shardline.options.evaluate import (
     takes_evaluation_options,
     takes_picture_options,
 )
+from shardline.options.grammar import GrammarOption
 from shardline.options.group import option
+from shardline.tasks.plates.grammar import read_grammar
 from shardline.training.folder import picture_files
 from shardline.wire.errors import MissingPackageError, UsageError
 
@@ -83,6 +85,7 @@ def plates(
     covered_characters: Annotated[
         int, typer.Option(min=0, max=7, help="Number of characters to cover on each drawn plate")
     ] = 0,
+    grammar: GrammarOption = None,
     plain: Annotated[
         Path | None, typer.Option(help="Folder of photographs without plates, in which false positives are counted")
     ] = None,
@@ -119,6 +122,7 @@ def plates(
         backgrounds=() if not drawn else sample_files() if background is None else picture_files(background),
         size=size,
         covered_characters=covered_characters,
+        grammar=read_grammar(grammar),
         tiling=tiling,
         threshold=threshold,
         plain=None if plain is None else picture_files(plain),

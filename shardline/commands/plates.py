@@ -6,7 +6,9 @@ from typing import Annotated, TypeVar
 import typer
 
 from shardline.console import out
+from shardline.options.grammar import GrammarOption
 from shardline.progress import count_bar
+from shardline.tasks.plates.grammar import read_grammar
 from shardline.wire.errors import UsageError
 
 _Name = TypeVar("_Name", bound=str)
@@ -28,7 +30,8 @@ def draw(
     ] = None,
     size: Annotated[str, typer.Option(help="Size of the pictures in pixels: 512 or 640x480")] = "512",
     fonts: Annotated[str, typer.Option(help="Fonts of the plates: train, held-out or all")] = "train",
-    kind: Annotated[str, typer.Option("--type", help="Type of the plates: regular, long or any")] = "any",
+    grammar: GrammarOption = None,
+    kind: Annotated[str, typer.Option("--type", help="Type of the plates, such as regular or long, or: any")] = "any",
     text: Annotated[
         str | None, typer.Option(help="Text of every plate, e.g. '12A 3456' (default: a random one for each)")
     ] = None,
@@ -75,7 +78,8 @@ def draw(
             start=start,
             background=background,
             fonts=_one_of("--fonts", fonts, ("train", "held-out", "all")),
-            kind=_one_of("--type", kind, ("regular", "long", "any")),
+            kind=kind,
+            grammar=read_grammar(grammar),
             text=text,
             file_format=_one_of("--format", file_format, ("png", "jpg")),
             workers=workers,

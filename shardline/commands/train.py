@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 import typer
 
 from shardline.console import err, out, say
+from shardline.options.grammar import GrammarOption
 from shardline.options.train import TrainingArguments, takes_training_options
+from shardline.tasks.plates.grammar import read_grammar
 
 PicturesOption = Annotated[int, typer.Option(min=8, help="Total number of training pictures")]
 PatienceOption = Annotated[
@@ -53,6 +55,7 @@ def plates(
         Path | None,
         typer.Option(help="Folder of photographs to draw plates onto (default: the photographs in scikit-image)"),
     ] = None,
+    grammar: GrammarOption = None,
     rate: RateOption = 4e-3,
     patience: PatienceOption = 0,
     *,
@@ -72,6 +75,7 @@ def plates(
         "side": side,
         "seed": seed,
         "background": None if background is None else str(background),
+        "grammar": None if grammar is None else read_grammar(grammar).source,
         "rate": rate,
         "patience": patience,
     }

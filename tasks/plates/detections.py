@@ -2,11 +2,13 @@
 
 The outputs are, in this order (training/detector/model.py), already decoded:
 
-    board_boxes [batch, n, 4], board_scores [batch, n, 2]   regular, long
+    board_boxes [batch, n, 4], board_scores [batch, n, 2]   of each type of plates
     board_turns [batch, n, 2]                               cosine and sine of the text's direction
-    group_boxes [batch, n, 4], group_scores [batch, n, 4]   small and main group of a regular, then of a long plate
-    character_boxes [batch, n, 4], character_scores [batch, n, 15]   0-9, a-e
-    board_texts [batch, n, 7, 16]                           optional: 0-9, a-e and nothing at each position of the text
+    group_boxes [batch, n, 4], group_scores [batch, n, 4]   of the groups of the first type, then of the next
+    character_boxes [batch, n, 4], character_scores [batch, n, 15]   of each character
+    board_texts [batch, n, 7, 16]    optional: of each character and of nothing at each position of the text
+
+The numbers are those of the built-in grammar; for another one they follow from it (`PlateGrammar.classes`).
 
 Boxes are (left, top, right, bottom) in pixels of the network's input, with y down and upright sides. Scores are from 0
 to 1, and all 0 where there is nothing. A plate has a direction: the way its text runs, turned clockwise.
@@ -19,13 +21,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shardline.tasks.plates.grammar import AspectRatios, PlateGrammar, built_in, option_grammar
 from shardline.tasks.request import Options
 from shardline.wire.boxes import intersections
 from shardline.wire.errors import BundleError, ShardlineError
 
 Floats = NDArray[np.float64]
 
-_LAST = ((4,), (2,), (2,), (4,), (4,), (4,), (15,), (7, 16))  # each output is [batch, n, *this]; the last is optional
 _KINDS = ((0, 1, 2, 7), (3, 4), (5, 6))  # outputs (boxes, scores, more) of boards, of groups, of characters
 _COUNTED = (0, 0, 0, 3, 3, 5, 5, 0)  # for each output, the output that has the same n
 _LEAST_BOARD, _LEAST_GROUP, _LEAST_CHARACTER = 0.1, 0.2, 0.1  # least scores, unless a lower threshold is asked for
@@ -72,14 +74,16 @@ class PictureDetections:
     """All detections in one picture.
 
     Attributes:
-        boards: n boards; scores [n, 2]: regular, long.
+        grammar: of the plates.
+        boards: n boards; scores [n, types].
         directions: float64 [n, 2]: cosine and sine of each board's direction.
-        groups: scores [groups, 4]: regular small, regular main, long small, long main.
-        characters: scores [characters, 15]: 0-9, a-e.
-        texts: float64 [n, 7, 16]: 0-9, a-e and nothing at each position of a board's text; None if the detector does
-            not give it.
+        groups: scores [groups, types * groups of a plate].
+        characters: scores [characters, classes].
+        texts: float64 [n, positions, classes + 1]: each character and nothing at each position of a board's text; None
+            if the detector does not give it.
     """
 
+    grammar: PlateGrammar
     boards: Detections
     directions: Floats
     groups: Detections
@@ -87,39 +91,54 @@ class PictureDetections:
     texts: Floats | None
 
 
-def detector_arrays(outputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+def detector_arrays(outputs: Mapping[str, NDArray[Any]], grammar: PlateGrammar | None = None) -> list[NDArray[Any]]:
     """The detector's seven or eight outputs in their order, float [batch, n, …].
+
+    Args:
+        outputs: of a model, by name.
+        grammar: that the detector was trained for; None: the built-in one.
 
     Raises:
         BundleError: these are no outputs of a plate detector.
     """
+    last = _last_dimensions(grammar or built_in())
     arrays = list(outputs.values())
     shapes = [array.shape for array in arrays if array.ndim >= 3 and array.dtype.kind == "f"]
-    if len(shapes) == len(arrays) and len(_LAST) - 1 <= len(arrays) <= len(_LAST):
+    if len(shapes) == len(arrays) and len(last) - 1 <= len(arrays) <= len(last):
         counts = [shapes[counted][:2] for counted in _COUNTED]
-        if shapes == [(*count, *last) for count, last in zip(counts, _LAST, strict=False)][: len(shapes)]:
+        if shapes == [(*count, *sides) for count, sides in zip(counts, last, strict=False)][: len(shapes)]:
             return arrays
     found = ", ".join(f"{name} {array.dtype}{list(array.shape)}" for name, array in outputs.items())
     raise BundleError(
         f"the model's outputs are {found or 'none'}; plates needs the seven of a plate detector, float "
-        f"[batch, n, {' | '.join(str(last[0]) for last in _LAST[:-1])}], and takes an eighth, [batch, n, 7, 16]: build "
-        "with another task"
+        f"[batch, n, {' | '.join(str(sides[0]) for sides in last[:-1])}], and takes an eighth, "
+        f"[batch, n, {last[-1][0]}, {last[-1][1]}]: build with another task"
     )
 
 
-def picture_detections(outputs: Mapping[str, NDArray[Any]], instance: int, threshold: float) -> PictureDetections:
+def _last_dimensions(grammar: PlateGrammar) -> tuple[tuple[int, ...], ...]:
+    """Each output is [batch, n, *these]; the last output is optional."""
+    types, groups, characters = len(grammar.boards), len(grammar.group_classes), len(grammar.characters)
+    texts = (len(grammar.alphabets), characters + 1)
+    return (4,), (types,), (2,), (4,), (groups,), (4,), (characters,), texts
+
+
+def picture_detections(
+    outputs: Mapping[str, NDArray[Any]], instance: int, threshold: float, grammar: PlateGrammar | None = None
+) -> PictureDetections:
     """Select the detections in one picture of a batch that are confident enough to build plates from.
 
     Args:
         outputs: the detector's, float [batch, n, …].
         instance: index of the picture in the batch.
         threshold: least score of the plates that are wanted; a low one selects less confident detections, too.
+        grammar: that the detector was trained for; None: the built-in one.
 
     Raises:
         BundleError: as `detector_arrays`.
         ShardlineError: NaN or infinity among the outputs.
     """
-    arrays = [array[instance].astype(np.float64) for array in detector_arrays(outputs)]
+    arrays = [array[instance].astype(np.float64) for array in detector_arrays(outputs, grammar)]
     if not all(np.isfinite(array).all() for array in arrays):
         raise ShardlineError(
             f"the model gave NaN or infinity for instance {instance}: its weights or its precision are at fault"
@@ -129,6 +148,7 @@ def picture_detections(outputs: Mapping[str, NDArray[Any]], instance: int, thres
     groups, _ = _select(group_boxes, group_scores, min(_LEAST_GROUP, threshold))
     characters, _ = _select(character_boxes, character_scores, min(_LEAST_CHARACTER, threshold))
     return PictureDetections(
+        grammar=grammar or built_in(),
         boards=boards,
         directions=directions[kept],
         groups=groups,
@@ -137,7 +157,7 @@ def picture_detections(outputs: Mapping[str, NDArray[Any]], instance: int, thres
     )
 
 
-def comparable(outputs: Mapping[str, NDArray[Any]], _: Options) -> Mapping[str, NDArray[Any]]:
+def comparable(outputs: Mapping[str, NDArray[Any]], options: Options) -> Mapping[str, NDArray[Any]]:
     """Sums over the detections of each kind, in which their order does not count.
 
     A detection weighs the square of its score above the least listed score: where two change places at the end of the
@@ -145,12 +165,13 @@ def comparable(outputs: Mapping[str, NDArray[Any]], _: Options) -> Mapping[str, 
 
     Args:
         outputs: the detector's, float [batch, n, …].
+        options: of the task, as the bundle has them.
 
     Returns:
         For boards, groups and characters: `…_sums`, float64 [batch, classes], of the weights, and `…_positions_…`,
         float64 [batch, classes, values], of boxes, directions and texts, weighted, over the sum of the kind's weights.
     """
-    arrays = detector_arrays(outputs)
+    arrays = detector_arrays(outputs, option_grammar(options))
     result = {}
     for name, kind in zip(("boards", "groups", "characters"), _KINDS, strict=True):
         scores = arrays[kind[1]].astype(np.float64)
@@ -197,15 +218,6 @@ def _same(boxes: Floats) -> NDArray[np.bool_]:
     shared = intersections(boxes, boxes)
     same: NDArray[np.bool_] = near | (shared > _SAME_IOU * (areas[:, None] + areas[None] - shared))
     return same
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AspectRatios:
-    """Width / height of a kind of rectangle: the usual one, and the least and most, even seen from the side."""
-
-    least: float
-    usual: float
-    most: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,10 +1,10 @@
 """Search for the likeliest text on a plate, among those that the grammar of plates allows.
 
-Each group of characters is a row of positions: two digits and a letter, or four digits. A character can stand at a
+Each group of characters is a row of positions, such as two digits and a letter (grammar.py). A character can stand at a
 position with the score of its best class that is allowed there, or be left out, because it is none or belongs to no
 plate; a position can stay empty, because nothing was found there. Dynamic programming weighs all ways to place the
 characters, in their order along the row, at the positions by the product of these chances, and does so for all ways to
-split a plate's characters into its two groups.
+split a plate's characters into its groups.
 
 A detector may also read the whole plate at once and give the chance of every character at each position. It errs in
 other ways than the detection of single characters, so the chances of both are multiplied; where no character was
@@ -14,22 +14,17 @@ detected, the whole-plate reading alone can fill the position.
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations_with_replacement, product
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shardline.tasks.plates.text import DIGITS, USES, Group, Kind
+from shardline.tasks.plates.grammar import PlateGrammar, PlateType, built_in
 
 Floats = NDArray[np.float64]
 
-POSITIONS: dict[Group, str] = {"s": "001", "m": "0000"}  # 0 a digit, 1 a letter
 EMPTY = math.log(0.02)  # log chance that nothing is found at a position of a readable plate
 
-_NAMES = DIGITS + USES  # of the classes
-_ALL_POSITIONS = "".join(POSITIONS.values())
-_COLUMNS: dict[Group, slice] = {"s": slice(0, 3), "m": slice(3, None)}  # of the group's positions
-# bool [7 positions, 15 classes]: which character may stand where
-_ALLOWED = np.array([[(place == "0") == (name in DIGITS) for name in _NAMES] for place in _ALL_POSITIONS])
 _CONFIDENCE = 0.95  # a character that is left out is none with the chance 1 - this * its score
 _OUT_OF_ROW = 0.6  # character heights that it may lie above or below the middle of its row
 _OTHER_SIZE = 1.7  # a character that is higher than its row, or lower, by this factor is not part of the row
@@ -40,7 +35,7 @@ _LEAST_ALONE = 0.1  # chance from which the whole-plate reading fills a position
 # detected character that has less than this score as the character that was read.
 _OUTVOTED = 0.02
 
-_Split = tuple[list[int], list[int]]  # indexes of the characters of the small and of the main group
+_Split = tuple[list[int], ...]  # indexes of the characters of each group
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,17 +43,16 @@ class Characters:
     """n detected characters on one plate, in their order along its direction.
 
     Attributes:
-        scores: float64 [n, 15]: of each class, 0-9 and a-e.
+        scores: float64 [n, classes]: of each of the grammar's characters.
         at: float64 [n, 2]: along and across the plate, in pixels.
         heights: float64 [n]: of the upright boxes.
-        leaning: float64 [n]: log odds, above 0 where a group's box claims the character for the small group, below 0
-            for the main group.
+        claims: float64 [n, groups]: log odds with which the box of each group claims the character for it.
     """
 
     scores: Floats
     at: Floats
     heights: Floats
-    leaning: Floats
+    claims: Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,54 +90,64 @@ class PlacementWeights:
 class Reading:
     """The likeliest text of a plate. `evidence` is a log chance: the higher, the likelier."""
 
-    small: GroupReading
-    main: GroupReading
+    groups: tuple[GroupReading, ...]  # in reading order
     evidence: float
     placements: tuple[PlacementWeights, ...]  # of each group
 
     @property
     def is_whole(self) -> bool:
-        return self.small.text is not None and self.main.text is not None
+        return all(group.text is not None for group in self.groups)
 
     @property
     def log_score(self) -> float:
         """Logarithm of the product of the scores at all positions, where empty ones count `EMPTY`."""
-        groups = self.small, self.main
-        empty = sum(group.characters.count(None) for group in groups)
-        return empty * EMPTY + sum(math.log(max(score, 1e-9)) for group in groups for score in group.scores)
+        empty = sum(group.characters.count(None) for group in self.groups)
+        return empty * EMPTY + sum(math.log(max(score, 1e-9)) for group in self.groups for score in group.scores)
 
 
-def read_text(characters: Characters, kind: Kind, whole: Floats | None = None) -> Reading:
-    """Find the likeliest text of a plate of one kind.
+def read_text(
+    characters: Characters, kind: str, whole: Floats | None = None, grammar: PlateGrammar | None = None
+) -> Reading:
+    """Find the likeliest text of a plate of one type.
 
     Args:
         characters: that were detected on it.
-        kind: regular or long.
-        whole: the whole-plate reading, float64 [7, 16]: at each position the chances of 0-9, of a-e, and that nothing
-            can be read there. None if the detector gives none.
+        kind: the type's name.
+        whole: the whole-plate reading, float64 [positions, classes + 1]: at each position the chances of the grammar's
+            characters, and that nothing can be read there. None if the detector gives none.
+        grammar: of the plates; None: the built-in one.
     """
-    chances = _Chances(characters, whole)
-    rows = max(_splits(characters, kind), key=chances.of_split)
-    small, main = (chances.best_group(group, row) for group, row in zip(POSITIONS, rows, strict=True))
+    grammar = grammar or built_in()
+    chances = _Chances(characters, whole, grammar)
+    rows = max(_splits(characters.at, grammar.type_named(kind)), key=chances.of_split)
+    groups = tuple(chances.best_group(group, row) for group, row in enumerate(rows))
     return Reading(
-        small=small,
-        main=main,
+        groups=groups,
         evidence=chances.of_none + chances.of_split(rows),
         placements=tuple(
-            chances.placement(group, row, is_open=reading.text is None)
-            for group, row, reading in zip(POSITIONS, rows, (small, main), strict=True)
+            chances.placement(group, row, is_open=groups[group].text is None) for group, row in enumerate(rows)
         ),
     )
 
 
-def _splits(characters: Characters, kind: Kind) -> Iterator[_Split]:
-    """All ways to split the characters into the small and the main group, each in its order along the row.
+def _splits(at: Floats, plate_type: PlateType) -> Iterator[_Split]:
+    """All ways to split characters at [n, 2] into the groups of a type, each group in its order along the row.
 
-    A long plate is split along its row, a regular plate across: its small group is the upper row.
+    Rows are split across the plate, and the groups of a row along it.
     """
-    order = np.argsort(characters.at[:, 0 if kind == "long" else 1], kind="stable").tolist()
-    for at in range(len(order) + 1):
-        yield sorted(order[:at]), sorted(order[at:])
+    rows = plate_type.rows
+    across, along = (np.argsort(at[:, axis], kind="stable").tolist() for axis in (1, 0))
+    whole_rows = _runs(along if len(rows) == 1 else across, len(rows))
+    for split in whole_rows:
+        in_rows = (_runs(sorted(characters), len(row)) for characters, row in zip(split, rows, strict=True))
+        for groups in product(*in_rows):
+            yield tuple(sorted(group) for row in groups for group in row)
+
+
+def _runs(order: list[int], count: int) -> Iterator[tuple[list[int], ...]]:
+    """All ways to cut a list into so many runs, each of which may be empty."""
+    for cuts in combinations_with_replacement(range(len(order) + 1), count - 1):
+        yield tuple(order[start:end] for start, end in zip((0, *cuts), (*cuts, len(order)), strict=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,35 +169,37 @@ class _Chances:
     position is counted from there, so that only the gains of the placed characters have to be added up.
     """
 
-    def __init__(self, characters: Characters, whole: Floats | None) -> None:
+    def __init__(self, characters: Characters, whole: Floats | None, grammar: PlateGrammar) -> None:
+        self._names = grammar.characters
+        self._columns = [range(columns.start, columns.stop) for columns in grammar.columns]
+        # bool [positions, classes]: which character may stand where
+        self._allowed = np.array([[name in alphabet for name in self._names] for alphabet in grammar.alphabets])
         best = np.minimum(characters.scores.max(axis=1, initial=0.0), 1.0)  # [n]
         self._scores = characters.scores
         left_out = np.log1p(-_CONFIDENCE * best)  # [n]
-        self._chances, self._alone = _combined(characters.scores, whole)  # [n, 7, 15], [7, 15]
-        self._seen = characters.scores[:, None] * _ALLOWED  # [n, 7, 15]
-        self._empty = np.maximum(np.log(np.maximum(self._alone.max(axis=1), 1e-9)), EMPTY)  # [7]
-        self._bases = -left_out[:, None] - self._empty  # [n, 7]
-        gains = np.log(np.maximum(self._chances.max(axis=2), 1e-6)) + self._bases  # [n, 7]
-        self._leans: dict[Group, Floats] = {
-            "s": np.minimum(characters.leaning, 0.0),
-            "m": np.minimum(-characters.leaning, 0.0),
-        }
+        self._chances, self._alone = _combined(characters.scores, whole, self._allowed)
+        self._seen = characters.scores[:, None] * self._allowed  # [n, positions, classes]
+        self._empty = np.maximum(np.log(np.maximum(self._alone.max(axis=1), 1e-9)), EMPTY)  # [positions]
+        self._bases = -left_out[:, None] - self._empty  # [n, positions]
+        gains = np.log(np.maximum(self._chances.max(axis=2), 1e-6)) + self._bases  # [n, positions]
+        others = characters.claims.sum(axis=1, keepdims=True) - characters.claims
+        self._leans = np.minimum(characters.claims - others, 0.0)  # [n, groups]
         self.of_none = float(left_out.sum() + self._empty.sum())
-        self._gains: dict[Group, list[list[float]]] = {  # [character][position in the group]
-            group: (gains[:, _COLUMNS[group]] + self._leans[group][:, None]).tolist() for group in POSITIONS
-        }
+        self._gains: list[list[list[float]]] = [  # [group][character][position in the group]
+            (gains[:, columns] + self._leans[:, [group]]).tolist() for group, columns in enumerate(grammar.columns)
+        ]
         self._weights: list[float] = np.square(best).tolist()  # for the median height and level of a row
         self._levels: list[float] = characters.at[:, 1].tolist()
         self._heights: list[float] = characters.heights.tolist()
 
     def of_split(self, split: _Split) -> float:
-        """Gain of the best placement of both groups of a split."""
-        return sum(self._place(group, row)[-1][-1] for group, row in zip(POSITIONS, split, strict=True))
+        """Gain of the best placement of all groups of a split."""
+        return sum(self._place(group, row)[-1][-1] for group, row in enumerate(split))
 
-    def _place(self, group: Group, row: Sequence[int]) -> list[list[float]]:
+    def _place(self, group: int, row: Sequence[int]) -> list[list[float]]:
         """Table [i][j]: the highest gain of the first i characters of a row at the group's first j positions."""
         gains, straight = self._gains[group], self._straight(row)
-        table = [[0.0] * (len(POSITIONS[group]) + 1)]
+        table = [[0.0] * (len(self._columns[group]) + 1)]
         for index in row:
             before = table[-1]
             after = before
@@ -205,9 +211,9 @@ class _Chances:
             table.append(after)
         return table
 
-    def best_group(self, group: Group, row: Sequence[int]) -> GroupReading:
+    def best_group(self, group: int, row: Sequence[int]) -> GroupReading:
         """Trace the best placement of a row back through its table."""
-        table, columns = self._place(group, row), range(len(_ALL_POSITIONS))[_COLUMNS[group]]
+        table, columns = self._place(group, row), self._columns[group]
         found: list[_Position | None] = []
         i, j = len(row), len(columns)
         while j:
@@ -226,36 +232,48 @@ class _Chances:
             scores=tuple(placed.score for placed in read if placed),
         )
 
-    def placement(self, group: Group, row: Sequence[int], *, is_open: bool) -> PlacementWeights:
+    def placement(self, group: int, row: Sequence[int], *, is_open: bool) -> PlacementWeights:
         """The log weights of all ways to place a row.
 
         `is_open`: the group cannot be read, so the whole-plate reading says nothing about it.
         """
-        columns, straight = range(len(_ALL_POSITIONS))[_COLUMNS[group]], self._straight(row)
+        columns, straight = self._columns[group], self._straight(row)
         chances = self._seen if is_open else self._chances
-        logs = np.log(np.maximum(chances, 1e-6)) + (self._bases + self._leans[group][:, None])[:, :, None]
+        logs = np.log(np.maximum(chances, 1e-6)) + (self._bases + self._leans[:, [group]])[:, :, None]
         alone = np.zeros_like(self._alone) if is_open else self._alone
         return PlacementWeights(
             placed=tuple(
-                tuple(_allowed(logs[index, column], column) for column in columns) for index in row if index in straight
+                tuple(self._by_name(logs[index, column], column) for column in columns)
+                for index in row
+                if index in straight
             ),
-            empty=tuple(_allowed(self._empty_logs(alone[column], column), column) for column in columns),
+            empty=tuple(self._by_name(self._empty_logs(alone[column], column), column) for column in columns),
         )
 
     def _empty_logs(self, alone: Floats, column: int) -> Floats:
-        """Log weights of the characters [15] at a position without a detected one: equal if none is read there."""
+        """Log weights of the characters [classes] at a position without a detected one: equal if none is read there."""
         if alone.max() < _LEAST_ALONE:
-            return np.full(len(_NAMES), -math.log(_ALLOWED[column].sum()))
+            return np.full(len(self._names), -math.log(self._allowed[column].sum()))
         logs: Floats = np.log(np.maximum(alone, 1e-9)) - self._empty[column]
         return logs
 
+    def _by_name(self, values: Floats, column: int) -> dict[str, float]:
+        """The values [classes] of the characters that may stand at a position."""
+        return {name: values[at].item() for at, name in enumerate(self._names) if self._allowed[column, at]}
+
     def _undetected(self, column: int) -> _Position | None:
-        character, score = _likeliest(self._alone[column])
+        character, score = self._likeliest(self._alone[column])
         return _Position(character=character, score=score, support=None) if score >= _LEAST_ALONE else None
 
     def _detected(self, index: int, column: int) -> _Position:
-        character, score = _likeliest(self._chances[index, column])
-        return _Position(character=character, score=score, support=float(self._scores[index, _NAMES.index(character)]))
+        character, score = self._likeliest(self._chances[index, column])
+        support = float(self._scores[index, self._names.index(character)])
+        return _Position(character=character, score=score, support=support)
+
+    def _likeliest(self, chances: Floats) -> tuple[str, float]:
+        """The likeliest character of chances [classes], as it is written, and its chance."""
+        at = int(chances.argmax())
+        return self._names[at], min(float(chances[at]), 1.0)
 
     def _straight(self, row: Sequence[int]) -> set[int]:
         """Characters as high as most of the row and in line with it: a bolt above the row is no zero."""
@@ -298,37 +316,29 @@ def _certain(positions: Sequence[_Position | None]) -> list[bool]:
     ]
 
 
-def _combined(scores: Floats, whole: Floats | None) -> tuple[Floats, Floats]:
-    """Combine detected characters [n, 15] with the whole-plate reading [7, 16] into chances at each position.
+def _combined(scores: Floats, whole: Floats | None, may_stand: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Combine detected characters [n, classes] with the whole-plate reading into chances at each position.
+
+    The whole-plate reading is [positions, classes + 1], and `may_stand` is [positions, classes].
 
     Each of the two is wrong now and then, so both are mixed with a uniform distribution; then they are multiplied and
     normalised.
 
     Returns:
-        Chances of each allowed class, [n, 7, 15] where a detected character is placed, [7, 15] where none is.
+        Chances of each allowed class: [n, positions, classes] where a detected character is placed, and [positions,
+        classes] where none is.
     """
     if whole is None:
-        return scores[:, None] * _ALLOWED, np.zeros(_ALLOWED.shape)
-    absent = np.concatenate((scores, np.zeros((1, scores.shape[1]))))  # [n + 1, 15]; the last is no character at all
-    found = np.concatenate((absent, np.clip(1 - absent.sum(axis=1, keepdims=True), 0, 1)), axis=1)  # [n + 1, 16]
-    both = _with_doubt(found, _DETECTION_DOUBT)[:, None] * _with_doubt(whole, _TEXT_DOUBT)  # [n + 1, 7, 16]
+        return scores[:, None] * may_stand, np.zeros(may_stand.shape)
+    absent = np.concatenate((scores, np.zeros((1, scores.shape[1]))))  # [n + 1, classes]; last: no character
+    found = np.concatenate((absent, np.clip(1 - absent.sum(axis=1, keepdims=True), 0, 1)), axis=1)
+    both = _with_doubt(found, _DETECTION_DOUBT)[:, None] * _with_doubt(whole, _TEXT_DOUBT)
     both /= both.sum(axis=2, keepdims=True)
-    chances = both[:, :, :-1] * _ALLOWED
+    chances = both[:, :, :-1] * may_stand
     return chances[:-1], chances[-1]
-
-
-def _allowed(values: Floats, column: int) -> dict[str, float]:
-    """The values [15] of the characters that may stand at a position."""
-    return {name: values[at].item() for at, name in enumerate(_NAMES) if _ALLOWED[column, at]}
 
 
 def _with_doubt(chances: Floats, doubt: float) -> Floats:
     """Mix chances [..., classes] with a uniform distribution of weight `doubt`."""
     mixed: Floats = (1 - doubt) * chances + doubt / chances.shape[-1]
     return mixed
-
-
-def _likeliest(chances: Floats) -> tuple[str, float]:
-    """The likeliest character of chances [15], as it is written, and its chance."""
-    at = int(chances.argmax())
-    return _NAMES[at], min(float(chances[at]), 1.0)

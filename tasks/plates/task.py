@@ -1,6 +1,6 @@
 """License plates: the detector's outputs -> position, kind and text of each plate in a picture.
 
-Matching: every board is read as a regular and as a long plate, with the characters that lie on it, and the likelier
+Matching: every board is read as each type of the grammar, with the characters that lie on it, and the likelier
 reading is kept: by the board's score for that kind, by the boxes of groups of that kind on it, and above all by how
 well the characters form a text of that kind. So a board of uncertain kind, or one whose groups were missed, is read all
 the same. Boards are taken in the order of their rank; a character belongs to one plate only.
@@ -23,7 +23,6 @@ import numpy as np
 
 from shardline.tasks.plates.candidates import TextCandidate, text_candidates
 from shardline.tasks.plates.detections import (
-    AspectRatios,
     Detections,
     Floats,
     OrientedBox,
@@ -33,8 +32,8 @@ from shardline.tasks.plates.detections import (
     picture_detections,
     unit_direction,
 )
-from shardline.tasks.plates.search import Characters, GroupReading, Reading, read_text
-from shardline.tasks.plates.text import KINDS, Group, Kind
+from shardline.tasks.plates.grammar import AspectRatios, PlateGrammar, built_in, option_grammar
+from shardline.tasks.plates.search import Characters, Reading, read_text
 from shardline.tasks.request import Options, Outputs, Request, check_names
 from shardline.wire.boxes import intersections
 from shardline.wire.errors import FrameError, RequestError
@@ -45,12 +44,7 @@ PARAMETERS = frozenset({"threshold"})
 
 Plate = dict[str, Any]  # one plate as JSON
 
-_ASPECTS: dict[Kind, AspectRatios] = {
-    "regular": AspectRatios(least=0.8, usual=1.7, most=2.8),
-    "long": AspectRatios(least=2.2, usual=4.5, most=6.5),
-}
 _GROUP_ASPECTS = AspectRatios(least=0.8, usual=2.3, most=6.0)
-_GROUPS: tuple[Group, ...] = ("s", "m")
 _REACH = 1.1  # a character's centre may lie this many half sides from the plate's centre
 _MOST_CHARACTERS = 16  # on one plate, highest score first
 _INSIDE = 0.7  # a board is no other plate if this share of it lies on a plate that was read
@@ -65,13 +59,15 @@ _DECIMALS, _SCORE_DECIMALS = 1, 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectedPlate:
-    """One plate, in pixels of the network's input. A group's text is None where it cannot be read."""
+    """One plate, in pixels of the network's input.
 
-    kind: Kind
+    `texts` has the text of each group by its name, in reading order; None where it cannot be read.
+    """
+
+    kind: str
     outline: OrientedBox
     box: Floats  # float64 [4], of the board: left, top, right, bottom
-    sub_text: str | None
-    main_text: str | None
+    texts: Mapping[str, str | None]
     score: float
     candidates: tuple[TextCandidate, ...]
     characters: tuple[tuple[str, float], ...]  # of the text that is reported, in reading order, with their scores
@@ -90,17 +86,19 @@ class _Candidate:
     """One board, read as one kind. `evidence` is the log chance of all that speaks for this reading."""
 
     index: int
-    kind: Kind
+    kind: str
     outline: OrientedBox
     board_score: float
     reading: Reading
     evidence: float
     taken: frozenset[int]  # indexes of the characters that lie on it
+    grammar: PlateGrammar
 
     @property
     def rank(self) -> float:
-        """Log of the mean score of the board and its seven characters, those not found included."""
-        return (math.log(max(self.board_score, _DOUBT)) + self.reading.log_score) / 8
+        """Log of the mean score of the board and its characters, those not found included."""
+        count = 1 + len(self.grammar.alphabets)
+        return (math.log(max(self.board_score, _DOUBT)) + self.reading.log_score) / count
 
 
 def reply(request: Request) -> list[list[Plate]]:
@@ -118,19 +116,27 @@ def reply(request: Request) -> list[list[Plate]]:
         FrameError: the frame has no views, so positions in the pictures that were sent are unknown.
         ShardlineError: NaN or infinity among the outputs.
     """
-    threshold = _threshold(request.parameters)
-    count = len(detector_arrays(request.outputs)[0])
+    threshold, grammar = _threshold(request.parameters), option_grammar(request.options)
+    count = len(detector_arrays(request.outputs, grammar)[0])
     if len(request.views) != count:
         raise FrameError(
             f"a frame has {len(request.views)} views for {count} instances; allowed: one each, for plates are answered "
             "in pixels of the picture that was sent; serve the transformer and all stages from one release"
         )
     return [
-        read_plates(request.outputs, view, threshold, instance=instance) for instance, view in enumerate(request.views)
+        read_plates(request.outputs, view, threshold, instance=instance, grammar=grammar)
+        for instance, view in enumerate(request.views)
     ]
 
 
-def read_plates(outputs: Outputs, view: View, threshold: float = PLATE_SCORE, *, instance: int = 0) -> list[Plate]:
+def read_plates(
+    outputs: Outputs,
+    view: View,
+    threshold: float = PLATE_SCORE,
+    *,
+    instance: int = 0,
+    grammar: PlateGrammar | None = None,
+) -> list[Plate]:
     """Read the plates in one picture of a batch, as JSON, highest score first.
 
     Args:
@@ -138,26 +144,34 @@ def read_plates(outputs: Outputs, view: View, threshold: float = PLATE_SCORE, *,
         view: mapping of the network's pixels to the picture.
         threshold: least score of a plate.
         instance: index of the picture in the batch.
+        grammar: of the plates; None: the built-in one.
 
     Raises:
         BundleError, ShardlineError: as `reply`.
     """
-    plates = (_to_json(plate, view) for plate in _plates(outputs, instance, threshold))
+    plates = (_to_json(plate, view) for plate in _plates(outputs, instance, grammar or built_in(), threshold))
     return [plate for plate in plates if plate is not None]
 
 
-def answers(outputs: Outputs, _: Options) -> Sequence[Hashable]:
+def answers(outputs: Outputs, options: Options) -> Sequence[Hashable]:
     """Kinds and texts that are read in each picture at the default threshold, wherever the plates are.
 
     Args:
         outputs: the detector's in their order, float [batch, n, …].
+        options: of the task, as the bundle has them.
 
     Raises:
         BundleError, ShardlineError: as `reply`.
     """
+    grammar = option_grammar(options)
     return [
-        tuple(sorted((plate.kind, plate.sub_text or "", plate.main_text or "") for plate in _plates(outputs, instance)))
-        for instance in range(len(detector_arrays(outputs)[0]))
+        tuple(
+            sorted(
+                (plate.kind, *(text or "" for text in plate.texts.values()))
+                for plate in _plates(outputs, instance, grammar)
+            )
+        )
+        for instance in range(len(detector_arrays(outputs, grammar)[0]))
     ]
 
 
@@ -193,8 +207,10 @@ def _threshold(parameters: Mapping[str, object]) -> float:
     return float(threshold)
 
 
-def _plates(outputs: Outputs, instance: int, threshold: float = PLATE_SCORE) -> list[DetectedPlate]:
-    return find_plates(picture_detections(outputs, instance, threshold), threshold)
+def _plates(
+    outputs: Outputs, instance: int, grammar: PlateGrammar, threshold: float = PLATE_SCORE
+) -> list[DetectedPlate]:
+    return find_plates(picture_detections(outputs, instance, threshold, grammar), threshold)
 
 
 def _is_on(box: Floats, others: Sequence[Floats]) -> bool:
@@ -206,32 +222,39 @@ def _is_on(box: Floats, others: Sequence[Floats]) -> bool:
 
 
 def _candidate(found: PictureDetections, index: int, free: frozenset[int]) -> _Candidate:
-    """Read the board `index` as its likelier kind, with the characters that are free."""
+    """Read the board `index` as its likeliest type, with the characters that are free."""
     scores = found.boards.scores[index]
-    first, second = sorted(KINDS, key=lambda kind: -scores[KINDS.index(kind)])
+    first, *others = sorted(range(len(scores)), key=lambda kind: -scores[kind])
     likelier = _read_as(found, index, first, free)
-    if likelier.reading.is_whole and scores.min() < _OTHER_KIND * scores.max():
+    if likelier.reading.is_whole and all(scores[other] < _OTHER_KIND * scores[first] for other in others):
         return likelier
-    return max(likelier, _read_as(found, index, second, free), key=lambda candidate: candidate.evidence)
+    return max(
+        (likelier, *(_read_as(found, index, other, free) for other in others)), key=lambda candidate: candidate.evidence
+    )
 
 
-def _read_as(found: PictureDetections, index: int, kind: Kind, free: frozenset[int]) -> _Candidate:
-    outline = oriented_box(found.boards.boxes[index], unit_direction(found.directions[index]), _ASPECTS[kind])
+def _read_as(found: PictureDetections, index: int, kind: int, free: frozenset[int]) -> _Candidate:
+    """Read the board `index` as the type number `kind` of the grammar."""
+    grammar = found.grammar
+    plate_type = grammar.types[kind]
+    outline = oriented_box(found.boards.boxes[index], unit_direction(found.directions[index]), plate_type.aspect)
     taken = [character for character in _on(outline, found.characters) if character in free][:_MOST_CHARACTERS]
-    groups = {group: _group_box(found.groups, outline, kind, group) for group in _GROUPS}
+    count = len(grammar.groups)
+    groups = [_group_box(found.groups, outline, count * kind + group) for group in range(count)]
     whole = None if found.texts is None else found.texts[index]
-    reading = read_text(_characters(found.characters, taken, outline, groups), kind, whole)
-    kind_score = float(found.boards.scores[index, KINDS.index(kind)])
-    group_scores = [group.score if group else 0.0 for group in groups.values()]
+    reading = read_text(_characters(found.characters, taken, outline, groups), plate_type.name, whole, grammar)
+    kind_score = float(found.boards.scores[index, kind])
+    group_scores = [group.score if group else 0.0 for group in groups]
     boxes = math.log(max(kind_score, _DOUBT)) + sum(math.log(max(score, _DOUBT)) for score in group_scores) / 2
     return _Candidate(
         index=index,
-        kind=kind,
+        kind=plate_type.name,
         outline=outline,
         board_score=float(found.boards.best[index]),
         reading=reading,
         evidence=reading.evidence + boxes,
         taken=frozenset(taken),
+        grammar=grammar,
     )
 
 
@@ -243,9 +266,8 @@ def _on(outline: OrientedBox, detections: Detections) -> list[int]:
     return indexes
 
 
-def _group_box(groups: Detections, outline: OrientedBox, kind: Kind, group: Group) -> _GroupBox | None:
-    """The box with the highest score for a group of this kind on the plate."""
-    column = 2 * KINDS.index(kind) + _GROUPS.index(group)
+def _group_box(groups: Detections, outline: OrientedBox, column: int) -> _GroupBox | None:
+    """The box on the plate with the highest score for the class `column`."""
     best = max(_on(outline, groups), key=lambda index: float(groups.scores[index, column]), default=None)
     if best is None or groups.scores[best, column] < _DOUBT:
         return None
@@ -256,19 +278,19 @@ def _group_box(groups: Detections, outline: OrientedBox, kind: Kind, group: Grou
 
 
 def _characters(
-    detections: Detections, taken: list[int], outline: OrientedBox, groups: Mapping[Group, _GroupBox | None]
+    detections: Detections, taken: list[int], outline: OrientedBox, groups: Sequence[_GroupBox | None]
 ) -> Characters:
     """The characters `taken`, in their order along the plate, with what the groups' boxes claim of them."""
     at = outline.to_local(detections.centres[taken])
     order = np.argsort(at[:, 0], kind="stable")
     ordered = np.array(taken, np.int64)[order]
     centres = detections.centres[ordered]
-    leaning = np.zeros(len(ordered))
-    for name, group in groups.items():
+    claims = np.zeros((len(ordered), len(groups)))
+    for column, group in enumerate(groups):
         if group is not None:
-            leaning += (1 if name == "s" else -1) * _LEAN * group.score * _centrality(group.outline, centres)
+            claims[:, column] = _LEAN * group.score * _centrality(group.outline, centres)
     return Characters(
-        scores=detections.scores[ordered], at=at[order], heights=detections.sizes[ordered, 1], leaning=leaning
+        scores=detections.scores[ordered], at=at[order], heights=detections.sizes[ordered, 1], claims=claims
     )
 
 
@@ -281,39 +303,47 @@ def _centrality(outline: OrientedBox, points: Floats) -> Floats:
 
 def _plate(candidate: _Candidate, box: Floats, threshold: float) -> DetectedPlate | None:
     """The parts of a plate that reach the threshold; None if its presence does not."""
-    small, main = candidate.reading.small, candidate.reading.main
-    whole = [group for group in (small, main) if group.text is not None and min(group.scores) >= _FAINT * threshold]
-    alone = sorted(([group] for group in whole), key=lambda groups: -_score(candidate, groups))
-    for groups in (whole, *alone, []):
-        score = _score(candidate, groups) if groups else _vague_score(candidate)
+    readings = candidate.reading.groups
+    whole = [
+        index
+        for index, group in enumerate(readings)
+        if group.text is not None and min(group.scores) >= _FAINT * threshold
+    ]
+    alone = sorted(([index] for index in whole), key=lambda indexes: -_score(candidate, indexes))
+    for reported in (whole, *alone, []):
+        score = _score(candidate, reported) if reported else _vague_score(candidate)
         if score >= threshold:
             return DetectedPlate(
                 kind=candidate.kind,
                 outline=candidate.outline,
                 box=box,
-                sub_text=small.text if small in groups else None,
-                main_text=main.text if main in groups else None,
+                texts={
+                    group.name: readings[index].text if index in reported else None
+                    for index, group in enumerate(candidate.grammar.groups)
+                },
                 score=score,
                 candidates=tuple(text_candidates(candidate.reading)),
                 characters=tuple(
                     (character, character_score)
-                    for group in (small, main)
-                    if group in groups and group.text is not None
-                    for character, character_score in zip(group.text, group.scores, strict=True)
+                    for index in reported
+                    for character, character_score in zip(
+                        readings[index].text or "", readings[index].scores, strict=True
+                    )
                 ),
             )
     return None
 
 
-def _score(candidate: _Candidate, groups: Sequence[GroupReading]) -> float:
-    """Geometric mean of the scores of the board, of the characters of these groups, and of those of the other group.
+def _score(candidate: _Candidate, reported: Sequence[int]) -> float:
+    """Geometric mean of the scores of the board, of the characters of the groups `reported`, and of the other groups'.
 
-    The least character of the other group does not count, since it may be covered; where more are faint, it is
-    doubtful whether this is a plate.
+    The least character of another group does not count, since it may be covered; where more are faint, it is doubtful
+    whether this is a plate.
     """
-    scores = [candidate.board_score, *(score for group in groups for score in group.scores)]
-    for group in (candidate.reading.small, candidate.reading.main):
-        if group not in groups:
+    groups = candidate.reading.groups
+    scores = [candidate.board_score, *(score for index in reported for score in groups[index].scores)]
+    for index, group in enumerate(groups):
+        if index not in reported:
             absent = [_ABSENT] * group.characters.count(None)
             scores += sorted(absent + [max(score, _ABSENT) for score in group.scores])[1:]
     return _geometric_mean(scores)
@@ -325,7 +355,7 @@ def _vague_score(candidate: _Candidate) -> float:
     It never exceeds the board's own score, since the reply says no more than that there is a plate.
     """
     scores = [candidate.board_score]
-    for group in (candidate.reading.small, candidate.reading.main):
+    for group in candidate.reading.groups:
         scores += [max(score, _VAGUE) for score in group.scores] + [_VAGUE] * group.characters.count(None)
     return min(candidate.board_score, _geometric_mean(scores))
 
@@ -342,21 +372,20 @@ def _to_json(plate: DetectedPlate, view: View) -> Plate | None:
         return None
     quad = view.to_picture(plate.outline.corners)
     upper, left = quad[1] - quad[0], quad[3] - quad[0]
-    texts = {"sub_text": plate.sub_text, "main_text": plate.main_text}
-    missing = [name for name, text in texts.items() if text is None]
+    missing = [name for name, text in plate.texts.items() if text is None]
     return {
         "type": plate.kind,
         "board_center_p": _rounded(np.clip(view.to_picture(plate.outline.centre), 0, size)),
         "width": round(math.hypot(*upper), _DECIMALS),
         "height": round(math.hypot(*left), _DECIMALS),
         "angle": round(math.degrees(math.atan2(upper[1], upper[0])), _DECIMALS),
-        **texts,
+        **plate.texts,
         "score": _share(plate.score),
         "box": _rounded(box.ravel()),
         "quad": [_rounded(corner) for corner in quad],
         **({"missing": missing} if missing else {}),
         "candidates": [
-            {**dict(zip(texts, candidate.texts, strict=True)), "probability": _share(candidate.probability)}
+            {**dict(zip(plate.texts, candidate.texts, strict=True)), "probability": _share(candidate.probability)}
             for candidate in plate.candidates
         ],
         "characters": [{"character": character, "score": _share(score)} for character, score in plate.characters],

@@ -1,85 +1,70 @@
-"""Grammar of the text on a license plate, and the classes of the plate detector.
+"""Texts of license plates: parsed, drawn at random, and told apart from other writing, by a grammar.
 
-A text is two digits (region), a letter A to E (use) and four digits (serial): `12A 3456`. `12A` is the small group and
-`3456` the main group. A long plate has both groups in one row; a regular plate has the small group above the main one.
+A text of the built-in grammar is `12A 3456`: two digits, a letter A to E, and four digits.
 """
 
-import re
+from collections import Counter
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
+from shardline.tasks.plates.grammar import PlateGrammar, built_in
 from shardline.wire.errors import UsageError
-
-Kind = Literal["regular", "long"]
-Group = Literal["s", "m"]
-
-KINDS: tuple[Kind, ...] = ("regular", "long")
-DIGITS = "0123456789"
-USES = "ABCDE"
-CLASSES = ("r_board", "l_board", "r_s_n", "r_m_n", "l_s_n", "l_m_n", *DIGITS, *USES.lower())
-
-_TEXT = re.compile(rf"(?P<region>\d{{2}})\s*(?P<use>[{USES}])\s*(?P<serial>\d{{4}})", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlateText:
-    """The text of one plate, in its three parts."""
+    """The text of one plate, group by group."""
 
-    region: str  # two digits
-    use: str  # one letter of USES
-    serial: str  # four digits
-
-    @property
-    def small(self) -> str:
-        """Text of the small group, '12A'."""
-        return self.region + self.use
-
-    @property
-    def main(self) -> str:
-        """Text of the main group, '3456'."""
-        return self.serial
-
-    def group(self, name: Group) -> str:
-        """Text of one group."""
-        return self.small if name == "s" else self.main
+    groups: tuple[str, ...]
+    separator: str = " "
 
     def __str__(self) -> str:
-        return f"{self.small} {self.main}"
+        return self.separator.join(self.groups)
 
 
-def parse_text(text: str) -> PlateText:
+def parse_text(text: str, grammar: PlateGrammar | None = None) -> PlateText:
     """Parse '12A 3456', also in small letters and without the space.
+
+    Args:
+        text: of a plate; spaces and the grammar's separator may be left out.
+        grammar: of the plate; None: the built-in one.
 
     Raises:
         UsageError: any other text.
     """
-    found = _TEXT.fullmatch(text.strip())
+    grammar = grammar or built_in()
+    found = _parsed(text, grammar)
     if found is None:
-        raise UsageError(
-            f"{text!r} is not the text of a plate: write two digits, a letter from A to E and four digits: 12A 3456"
+        example = grammar.separator.join(
+            "".join(alphabet[0] for alphabet in group.alphabets) for group in grammar.groups
         )
-    return PlateText(region=found["region"], use=found["use"].upper(), serial=found["serial"])
+        alphabets = dict.fromkeys(grammar.alphabets)
+        allowed = ", ".join(f"{alphabet[0]} stands for any of {alphabet}" for alphabet in alphabets)
+        raise UsageError(f"{text!r} is not the text of a plate: write a text such as {example}, where {allowed}")
+    return found
 
 
-def is_text(text: str) -> bool:
+def is_text(text: str, grammar: PlateGrammar | None = None) -> bool:
     """Tell whether a plate may bear a text, in capital or small letters."""
-    return _TEXT.fullmatch(text.strip()) is not None
+    return _parsed(text, grammar or built_in()) is not None
 
 
-def random_text(random: np.random.Generator) -> PlateText:
+def _parsed(text: str, grammar: PlateGrammar) -> PlateText | None:
+    written = "".join(text.replace(grammar.separator or " ", "").split()).upper()
+    if len(written) != len(grammar.alphabets):
+        return None
+    if not all(character in alphabet for character, alphabet in zip(written, grammar.alphabets, strict=True)):
+        return None
+    return PlateText(groups=tuple(written[columns] for columns in grammar.columns), separator=grammar.separator)
+
+
+def random_text(random: np.random.Generator, grammar: PlateGrammar | None = None) -> PlateText:
     """Draw a text at random; all texts are equally likely."""
-    digits = [DIGITS[digit] for digit in random.integers(0, 10, 6)]
-    use = USES[random.integers(0, len(USES))]
-    return PlateText(region="".join(digits[:2]), use=use, serial="".join(digits[2:]))
-
-
-def board_class(kind: Kind) -> str:
-    """Class name of a board: 'r_board' or 'l_board'."""
-    return f"{kind[0]}_board"
-
-
-def group_class(kind: Kind, group: Group) -> str:
-    """Class name of a group of characters, such as 'r_s_n': regular, small."""
-    return f"{kind[0]}_{group}_n"
+    grammar = grammar or built_in()
+    drawn = {
+        alphabet: iter(random.integers(0, len(alphabet), count).tolist())
+        for alphabet, count in Counter(grammar.alphabets).items()
+    }
+    groups = ("".join(alphabet[next(drawn[alphabet])] for alphabet in group.alphabets) for group in grammar.groups)
+    return PlateText(groups=tuple(groups), separator=grammar.separator)

@@ -6,14 +6,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shardline.tasks.plates.grammar import built_in
 from shardline.tasks.plates.task import read_plates
-from shardline.tasks.plates.text import CLASSES
 from shardline.training.evaluation.coco import TrueObject
 from shardline.training.evaluation.plates.pictures import PlatePicture, TruePlate
 from shardline.training.evaluation.plates.readings import RawPlate
 from shardline.training.evaluation.plates.sources import PlatePrediction
 from shardline.training.plates.geometry import Box
 from shardline.wire.view import View
+
+CLASSES = built_in().classes
 
 NAMES = (
     "board_boxes", "board_scores", "board_turns", "group_boxes", "group_scores", "character_boxes", "character_scores",
@@ -104,6 +106,7 @@ def thing(label: str, left: float, top: float, side: float = 10, *, crowd: bool 
 def plate(left: float = 0, width: float = 100, *, readable: bool = True, **changes: Any) -> TruePlate:
     """A plate 30 pixels high, at y = 10."""
     fields = {"kind": "long", "text": "12A 3456", "angle_deg": 0.0, "font": "one", **changes}
+    texts = dict(zip(("sub_text", "main_text"), fields["text"].split(), strict=True))
     box = (left, 10.0, left + width, 40.0)
     corners = ((left, 10.0), (left + width, 10.0), (left + width, 40.0), (left, 40.0))
-    return TruePlate(readable=readable, box=box, quad=corners, width_px=width, **fields)
+    return TruePlate(readable=readable, texts=texts, box=box, quad=corners, width_px=width, **fields)

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from shardline.tasks.plates.text import CLASSES, Group, Kind, PlateText, board_class, group_class
+from shardline.tasks.plates.grammar import built_in
+from shardline.tasks.plates.text import PlateText
 from shardline.wire.view import View
 
 NAMES = (
@@ -17,10 +18,11 @@ NAMES = (
     "character_boxes",
     "character_scores",
 )
+
+CLASSES = built_in().classes
 LISTED = (16, 32, 128)  # detections that a detector lists of boards, groups and characters
 FIRST = (0, 2, 6)  # in CLASSES, of boards, groups and characters
 COUNTS = (2, 4, 15)
-GROUPS: tuple[Group, ...] = ("s", "m")
 SIDE = 512
 SQUARE = View(width=SIDE, height=SIDE)
 
@@ -40,7 +42,7 @@ class PlaneDetection:
 class PlanePlate:
     """A plate in the plane, turned clockwise by `angle` degrees."""
 
-    kind: Kind
+    kind: str
     text: PlateText
     centre: tuple[float, float] = (256.0, 256.0)
     width: float = 200.0
@@ -57,22 +59,22 @@ class PlanePlate:
         characters = self._characters()
         small, main = characters[:3], characters[3:]
         board = self._detection(
-            board_class(self.kind), (-self.width / 2, -self.height / 2, self.width / 2, self.height / 2)
+            f"{self.kind[0]}_board", (-self.width / 2, -self.height / 2, self.width / 2, self.height / 2)
         )
         groups = [
-            self._detection(group_class(self.kind, group), _around([box for _, box in part]))
-            for group, part in zip(GROUPS, (small, main), strict=True)
+            self._detection(f"{self.kind[0]}_{group}_n", _around([box for _, box in part]))
+            for group, part in zip(("s", "m"), (small, main), strict=True)
         ]
         return [board, *groups, *(self._detection(character.lower(), box) for character, box in characters)]
 
     def _characters(self) -> list[tuple[str, tuple[float, float, float, float]]]:
         """The characters, each with its box relative to the plate's centre."""
         if self.kind == "long":
-            return _row(self.text.small, -0.47 * self.width, 0.0, 0.62 * self.height) + _row(
-                self.text.main, 0.0, 0.0, 0.62 * self.height
+            return _row(self.text.groups[0], -0.47 * self.width, 0.0, 0.62 * self.height) + _row(
+                self.text.groups[1], 0.0, 0.0, 0.62 * self.height
             )
-        return _row(self.text.small, -0.3 * self.width, -0.26 * self.height, 0.28 * self.height) + _row(
-            self.text.main, -0.45 * self.width, 0.17 * self.height, 0.46 * self.height
+        return _row(self.text.groups[0], -0.3 * self.width, -0.26 * self.height, 0.28 * self.height) + _row(
+            self.text.groups[1], -0.45 * self.width, 0.17 * self.height, 0.46 * self.height
         )
 
     def _detection(self, label: str, box: tuple[float, float, float, float]) -> PlaneDetection:

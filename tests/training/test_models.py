@@ -13,10 +13,12 @@ from shardline.partition.liveness import Liveness, analyse
 from shardline.partition.models import Model, load_model
 from shardline.partition.program import runnable
 from shardline.storage.bundle import PictureSpec
-from shardline.tasks.plates.text import CLASSES
+from shardline.tasks.plates.grammar import built_in
 from shardline.training.models import for_task, load_by_name
 from shardline.training.samples import drawn_pictures
 from shardline.wire.errors import BundleError, UsageError
+
+CLASSES = built_in().classes
 
 
 def test_plates_is_a_detector_of_512_pixels() -> None:

@@ -29,8 +29,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from shardline.storage.bundle import IMAGENET_MEAN, IMAGENET_STD
+from shardline.tasks.plates.grammar import PlateGrammar, built_in
 from shardline.training.detector.layers import ConvUnit, residual_layer
-from shardline.training.detector.objects import BOARDS, CHARACTERS, GROUPS
 from shardline.training.detector.readers import CharacterReader, TextReader
 
 OUTPUTS = (
@@ -124,15 +124,17 @@ class FeaturePyramid(nn.Module):
 class PlateDetector(nn.Module):
     """The license plate detector; without arguments it is the network that ships and is served.
 
+    The numbers of its classes follow from the `grammar` of the plates; None: the built-in one.
     `normed` adds batch normalisation behind each convolution, to train with; `fold_normalisation` removes it.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, *, normed: bool = False) -> None:
+    def __init__(self, *, normed: bool = False, grammar: PlateGrammar | None = None) -> None:
         super().__init__()
         self.normed = normed
+        self.grammar = grammar = grammar or built_in()
         for name, values in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
         self.stem = ConvUnit(3, _STEM, 2, normed=normed)
@@ -142,11 +144,11 @@ class PlateDetector(nn.Module):
             for before, width, depth in zip(befores, _WIDTHS, _DEPTHS, strict=True)
         )
         self.pyramid = FeaturePyramid(normed=normed)
-        self.boards = DetectionHead(_PYRAMID[1], len(BOARDS), STRIDES[0], oriented=True, normed=normed)
-        self.groups = DetectionHead(_PYRAMID[1], len(GROUPS), STRIDES[1], oriented=False, normed=normed)
+        self.boards = DetectionHead(_PYRAMID[1], len(grammar.boards), STRIDES[0], oriented=True, normed=normed)
+        self.groups = DetectionHead(_PYRAMID[1], len(grammar.group_classes), STRIDES[1], oriented=False, normed=normed)
         self.characters = DetectionHead(_PYRAMID[0], 0, STRIDES[2], oriented=False, normed=normed)
-        self.reader = CharacterReader(len(CHARACTERS), normed=normed)
-        self.text_reader = TextReader(len(CHARACTERS), normed=normed)
+        self.reader = CharacterReader(len(grammar.characters), normed=normed)
+        self.text_reader = TextReader(len(grammar.characters), len(grammar.alphabets), normed=normed)
 
     def maps(self, pictures: Tensor) -> tuple[HeadMaps, HeadMaps, HeadMaps]:
         """The maps of boards, groups and characters at one level; pictures float [batch, 3, height, width]."""

@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shardline.tasks.plates.text import CLASSES
+from shardline.tasks.plates.grammar import PlateGrammar
 
-BOARDS, GROUPS, CHARACTERS = CLASSES[:2], CLASSES[2:6], CLASSES[6:]
-KINDS = (BOARDS, GROUPS, CHARACTERS)
-PLACES = 7  # characters of a plate's text: two digits, a letter, four digits
+KINDS = 3  # of objects: boards, groups, characters
 
 
 class Column(IntEnum):
@@ -34,7 +32,7 @@ class Column(IntEnum):
     VISIBLE = 10  # share of the box that is in the picture and not covered
 
 
-NOTHING, IGNORED = len(CHARACTERS), -1  # in place of a character's class: nothing to read, not counted
+IGNORED = -1  # in place of a character's class: not counted
 TEXTS = 6  # first column of the classes in `plate_crops`
 
 _JITTERS = (0.5, 1, 1, 2)  # strength of the jitter, one of these at random
@@ -50,6 +48,16 @@ _TOUCHING = 0.02  # largest share of a random crop or a plate that both may have
 
 Floats = NDArray[np.float32]
 _Any = NDArray[np.floating[Any]]
+
+
+def classes_by_kind(grammar: PlateGrammar) -> tuple[tuple[str, ...], ...]:
+    """The classes of boards, of groups and of characters, in the order of their indexes."""
+    return grammar.boards, grammar.group_classes, tuple(grammar.characters.lower())
+
+
+def nothing(grammar: PlateGrammar) -> int:
+    """Index in place of a character's class where there is nothing to read: behind all characters."""
+    return len(grammar.characters)
 
 
 def character_crops(random: np.random.Generator, objects: Floats, side: int) -> Floats:
@@ -72,30 +80,36 @@ def character_crops(random: np.random.Generator, objects: Floats, side: int) -> 
     return np.concatenate((centres - sizes / 2, centres + sizes / 2, classes), axis=1).astype(np.float32)
 
 
-def plate_crops(random: np.random.Generator, objects: Floats, signs: Floats, side: int) -> Floats:
-    """Jittered boxes of recognisable plates and other boards, and random ones, in random order: float32 [k, 13].
+def plate_crops(
+    random: np.random.Generator, objects: Floats, signs: Floats, side: int, grammar: PlateGrammar
+) -> Floats:
+    """Jittered boxes of recognisable plates and other boards, and random ones, in random order: float32 [k, 6 + n].
 
-    Columns: left, top, right, bottom, cosine and sine of the orientation, and the classes of the seven characters, each
-    of which may be `NOTHING` or `IGNORED`.
+    Columns: left, top, right, bottom, cosine and sine of the orientation, and the classes of the n characters of a
+    text, each of which may be `nothing` or `IGNORED`.
 
     Args:
         objects: float32 [n, 11], see `Column`.
         signs: float32 [m, 6], see `DetectorSample.signs`.
         side: of the picture, in pixels.
+        grammar: of the plates.
     """
+    empty = np.full((1, len(grammar.alphabets)), nothing(grammar))
     boards = objects[objects[:, Column.KIND] == 0]
     known, characters = boards[boards[:, Column.KNOWN] > 0], objects[objects[:, Column.KIND] == 2]
-    texts = [_text(characters[characters[:, Column.PLATE] == plate]) for plate in known[:, Column.PLATE]]
+    texts = [
+        _text(characters[characters[:, Column.PLATE] == plate], nothing(grammar)) for plate in known[:, Column.PLATE]
+    ]
     rows = (
-        _jittered(random, known[:, _BOX], np.array(texts).reshape(-1, PLACES)),
-        _jittered(random, signs, np.full((len(signs), PLACES), NOTHING), _SIGN_JITTER),
-        _random_crops(random, boards[:, _BOX], side),
+        _jittered(random, known[:, _BOX], np.array(texts).reshape(-1, empty.shape[1])),
+        _jittered(random, signs, empty.repeat(len(signs), axis=0), _SIGN_JITTER),
+        _random_crops(random, boards[:, _BOX], side, empty),
     )
     return random.permutation(np.concatenate(rows)).astype(np.float32)
 
 
 def _jittered(random: np.random.Generator, boxes: _Any, texts: _Any, strength: float = 1.0) -> _Any:
-    """Jitter boards [n, 6] (centre, width and height, cosine and sine) -> rows [n, 13] of `plate_crops`."""
+    """Jitter boards [n, 6] (centre, width and height, cosine and sine) -> rows of `plate_crops`."""
     count = len(boxes)
     centres, sizes = boxes[:, :2], boxes[:, 2:4]
     far = strength * random.choice(_JITTERS, (count, 1))
@@ -106,20 +120,20 @@ def _jittered(random: np.random.Generator, boxes: _Any, texts: _Any, strength: f
     return _rows(centres, sizes, angles, texts)
 
 
-def _text(characters: _Any) -> _Any:
-    """The classes of a plate's seven characters, in reading order: rows [7, 11] -> [7]."""
-    nothing = (characters[:, Column.VISIBLE] < _HIDDEN) | (characters[:, Column.HEIGHT] < _UNREADABLE_PX)
+def _text(characters: _Any, nothing: int) -> _Any:
+    """The classes of a plate's n characters, in reading order: rows [n, 11] -> [n]."""
+    hidden = (characters[:, Column.VISIBLE] < _HIDDEN) | (characters[:, Column.HEIGHT] < _UNREADABLE_PX)
     known = characters[:, Column.KNOWN] > 0
-    return np.where(known, characters[:, Column.CLASS], np.where(nothing, NOTHING, IGNORED))
+    return np.where(known, characters[:, Column.CLASS], np.where(hidden, nothing, IGNORED))
 
 
-def _random_crops(random: np.random.Generator, boards: _Any, side: int) -> _Any:
-    """Crops at random positions that overlap none of the plates [n, 6]: rows [k, 13] of `plate_crops`."""
+def _random_crops(random: np.random.Generator, boards: _Any, side: int, empty: _Any) -> _Any:
+    """Crops at random positions that overlap none of the plates [n, 6]: rows of `plate_crops` with the text `empty`."""
     centres = random.uniform(0, side, (_RANDOM_CROPS, 2))
     widths = np.exp(random.uniform(*_logs(_WIDTHS_PX), _RANDOM_CROPS))
     sizes = np.stack((widths, widths / np.exp(random.uniform(*_logs(_ASPECTS), _RANDOM_CROPS))), axis=1)
     angles = np.radians(random.uniform(-_MOST_ANGLE_DEG, _MOST_ANGLE_DEG, _RANDOM_CROPS))
-    rows = _rows(centres, sizes, angles, np.full((_RANDOM_CROPS, PLACES), NOTHING))
+    rows = _rows(centres, sizes, angles, empty.repeat(_RANDOM_CROPS, axis=0))
     plates, halves = boards[:, :2], boards[:, 2:4] / 2
     low, high = np.maximum(rows[:, None, :2], plates - halves), np.minimum(rows[:, None, 2:4], plates + halves)
     shared = np.clip(high - low, 0, None).prod(2)  # [crops, plates]

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from shardline.training.detector.layers import ConvUnit, residual_layer
-from shardline.training.detector.objects import PLACES
 
 CHARACTER_SIDE = 32  # pixels of a character's crop
 PLATE_SIZE = 64, 128  # height and width of a plate's crop, in pixels
@@ -70,7 +69,7 @@ class TextReader(nn.Module):
         leaning: which class each position usually has, float32 [hidden, 7].
     """
 
-    def __init__(self, classes: int, *, normed: bool) -> None:
+    def __init__(self, classes: int, positions: int, *, normed: bool) -> None:
         super().__init__()
         self.stem = ConvUnit(3, _PLATE_STEM, 2, normed=normed)
         widths = (_PLATE_STEM, *_PLATE_WIDTHS)
@@ -81,10 +80,10 @@ class TextReader(nn.Module):
         self.near = nn.Conv2d(_PLATE_WIDTHS[-2], _PLATE_JOINED, 1)
         self.far = nn.Conv2d(_PLATE_WIDTHS[-1], _PLATE_JOINED, 1)
         self.join = ConvUnit(_PLATE_JOINED, _PLATE_JOINED, normed=normed)
-        self.where = nn.Conv2d(_PLATE_JOINED, PLACES, 1)
-        self.usual = nn.Parameter(torch.zeros(PLACES, *(side >> 3 for side in PLATE_SIZE)))
+        self.where = nn.Conv2d(_PLATE_JOINED, positions, 1)
+        self.usual = nn.Parameter(torch.zeros(positions, *(side >> 3 for side in PLATE_SIZE)))
         self.hidden = nn.Conv2d(_PLATE_JOINED, _PLATE_HIDDEN, 1)
-        self.leaning = nn.Parameter(torch.zeros(_PLATE_HIDDEN, PLACES))
+        self.leaning = nn.Parameter(torch.zeros(_PLATE_HIDDEN, positions))
         self.places = nn.Conv2d(_PLATE_HIDDEN, classes + 1, 1)
 
     def forward(self, pictures: Tensor, boxes: Tensor, orientations: Tensor) -> Tensor:

@@ -3,12 +3,20 @@
 Without torch: the worker processes that draw start fast and stay small.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shardline.training.detector.objects import KINDS, PLACES, TEXTS, Column, character_crops, plate_crops
+from shardline.tasks.plates.grammar import PlateGrammar, built_in
+from shardline.training.detector.objects import (
+    TEXTS,
+    Column,
+    character_crops,
+    classes_by_kind,
+    plate_crops,
+)
 from shardline.training.plates.annotations import Annotation, DrawnPicture, DrawnPlate
 from shardline.training.plates.backgrounds import Backgrounds
 from shardline.training.plates.geometry import Outline
@@ -37,9 +45,11 @@ class DetectorSample:
     objects: NDArray[np.float32]  # [n, 11], see Column: boxes are whole, also where they reach out of the picture
     # [k, 6], boards that are no plates: x and y of the box's centre, width, height, cosine and sine of the orientation
     signs: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 6), np.float32))
-    # [m, 5] and [k, 13], see shardline.training.detector.objects
+    # [m, 5] and [k, 6 + positions], see shardline.training.detector.objects
     character_crops: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 5), np.float32))
-    plate_crops: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, TEXTS + PLACES), np.float32))
+    plate_crops: NDArray[np.float32] = field(
+        default_factory=lambda: np.zeros((0, TEXTS + len(built_in().alphabets)), np.float32)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +66,7 @@ class DetectorSamples:
     fonts: tuple[str, ...]
     backgrounds: Backgrounds
     writing: float = 0.0  # share of boards that are no plates with any letters and digits
+    grammar: PlateGrammar = field(default_factory=built_in)
 
     def draw(self, index: int) -> DetectorSample:
         """Draw picture `index`.
@@ -65,14 +76,14 @@ class DetectorSamples:
         """
         random = np.random.Generator(np.random.PCG64(np.random.SeedSequence((self.seed, index))))
         size = _camera_size(random, self.side) if random.random() < _LETTERBOXED else (self.side, self.side)
-        scene = _scene(random, size)
+        scene = replace(_scene(random, size), grammar=self.grammar)
         if self.writing:
             scene = _with_writing(random, scene, self.writing)
-        sample = letterboxed(draw_picture(random, scene, self.fonts, self.backgrounds), self.side)
+        sample = letterboxed(draw_picture(random, scene, self.fonts, self.backgrounds), self.side, self.grammar)
         if random.random() < 0.2:  # other colours for the same shapes
             sample = replace(sample, pixels=sample.pixels[:, :, random.permutation(3)])
         characters = character_crops(random, sample.objects, self.side)
-        plates = plate_crops(random, sample.objects, sample.signs, self.side)
+        plates = plate_crops(random, sample.objects, sample.signs, self.side, self.grammar)
         return replace(sample, character_crops=characters, plate_crops=plates)
 
     def batch(self, step: int, count: int = BATCH) -> list[DetectorSample]:
@@ -80,14 +91,15 @@ class DetectorSamples:
         return [self.draw(index) for index in range(step * count, (step + 1) * count)]
 
 
-def letterboxed(picture: DrawnPicture, side: int) -> DetectorSample:
+def letterboxed(picture: DrawnPicture, side: int, grammar: PlateGrammar) -> DetectorSample:
     """Put a picture in the middle of a grey square, and list its objects."""
     height, width = picture.pixels.shape[:2]
     left, top = (side - width) // 2, (side - height) // 2
     pixels = np.full((side, side, 3), _PAD, np.uint8)
     pixels[top : top + height, left : left + width] = picture.pixels
+    classes = classes_by_kind(grammar)
     objects = [
-        _object_row(number, plate, annotation, left, top)
+        _object_row(number, plate, annotation, left, top, classes)
         for number, plate in enumerate(picture.plates)
         for annotation in plate.annotations
     ]
@@ -105,14 +117,16 @@ def _sign_row(sign: Outline, left: int, top: int) -> tuple[float, ...]:
     return (x0 + x1) / 2 + left, (y0 + y1) / 2 + top, x1 - x0, y1 - y0, float(np.cos(angle)), float(np.sin(angle))
 
 
-def _object_row(number: int, plate: DrawnPlate, annotation: Annotation, left: int, top: int) -> tuple[float, ...]:
-    kind = next(index for index, classes in enumerate(KINDS) if annotation.label in classes)
+def _object_row(
+    number: int, plate: DrawnPlate, annotation: Annotation, left: int, top: int, classes: Sequence[Sequence[str]]
+) -> tuple[float, ...]:
+    kind = next(index for index, names in enumerate(classes) if annotation.label in names)
     x0, y0, x1, y1 = annotation.box
     x, y, width, height = (x0 + x1) / 2 + left, (y0 + y1) / 2 + top, x1 - x0, y1 - y0
     angle = np.radians(plate.outline.angle_deg)
     known = annotation.recognisable and height >= (0.0, _LEAST_GROUP_PX, _LEAST_CHARACTER_PX)[kind]
     direction = float(np.cos(angle)), float(np.sin(angle))
-    label = KINDS[kind].index(annotation.label)
+    label = classes[kind].index(annotation.label)
     return kind, label, x, y, width, height, *direction, number, known, annotation.visible
 
 

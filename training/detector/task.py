@@ -6,7 +6,7 @@ earlier one. The reader alone sees many more plates in the same time, since noth
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from shardline.storage.bundle import IMAGENET_MEAN, IMAGENET_STD
+from shardline.tasks.plates.grammar import PlateGrammar, built_in
 from shardline.training.detector.augmentation import AugmentedBackgrounds
 from shardline.training.detector.layers import fold_normalisation, load_folded
 from shardline.training.detector.losses import detection_losses, make_target, reading_loss
 from shardline.training.detector.model import LEAST_SIDE, STRIDES, PlateDetector
-from shardline.training.detector.objects import CHARACTERS, KINDS, NOTHING, TEXTS
+from shardline.training.detector.objects import KINDS, TEXTS, nothing
 from shardline.training.detector.readers import CHARACTER_SIDE, PLATE_SIZE, TextReader, crop_boards, crop_characters
 from shardline.training.detector.samples import BATCH, DetectorSample, DetectorSamples
 from shardline.training.detector.scores import DetectorScores, calibrate
@@ -51,6 +52,7 @@ class DetectorRecipe:
     seed: int = 0
     pictures: int = 40_000
     side: int = 256  # of the pictures, in pixels
+    grammar: PlateGrammar = field(default_factory=built_in)
 
     def __post_init__(self) -> None:
         if self.side % LEAST_SIDE or self.side < LEAST_SIDE:
@@ -77,6 +79,7 @@ class DetectorTrainingTask:
             side=recipe.side,
             fonts=families("train"),
             backgrounds=AugmentedBackgrounds(files=photographs),
+            grammar=recipe.grammar,
         )
         self.steps = recipe.pictures // BATCH
         self.draw = self._samples.batch
@@ -89,13 +92,13 @@ class DetectorTrainingTask:
         """The detector with normalisation and its first weights."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._recipe.seed)
-            model = PlateDetector(normed=True)
+            model = PlateDetector(normed=True, grammar=self._recipe.grammar)
         if self._weights is not None:
             samples = [self._samples.draw(index) for index in range(_NORMALISED)]
             pictures = normalise([sample.pixels for sample in samples], torch.device("cpu"))
             characters, _ = character_batch(samples, pictures.device)
             plates, _ = plate_batch(samples, pictures.device)
-            load_folded(model, self._weights, PlateDetector(), lambda: model.heads(pictures, characters, plates))
+            load_folded(model, self._weights, self._plain_detector(), lambda: model.heads(pictures, characters, plates))
         return model
 
     def matrices(self, model: nn.Module) -> list[nn.Parameter]:
@@ -107,7 +110,7 @@ class DetectorTrainingTask:
         assert isinstance(model, PlateDetector)
         side = batch[0].pixels.shape[0]
         objects = [sample.objects for sample in batch]
-        targets = [make_target(kind, objects, side, STRIDES[kind]).to(device) for kind in range(len(KINDS))]
+        targets = [make_target(kind, objects, side, STRIDES[kind]).to(device) for kind in range(KINDS)]
         characters, classes = character_batch(batch, device)
         plates, texts = plate_batch(batch, device, _PLATE_CROPS)
         pictures = normalise([sample.pixels for sample in batch], device)
@@ -131,8 +134,11 @@ class DetectorTrainingTask:
 
     def finished(self, trained: nn.Module) -> tuple[PlateDetector, dict[str, Any]]:
         """The detector without normalisation and with calibrated scores, and what the record says of it."""
-        detector = fold_normalisation(trained, PlateDetector())
+        detector = fold_normalisation(trained, self._plain_detector())
         return detector, {"calibration": calibrate(detector, self._calibration_batches())}
+
+    def _plain_detector(self) -> PlateDetector:
+        return PlateDetector(grammar=self._recipe.grammar)
 
     def _calibration_batches(self) -> Iterator[tuple[Tensor, Sequence[DetectorSample]]]:
         """Batches on the CPU of pictures at the served resolution that are never trained with."""
@@ -171,6 +177,7 @@ class TextReaderTrainingTask:
             fonts=families("train"),
             backgrounds=AugmentedBackgrounds(files=tuple(files)),
             writing=_WRITING,
+            grammar=recipe.grammar,
         )
         self.steps = recipe.pictures // TEXT_BATCH
         self.draw: Callable[[int], list[DetectorSample]] = partial(self._samples.batch, count=TEXT_BATCH)
@@ -183,13 +190,17 @@ class TextReaderTrainingTask:
         """The reader with normalisation and its first weights."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._recipe.seed)
-            reader = TextReader(len(CHARACTERS), normed=True)
+            reader = self._reader(normed=True)
         known = {name.removeprefix(_PREFIX): value for name, value in self._weights.items() if name.startswith(_PREFIX)}
         if known:
             samples = [self._samples.draw(index) for index in range(_NORMALISED)]
             crops, _ = plate_batch(samples, torch.device("cpu"))
-            load_folded(reader, known, TextReader(len(CHARACTERS), normed=False), lambda: reader.logits(crops))
+            load_folded(reader, known, self._reader(normed=False), lambda: reader.logits(crops))
         return reader
+
+    def _reader(self, *, normed: bool) -> TextReader:
+        grammar = self._recipe.grammar
+        return TextReader(len(grammar.characters), len(grammar.alphabets), normed=normed)
 
     def matrices(self, model: nn.Module) -> list[nn.Parameter]:
         """The convolutions that Muon trains, see `hidden_convolutions`."""
@@ -205,15 +216,16 @@ class TextReaderTrainingTask:
     def scores(self, model: nn.Module, device: torch.device) -> dict[str, float]:
         """`score`: the share of readable plates that are read right; `nothing`: of positions where nothing is."""
         assert isinstance(model, TextReader)
-        right = plates = nothing = empty = 0
+        right = plates = blank = empty = 0
+        none = nothing(self._recipe.grammar)
         with torch.inference_mode():
             for start in range(0, len(self._validation), TEXT_BATCH):
                 crops, texts = plate_batch(self._validation[start : start + TEXT_BATCH], device)
                 same = model.logits(crops).argmax(2) == texts  # [m, 7]
-                readable = ((texts >= 0) & (texts < NOTHING)).all(1)
+                readable = ((texts >= 0) & (texts < none)).all(1)
                 right, plates = right + int(same[readable].all(1).sum()), plates + int(readable.sum())
-                nothing, empty = nothing + int(same[texts == NOTHING].sum()), empty + int((texts == NOTHING).sum())
-        return {"score": right / max(1, plates), "nothing": nothing / max(1, empty)}
+                blank, empty = blank + int(same[texts == none].sum()), empty + int((texts == none).sum())
+        return {"score": right / max(1, plates), "nothing": blank / max(1, empty)}
 
     def finished(self, reader: nn.Module) -> tuple[PlateDetector, dict[str, Any]]:
         """The detector with this reader, and nothing else changed; the record says no more of it.
@@ -221,8 +233,8 @@ class TextReaderTrainingTask:
         Raises:
             ModelError: the weights are of another model.
         """
-        detector = PlateDetector().eval()
-        plain = fold_normalisation(reader, TextReader(len(CHARACTERS), normed=False))
+        detector = PlateDetector(grammar=self._recipe.grammar).eval()
+        plain = fold_normalisation(reader, self._reader(normed=False))
         state = {f"{_PREFIX}{name}": value for name, value in plain.state_dict().items()}
         try:
             detector.load_state_dict({**self._weights, **state})

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from shardline.partition.state import read_state
+from shardline.tasks.plates.grammar import OPTION, built_in, parse_grammar
 from shardline.training.detector.task import DetectorRecipe, DetectorTrainingTask, TextReaderTrainingTask
 from shardline.training.folder import picture_files
 from shardline.training.optim import TrainingSettings
@@ -30,14 +31,19 @@ def train_plates(recipe: Mapping[str, Any], options: TrainingOptions) -> Path:
     result, device = run_training(task, settings, recipe, options)
     options.report("writing the weights")
     detector, more = task.finished(result.model)
+    grammar = detector.grammar
+    metadata = {} if grammar.is_built_in else {OPTION: grammar.source}
     record = training_record(NAME, recipe, result, options.folder, device)
-    return write_weights(options.folder, NAME, detector, record | {"pictures": task.pictures(result.step)} | more)
+    return write_weights(
+        options.folder, NAME, detector, record | {"pictures": task.pictures(result.step)} | more, metadata
+    )
 
 
 def _task(
     files: Sequence[Path], recipe: Mapping[str, Any], resume: bool
 ) -> DetectorTrainingTask | TextReaderTrainingTask:
-    chosen = DetectorRecipe(seed=recipe["seed"], pictures=recipe["pictures"], side=recipe["side"])
+    grammar = built_in() if recipe.get("grammar") is None else parse_grammar(recipe["grammar"], "of the training")
+    chosen = DetectorRecipe(seed=recipe["seed"], pictures=recipe["pictures"], side=recipe["side"], grammar=grammar)
     named, only = recipe["weights"], recipe["only"]
     if only and named is None:
         raise UsageError(f"--only {only} needs --weights: a detector whose other parts stay, e.g. --weights plates")

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shardline.tasks.plates.text import Group, Kind, PlateText, board_class, group_class
+from shardline.tasks.plates.grammar import PlateGrammar, PlateType, board_class, group_class
+from shardline.tasks.plates.text import PlateText
 from shardline.training.plates.degradation import CameraEffects
 from shardline.training.plates.geometry import (
     Box,
@@ -28,14 +30,13 @@ ANNOTATIONS = "annotations.json"  # file of a data set, in COCO's format
 
 # share of a box that must be visible for the object to be recognisable
 _VISIBLE = {"board": 0.25, "group": 0.4, "character": 0.8}
-_GROUPS: tuple[Group, ...] = ("s", "m")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Annotation:
     """One object in a picture. `box` and `quad` are whole, also where the object is cut off or covered."""
 
-    label: str  # one of shardline.tasks' CLASSES of plates
+    label: str  # one of the grammar's classes
     text: str
     box: Box  # in pixels
     quad: Points  # [4, 2], corners in pixels, clockwise from the text's top left
@@ -47,7 +48,7 @@ class Annotation:
 class DrawnPlate:
     """One plate in a picture."""
 
-    kind: Kind
+    kind: str  # name of its type
     text: PlateText
     font: str  # name of the family
     outline: Outline
@@ -64,10 +65,8 @@ class DrawnPlate:
     def readable_groups(self) -> tuple[bool, ...]:
         """For each group: True where all its characters are recognisable."""
         characters = [annotation for annotation in self.annotations if len(annotation.label) == 1]
-        count = len(self.text.small)
-        return tuple(
-            all(character.recognisable for character in group) for group in (characters[:count], characters[count:])
-        )
+        recognisable = iter(character.recognisable for character in characters)
+        return tuple(all(list(islice(recognisable, len(group)))) for group in self.text.groups)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,13 +80,15 @@ class DrawnPicture:
     exposure: CameraEffects
 
 
-def annotate(face: "PlateFace", matrix: Matrix, text: PlateText, kind: Kind) -> tuple[Annotation, ...]:
-    """The annotations of a plate's board, two groups and seven characters, all of them visible.
+def annotate(
+    face: "PlateFace", matrix: Matrix, text: PlateText, grammar: PlateGrammar, plate_type: PlateType
+) -> tuple[Annotation, ...]:
+    """The annotations of a plate's board, groups and characters, all of them visible.
 
     Args:
         matrix: the homography from the face to the picture, float64 [3, 3].
     """
-    objects = list(_objects(face, text, kind))
+    objects = list(_objects(face, text, grammar, plate_type))
     outlines = [thing.outline for thing in objects]
     # all outlines, then four corners for each object, in one projection: [n, 2]
     seen = project(matrix, np.concatenate((*outlines, *(rectangle(*thing.flat) for thing in objects))))
@@ -125,13 +126,14 @@ class _FaceObject:
     flat: Box  # upright on the face
 
 
-def _objects(face: "PlateFace", text: PlateText, kind: Kind) -> Iterator[_FaceObject]:
+def _objects(face: "PlateFace", text: PlateText, grammar: PlateGrammar, plate_type: PlateType) -> Iterator[_FaceObject]:
     board = face.board
     flat = board.left, board.top, board.right, board.bottom
-    yield _FaceObject(label=board_class(kind), text=str(text), outline=face.outline, flat=flat)
-    for group in _GROUPS:
-        outline = np.concatenate([character.outline for character in face.characters if character.group == group])
-        yield _FaceObject(label=group_class(kind, group), text=text.group(group), outline=outline, flat=bounds(outline))
+    yield _FaceObject(label=board_class(plate_type), text=str(text), outline=face.outline, flat=flat)
+    for index, (group, characters) in enumerate(zip(grammar.groups, text.groups, strict=True)):
+        outline = np.concatenate([character.outline for character in face.characters if character.group == index])
+        label = group_class(plate_type, group)
+        yield _FaceObject(label=label, text=characters, outline=outline, flat=bounds(outline))
     for character in face.characters:
         left, top = character.placed.left, character.placed.top
         flat = left, top, left + character.placed.width, top + character.placed.height

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from shardline.tasks.plates.text import CLASSES, KINDS, parse_text
+from shardline.tasks.plates.grammar import PlateGrammar, built_in
+from shardline.tasks.plates.text import parse_text
 from shardline.training.folder import picture_files
 from shardline.training.plates.annotations import ANNOTATIONS, Annotation, DrawnPicture, DrawnPlate
 from shardline.training.plates.backgrounds import Backgrounds
@@ -37,14 +38,16 @@ _JPEG_QUALITY = 95
 
 def draw_dataset(
     folder: Path, *, count: int, seed: int, start: int, background: Path | None, fonts: Side,
-    kind: Literal["regular", "long", "any"], text: str | None, file_format: Format, workers: int,
+    kind: str, text: str | None, grammar: PlateGrammar, file_format: Format, workers: int,
     scene: dict[str, Any], on_picture: Callable[[], None] = lambda: None,
 ) -> Path:  # fmt: skip
     """Draw pictures `start` to `start + count` of a seed into an empty folder; return the path of annotations.json.
 
     Args:
         background: a folder of photographs to draw onto; None: those of scikit-image.
+        kind: the name of a type of plates, or "any".
         text: the text of every plate; None: a random one for each.
+        grammar: of the plates.
         workers: processes that draw; the pictures are the same for any number.
         scene: other fields of `Scene`.
 
@@ -56,7 +59,10 @@ def draw_dataset(
     stream = PlateStream(
         seed=seed,
         scene=Scene(
-            kinds=KINDS if kind == "any" else (kind,), text=None if text is None else parse_text(text), **scene
+            grammar=grammar,
+            kinds=() if kind == "any" else (kind,),
+            text=None if text is None else parse_text(text, grammar),
+            **scene,
         ),
         fonts=families(fonts),
         backgrounds=Backgrounds(files=tuple(sample_files() if background is None else picture_files(background))),
@@ -64,7 +70,7 @@ def draw_dataset(
     info = {"description": "license plates, drawn", "seed": seed, "start": start, "fonts": fonts}
     numbers = range(start, start + count)
     with prefetch(stream.draw, start, start + count, workers if workers > 1 else 0) as drawn:
-        return write_dataset(folder, zip(numbers, drawn, strict=True), info, file_format, on_picture)
+        return write_dataset(folder, zip(numbers, drawn, strict=True), info, file_format, on_picture, grammar=grammar)
 
 
 def write_dataset(
@@ -73,6 +79,8 @@ def write_dataset(
     info: dict[str, Any],
     file_format: Format = "png",
     on_picture: Callable[[], None] = lambda: None,
+    *,
+    grammar: PlateGrammar | None = None,
 ) -> Path:
     """Write numbered pictures and `annotations.json` into an empty folder; return the path of that file.
 
@@ -82,6 +90,9 @@ def write_dataset(
         UsageError: the folder is not empty.
         FileError: it cannot be written.
     """
+    classes = (grammar or built_in()).classes
+    if grammar is not None and not grammar.is_built_in:
+        info = {**info, "grammar": grammar.source}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
@@ -92,19 +103,22 @@ def write_dataset(
             name = f"{index:06d}.{file_format}"
             _save(folder / name, picture.pixels)
             images.append(_image(index, name, picture))
-            annotations += _annotations(index, picture, len(annotations))
+            annotations += _annotations(index, picture, len(annotations), classes)
             on_picture()
-        return _write(folder / ANNOTATIONS, _document(info, images, annotations))
+        return _write(folder / ANNOTATIONS, _document(info, images, annotations, classes))
     except OSError as exc:
         raise FileError(f"{folder} cannot be written: {exc.strerror or exc}") from exc
 
 
 def _document(
-    info: dict[str, Any], images: list[dict[str, Any]], annotations: list[dict[str, Any]]
+    info: dict[str, Any],
+    images: list[dict[str, Any]],
+    annotations: list[dict[str, Any]],
+    classes: tuple[str, ...],
 ) -> dict[str, list[dict[str, Any]] | dict[str, Any]]:
     categories = [
         {"id": number, "name": name, "supercategory": "character" if len(name) == 1 else "plate"}
-        for number, name in enumerate(CLASSES, 1)
+        for number, name in enumerate(classes, 1)
     ]
     return {"info": info, "images": images, "annotations": annotations, "categories": categories}
 
@@ -137,7 +151,7 @@ def _plate(plate: DrawnPlate) -> dict[str, Any]:
     }
 
 
-def _annotations(index: int, picture: DrawnPicture, before: int) -> list[dict[str, Any]]:
+def _annotations(index: int, picture: DrawnPicture, before: int, classes: tuple[str, ...]) -> list[dict[str, Any]]:
     height, width, _ = picture.pixels.shape
     inside = [
         (number, plate, annotation)
@@ -146,19 +160,25 @@ def _annotations(index: int, picture: DrawnPicture, before: int) -> list[dict[st
         if area(clip(annotation.box, (width, height)))
     ]
     return [
-        _annotation(before + count, index, number, plate, annotation, (width, height))
+        _annotation(before + count, index, number, plate, annotation, (width, height), classes)
         for count, (number, plate, annotation) in enumerate(inside, 1)
     ]
 
 
 def _annotation(
-    number: int, image: int, plate_number: int, plate: DrawnPlate, annotation: Annotation, size: tuple[int, int]
+    number: int,
+    image: int,
+    plate_number: int,
+    plate: DrawnPlate,
+    annotation: Annotation,
+    size: tuple[int, int],
+    classes: tuple[str, ...],
 ) -> dict[str, Any]:
     left, top, right, bottom = clip(annotation.box, size)
     return {
         "id": number,
         "image_id": image,
-        "category_id": CLASSES.index(annotation.label) + 1,
+        "category_id": classes.index(annotation.label) + 1,
         "bbox": [_rounded(value) for value in (left, top, right - left, bottom - top)],
         "area": _rounded(area((left, top, right, bottom))),
         "iscrowd": int(not annotation.recognisable),

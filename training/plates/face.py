@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from shardline.tasks.plates.text import Group, Kind, PlateText
+from shardline.tasks.plates.grammar import PlateType
+from shardline.tasks.plates.text import PlateText
 from shardline.training.plates.degradation import light, thin_paint, wear
 from shardline.training.plates.fonts import INK
-from shardline.training.plates.style import Area, PlacedGlyph, PlateStyle, arrange, luma, place_row
+from shardline.training.plates.style import Area, PlacedGlyph, PlateStyle, arrange, luma, place_row, rows_of
 
 Points = NDArray[np.float64]  # [n, 2], x and y in pixels; a pixel's centre is at .5
 
@@ -29,7 +30,7 @@ class DrawnCharacter:
     """A character on a face."""
 
     char: str
-    group: Group
+    group: int
     outline: Points
     placed: PlacedGlyph
 
@@ -57,12 +58,17 @@ class _Frame:
 
 
 def draw_face(
-    random: np.random.Generator, text: PlateText, kind: Kind, style: PlateStyle, height_px: float, level: float
+    random: np.random.Generator,
+    text: PlateText,
+    plate_type: PlateType,
+    style: PlateStyle,
+    height_px: float,
+    level: float,
 ) -> PlateFace:
     """Draw the face of a plate, `height_px` high; `level` of wear and light is 0 to 1."""
     frame = _frame(style, height_px)
-    placed = arrange(text, kind, style, frame.room, frame.unit_px)
-    return _draw(random, placed, kind, style, frame, level)
+    placed = arrange(rows_of(text, plate_type), style, frame.room, frame.unit_px)
+    return _draw(random, placed, style, frame, level, in_one_row=len(plate_type.rows) == 1)
 
 
 def draw_sign(
@@ -70,18 +76,15 @@ def draw_sign(
 ) -> PlateFace:
     """Draw a board that is no plate, with two rows of writing, one, or none."""
     frame = _frame(style, height_px)
-    return _draw(random, _written(rows, style, frame), "regular", style, frame, level)
+    return _draw(random, _written(rows, style, frame), style, frame, level, in_one_row=False)
 
 
 def _written(rows: Sequence[str], style: PlateStyle, frame: _Frame) -> list[PlacedGlyph]:
     written = [row for row in rows if row]
     if len(written) == 2:
-        as_on_a_plate = PlateText(region=written[0], use="", serial=written[1])
-        return arrange(as_on_a_plate, "regular", style, frame.room, frame.unit_px)
+        return arrange([[(0, written[0])], [(1, written[1])]], style, frame.room, frame.unit_px)
     height_px = style.main_height * frame.unit_px
-    return [
-        placed for row in written for placed in place_row([("m", row, 1.0)], style, frame.room, height_px, "centre")
-    ]
+    return [placed for row in written for placed in place_row([(0, row, 1.0)], style, frame.room, height_px, "centre")]
 
 
 def _frame(style: PlateStyle, height_px: float) -> _Frame:
@@ -104,12 +107,18 @@ def _frame(style: PlateStyle, height_px: float) -> _Frame:
 
 
 def _draw(
-    random: np.random.Generator, placed: list[PlacedGlyph], kind: Kind, style: PlateStyle, frame: _Frame, level: float
+    random: np.random.Generator,
+    placed: list[PlacedGlyph],
+    style: PlateStyle,
+    frame: _Frame,
+    level: float,
+    *,
+    in_one_row: bool,
 ) -> PlateFace:
     image = _board(style, frame)
     paint, characters = _paint(placed, frame.size)
-    if kind == "long" and placed:
-        _separator(ImageDraw.Draw(paint), style, placed)
+    for group in range(1, 1 + max((glyph.group for glyph in placed), default=0)) if in_one_row else ():
+        _separator(ImageDraw.Draw(paint), style, placed, group)
     if random.random() < 0.4 * level:
         paint = thin_paint(random, paint, level)
     if style.emboss:
@@ -191,10 +200,10 @@ def _rounded(board: Area, radius: float) -> Points:
     return np.concatenate(corners)
 
 
-def _separator(draw: ImageDraw.ImageDraw, style: PlateStyle, placed: list[PlacedGlyph]) -> None:
-    """Draw the separator in the gap between the groups of a long plate."""
-    left = max(glyph.left + glyph.width for glyph in placed if glyph.group == "s")
-    right = min(glyph.left for glyph in placed if glyph.group == "m")
+def _separator(draw: ImageDraw.ImageDraw, style: PlateStyle, placed: list[PlacedGlyph], group: int) -> None:
+    """Draw the separator in the gap before a group of a plate with one row."""
+    left = max(glyph.left + glyph.width for glyph in placed if glyph.group == group - 1)
+    right = min(glyph.left for glyph in placed if glyph.group == group)
     bottom, top = max(glyph.top + glyph.height for glyph in placed), min(glyph.top for glyph in placed)
     height, x, y = bottom - top, (left + right) / 2, (top + bottom) / 2
     radius = min(0.12 * height, (right - left) / 4)

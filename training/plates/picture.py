@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from PIL import Image
 
-from shardline.tasks.plates.text import KINDS, PlateText, random_text
+from shardline.tasks.plates.text import PlateText, random_text
 from shardline.training.plates.annotations import DrawnPicture, DrawnPlate, annotate, with_visibility
 from shardline.training.plates.backgrounds import Backgrounds
 from shardline.training.plates.degradation import Colour, Mask, expose, occlude, occlude_quads, random_effects
@@ -95,33 +95,33 @@ def draw_onto(
 
 def _draw_some_plate(canvas: _Canvas, width_px: float) -> DrawnPlate | None:
     """Draw a plate, half as wide where there is no room for it; None where there is no room for that one either."""
-    text = canvas.scene.text or random_text(canvas.random)
+    text = canvas.scene.text or random_text(canvas.random, canvas.scene.grammar)
     smaller_px = max(width_px / 2, canvas.scene.least_width_px)
     return _draw_plate(canvas, text, width_px) or _draw_plate(canvas, text, smaller_px)
 
 
 def _draw_plate(canvas: _Canvas, text: PlateText, width_px: float) -> DrawnPlate | None:
     random, scene = canvas.random, canvas.scene
-    kind = scene.kinds[random.integers(0, len(scene.kinds))]
-    style = random_style(random, kind, canvas.fonts)
+    plate_type = scene.types[random.integers(0, len(scene.types))]
+    style = random_style(random, scene.grammar, plate_type, canvas.fonts)
     spot = find_position(random, scene, canvas.taken, style.aspect, width_px)
     if spot is None:
         return None
     gain = _gain(canvas, spot.outline)
     for level in float(random.uniform(0, scene.wear)) * np.array((1, 0.5, 0)):
-        face = draw_face(random, text, kind, style, spot.face_height_px, level)
+        face = draw_face(random, text, plate_type, style, spot.face_height_px, level)
         if face.contrast * gain >= _LEAST_CONTRAST:
             break
     gain = max(gain, min(1.0, _LEAST_CONTRAST / max(face.contrast, 1.0)))
     matrix = _put(canvas, face, spot, gain)
     plate = DrawnPlate(
-        kind=kind,
+        kind=plate_type.name,
         text=text,
         font=style.font.family,
         outline=spot.outline,
         level=float(level),
         contrast=face.contrast * gain,
-        annotations=annotate(face, matrix, text, kind),
+        annotations=annotate(face, matrix, text, scene.grammar, plate_type),
     )
     return with_visibility(plate, scene.size, None)
 
@@ -130,13 +130,15 @@ def _draw_signs(canvas: _Canvas) -> list[Outline]:
     random, scene = canvas.random, canvas.scene
     outlines = []
     for _ in range(random.integers(1, 1 + scene.most_signs)):
-        style = random_style(random, KINDS[random.integers(0, len(KINDS))], canvas.fonts)
+        types = scene.grammar.types
+        style = random_style(random, scene.grammar, types[random.integers(0, len(types))], canvas.fonts)
         spot = find_position(random, scene, canvas.taken, style.aspect, _SIGN_SHARE * _random_width(canvas))
         if spot:
             # without such writing no random number is drawn for it, so that a seed keeps its pictures
-            rows = (
-                any_writing(random) if scene.writing and random.random() < scene.writing else (unlike_plates(random),)
-            )
+            if scene.writing and random.random() < scene.writing:
+                rows = any_writing(random, scene.grammar)
+            else:
+                rows = (unlike_plates(random, scene.grammar),)
             sign = draw_sign(random, rows, style, spot.face_height_px, scene.wear)
             _put(canvas, sign, spot, _gain(canvas, spot.outline))
             outlines.append(spot.outline)

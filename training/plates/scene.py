@@ -1,11 +1,12 @@
 """Scenes: ranges that pictures are drawn within, free positions for boards, and the writing on other boards."""
 
 import string
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from shardline.tasks.plates.text import KINDS, Kind, PlateText, is_text
+from shardline.tasks.plates.grammar import PlateGrammar, PlateType, built_in
+from shardline.tasks.plates.text import PlateText, is_text
 from shardline.training.plates.geometry import (
     Box,
     Matrix,
@@ -22,8 +23,9 @@ from shardline.wire.errors import UsageError
 
 _TRIES = 12  # to find room
 
-# without I, O, S, Z, G and Q, which look like digits, and without the letters of plates
+# without I, O, S, Z, G and Q, which look like digits; those of the grammar's plates are left out, too
 _UNLIKE = "FHJKLMNPRTUVWXY"
+_SMALL = "adefghmnqrt"  # where plates have all letters: small ones that look unlike capitals
 _MEANT = {"0": string.digits, "A": string.ascii_uppercase, "a": string.ascii_lowercase}
 _SHAPES = tuple(
     """
@@ -47,7 +49,8 @@ class Scene:
     size: tuple[int, int] = (512, 512)  # width, height
     plates: tuple[int, int] = (1, 3)  # fewest and most, where there are any
     empty: float = 0.1  # share of pictures without plates
-    kinds: tuple[Kind, ...] = KINDS
+    grammar: PlateGrammar = field(default_factory=built_in)
+    kinds: tuple[str, ...] = ()  # names of types; empty: all of the grammar
     text: PlateText | None = None  # on every plate; None: each its own
     least_width_px: float = 48  # of a plate
     most_width: float = 0.9  # of the picture's width
@@ -78,10 +81,18 @@ class Scene:
             )
         if not 0 <= self.plates[0] <= self.plates[1]:
             raise UsageError(f"{self.plates[0]} to {self.plates[1]} plates: the first must not be above the second")
-        if not 0 <= self.covered_characters <= 7:
-            raise UsageError(f"{self.covered_characters} covered characters on each plate: allowed is 0 to 7")
+        most = len(self.grammar.alphabets)
+        if not 0 <= self.covered_characters <= most:
+            raise UsageError(f"{self.covered_characters} covered characters on each plate: allowed is 0 to {most}")
+        for kind in self.kinds:
+            self.grammar.type_named(kind)
         if not (0 <= self.rotation_deg <= 180 and 0 <= self.tilt_deg <= 70):
             raise UsageError("rotation may be 0 to 180 degrees and tilt 0 to 70, beyond which nothing can be read")
+
+    @property
+    def types(self) -> tuple[PlateType, ...]:
+        """The types of plates to draw."""
+        return tuple(map(self.grammar.type_named, self.kinds)) or self.grammar.types
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,16 +153,17 @@ def _overlap(one: Box, other: Box) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
-def unlike_plates(random: np.random.Generator) -> str:
+def unlike_plates(random: np.random.Generator, grammar: PlateGrammar) -> str:
     """Up to seven letters that look like no character of a plate."""
-    return "".join(_UNLIKE[index] for index in random.integers(0, len(_UNLIKE), random.integers(0, 8)))
+    letters = [letter for letter in _UNLIKE if letter not in grammar.characters] or _SMALL
+    return "".join(letters[index] for index in random.integers(0, len(letters), random.integers(0, 8)))
 
 
-def any_writing(random: np.random.Generator) -> tuple[str, ...]:
+def any_writing(random: np.random.Generator, grammar: PlateGrammar) -> tuple[str, ...]:
     """One row or two of any letters and digits; never the text of a plate."""
     while True:
         rows = tuple(_row(random) for _ in range(2 if random.random() < _TWO_ROWS else 1))
-        if not is_text("".join(rows)):
+        if not is_text("".join(rows), grammar):
             return rows
 
 

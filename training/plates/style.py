@@ -14,9 +14,11 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from shardline.tasks.plates.text import DIGITS, Group, Kind, PlateText
+from shardline.tasks.plates.grammar import PlateGrammar, PlateType
+from shardline.tasks.plates.text import PlateText
 from shardline.training.plates.degradation import Colour
 from shardline.training.plates.fonts import Font, Glyph, glyph, random_font
+from shardline.wire.errors import UsageError
 
 _T = TypeVar("_T")
 Align = Literal["centre", "left", "spread"]
@@ -74,31 +76,34 @@ class PlateStyle:
     small_height: float
     stretch: float  # of characters, sideways
     spacing: float  # between characters, in heights of a zero
-    use_gap: float  # additional gap before the letter
-    group_gap: float  # additional gap between the groups of a long plate
+    use_gap: float  # additional gap between a digit and a letter behind it
+    group_gap: float  # additional gap between the groups of a plate with one row
     fixed_pitch: bool
-    align: Align  # of a regular plate's upper row
-    level: Level  # vertical position of smaller characters in a long plate's row
-    separator: Literal["", "dot", "bar", "ring"]  # between the groups of a long plate
+    align: Align  # of the upper row of a plate with two rows
+    level: Level  # vertical position of smaller characters in the row of a plate with one row
+    separator: Literal["", "dot", "bar", "ring"]  # between the groups of a plate with one row
     emboss: float  # 0 flat to 1
     bolts: int  # 0, 2 or 4
     holder: float  # width of a dark frame around the plate, which is not part of it; 0: none
 
 
-def random_style(random: np.random.Generator, kind: Kind, names: tuple[str, ...]) -> PlateStyle:
-    """Draw a style at random, in one of the font families `names`.
+def random_style(
+    random: np.random.Generator, grammar: PlateGrammar, plate_type: PlateType, names: tuple[str, ...]
+) -> PlateStyle:
+    """Draw a style at random, in one of the font families `names`, or in those of the grammar among them.
 
     Raises:
+        UsageError: the grammar has fonts, and none of them is among `names`.
         MissingPackageError: a font's package is not installed.
     """
-    ground, ink = _colours(random)
-    long = kind == "long"
+    ground, ink = _colours(random, grammar.colours)
+    long = len(plate_type.rows) == 1
     main = random.uniform(0.54, 0.8) if long else random.uniform(0.36, 0.54)
     small = main * (random.uniform(0.65, 1.0) if _chance(random, 0.35) else 1.0) if long else random.uniform(0.2, 0.33)
     has_border = _chance(random, 0.65)
     return PlateStyle(
-        font=random_font(random, names),
-        aspect=random.uniform(3.3, 5.6) if long else random.uniform(1.2, 2.3),
+        font=random_font(random, _families(names, grammar)),
+        aspect=random.uniform(*plate_type.drawn_aspect),
         ground=ground,
         ink=ink,
         rim=ink if _chance(random, 0.8) else _jitter(random, (90, 90, 95), 60),
@@ -123,7 +128,22 @@ def random_style(random: np.random.Generator, kind: Kind, names: tuple[str, ...]
     )
 
 
-def _colours(random: np.random.Generator) -> tuple[Colour, Colour]:
+def _families(names: tuple[str, ...], grammar: PlateGrammar) -> tuple[str, ...]:
+    if not grammar.fonts:
+        return names
+    found = tuple(name for name in names if name in grammar.fonts)
+    if not found:
+        raise UsageError(
+            f"none of the fonts of the grammar {grammar.name} ({', '.join(grammar.fonts)}) is among those to draw "
+            "with: name others, or --fonts all"
+        )
+    return found
+
+
+def _colours(random: np.random.Generator, pairs: tuple[tuple[Colour, Colour], ...]) -> tuple[Colour, Colour]:
+    if pairs:
+        ground, ink = pairs[random.integers(0, len(pairs))]
+        return _jitter(random, ground, 12), _jitter(random, ink, 12)
     if _chance(random, _ANY_PAIR):
         while True:
             ground, ink = _any_colour(random), _any_colour(random)
@@ -189,7 +209,7 @@ class PlacedGlyph:
     """A character and the rectangle that its ink fills, in whole pixels of the face."""
 
     char: str
-    group: Group
+    group: int
     glyph: Glyph
     left: int
     top: int
@@ -202,19 +222,25 @@ class _Cell:
     """A character in a row."""
 
     char: str
-    group: Group
+    group: int
     glyph: Glyph
     scale: float  # height as a multiple of the row's zero
     width: float  # in heights of the row's zero, before stretching
     gap: float  # before the character, in the same unit
 
 
-def arrange(text: PlateText, kind: Kind, style: PlateStyle, room: Area, unit_px: float) -> list[PlacedGlyph]:
-    """Lay out the characters of both groups within `room`; `unit_px` is the height of the plate."""
+def arrange(
+    rows: Sequence[Sequence[tuple[int, str]]], style: PlateStyle, room: Area, unit_px: float
+) -> list[PlacedGlyph]:
+    """Lay out one or two rows of (group, characters) within `room`; `unit_px` is the height of the plate.
+
+    The last group of a row, and the last row, may be the larger one.
+    """
     main_px, small_px = style.main_height * unit_px, style.small_height * unit_px
-    if kind == "long":
+    if len(rows) == 1:
         main_px, small_px = (min(height, room.height) for height in (main_px, small_px))
-        groups: list[tuple[Group, str, float]] = [("s", text.small, small_px / main_px), ("m", text.main, 1.0)]
+        *smaller, (last, characters) = rows[0]
+        groups = [*((group, text, small_px / main_px) for group, text in smaller), (last, characters, 1.0)]
         return place_row(groups, style, room, main_px, "centre")
     shrink = min(1.0, (room.height - _LINE_GAP * unit_px) / (main_px + small_px))
     main_px, small_px = main_px * shrink, small_px * shrink
@@ -224,13 +250,18 @@ def arrange(text: PlateText, kind: Kind, style: PlateStyle, room: Area, unit_px:
     upper = Area(left=room.left, top=top, right=room.right, bottom=top + small_px)
     lower = Area(left=room.left, top=bottom - main_px, right=room.right, bottom=bottom)
     return [
-        *place_row([("s", text.small, 1.0)], style, upper, small_px, style.align),
-        *place_row([("m", text.main, 1.0)], style, lower, main_px, "centre"),
+        *place_row([(group, text, 1.0) for group, text in rows[0]], style, upper, small_px, style.align),
+        *place_row([(group, text, 1.0) for group, text in rows[1]], style, lower, main_px, "centre"),
     ]
 
 
+def rows_of(text: PlateText, plate_type: PlateType) -> list[list[tuple[int, str]]]:
+    """The groups of each row of a plate, and their characters."""
+    return [[(group, text.groups[group]) for group in row] for row in plate_type.rows]
+
+
 def place_row(
-    groups: Sequence[tuple[Group, str, float]], style: PlateStyle, room: Area, zero_px: float, align: Align
+    groups: Sequence[tuple[int, str, float]], style: PlateStyle, room: Area, zero_px: float, align: Align
 ) -> list[PlacedGlyph]:
     """Lay out one row of (group, characters, scale) within `room`, where a zero is at most `zero_px` high."""
     cells = _cells(groups, style, zero_px)
@@ -253,13 +284,13 @@ def place_row(
     return placed
 
 
-def _cells(groups: Sequence[tuple[Group, str, float]], style: PlateStyle, zero_px: float) -> list[_Cell]:
+def _cells(groups: Sequence[tuple[int, str, float]], style: PlateStyle, zero_px: float) -> list[_Cell]:
     listed = [(char, group, scale) for group, chars, scale in groups for char in chars]
     glyphs = [glyph(style.font, char, zero_px) for char, *_ in listed]
     pitch = max(drawn.width for drawn in glyphs) if style.fixed_pitch else 0.0
     gaps = [0.0]
     for (char, group, scale), (after, other, _) in pairwise(listed):
-        use = style.use_gap if char in DIGITS and after not in DIGITS else 0.0
+        use = style.use_gap if char.isdigit() and not after.isdigit() else 0.0
         gaps.append(style.spacing * scale + use * scale + (style.group_gap if group != other else 0.0))
     return [
         _Cell(char=char, group=group, glyph=drawn, scale=scale, width=max(drawn.width, pitch) * scale, gap=gap)

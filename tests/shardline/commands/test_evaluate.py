@@ -17,9 +17,11 @@ from services.processes import ROOT, running, wait_until
 
 from shardline.partition.build import BuildOptions, build
 from shardline.partition.models import load_model
-from shardline.tasks.plates.text import CLASSES
+from shardline.tasks.plates.grammar import built_in
 from shardline.training.detector.model import PlateDetector
 from shardline.training.models import for_task
+
+CLASSES = built_in().classes
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from services.plate_detections import PlanePlate, outputs
 
 from shardline.tasks.plates.detections import (
-    AspectRatios,
     Detections,
     OrientedBox,
     detector_arrays,
@@ -17,6 +16,7 @@ from shardline.tasks.plates.detections import (
     picture_detections,
     unit_direction,
 )
+from shardline.tasks.plates.grammar import AspectRatios
 from shardline.tasks.plates.text import parse_text
 from shardline.wire.errors import BundleError, ShardlineError
 

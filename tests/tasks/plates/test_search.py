@@ -8,14 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from shardline.tasks.plates.grammar import built_in
 from shardline.tasks.plates.search import EMPTY, Characters, read_text
-from shardline.tasks.plates.text import DIGITS, USES, Kind, PlateText, random_text
+from shardline.tasks.plates.text import PlateText, random_text
 
-CHARACTERS = DIGITS + USES
-KINDS: list[Kind] = ["regular", "long"]
+CHARACTERS = built_in().characters
+
+KINDS = ["regular", "long"]
 
 
-def place(text: str, kind: Kind) -> list[tuple[float, float]]:
+def place(text: str, kind: str) -> list[tuple[float, float]]:
     """Centres of the characters of a text on a plate whose characters are 10 px wide and 20 px high."""
     if kind == "long":
         return [(10.0 * index, 0.0) for index in range(len(text))]
@@ -31,7 +33,7 @@ def characters(text: str, at: Sequence[tuple[float, float]], score: float = 0.9)
         scores=scores[order],
         at=np.array(at, np.float64).reshape(-1, 2)[order],
         heights=np.full(len(text), 20.0),
-        leaning=np.zeros(len(text)),
+        claims=np.zeros((len(text), 2)),
     )
 
 
@@ -43,38 +45,38 @@ def whole(text: str, chance: float) -> NDArray[np.float64]:
 
 
 def written(text: PlateText) -> str:
-    return text.small + text.main
+    return text.groups[0] + text.groups[1]
 
 
 @settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(KINDS))
-def test_every_text_is_read(seed: int, kind: Kind) -> None:
+def test_every_text_is_read(seed: int, kind: str) -> None:
     text = random_text(np.random.default_rng(seed))
 
     reading = read_text(characters(written(text), place(written(text), kind)), kind)
 
-    assert (reading.small.text, reading.main.text, reading.is_whole) == (text.small, text.main, True)
-    assert reading.small.scores == (0.9,) * 3
+    assert (reading.groups[0].text, reading.groups[1].text, reading.is_whole) == (text.groups[0], text.groups[1], True)
+    assert reading.groups[0].scores == (0.9,) * 3
     assert reading.log_score == pytest.approx(7 * np.log(0.9))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_missing_character_leaves_its_group_open(kind: Kind) -> None:
+def test_a_missing_character_leaves_its_group_open(kind: str) -> None:
     at = place("12A3456", kind)
     del at[4]
 
     reading = read_text(characters("12A356", at), kind)
 
-    assert (reading.small.text, reading.main.text, reading.is_whole) == ("12A", None, False)
-    assert reading.main.characters.count(None) == 1
+    assert (reading.groups[0].text, reading.groups[1].text, reading.is_whole) == ("12A", None, False)
+    assert reading.groups[1].characters.count(None) == 1
     assert reading.log_score == pytest.approx(6 * np.log(0.9) + EMPTY)
 
 
 def test_no_characters() -> None:
     reading = read_text(characters("", []), "long")
 
-    assert reading.small.characters == (None,) * 3
-    assert reading.main.characters == (None,) * 4
+    assert reading.groups[0].characters == (None,) * 3
+    assert reading.groups[1].characters == (None,) * 4
 
 
 def test_a_character_too_many_is_left_out() -> None:
@@ -82,7 +84,7 @@ def test_a_character_too_many_is_left_out() -> None:
     found = characters("12A34567", at)
     found.scores[7] *= 0.3
 
-    assert read_text(found, "long").main.text == "3456"
+    assert read_text(found, "long").groups[1].text == "3456"
 
 
 def test_a_character_of_another_size_or_line_is_not_in_the_row() -> None:
@@ -91,7 +93,7 @@ def test_a_character_of_another_size_or_line_is_not_in_the_row() -> None:
     bolt = int(np.flatnonzero(found.at[:, 1] == -18.0)[0])
     found.heights[bolt] = 8.0
 
-    assert read_text(found, "long").main.text == "3456"
+    assert read_text(found, "long").groups[1].text == "3456"
 
 
 def test_a_whole_plate_reading_fills_a_gap() -> None:
@@ -100,7 +102,7 @@ def test_a_whole_plate_reading_fills_a_gap() -> None:
 
     reading = read_text(characters("12A356", at), "long", whole("12A3456", 0.95))
 
-    assert reading.main.text == "3456"
+    assert reading.groups[1].text == "3456"
 
 
 @pytest.mark.parametrize(
@@ -120,7 +122,7 @@ def test_a_covered_character_is_not_replaced_by_its_neighbours(missed: int, beli
 
     reading = read_text(characters(seen, at, score=0.99), "long", whole(believed, 0.99))
 
-    hidden, other = (reading.small, reading.main) if missed < 3 else (reading.main, reading.small)
+    hidden, other = (reading.groups[0], reading.groups[1]) if missed < 3 else (reading.groups[1], reading.groups[0])
     assert hidden.text is None
     assert other.text == ("3456" if missed < 3 else "12A")
 
@@ -129,9 +131,9 @@ def test_a_whole_plate_reading_is_held_to_the_grammar() -> None:
     """It may say a digit where a letter stands; the reading never does."""
     reading = read_text(characters("", []), "long", whole("1234567", 0.95))
 
-    assert reading.small.text is None
-    assert reading.small.characters[:2] == ("1", "2")
-    assert reading.main.text == "4567"
+    assert reading.groups[0].text is None
+    assert reading.groups[0].characters[:2] == ("1", "2")
+    assert reading.groups[1].text == "4567"
 
 
 def test_both_readings_together_are_surer_than_one() -> None:

@@ -12,12 +12,15 @@ from hypothesis import strategies as st
 from services.plate_detections import NAMES, SIDE, SQUARE, PlaneDetection, PlanePlate, outputs, texts, turn
 
 from shardline.tasks.plates.detections import comparable
+from shardline.tasks.plates.grammar import built_in
 from shardline.tasks.plates.task import answers, read_plates, reply
-from shardline.tasks.plates.text import KINDS, Kind, parse_text, random_text
+from shardline.tasks.plates.text import parse_text, random_text
 from shardline.tasks.registry import task_code, task_reply
 from shardline.tasks.request import Request
 from shardline.wire.errors import BundleError, FrameError, RequestError, ShardlineError
 from shardline.wire.view import View, placed_view
+
+KINDS = [plate_type.name for plate_type in built_in().types]
 
 TEXT = parse_text("12A 3456")
 LONG = PlanePlate(kind="long", text=TEXT)
@@ -29,7 +32,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 @st.composite
 def plane_plates(draw: st.DrawFn) -> PlanePlate:
-    kind: Kind = draw(st.sampled_from(KINDS))
+    kind: str = draw(st.sampled_from(KINDS))
     return PlanePlate(
         kind=kind,
         text=random_text(np.random.default_rng(draw(seeds))),
@@ -50,7 +53,7 @@ def reported(prediction: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def whole(plate: PlanePlate) -> tuple[Any, ...]:
-    return plate.kind, plate.text.small, plate.text.main, []
+    return plate.kind, plate.text.groups[0], plate.text.groups[1], []
 
 
 def jittered(detections: list[PlaneDetection], random: np.random.Generator, share: float) -> list[PlaneDetection]:
@@ -116,7 +119,9 @@ class TestReading:
 
         small_is_whole = place > 5
         assert reported(found)[1:] == (
-            (plate.text.small, None, ["main_text"]) if small_is_whole else (None, plate.text.main, ["sub_text"])
+            (plate.text.groups[0], None, ["main_text"])
+            if small_is_whole
+            else (None, plate.text.groups[1], ["sub_text"])
         )
         assert found["type"] == plate.kind
 
@@ -253,7 +258,7 @@ class TestScore:
         detections = plate.detections()
         detections[8:] = [replace(detection, score=0.2) for detection in detections[8:]]
 
-        assert reported(read(detections)[0]) == (plate.kind, plate.text.small, None, ["main_text"])
+        assert reported(read(detections)[0]) == (plate.kind, plate.text.groups[0], None, ["main_text"])
         assert reported(read(detections, 0.3)[0]) == whole(plate)
 
     @EACH
@@ -263,7 +268,7 @@ class TestScore:
 
         [found] = read(detections)
 
-        assert reported(found) == (plate.kind, plate.text.small, None, ["main_text"])
+        assert reported(found) == (plate.kind, plate.text.groups[0], None, ["main_text"])
         assert found["score"] == pytest.approx(0.9, abs=1e-4)
 
     @EACH
@@ -335,8 +340,8 @@ class TestCandidates:
 
         [found] = read(detections)
 
-        assert "".join(character["character"] for character in found["characters"]) == plate.text.small
-        assert {candidate["sub_text"] for candidate in found["candidates"]} == {plate.text.small}
+        assert "".join(character["character"] for character in found["characters"]) == plate.text.groups[0]
+        assert {candidate["sub_text"] for candidate in found["candidates"]} == {plate.text.groups[0]}
         assert all(len(candidate["main_text"]) == 4 for candidate in found["candidates"])
 
     @EACH
@@ -345,7 +350,7 @@ class TestCandidates:
         detections[5] = replace(detections[5], score=0.25)
 
         assert read(detections)[0]["sub_text"] is None
-        assert read(detections, 0.6)[0]["sub_text"] == plate.text.small
+        assert read(detections, 0.6)[0]["sub_text"] == plate.text.groups[0]
 
 
 class TestPositions:
@@ -416,7 +421,7 @@ class TestTexts:
     @settings(deadline=None)
     @given(plane_plates())
     def test_both_agree(self, plate: PlanePlate) -> None:
-        [found] = read_with_text(plate.detections(), plate.text.small + plate.text.main)
+        [found] = read_with_text(plate.detections(), plate.text.groups[0] + plate.text.groups[1])
 
         assert reported(found) == whole(plate)
         assert found["score"] >= plate.score - 0.02

@@ -3,13 +3,16 @@
 import numpy as np
 import pytest
 
+from shardline.tasks.plates.grammar import built_in
 from shardline.training.detector.augmentation import AugmentedBackgrounds
-from shardline.training.detector.objects import IGNORED, NOTHING, TEXTS, Column
+from shardline.training.detector.objects import IGNORED, TEXTS, Column, nothing
 from shardline.training.detector.samples import DetectorSample, DetectorSamples
 from shardline.training.detector.scores import object_boxes
 from shardline.training.plates.fonts import families
 from shardline.training.samples import sample_files
 from shardline.wire.boxes import iou
+
+NOTHING = nothing(built_in())
 
 
 @pytest.fixture(scope="module")

@@ -137,7 +137,7 @@ def test_boxes_beyond_the_picture_without_area_or_direction_are_read_all_the_sam
     box: tuple[int, ...], turn: tuple[float, ...]
 ) -> None:
     pixels, *_ = drawn_plate("12A 3456", (90, 20))
-    said = TextReader(15, normed=False).eval()(
+    said = TextReader(15, 7, normed=False).eval()(
         pixels,
         torch.tensor(box, dtype=torch.float32).view(1, 1, 4),
         torch.tensor(turn, dtype=torch.float32).view(1, 1, 2),
@@ -150,7 +150,7 @@ def test_boxes_beyond_the_picture_without_area_or_direction_are_read_all_the_sam
 def test_each_board_is_read_in_its_own_picture() -> None:
     boards = [drawn_plate(text, (120, 30), at=at) for text, at in (("12A 3456", (100, 90)), ("77B 0000", (200, 150)))]
     pixels, boxes, turns = (torch.cat(item) for item in zip(*boards, strict=True))
-    model = TextReader(15, normed=False).eval()
+    model = TextReader(15, 7, normed=False).eval()
 
     both = model(pixels, boxes, turns)
     alone = torch.cat([model(*board) for board in boards])

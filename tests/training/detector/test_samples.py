@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from shardline.tasks.plates.grammar import built_in
 from shardline.training.detector.augmentation import AugmentedBackgrounds
-from shardline.training.detector.objects import KINDS, Column
+from shardline.training.detector.objects import Column, classes_by_kind
 from shardline.training.detector.samples import DetectorSamples
 from shardline.training.plates.fonts import families
 from shardline.training.samples import sample_files
@@ -40,7 +41,7 @@ def test_things_are_as_the_plates_are(pictures: DetectorSamples) -> None:
     seen = np.concatenate([pictures.draw(index).objects for index in range(20)])
     known = seen[seen[:, Column.KNOWN] == 1]
 
-    for kind, classes in enumerate(KINDS):
+    for kind, classes in enumerate(classes_by_kind(built_in())):
         of_kind = known[known[:, Column.KIND] == kind]
         assert set(of_kind[:, Column.CLASS]) <= set(range(len(classes)))
         assert len(of_kind)

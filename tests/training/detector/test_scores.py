@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from shardline.tasks.plates.grammar import built_in
 from shardline.training.detector.model import OUTPUTS, PlateDetector
-from shardline.training.detector.objects import BOARDS, CHARACTERS
 from shardline.training.detector.samples import DetectorSample
 from shardline.training.detector.scores import DetectorScores, calibrate, object_boxes
 
@@ -24,9 +24,9 @@ def outputs(board: tuple[float, ...] | None, character: int) -> list[np.ndarray]
     """Outputs for one picture: at most one board, and seven characters of this class in its place."""
     arrays = {
         "board_boxes": np.zeros((1, 16, 4), np.float32),
-        "board_scores": np.zeros((1, 16, len(BOARDS)), np.float32),
+        "board_scores": np.zeros((1, 16, len(built_in().boards)), np.float32),
         "character_boxes": np.zeros((1, 128, 4), np.float32),
-        "character_scores": np.zeros((1, 128, len(CHARACTERS)), np.float32),
+        "character_scores": np.zeros((1, 128, len(built_in().characters)), np.float32),
     }
     if board:
         x, y, width, height = board

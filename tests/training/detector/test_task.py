@@ -1,6 +1,7 @@
 """Training tasks of the detector: batches, fonts, recipes, and that a few pictures are learnt by heart."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def test_batches_come_as_the_recipe_says() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"side": 250}, {"side": 64}, {"pictures": 3}])
-def test_what_cannot_be_trained_is_refused_in_words(wrong: dict[str, int]) -> None:
+def test_what_cannot_be_trained_is_refused_in_words(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="allowed are"):
         DetectorRecipe(**wrong)
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageChops
 
-from shardline.tasks.plates.text import KINDS, Kind, parse_text, random_text
+from shardline.tasks.plates.grammar import built_in
+from shardline.tasks.plates.text import parse_text, random_text
 from shardline.training.plates.annotations import Annotation, annotate
 from shardline.training.plates.face import PlateFace, draw_face
 from shardline.training.plates.fonts import families
@@ -32,6 +33,8 @@ from shardline.training.plates.scene import Scene
 from shardline.training.plates.style import random_style
 from shardline.wire.errors import UsageError
 
+KINDS = [plate_type.name for plate_type in built_in().types]
+
 SIZE = 640
 FINE = 4  # of the pixels in which edges are looked for, to one of the picture
 Edges = NDArray[np.float64]  # left, top, right, bottom
@@ -43,7 +46,7 @@ class Hung:
 
     face: PlateFace
     matrix: Matrix
-    kind: Kind
+    kind: str
     marks: tuple[Annotation, ...]
     width_px: float
 
@@ -60,18 +63,19 @@ class Hung:
 
 def hang(seed: int, width_px: float, *, most_deg: float = 45) -> Hung:
     random = np.random.default_rng(seed)
-    kind = KINDS[seed % 2]
-    style = replace(random_style(random, kind, families("all")), holder=0.0)
+    plate_type = built_in().types[seed % 2]
+    style = replace(random_style(random, built_in(), plate_type, families("all")), holder=0.0)
     angle, yaw, pitch = random.uniform(-most_deg, most_deg, 3)
     pose = Pose(angle_deg=angle, yaw_deg=yaw, pitch_deg=pitch, distance=random.uniform(1.5, 8))
     text = random_text(random)
     height_px = width_px / style.aspect * oversampling(width_px) * 1.5
-    face = draw_face(random, text, kind, style, height_px, level=1.0)
+    face = draw_face(random, text, plate_type, style, height_px, level=1.0)
     board = face.board
     middle = move(-(board.left + board.right) / 2, -(board.top + board.bottom) / 2)
     upright = stand(pose, board.width / board.height, width_px)
     matrix = move(SIZE / 2, SIZE / 2) @ upright @ scale(1 / board.height) @ middle
-    return Hung(face=face, matrix=matrix, kind=kind, marks=annotate(face, matrix, text, kind), width_px=width_px)
+    marks = annotate(face, matrix, text, built_in(), plate_type)
+    return Hung(face=face, matrix=matrix, kind=plate_type.name, marks=marks, width_px=width_px)
 
 
 seeds = st.integers(0, 2**32)

@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 from services.cli import run_command
 
-from shardline.tasks.plates.text import CLASSES
+from shardline.tasks.plates.grammar import built_in
+
+CLASSES = built_in().classes
 
 
 @pytest.fixture(scope="module")

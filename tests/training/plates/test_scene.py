@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from shardline.tasks.plates.grammar import built_in
 from shardline.tasks.plates.text import is_text
 from shardline.training.plates.backgrounds import Backgrounds
 from shardline.training.plates.fonts import families
@@ -18,7 +19,7 @@ from shardline.wire.errors import UsageError
 
 def test_there_are_words_numbers_and_other_plates_in_one_row_and_two() -> None:
     random = np.random.default_rng(1)
-    written = [any_writing(random) for _ in range(400)]
+    written = [any_writing(random, built_in()) for _ in range(400)]
     rows = [row for item in written for row in item]
 
     assert {len(item) for item in written} == {1, 2}
@@ -39,7 +40,7 @@ def test_is_text() -> None:
 
 def test_letters_unlike_those_of_plates() -> None:
     random = np.random.default_rng(1)
-    letters = set("".join(unlike_plates(random) for _ in range(100)))
+    letters = set("".join(unlike_plates(random, built_in()) for _ in range(100)))
 
     assert letters
     assert not letters & set("ABCDEIOSZGQ0123456789")

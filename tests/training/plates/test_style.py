@@ -3,22 +3,28 @@
 import numpy as np
 import pytest
 
-from shardline.tasks.plates.text import KINDS, Kind, random_text
+from shardline.tasks.plates.grammar import built_in
+from shardline.tasks.plates.text import random_text
 from shardline.training.plates.fonts import families
-from shardline.training.plates.style import Area, arrange, luma, random_style
+from shardline.training.plates.style import Area, arrange, luma, random_style, rows_of
 
+KINDS = [plate_type.name for plate_type in built_in().types]
+
+LONG = built_in().type_named("long")
 ROOM = Area(left=10, top=5, right=210, bottom=55)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_characters_are_in_the_room_and_in_order(kind: Kind) -> None:
+def test_characters_are_in_the_room_and_in_order(kind: str) -> None:
     for seed in range(25):
         random = np.random.default_rng(seed)
-        style, text = random_style(random, kind, families("train")[:6]), random_text(random)
-        placed = arrange(text, kind, style, ROOM, 50)
+        plate_type = built_in().type_named(kind)
+        style = random_style(random, built_in(), plate_type, families("train")[:6])
+        text = random_text(random)
+        placed = arrange(rows_of(text, plate_type), style, ROOM, 50)
 
         assert "".join(glyph.char for glyph in placed) == str(text).replace(" ", "")
-        for group in ("s", "m"):
+        for group in (0, 1):
             row = [glyph for glyph in placed if glyph.group == group]
             lefts = [glyph.left for glyph in row]
             assert lefts == sorted(lefts)
@@ -27,7 +33,7 @@ def test_characters_are_in_the_room_and_in_order(kind: Kind) -> None:
 
 
 def test_ink_stands_out_from_the_ground() -> None:
-    styles = [random_style(np.random.default_rng(seed), "long", families("train")[:1]) for seed in range(60)]
+    styles = [random_style(np.random.default_rng(seed), built_in(), LONG, families("train")[:1]) for seed in range(60)]
 
     assert min(abs(luma(style.ground) - luma(style.ink)) for style in styles) > 45
     assert len({style.ground for style in styles}) > 20

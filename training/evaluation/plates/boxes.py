@@ -7,20 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shardline.partition.compare import Outputs
-from shardline.tasks.plates.text import CLASSES
+from shardline.tasks.plates.grammar import PlateGrammar, built_in
 from shardline.training.evaluation.coco import ScoredBoxes, TrueObject, match, overlaps
 from shardline.wire.view import View
 
 Floats = NDArray[np.float64]
 
 LEAST_SCORE = 0.01  # detections below it, of which there are thousands, change no average precision
-FIRST_CHARACTER = CLASSES.index("0")
-CHARACTERS = tuple(name.upper() for name in CLASSES[FIRST_CHARACTER:])
 
 # positions of boxes and of scores of boards, groups and characters among the outputs
 _OUTPUTS = ((0, 1), (3, 4), (5, 6))
-_CLASS_COUNTS = (2, 4, 15)  # classes of each of these, in the order of CLASSES
-_NOTHING = len(CHARACTERS)  # row and column of the confusion matrix
 _LEAST_OVERLAP = 0.5  # IoU
 
 
@@ -33,12 +29,12 @@ def scored_boxes(outputs: Outputs, view: View, least_score: float = LEAST_SCORE)
     arrays = list(outputs.values())
     labels, scores, boxes = [], [], []
     first = 0
-    for (boxes_at, scores_at), classes in zip(_OUTPUTS, _CLASS_COUNTS, strict=True):
+    for boxes_at, scores_at in _OUTPUTS:
         peaks, label = np.nonzero(arrays[scores_at][0] >= least_score)
         labels.append(label + first)
         scores.append(arrays[scores_at][0][peaks, label].astype(np.float64))
         boxes.append(arrays[boxes_at][0][peaks].astype(np.float64))
-        first += classes
+        first += arrays[scores_at].shape[2]
     corners = view.to_picture(np.concatenate(boxes).reshape(-1, 2, 2))
     inside = np.clip(corners, 0, (view.width, view.height)).reshape(-1, 4)
     return ScoredBoxes(labels=np.concatenate(labels), scores=np.concatenate(scores), boxes=inside)
@@ -53,29 +49,37 @@ class CharacterConfusion:
     ignored.
     """
 
-    counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros((_NOTHING + 1, _NOTHING + 1), np.int64))
+    grammar: PlateGrammar = field(default_factory=built_in)
+    counts: NDArray[np.int64] = field(init=False)
+    _first: int = field(init=False)  # class of the first character
+
+    def __post_init__(self) -> None:
+        count = len(self.grammar.characters)
+        self.counts = np.zeros((count + 1, count + 1), np.int64)
+        self._first = len(self.grammar.classes) - count
 
     def add(self, true: Sequence[TrueObject], found: ScoredBoxes, threshold: float) -> None:
         """Add one picture."""
-        labels, boxes = _best_characters(found, threshold)
-        characters = [item for item in true if item.label >= FIRST_CHARACTER]
+        nothing = len(self.counts) - 1
+        labels, boxes = _best_characters(found, threshold, self._first)
+        characters = [item for item in true if item.label >= self._first]
         expected = [item for item in characters if not item.crowd]
         crowd = [item for item in characters if item.crowd]
         matched = match(overlaps(boxes, [item.box for item in expected]), _LEAST_OVERLAP)
         on_crowd = overlaps(boxes, [item.box for item in crowd], [True] * len(crowd)).max(axis=1, initial=0.0)
         for label, index, covered in zip(labels.tolist(), matched, on_crowd.tolist(), strict=True):
             if index is not None:
-                self.counts[expected[index].label - FIRST_CHARACTER, label - FIRST_CHARACTER] += 1
+                self.counts[expected[index].label - self._first, label - self._first] += 1
             elif covered < _LEAST_OVERLAP:
-                self.counts[_NOTHING, label - FIRST_CHARACTER] += 1
+                self.counts[nothing, label - self._first] += 1
         for index in set(range(len(expected))) - set(matched):
-            self.counts[expected[index].label - FIRST_CHARACTER, _NOTHING] += 1
+            self.counts[expected[index].label - self._first, nothing] += 1
 
 
-def _best_characters(found: ScoredBoxes, threshold: float) -> tuple[NDArray[np.int64], Floats]:
+def _best_characters(found: ScoredBoxes, threshold: float, first: int) -> tuple[NDArray[np.int64], Floats]:
     """Labels [n] and boxes [n, 4] of the characters, highest score first, each position once."""
-    chosen = np.flatnonzero((found.labels >= FIRST_CHARACTER) & (found.scores >= threshold))
+    chosen = np.flatnonzero((found.labels >= first) & (found.scores >= threshold))
     chosen = chosen[np.argsort(-found.scores[chosen], kind="stable")]
-    _, first = np.unique(found.boxes[chosen], axis=0, return_index=True)
-    chosen = chosen[np.sort(first)]
+    _, unique = np.unique(found.boxes[chosen], axis=0, return_index=True)
+    chosen = chosen[np.sort(unique)]
     return found.labels[chosen], found.boxes[chosen]

@@ -3,11 +3,10 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from shardline.tasks.plates.text import CLASSES
+from shardline.tasks.plates.grammar import PlateGrammar, built_in
 from shardline.training.evaluation.coco import RECALLS, AveragePrecision, BoxClassMetrics, mean
 from shardline.training.evaluation.metrics import Calibration, CalibrationMetrics, SourceDifference, to_json
 from shardline.training.evaluation.plates.boxes import (
-    CHARACTERS,
     CharacterConfusion,
     scored_boxes,
 )
@@ -75,9 +74,10 @@ class PlateReport:
     pictures: int
     sides: tuple[PlateMetrics, ...]
     differences: tuple[SourceDifference, ...]
+    characters: tuple[str, ...]  # rows of the confusion
 
     def to_dict(self) -> dict[str, Any]:
-        return {**to_json(self, _KEYS), "recalls": RECALLS, "characters": CHARACTERS}
+        return {**to_json(self, _KEYS), "recalls": RECALLS}
 
 
 @dataclass(slots=True)
@@ -86,15 +86,20 @@ class PlateAccumulator:
 
     name: str
     threshold: float
+    grammar: PlateGrammar = field(default_factory=built_in)
     readings: PlateReadings = field(default_factory=PlateReadings)
     plain: PlateReadings = field(default_factory=PlateReadings)
     calibration: Calibration = field(default_factory=Calibration)
     candidates: Calibration = field(default_factory=Calibration)
     characters: Calibration = field(default_factory=Calibration)
-    precision: AveragePrecision = field(default_factory=lambda: AveragePrecision(CLASSES))
-    confusion: CharacterConfusion = field(default_factory=CharacterConfusion)
+    precision: AveragePrecision = field(init=False)
+    confusion: CharacterConfusion = field(init=False)
     has_boxes: bool = True
     passes: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.precision = AveragePrecision(self.grammar.classes)
+        self.confusion = CharacterConfusion(grammar=self.grammar)
 
     def add(self, picture: "PlatePicture", predicted: "PlatePrediction") -> None:
         self.passes.append(predicted.passes)

@@ -12,7 +12,8 @@ from typing import Any, Literal, Protocol
 
 from PIL import Image
 
-from shardline.tasks.plates.text import CLASSES, KINDS, Kind
+from shardline.tasks.plates.grammar import PlateGrammar, built_in, parse_grammar
+from shardline.tasks.plates.text import parse_text
 from shardline.training.evaluation.coco import TrueObject
 from shardline.training.plates.annotations import ANNOTATIONS, DrawnPicture, DrawnPlate
 from shardline.training.plates.backgrounds import Backgrounds
@@ -20,7 +21,7 @@ from shardline.training.plates.fonts import families
 from shardline.training.plates.geometry import Box, area, clip
 from shardline.training.plates.picture import PlateStream
 from shardline.training.plates.scene import Scene
-from shardline.wire.errors import DatasetError
+from shardline.wire.errors import DatasetError, UsageError
 from shardline.wire.limits import PLATE_INPUT_SIDE
 
 _SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
@@ -31,8 +32,9 @@ Points = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TruePlate:
-    kind: Kind
+    kind: str
     text: str  # "12A 3456"
+    texts: Mapping[str, str]  # of each group, by its key in a reply, in reading order
     readable: bool  # everything on it can be recognised
     box: Box  # clipped to the picture, in its pixels
     quad: Points  # its corners, clockwise from the top left of the text, not clipped
@@ -68,6 +70,7 @@ def drawn_pictures(
     backgrounds: Sequence[Path],
     size: int | None,
     covered_characters: int = 0,
+    grammar: PlateGrammar | None = None,
 ) -> "DrawnPictures":
     """`count` pictures of `size` pixels a side, drawn onto the photographs `backgrounds`.
 
@@ -77,7 +80,7 @@ def drawn_pictures(
         UsageError: a value that no picture can have.
     """
     side = size or PLATE_INPUT_SIDE
-    scene = Scene(size=(side, side), covered_characters=covered_characters)
+    scene = Scene(size=(side, side), covered_characters=covered_characters, grammar=grammar or built_in())
     photographs = Backgrounds(files=tuple(backgrounds))
     return DrawnPictures(
         plates=PlateStream(seed=seed, scene=scene, fonts=families(fonts), backgrounds=photographs), count=count
@@ -95,25 +98,31 @@ class DrawnPictures:
     plates: PlateStream
     count: int
 
+    @property
+    def grammar(self) -> PlateGrammar:
+        return self.plates.scene.grammar
+
     def __len__(self) -> int:
         return self.count
 
     def __iter__(self) -> Iterator[PlatePicture]:
-        return (drawn_picture(str(index), self.plates.draw(index)) for index in range(self.count))
+        return (drawn_picture(str(index), self.plates.draw(index), self.grammar) for index in range(self.count))
 
 
-def drawn_picture(name: str, picture: DrawnPicture) -> PlatePicture:
+def drawn_picture(name: str, picture: DrawnPicture, grammar: PlateGrammar | None = None) -> PlatePicture:
     """A drawn picture as a PNG file, which is lossless, with its ground truth."""
     height, width, _ = picture.pixels.shape
     with io.BytesIO() as buffer:
         Image.fromarray(picture.pixels).save(buffer, "PNG", compress_level=1)
         png = buffer.getvalue()
+    grammar = grammar or built_in()
+    classes = grammar.classes
     objects = (
-        TrueObject(label=CLASSES.index(mark.label), box=clip(mark.box, (width, height)), crowd=not mark.recognisable)
+        TrueObject(label=classes.index(mark.label), box=clip(mark.box, (width, height)), crowd=not mark.recognisable)
         for plate in picture.plates
         for mark in plate.annotations
     )
-    plates = (_drawn_plate(plate, (width, height)) for plate in picture.plates)
+    plates = (_drawn_plate(plate, (width, height), grammar) for plate in picture.plates)
     return PlatePicture(
         name=name,
         picture=png,
@@ -125,11 +134,17 @@ def drawn_picture(name: str, picture: DrawnPicture) -> PlatePicture:
     )
 
 
-def _drawn_plate(plate: DrawnPlate, size: tuple[int, int]) -> TruePlate:
+def group_texts(groups: Sequence[str], grammar: PlateGrammar) -> dict[str, str]:
+    """The texts of a plate's groups, by their keys in a reply."""
+    return {group.name: text for group, text in zip(grammar.groups, groups, strict=True)}
+
+
+def _drawn_plate(plate: DrawnPlate, size: tuple[int, int], grammar: PlateGrammar) -> TruePlate:
     board = plate.annotations[0]
     return TruePlate(
         kind=plate.kind,
         text=str(plate.text),
+        texts=group_texts(plate.text.groups, grammar),
         readable=plate.readable,
         readable_groups=plate.readable_groups,
         box=clip(board.box, size),
@@ -156,7 +171,10 @@ class StoredPictures:
         path = folder / ANNOTATIONS
         try:
             document = json.loads(path.read_bytes())
-            self._labels = {category["id"]: CLASSES.index(category["name"]) for category in document["categories"]}
+            source = document.get("info", {}).get("grammar")
+            self.grammar = built_in() if source is None else parse_grammar(str(source), f"in {path}")
+            classes = self.grammar.classes
+            self._labels = {category["id"]: classes.index(category["name"]) for category in document["categories"]}
             self._images: list[Mapping[str, Any]] = list(document["images"])
             self._annotations: dict[int, list[Mapping[str, Any]]] = {}
             for annotation in document["annotations"]:
@@ -182,7 +200,7 @@ class StoredPictures:
                 raise DatasetError(
                     f"{self._folder / image['file_name']} cannot be read: {exc.strerror or exc}; {ANNOTATIONS} lists it"
                 ) from exc
-            except (KeyError, TypeError, ValueError, IndexError) as exc:
+            except (KeyError, TypeError, ValueError, IndexError, UsageError) as exc:
                 raise _wrong_format(self._folder / ANNOTATIONS, exc) from exc
 
     def _picture(self, image: Mapping[str, Any], picture: bytes) -> PlatePicture:
@@ -190,8 +208,10 @@ class StoredPictures:
         boards = {
             annotation["plate"]: annotation
             for annotation in annotations
-            if CLASSES[self._label(annotation)].endswith("board")
+            if self.grammar.classes[self._label(annotation)].endswith("board")
         }
+        for plate in image["plates"]:
+            self.grammar.type_named(plate["type"])
         plates = ((plate, boards.get(number)) for number, plate in enumerate(image["plates"]))
         return PlatePicture(
             name=str(image["file_name"]),
@@ -201,7 +221,7 @@ class StoredPictures:
                 TrueObject(label=self._label(annotation), box=_box(annotation), crowd=bool(annotation["iscrowd"]))
                 for annotation in annotations
             ),
-            plates=tuple(_stored_plate(plate, board) for plate, board in plates if board is not None),
+            plates=tuple(_stored_plate(plate, board, self.grammar) for plate, board in plates if board is not None),
             blur_px=float(image["exposure"]["blur_px"]),
             motion_px=int(image["exposure"]["motion_px"]),
         )
@@ -210,10 +230,11 @@ class StoredPictures:
         return self._labels[annotation["category_id"]]
 
 
-def _stored_plate(plate: Mapping[str, Any], board: Mapping[str, Any]) -> TruePlate:
+def _stored_plate(plate: Mapping[str, Any], board: Mapping[str, Any], grammar: PlateGrammar) -> TruePlate:
     return TruePlate(
-        kind=KINDS[KINDS.index(plate["type"])],
+        kind=str(plate["type"]),
         text=str(plate["text"]),
+        texts=group_texts(parse_text(str(plate["text"]), grammar).groups, grammar),
         readable=bool(plate["readable"]),
         readable_groups=tuple(map(bool, plate.get("readable_groups", ()))),
         box=_box(board),

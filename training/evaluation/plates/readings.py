@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from shardline.tasks.plates.grammar import PlateGrammar
 from shardline.training.evaluation.coco import match, overlaps
 from shardline.training.evaluation.metrics import MOST_NAMES, Proportion, proportion
 from shardline.training.plates.geometry import Box, clip
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 LEAST_OVERLAP = 0.5  # IoU of a reported plate with the true one
 
-PARTS = ("sub_text", "main_text")  # keys of the groups in a reply
 COVERED_OUTCOMES = ("not read", "guessed right", "misread")  # of a group with a covered character
 
 RawPlate = Mapping[str, Any]  # one plate of a reply: see tasks/plates/task.py
@@ -104,15 +104,16 @@ def scored_candidates(judged: JudgedPicture) -> Iterator[tuple[float, bool]]:
     """Yield the probability of each candidate of a readable plate and whether it is the plate's text."""
     for judged_plate in judged.plates:
         for candidate in (judged_plate.prediction or {}).get("candidates", ()):
-            yield float(candidate["probability"]), text_of(candidate) == judged_plate.plate.text
+            texts = {part: candidate.get(part) for part in judged_plate.plate.texts}
+            yield float(candidate["probability"]), texts == judged_plate.plate.texts
 
 
 def scored_characters(judged: JudgedPicture) -> Iterator[tuple[float, bool]]:
     """Yield the score of each reported character of a readable plate and whether it is right."""
     for judged_plate in judged.plates:
         found = judged_plate.prediction or {}
-        true_groups = judged_plate.plate.text.split(" ")
-        true = "".join(text for text, part in zip(true_groups, PARTS, strict=True) if found.get(part))
+        true_groups = judged_plate.plate.texts
+        true = "".join(text for part, text in true_groups.items() if found.get(part))
         for character, true_character in zip(found.get("characters", ()), true, strict=False):
             yield float(character["score"]), character["character"] == true_character
 
@@ -123,24 +124,24 @@ def covered_groups(judged: JudgedPicture) -> Iterator[str]:
     It is one of COVERED_OUTCOMES.
     """
     for ignored in judged.ignored:
-        texts = ignored.plate.text.split(" ")
-        for part, text, readable in zip(PARTS, texts, ignored.plate.readable_groups, strict=False):
+        for (part, text), readable in zip(ignored.plate.texts.items(), ignored.plate.readable_groups, strict=False):
             if not readable:
                 reported = ignored.prediction.get(part)
                 yield COVERED_OUTCOMES[0 if not reported else 1 if reported == text else 2]
 
 
-def text_of(prediction: RawPlate) -> str:
+def text_of(prediction: RawPlate, grammar: PlateGrammar) -> str:
     """The text of a plate, such as '12A 3456'; a part that could not be read is '…'."""
-    return " ".join(prediction.get(part) or "…" for part in PARTS)
+    return grammar.separator.join(prediction.get(group.name) or "…" for group in grammar.groups)
 
 
 def _outcome(plate: "TruePlate", prediction: RawPlate | None) -> ReadingOutcome:
     if prediction is None:
         return ReadingOutcome.NOT_FOUND
-    if not prediction.get("sub_text") or not prediction.get("main_text"):
+    texts = {part: prediction.get(part) for part in plate.texts}
+    if not all(texts.values()):
         return ReadingOutcome.INCOMPLETE
-    if text_of(prediction) != plate.text:
+    if texts != plate.texts:
         return ReadingOutcome.MISREAD
     return ReadingOutcome.RIGHT if prediction.get("type") == plate.kind else ReadingOutcome.WRONG_TYPE
 

@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 
 from shardline.training.evaluation.coco import RECALLS, BoxClassMetrics
 from shardline.training.evaluation.metrics import CalibrationMetrics, Proportion
-from shardline.training.evaluation.plates.boxes import CHARACTERS
 from shardline.training.evaluation.plates.metrics import BoxMetrics, PlateMetrics, PlateReport
 from shardline.training.evaluation.plates.readings import ReadingMetrics
 from shardline.training.evaluation.plots import (
@@ -128,7 +127,7 @@ def plate_plots(report: PlateReport, misses: Sequence[Thumbnail]) -> list[Plot]:
     side = report.sides[0]
     plots = [_readings_plot(side)]
     if side.boxes is not None:
-        plots += _box_plots(side.boxes, report.threshold)
+        plots += _box_plots(side.boxes, report)
     plots += [
         _calibration_plot("calibration", side.calibration, "plates", "read fully right", report.threshold),
         _calibration_plot("candidates", side.candidate_calibration, "candidates", "that are the plate's text"),
@@ -164,7 +163,7 @@ def _readings_plot(side: PlateMetrics) -> Plot:
     )
 
 
-def _box_plots(boxes: BoxMetrics, threshold: float) -> list[Plot]:
+def _box_plots(boxes: BoxMetrics, report: PlateReport) -> list[Plot]:
     counts = np.array(boxes.confusion)
     return [
         Plot(
@@ -180,11 +179,11 @@ def _box_plots(boxes: BoxMetrics, threshold: float) -> list[Plot]:
             draw=lambda figure: draw_matrix(
                 figure,
                 counts,
-                [*CHARACTERS, "nothing"],
-                [*CHARACTERS, "missed"],
+                [*report.characters, "nothing"],
+                [*report.characters, "missed"],
                 left="drawn",
                 below="found",
-                title=f"Characters at IoU 0.5 and threshold {threshold:g}: drawn and found",
+                title=f"Characters at IoU 0.5 and threshold {report.threshold:g}: drawn and found",
             ),
             title="Confusion matrix of characters",
             alt=f"Confusion matrix of characters: {np.trace(counts)} of {counts.sum()} lie on its diagonal.",

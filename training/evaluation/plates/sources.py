@@ -4,7 +4,7 @@ A detector in this process gives tensors, of which boxes and plates are read her
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,6 +15,7 @@ from shardline.client.tiling import Tiling, find_plates_in
 from shardline.partition.compare import Outputs
 from shardline.predictors.picture import fit_picture
 from shardline.storage.bundle import PictureSpec
+from shardline.tasks.plates.grammar import OPTION, PlateGrammar, built_in, option_grammar
 from shardline.tasks.plates.task import read_plates
 from shardline.training.evaluation.in_process import (
     LocalModel,
@@ -84,12 +85,12 @@ class LocalPlateReader:
 
     def predict(self, picture: bytes, threshold: float) -> PlatePrediction:
         pixels, view = self.model.fit(picture)
-        outputs = self.model.run(pixels)
+        outputs, grammar = self.model.run(pixels), option_grammar(self.model.options)
         return PlatePrediction(
             view=view,
             outputs=outputs,
-            plates=read_plates(outputs, view, threshold),
-            unsure=read_plates(outputs, view, min(LEAST_SCORE, threshold)),
+            plates=read_plates(outputs, view, threshold, grammar=grammar),
+            unsure=read_plates(outputs, view, min(LEAST_SCORE, threshold), grammar=grammar),
         )
 
 
@@ -153,12 +154,14 @@ class PlateSources:
     Attributes:
         size: side length of the network's input, for weights alone and for a served chain; None: 512.
         program: selects the shards of a bundle: "portable", "compiled" or "auto".
+        grammar: of the pictures, which must be the detector's.
         tiling: "once" runs on the whole picture, "twice" and "tiles" again on crops of large ones.
     """
 
     size: int | None
     program: str
     tiling: Tiling
+    grammar: PlateGrammar = field(default_factory=built_in)
 
     def served(self, url: str) -> PlateSource:
         return self._refining(ServedPlateReader(url, self.size))
@@ -170,13 +173,29 @@ class PlateSources:
             UsageError: the path is none of those that are allowed.
             BundleError, ModelError: the model cannot be loaded.
         """
-        return [self._refining(LocalPlateReader(model=local)) for local in self._models(model)]
+        return [self._reader(local) for local in self._models(model)]
 
     def chain(self, bundle: Path) -> PlateSource:
-        return self._refining(LocalPlateReader(model=open_chain(bundle, TASK, self.program)))
+        return self._reader(open_chain(bundle, TASK, self.program))
+
+    def _reader(self, model: LocalModel) -> PlateSource:
+        """
+        Raises:
+            UsageError: the detector is for another grammar than the pictures.
+        """
+        if option_grammar(model.options) != self.grammar:
+            raise UsageError(
+                f"{model.name} is for the grammar {option_grammar(model.options).name}, and the pictures are of "
+                f"{self.grammar.name}: give --grammar with the file that it was trained with"
+            )
+        return self._refining(LocalPlateReader(model=model))
 
     def _refining(self, source: PlateSource) -> PlateSource:
         return source if self.tiling == "once" else RefiningPlateReader(source=source, tiling=self.tiling)
+
+    def _of_pictures(self, model: LocalModel) -> LocalModel:
+        """A model that says nothing of its grammar, with that of the pictures."""
+        return model if self.grammar.is_built_in else replace(model, options={OPTION: self.grammar.source})
 
     def _models(self, model: Path | None) -> list[LocalModel]:
         if model is None:
@@ -186,26 +205,28 @@ class PlateSources:
         if is_bundle(model):
             return open_bundle_models(model, TASK, self.program)
         if is_program(model):
-            return [open_program(model, TASK)]
+            return [self._of_pictures(open_program(model, TASK))]
         if model.suffix in (WEIGHTS_SUFFIX, CHECKPOINT_SUFFIX) and model.is_file():
-            return [_open_weights(model, self.size or PLATE_INPUT_SIDE)]
+            return [_open_weights(model, self.size or PLATE_INPUT_SIDE, self.grammar)]
         raise UsageError(
             f"{model} is not the folder of a bundle, an exported program (.pt2), weights ({WEIGHTS_SUFFIX}) or a "
             f"checkpoint ({CHECKPOINT_SUFFIX}): name one"
         )
 
 
-def _open_weights(path: Path, size: int) -> LocalModel:
+def _open_weights(path: Path, size: int, grammar: PlateGrammar) -> LocalModel:
     from shardline.training.models import load_by_name
 
     if path.suffix == CHECKPOINT_SUFFIX:
-        model = replace(load_by_name("plates", "random:0", size), module=_from_checkpoint(path))
+        options = {} if grammar.is_built_in else {OPTION: grammar.source}
+        plain = load_by_name("plates", "random:0", size)
+        model = replace(plain, module=_from_checkpoint(path, grammar), task_options=options)
     else:
         model = load_by_name("plates", str(path), size)
     return open_model(path.name, model)
 
 
-def _from_checkpoint(path: Path) -> "PlateDetector":
+def _from_checkpoint(path: Path, grammar: PlateGrammar) -> "PlateDetector":
     """The detector of a training's checkpoint, with its averaged weights.
 
     Raises:
@@ -216,9 +237,9 @@ def _from_checkpoint(path: Path) -> "PlateDetector":
     from shardline.training.detector.layers import fold_normalisation
     from shardline.training.detector.model import PlateDetector
 
-    trained = PlateDetector(normed=True)
+    trained = PlateDetector(normed=True, grammar=grammar)
     try:
         trained.load_state_dict(load_checkpoint(path).average)
     except RuntimeError as exc:
         raise ModelError(f"{path} is a checkpoint of another model: {one_line(exc)}") from exc
-    return fold_normalisation(trained, PlateDetector())
+    return fold_normalisation(trained, PlateDetector(grammar=grammar))

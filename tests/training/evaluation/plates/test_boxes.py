@@ -12,10 +12,13 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from services.knowing_detector import outputs, thing
 
-from shardline.tasks.plates.text import CLASSES
+from shardline.tasks.plates.grammar import built_in
 from shardline.training.evaluation.coco import AveragePrecision, BoxClassMetrics, ScoredBoxes, TrueObject
-from shardline.training.evaluation.plates.boxes import CHARACTERS, CharacterConfusion, scored_boxes
+from shardline.training.evaluation.plates.boxes import CharacterConfusion, scored_boxes
 from shardline.wire.view import View
+
+CLASSES = built_in().classes
+CHARACTERS = built_in().characters
 
 THREE = CLASSES.index("3")
 VIEW = View(width=200, height=100)

@@ -7,12 +7,14 @@ import pytest
 from PIL import Image
 from services.knowing_detector import Knowing, Scored, all_plates, plate, reply, sure
 
-from shardline.tasks.plates.text import CLASSES
+from shardline.tasks.plates.grammar import built_in
 from shardline.training.evaluation.plates.evaluate import PlateMiss, add_misses, evaluate
 from shardline.training.evaluation.plates.metrics import PlateMetrics
 from shardline.training.evaluation.plates.pictures import PlainPhotographs, PlatePicture
 from shardline.training.evaluation.plates.readings import RawPlate, judge
 from shardline.training.evaluation.run import WorstCases
+
+CLASSES = built_in().classes
 
 
 def side(samples: list[PlatePicture], *sources: Knowing) -> PlateMetrics:
@@ -127,7 +129,7 @@ def test_the_widest_misses_are_kept() -> None:
     for number, width in enumerate([50, 80, 20, 90, 60, 70]):
         asked = PlatePicture(name=str(number), picture=picture, size=(200, 100), plates=(plate(width=width),))
         right = [reply(asked.plates[0])] if width == 70 else []
-        add_misses(worst, asked, judge(asked, [*right, reply(plate(left=110, width=10))]), scale=0.5)
+        add_misses(worst, asked, judge(asked, [*right, reply(plate(left=110, width=10))]), 0.5, built_in())
     kept = worst.worst_first()
 
     assert [(each.width_px, each.picture, each.wanted, each.found) for each in kept] == [

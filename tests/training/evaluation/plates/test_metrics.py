@@ -5,11 +5,13 @@ import json
 import pytest
 from services.knowing_detector import Knowing, plate, reply
 
-from shardline.tasks.plates.text import CLASSES
+from shardline.tasks.plates.grammar import built_in
 from shardline.training.evaluation.metrics import Calibration
 from shardline.training.evaluation.plates.evaluate import evaluate
 from shardline.training.evaluation.plates.pictures import PlatePicture
 from shardline.training.evaluation.plates.readings import JudgedPicture, judge, scored_predictions
+
+CLASSES = built_in().classes
 
 
 def test_the_report_is_json(drawn: list[PlatePicture]) -> None:
