@@ -81,6 +81,8 @@ _DESCRIPTIONS = {
     "docker/install.sh": "Install named packages into an image, in the versions of constraints.txt",
     "docs/flow.svg": "Diagram in README.md: from a model to a chain, and a request's way through it",
     "docs/plates/calibration.png": "Calibration of the license plate detector",
+    "docs/plates/candidates.png": "Calibration of the probabilities of candidates for a plate's text",
+    "docs/plates/characters.png": "Calibration of the scores of a plate's characters",
     "docs/plates/confusion.png": "Confusion matrix of the characters",
     "docs/plates/precision_recall.png": "Precision-recall curve of each class",
     "docs/plates/readings.png": "Share of plates read right, by type, width, blur and rotation",

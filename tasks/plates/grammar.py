@@ -20,7 +20,7 @@ from shardline.wire.errors import BundleError, UsageError
 OPTION = "grammar"  # of the task in a bundle: the text of the file
 
 _BUILT_IN = Path(__file__).with_name("built_in.yaml")
-_MOST_BYTES = 65_536
+_MOST_BYTES = 65_536  # of a file
 _MOST_POSITIONS, _MOST_GROUPS, _MOST_TYPES, _MOST_ROWS = 16, 4, 4, 2
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _CODE = re.compile(r"[a-z]")

@@ -34,6 +34,8 @@ _LEAST_ALONE = 0.1  # chance from which the whole-plate reading fills a position
 # A reader of whole plates that looks for a covered character sees its neighbour: see `_certain`. It is outvoted by a
 # detected character that has less than this score as the character that was read.
 _OUTVOTED = 0.02
+_SLIM = "1I"  # two of them side by side are often detected as one, whose box has at least this width, in heights
+_AS_WIDE_AS_TWO = 0.42
 
 _Split = tuple[list[int], ...]  # indexes of the characters of each group
 
@@ -45,12 +47,13 @@ class Characters:
     Attributes:
         scores: float64 [n, classes]: of each of the grammar's characters.
         at: float64 [n, 2]: along and across the plate, in pixels.
-        heights: float64 [n]: of the upright boxes.
+        widths, heights: float64 [n]: of the upright boxes.
         claims: float64 [n, groups]: log odds with which the box of each group claims the character for it.
     """
 
     scores: Floats
     at: Floats
+    widths: Floats
     heights: Floats
     claims: Floats
 
@@ -154,12 +157,14 @@ def _runs(order: list[int], count: int) -> Iterator[tuple[list[int], ...]]:
 class _Position:
     """The character that the best placement puts at one position.
 
-    `support` is the score of the detected character as this one; None where none was detected.
+    `support` is the score of the detected character as this one; None where none was detected. `is_two`: its box may
+    hold two slim characters.
     """
 
     character: str
     score: float
     support: float | None
+    is_two: bool = False
 
 
 class _Chances:
@@ -191,6 +196,7 @@ class _Chances:
         self._weights: list[float] = np.square(best).tolist()  # for the median height and level of a row
         self._levels: list[float] = characters.at[:, 1].tolist()
         self._heights: list[float] = characters.heights.tolist()
+        self._widths: list[float] = characters.widths.tolist()
 
     def of_split(self, split: _Split) -> float:
         """Gain of the best placement of all groups of a split."""
@@ -268,7 +274,8 @@ class _Chances:
     def _detected(self, index: int, column: int) -> _Position:
         character, score = self._likeliest(self._chances[index, column])
         support = float(self._scores[index, self._names.index(character)])
-        return _Position(character=character, score=score, support=support)
+        is_two = character in _SLIM and self._widths[index] >= _AS_WIDE_AS_TWO * self._heights[index]
+        return _Position(character=character, score=score, support=support, is_two=is_two)
 
     def _likeliest(self, chances: Floats) -> tuple[str, float]:
         """The likeliest character of chances [classes], as it is written, and its chance."""
@@ -304,11 +311,15 @@ def _certain(positions: Sequence[_Position | None]) -> list[bool]:
 
     Where a character is covered, the whole-plate reading repeats its neighbour, or moves the neighbours by one position
     against what was detected there. So a position without a detected character is read only if its neighbours differ
-    from it and the detected characters of the group agree with the reading.
+    from it, or may be two, and the detected characters of the group agree with the reading.
     """
     supports = [position.support for position in positions if position]
     outvoted = any(support is not None and support < _OUTVOTED for support in supports)
-    written = [None, *(position.character if position else None for position in positions), None]
+    written = [
+        None,
+        *(position.character if position and not position.is_two else None for position in positions),
+        None,
+    ]
     return [
         position is not None
         and (position.support is not None or not (outvoted or position.character in (before, after)))

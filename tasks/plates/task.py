@@ -290,7 +290,11 @@ def _characters(
         if group is not None:
             claims[:, column] = _LEAN * group.score * _centrality(group.outline, centres)
     return Characters(
-        scores=detections.scores[ordered], at=at[order], heights=detections.sizes[ordered, 1], claims=claims
+        scores=detections.scores[ordered],
+        at=at[order],
+        widths=detections.sizes[ordered, 0],
+        heights=detections.sizes[ordered, 1],
+        claims=claims,
     )
 
 

@@ -1,4 +1,4 @@
-"""Texts of license plates: parsed, drawn at random, and told apart from other writing, by a grammar.
+"""Texts of license plates: parsing, random texts, and the check of any text, by a grammar.
 
 A text of the built-in grammar is `12A 3456`: two digits, a letter A to E, and four digits.
 """

@@ -6,6 +6,7 @@ from random import Random
 import pytest
 import torch
 from safetensors.torch import save_file
+from services.processes import ROOT
 
 from shardline.partition.capture import capture, random_pixels, run_whole, whole_module
 from shardline.partition.cut import cut
@@ -13,9 +14,11 @@ from shardline.partition.liveness import Liveness, analyse
 from shardline.partition.models import Model, load_model
 from shardline.partition.program import runnable
 from shardline.storage.bundle import PictureSpec
-from shardline.tasks.plates.grammar import built_in
+from shardline.tasks.plates.grammar import OPTION, built_in, option_grammar, read_grammar
+from shardline.training.detector.model import PlateDetector
 from shardline.training.models import for_task, load_by_name
 from shardline.training.samples import drawn_pictures
+from shardline.training.weights import write_weights
 from shardline.wire.errors import BundleError, UsageError
 
 CLASSES = built_in().classes
@@ -111,3 +114,18 @@ def assert_exact(model: Model, liveness: Liveness, cuts: list[list[int]]) -> Non
 
             for found, expected in zip(tensors, run_whole(whole_module(model), pixels), strict=True):
                 assert torch.equal(found, expected)
+
+
+def test_a_detector_for_another_grammar_comes_with_it(tmp_path: Path) -> None:
+    """The weights file says the grammar; the model has its classes and gives it to the task."""
+    grammar = read_grammar(ROOT / "examples" / "grammars" / "european.yaml")
+    weights = write_weights(tmp_path, "plates", PlateDetector(grammar=grammar), {}, {OPTION: grammar.source})
+
+    model = load_by_name("plates", str(weights), 128)
+
+    assert model.labels == grammar.classes
+    assert option_grammar(model.task_options) == grammar
+    with torch.inference_mode():
+        outputs = model.module(torch.zeros(1, 3, 128, 128))
+    assert [output.shape[2:] for output in outputs][-2:] == [(34,), (7, 35)]
+    assert load_by_name("plates", None, 128).task_options == {}

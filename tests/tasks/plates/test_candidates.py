@@ -21,7 +21,8 @@ def on_a_row(scores: NDArray[np.float64]) -> Characters:
     """Characters with the given scores, float64 [n, 15], side by side on a long plate."""
     count = len(scores)
     at = np.stack((10.0 * np.arange(count), np.zeros(count)), axis=1)
-    return Characters(scores=scores, at=at, heights=np.full(count, 20.0), claims=np.zeros((count, 2)))
+    sizes = np.full(count, 20.0)
+    return Characters(scores=scores, at=at, widths=sizes / 2, heights=sizes, claims=np.zeros((count, 2)))
 
 
 def written(text: str, score: float = CERTAIN) -> NDArray[np.float64]:

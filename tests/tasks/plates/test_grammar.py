@@ -9,8 +9,11 @@ import yaml
 from services.processes import ROOT
 
 from shardline.tasks.plates.grammar import OPTION, built_in, check_options, option_grammar, parse_grammar, read_grammar
+from shardline.tasks.plates.task import answers, reply
 from shardline.tasks.plates.text import is_text, parse_text, random_text
+from shardline.tasks.request import Request
 from shardline.wire.errors import BundleError, UsageError
+from shardline.wire.view import View
 
 EUROPEAN = ROOT / "examples" / "grammars" / "european.yaml"
 
@@ -58,6 +61,37 @@ def test_a_bundle_carries_the_text_of_the_file() -> None:
     assert option_grammar({OPTION: source}) == read_grammar(EUROPEAN)
     assert option_grammar({}) == built_in()
     check_options({OPTION: source})
+
+
+def test_a_plate_of_another_grammar_is_read_by_the_bundle_s_option() -> None:
+    """The reply has the grammar's groups and type, and all its characters."""
+    grammar = read_grammar(EUROPEAN)
+    text = "KX42WJZ"
+    boxes, scores = np.zeros((1, 7, 4), np.float32), np.zeros((1, 7, 34), np.float32)
+    for place, character in enumerate(text):
+        left = 20 + 25 * place + (20 if place > 3 else 0)
+        boxes[0, place] = left, 30, left + 18, 60
+        scores[0, place, grammar.characters.index(character)] = 0.95
+    groups = np.array([[[20, 30, 113, 60], [140, 30, 208, 60]]], np.float32)
+    outputs = {
+        "board_boxes": np.array([[[10, 20, 218, 70]]], np.float32),
+        "board_scores": np.full((1, 1, 1), 0.95, np.float32),
+        "board_turns": np.array([[[1, 0]]], np.float32),
+        "group_boxes": groups,
+        "group_scores": np.eye(2, dtype=np.float32)[None] * 0.95,
+        "character_boxes": boxes,
+        "character_scores": scores,
+    }
+    request = Request(outputs=outputs, options={OPTION: grammar.source}, views=(View(width=256, height=128),))
+
+    [[found]] = reply(request)
+
+    assert (found["type"], found["sub_text"], found["main_text"]) == ("long", "KX42", "WJZ")
+    assert "".join(character["character"] for character in found["characters"]) == text
+    assert found["candidates"][0]["main_text"] == "WJZ"
+    assert answers(outputs, request.options) == [(("long", "KX42", "WJZ"),)]
+    with pytest.raises(BundleError, match="plates needs the seven"):
+        reply(Request(outputs=outputs, views=request.views))
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ def characters(text: str, at: Sequence[tuple[float, float]], score: float = 0.9)
     return Characters(
         scores=scores[order],
         at=np.array(at, np.float64).reshape(-1, 2)[order],
+        widths=np.full(len(text), 8.0),
         heights=np.full(len(text), 20.0),
         claims=np.zeros((len(text), 2)),
     )
@@ -125,6 +126,17 @@ def test_a_covered_character_is_not_replaced_by_its_neighbours(missed: int, beli
     hidden, other = (reading.groups[0], reading.groups[1]) if missed < 3 else (reading.groups[1], reading.groups[0])
     assert hidden.text is None
     assert other.text == ("3456" if missed < 3 else "12A")
+
+
+def test_two_ones_that_are_detected_as_one_are_read() -> None:
+    at = place("12A3116", "long")
+    del at[5]
+    found = characters("12A316", at, score=0.99)
+    text = whole("12A3116", 0.99)
+
+    assert read_text(found, "long", text).groups[1].text is None
+    found.widths[4] = 10.0
+    assert read_text(found, "long", text).groups[1].text == "3116"
 
 
 def test_a_whole_plate_reading_is_held_to_the_grammar() -> None:
