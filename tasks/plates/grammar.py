@@ -14,7 +14,6 @@ from typing import Any
 
 import yaml
 
-from shardline.tasks.request import Options
 from shardline.wire.errors import BundleError, UsageError
 
 OPTION = "grammar"  # of the task in a bundle: the text of the file
@@ -184,7 +183,7 @@ def read_grammar(path: Path | None) -> PlateGrammar:
         raise UsageError(f"the grammar {path} is not UTF-8 text: it is a YAML file") from exc
 
 
-def option_grammar(options: Options) -> PlateGrammar:
+def option_grammar(options: Mapping[str, object]) -> PlateGrammar:
     """The grammar that a bundle gives the task; without one the built-in one.
 
     Raises:
@@ -199,7 +198,7 @@ def option_grammar(options: Options) -> PlateGrammar:
         raise BundleError(f"{exc}: build the bundle again") from exc
 
 
-def check_options(options: Options) -> None:
+def check_options(options: Mapping[str, object]) -> None:
     """Check the options of a bundle's task.
 
     Raises:

@@ -31,7 +31,7 @@ REQUIREMENTS: dict[str, Requirement] = {
 }
 FOLDERS = {path.parent.name for path in ROOT.glob("*/__init__.py")}
 # shards may name torchvision's operations, which none of the project's modules does; faiss is imported where it is used
-NOT_IMPORTED = {"shard": {"torchvision", "faiss-cpu", "pillow"}, "transformer": set(), "client": set()}
+NOT_IMPORTED = {"shard": {"torchvision", "faiss-cpu", "pillow", "pyyaml"}, "transformer": set(), "client": set()}
 
 
 def load_pins() -> Any:
