@@ -44,7 +44,7 @@ _HANDLER_NEEDS = (
     "shardline.wire.frame",
     "shardline.wire.v1",
 )
-_TASKS = ("classify", "plates", "raw", "segment")  # an archive cannot hold the index of a retrieval
+_TASKS = ("classify", "detect", "plates", "raw", "segment")  # an archive cannot hold the index of a retrieval
 _DISTRIBUTIONS = {"PIL": "pillow", "ml_dtypes": "ml-dtypes"}  # by module, where the names differ
 
 
