@@ -15,9 +15,9 @@ def draw(folder: Path, *more: str) -> list[str]:
     [
         (("--size", "big"), "write pixels, such as 512 or 640x480"),
         (("--fonts", "mine"), "allowed are train, held-out, all"),
-        (("--type", "round"), "allowed are regular, long, any"),
+        (("--type", "round"), "allowed: regular, long"),
         (("--plates", "few"), "such as 2 or 1-3"),
-        (("--text", "AB 12"), "12A 3456"),
+        (("--text", "AB 12"), "00A 0000"),
         (("--format", "gif"), "allowed are png, jpg"),
         (("--rotation", "200"), "rotation may be 0 to 180"),
     ],
