@@ -252,6 +252,10 @@ def summary(report: "VerifyReport") -> str:
     if report.top1_agreement is not None:
         task = task_code(report.task)
         lines.append(f"{task.agreement} {report.top1_agreement:g}, {report.top1_classes} different {task.plural}")
+        if report.task == "classify" and report.top1_classes == 1 and report.pictures > 1:
+            lines.append(
+                f"warning: all {report.pictures} pictures get the same class: check --mean, --std and the weights"
+            )
     if report.tolerance is None:
         lines += [
             f"  at {cut.name}: max abs difference {cut.max_abs_difference:g}"

@@ -10,7 +10,8 @@ import pytest
 import torch
 from services.cli import run_command as shardline
 
-from shardline.partition.verify import LocalChain
+from shardline.commands.bundle import summary
+from shardline.partition.verify import LocalChain, VerifyReport
 from shardline.predictors.picture import pixel_batch
 from shardline.storage.bundle_folder import open_bundle
 from shardline.tasks.registry import task_reply
@@ -85,3 +86,11 @@ def test_an_altered_bundle_is_refused(small_bundle: Path, tmp_path: Path, photos
     result = shardline("verify", str(tmp_path / "bundle"), "--images", str(photos), code=1)
 
     assert "stages/1/shard.pt2 has 2 bytes" in result.stderr
+
+
+def test_verify_warns_where_all_pictures_get_the_same_class() -> None:
+    report = VerifyReport(bundle="b", stages=1, threads=1, pictures=3, equal=3, top1_agreement=1.0, top1_classes=1)
+
+    assert "warning: all 3 pictures get the same class" in summary(report)
+    report.pictures = 1
+    assert "warning" not in summary(report)
