@@ -4,19 +4,23 @@ import base64
 import binascii
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from shardline.client.canvas import PALETTE, Canvas, Colour, LegendRow, class_colours
+from shardline.client.canvas import Canvas, Colour, LegendRow, class_colours
 from shardline.client.terminal import TerminalStyle, bar, percent, shorten
 from shardline.wire.errors import PredictorError
 from shardline.wire.limits import PIXELS
+from shardline.wire.rle import decode_classes
 
 _LABEL_COLUMNS = 40
+_VOID, _WIDE_VOID = 255, 65_535  # of pixels without a class, in masks of 8 and of 16 bits
+_VOID_COLOUR: Colour = (90, 90, 90)
 _BACKGROUND = ("background", "__background__")  # labels of what stays clear in the overlay
 
 
@@ -37,7 +41,7 @@ class ClassShare:
 class Segmentation:
     """One picture's mask, still encoded, its height and width, and its classes, the largest share first."""
 
-    mask: object
+    mask: Mapping[str, Any]
     size: tuple[int, int]
     classes: tuple[ClassShare, ...]
 
@@ -50,20 +54,39 @@ class Segmentation:
         """Decode the mask: class indexes, uint8 or uint16 [height, width].
 
         Raises:
-            PredictorError: the mask is not a greyscale PNG of the size that the reply states.
+            PredictorError: neither a greyscale PNG nor COCO's RLE, or not of the size that the reply states.
         """
-        data = self.mask.get("b64") if isinstance(self.mask, dict) and self.mask.get("format") == "png" else None
-        if not isinstance(data, str):
-            raise PredictorError("the reply's mask is not a PNG: leave the parameter `format` out", status=502)
+        name = str(self.mask.get("format"))
+        if name not in _DECODERS:
+            raise PredictorError(f"the reply's mask has the format {name!r}; known: {', '.join(_DECODERS)}", status=502)
         try:
-            image = Image.open(io.BytesIO(base64.b64decode(data, validate=True)), formats=("PNG",))
-            if image.size != self.size[::-1] or math.prod(image.size) > PIXELS or image.mode not in ("L", "I;16"):
-                raise ValueError(f"it is {image.size[0]} x {image.size[1]} of mode {image.mode}")
-            return np.asarray(image)
-        except (binascii.Error, OSError, SyntaxError, ValueError) as exc:
+            return _DECODERS[name](self.mask, self.size)
+        except (AttributeError, binascii.Error, OSError, SyntaxError, TypeError, ValueError) as exc:
+            height, width = self.size
             raise PredictorError(
-                f"the reply's mask is not a greyscale PNG of {self.size[1]} x {self.size[0]} pixels ({exc})", status=502
+                f"the reply's mask is not one of {width} x {height} pixels ({exc})", status=502
             ) from exc
+
+
+def _decode_png(mask: Mapping[str, Any], size: tuple[int, int]) -> NDArray[np.unsignedinteger]:
+    image = Image.open(io.BytesIO(base64.b64decode(mask["b64"], validate=True)), formats=("PNG",))
+    if image.size != size[::-1] or math.prod(image.size) > PIXELS or image.mode not in ("L", "I;16"):
+        raise ValueError(f"it is {image.size[0]} x {image.size[1]} of mode {image.mode}")
+    return np.asarray(image)
+
+
+def _decode_rle(mask: Mapping[str, Any], size: tuple[int, int]) -> NDArray[np.unsignedinteger]:
+    if mask.get("size") != list(size) or math.prod(size) > PIXELS:
+        raise ValueError(f"its size is {mask.get('size')}")
+    counts = {int(index): str(text) for index, text in mask["counts"].items()}
+    wide = max(counts, default=0) >= _VOID
+    return decode_classes(counts, size, _WIDE_VOID if wide else _VOID, np.uint16 if wide else np.uint8)
+
+
+_DECODERS: Mapping[str, Callable[[Mapping[str, Any], tuple[int, int]], NDArray[np.unsignedinteger]]] = {
+    "png": _decode_png,
+    "rle": _decode_rle,
+}
 
 
 def read_segmentation(prediction: object) -> Segmentation | None:
@@ -128,10 +151,8 @@ def mask_image(found: Segmentation) -> Image.Image:
 
 
 def _palette(colours: dict[int, Colour], background: Sequence[int] | set[int]) -> list[int]:
-    """256 colours in a row, as Pillow takes them; the background is black."""
-    rows = [
-        (0, 0, 0) if index in background else colours.get(index, PALETTE[index % len(PALETTE)]) for index in range(256)
-    ]
+    """256 colours in a row, as Pillow takes them; the background is black, what has no class is grey."""
+    rows = [(0, 0, 0) if index in background else colours.get(index, _VOID_COLOUR) for index in range(256)]
     return [value for colour in rows for value in colour]
 
 

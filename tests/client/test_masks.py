@@ -12,6 +12,7 @@ from shardline.client.canvas import Canvas
 from shardline.client.masks import mark_segmentation, mask_image, read_segmentation, share_lines
 from shardline.client.terminal import TerminalStyle
 from shardline.wire.errors import PredictorError
+from shardline.wire.rle import encode_classes
 
 MASK = np.array([[0, 0, 15], [0, 15, 15]], np.uint8)
 CLASSES = [{"label": "__background__", "index": 0, "share": 0.5}, {"label": "person", "index": 15, "share": 0.5}]
@@ -62,16 +63,31 @@ def test_other_replies_are_no_masks(prediction: object) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"mask": {"format": "png", "b64": "?"}}, "is not a greyscale PNG of 3 x 2 pixels"),
-        ({"mask": {"format": "png", "b64": base64.b64encode(b"GIF89a").decode()}}, "is not a greyscale PNG"),
-        ({"size": [3, 2]}, r"is not a greyscale PNG of 2 x 3 pixels \(it is 3 x 2 of mode L\)"),
+        ({"mask": {"format": "png", "b64": "?"}}, "is not one of 3 x 2 pixels"),
+        ({"mask": {"format": "png", "b64": base64.b64encode(b"GIF89a").decode()}}, "is not one of 3 x 2 pixels"),
+        ({"size": [3, 2]}, r"is not one of 2 x 3 pixels \(it is 3 x 2 of mode L\)"),
         ({"mask": {"format": "png", "b64": png(Image.new("RGB", (3, 2)))}}, "mode RGB"),
-        ({"mask": {"format": "rle", "counts": {}}}, "leave the parameter `format` out"),
+        ({"mask": {"format": "rle", "size": [2, 2], "counts": {}}}, r"its size is \[2, 2\]"),
+        ({"mask": {"format": "rle", "size": [2, 3], "counts": {"0": "~~"}}}, "is not one of 3 x 2 pixels"),
+        ({"mask": {"format": "rle", "size": [2, 3], "counts": 7}}, "is not one of 3 x 2 pixels"),
+        ({"mask": {"format": "svg"}}, "has the format 'svg'; known: png, rle"),
     ],
 )
 def test_a_mask_that_cannot_be_decoded(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(PredictorError, match=message):
         read(reported() | changes).decode()
+
+
+@pytest.mark.parametrize("index", [15, 600])
+def test_masks_may_be_run_lengths(index: int) -> None:
+    """COCO's; pixels of no class have the highest value."""
+    mask = MASK.astype(np.uint16)
+    mask[mask == 15] = index
+    counts = {str(name): text for name, text in encode_classes(mask).items() if name}
+
+    decoded = read(reported() | {"mask": {"format": "rle", "size": [2, 3], "counts": counts}}).decode()
+    mask[mask == 0] = 255 if index < 255 else 65_535
+    assert decoded.tolist() == mask.tolist()
 
 
 def test_shares_are_a_table() -> None:
