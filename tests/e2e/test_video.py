@@ -18,7 +18,7 @@ from shardline.training.plates.scene import Scene
 pytestmark = pytest.mark.heavy
 
 SIZE = (512, 384)
-TEXT = PlateText(region="47", use="C", serial="8193")
+TEXT = PlateText(groups=("47C", "8193"))
 
 
 def photograph() -> Image.Image:
@@ -59,6 +59,6 @@ def test_a_plate_is_read_by_the_vote_of_all_frames(tmp_path: Path) -> None:
     with up(tmp_path / "plates", tmp_path) as chain:
         result = shardline("request", "--video", str(video), "--url", chain.url, "--json", timeout_s=900)
     (found,) = map(json.loads, result.stdout.splitlines())
-    assert (found["sub_text"], found["main_text"]) == (TEXT.small, TEXT.main)
+    assert (found["sub_text"], found["main_text"]) == TEXT.groups
     assert found["votes"] < 70  # single frames do not show it, or are read only in part
     assert found["frames"] > 50
