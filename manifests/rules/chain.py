@@ -1,13 +1,15 @@
 """Lint rules for a chain as a whole: a graph against the services that its steps name."""
 
+import re
 from collections.abc import Iterator
 
 from shardline.client.labels import MODE_ANNOTATION
 from shardline.manifests.rules.components import FRAMEWORKS, components, predictor, protocol, transformer
-from shardline.manifests.rules.graph import steps
+from shardline.manifests.rules.graph import ROOT, nodes, steps
 from shardline.manifests.rules.rule import GRAPH, SERVICE, Finding, Manifest, Severity, key, rule
 
 _DIGEST = "--bundle_digest"
+_STAGE_URI = re.compile(r"/stages/(\d+)/?$")
 _CONTROLLER = "controller.go Reconcile"
 _ENDPOINT = "utils.go GetPredictorEndpoint"
 
@@ -97,6 +99,26 @@ def step_protocol(graph: Manifest) -> Iterator[Finding]:
                 "the runtime does not support a protocol compatible with Inference Graphs: "
                 f"{runtime.label if runtime else ''} has {', '.join(allowed)}; add v1 or v2",
             )
+
+
+@rule(GRAPH, source="ours")
+def stage_order(graph: Manifest) -> Iterator[Finding]:
+    """The steps of the root, if it is a sequence, must call all stages of a bundle, in their order."""
+    for node, path, fields in nodes(graph):
+        if node != ROOT or fields.get("routerType") != "Sequence":
+            continue
+        services = (graph.find(SERVICE, step.get("serviceName", "")) for step in fields.get("steps", ()))
+        found = [stage for service in services if service is not None and (stage := _stage(service)) is not None]
+        if found and found != list(range(len(found))):
+            order = ", ".join(map(str, found))
+            yield f"{path}.steps", f"node {node} calls the stages {order}: call each once, from 0 upwards"
+
+
+def _stage(service: Manifest) -> int | None:
+    """Number of the stage that a service serves, from its storage URI; None for any other service."""
+    model = predictor(service).framework
+    match = _STAGE_URI.search(str(model.fields.get("storageUri", ""))) if model else None
+    return int(match[1]) if match else None
 
 
 @rule(GRAPH, source="ours")

@@ -1,16 +1,36 @@
 """Lint rules for Kubernetes objects in general: names, labels, and the hosts that KServe derives from them."""
 
+import difflib
 import re
 from collections.abc import Iterator
 
 from shardline.manifests.names import KSERVE_NAME, LABEL_CHARACTERS
 from shardline.manifests.rules.components import components
-from shardline.manifests.rules.rule import GRAPH, SERVICE, Finding, Manifest, Severity, key, rule
+from shardline.manifests.rules.rule import (
+    CLUSTER_RUNTIME,
+    GRAPH,
+    RUNTIME,
+    SERVICE,
+    Finding,
+    Manifest,
+    Severity,
+    key,
+    rule,
+)
 
 _NAME_CHARACTERS = 253
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _QUALIFIED = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
+
+
+@rule(source="Kubernetes")
+def kserve_kind(manifest: Manifest) -> Iterator[Finding]:
+    """A kind must be written as KServe's API has it: `InferenceService`, not `inferenceservice` or its plural."""
+    known = {kind.lower(): kind for kind in (SERVICE, GRAPH, RUNTIME, CLUSTER_RUNTIME)}
+    close = difflib.get_close_matches(manifest.kind.lower(), known, n=1, cutoff=0.9)
+    if close and manifest.kind not in known.values():
+        yield "kind", f"found {manifest.kind!r}, which no API has: did you mean {known[close[0]]!r}?"
 
 
 @rule(source="Kubernetes")

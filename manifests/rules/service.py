@@ -68,6 +68,13 @@ def standard_predictor_name(service: Manifest) -> Iterator[Finding]:
             yield path, "the 'name' field is not allowed in standard predictor: remove it"
 
 
+@rule(SERVICE, source="inference_service.go")
+def predictor_given(service: Manifest) -> Iterator[Finding]:
+    """A service must have a `spec` with a predictor."""
+    if "predictor" not in service.spec:
+        yield "spec", "found no predictor, which the API requires: add spec.predictor"
+
+
 @rule(SERVICE, source="component.go")
 def one_implementation(service: Manifest) -> Iterator[Finding]:
     """Each component must have exactly one implementation: either a `model` or containers."""

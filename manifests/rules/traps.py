@@ -11,7 +11,7 @@ from shardline.manifests.rules.components import (
     predictor,
     transformer,
 )
-from shardline.manifests.rules.rule import SERVICE, Container, Finding, Manifest, Severity, containers, rule
+from shardline.manifests.rules.rule import SERVICE, Container, Finding, Manifest, Severity, containers, key, rule
 
 _DEFAULT = "KServe's default of 2Gi"
 
@@ -37,6 +37,18 @@ def container_names(service: Manifest) -> Iterator[Finding]:
         for container in component.containers:
             if container.name and names.count(container.name) > 1:
                 yield f"{container.path}.name", f"found {container.name!r} more than once: rename one"
+
+
+@rule(SERVICE, source="Kubernetes")
+def whole_devices(service: Manifest) -> Iterator[Finding]:
+    """Extended resources such as `nvidia.com/gpu` must be whole numbers."""
+    for component in components(service):
+        for container in component.everything:
+            for group, amounts in container.fields.get("resources", {}).items():
+                for name, amount in amounts.items() if isinstance(amounts, dict) else ():
+                    if "/" in name and not str(amount).isdecimal():
+                        here = key(f"{container.path}.resources.{group}", name)
+                        yield here, f"found {str(amount)!r}, allowed is a whole number of devices"
 
 
 @rule(SERVICE, source="inference_service_defaults.go setResourceRequirementDefaults", severity=Severity.WARNING)
