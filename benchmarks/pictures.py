@@ -17,7 +17,6 @@ from PIL import Image
 
 from benchmarks.bundles import shardline
 from benchmarks.processes import UnavailableError
-from shardline.predictors.picture import pixel_batch
 from shardline.storage.bundle import PictureSpec
 from shardline.wire.limits import Limits
 
@@ -58,6 +57,8 @@ def _as_jpegs(originals: Sequence[Path], folder: Path) -> Iterator[Path]:
 
 def pixels_of(files: Sequence[Path], spec: PictureSpec) -> np.ndarray:
     """Decode and resize as the transformer does: uint8 [n, 3, height, width]."""
+    from shardline.predictors.picture import pixel_batch  # keeps the import graph shallow
+
     return pixel_batch([path.read_bytes() for path in files], spec, Limits())
 
 
