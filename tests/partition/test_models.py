@@ -268,9 +268,9 @@ def test_a_download_that_fails_says_what_to_give_instead(weights: str | None) ->
         (":factory", None, "names no model", UsageError),
         ("torchvision:resnet19", "random:0", "no model 'resnet19'", UsageError),
         (
-            "torchvision:fasterrcnn_resnet50_fpn",
+            "torchvision:raft_large",
             "random:0",
-            "no model 'fasterrcnn_resnet50_fpn' for the tasks",
+            "no model 'raft_large' for the tasks",
             UsageError,
         ),
         (
