@@ -180,20 +180,6 @@ class Router:
     async def ready(self, request: web.Request) -> web.Response:  # noqa: ARG002 aiohttp's signature
         return web.Response(status=503, text="shutting down\n") if self.draining else web.Response()
 
-    async def information(self, request: web.Request) -> web.StreamResponse:
-        """Answer GET on a path of servers in general; a body, which only a client of the graph sends, is run."""
-        if request.can_read_body:
-            return await self.handle(request)
-        match request.path:
-            case "/healthz":
-                return web.Response(text="ok\n")
-            case "/metrics":
-                text = "the router has no metrics: ask the stages, each at its own port, for /metrics\n"
-                return web.Response(status=404, text=text)
-            case _:
-                text = "this is the router of a graph: POST a picture's own bytes or v1 JSON to any path\n"
-                return web.Response(status=200 if request.path == "/" else 404, text=text)
-
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Run a request. Go's WriteTimeout starts after the headers and is checked when the response is written."""
         write_s = self._timeouts.server_write_s
@@ -270,8 +256,6 @@ async def _open(runner: web.AppRunner, port: int) -> None:
 def _runner(router: Router, graph: Graph) -> web.AppRunner:
     app = web.Application(client_max_size=0)
     app.router.add_route("*", "/readyz", router.ready)
-    for path in ("/", "/healthz", "/metrics", "/v1/models"):
-        app.router.add_get(path, router.information)
     app.router.add_route("*", "/{path:.*}", router.handle)
     idle_s = graph.timeouts.server_idle_s or graph.timeouts.server_read_s
     return web.AppRunner(

@@ -148,7 +148,7 @@ def build(
         progress("writing")
         bundle = seal(description)
         progress("asking it as a server does")
-        prove_served(draft, bundle, pictures, None if golden is None else golden.view)
+        prove_served(draft, bundle, pictures)
         return bundle, chosen
 
 

@@ -48,7 +48,9 @@ def silent(_: str) -> None:
 
 def one_line(exc: BaseException) -> str:
     """Text of an exception of torch's or of the user's code, short enough for an error message."""
-    return textwrap.shorten(str(exc), _LINE, placeholder=" …") or type(exc).__name__
+    text = " ".join(str(exc).split()) or type(exc).__name__
+    shortened = textwrap.shorten(text, _LINE, placeholder=" …")
+    return shortened if len(shortened) > _LINE // 2 or shortened == text else text[: _LINE - 1] + "…"  # one long word
 
 
 def safetensors_dtype(dtype: torch.dtype) -> str:

@@ -5,7 +5,6 @@ reply: as many predictions as pictures. The whole is loaded too, since `verify` 
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,15 +15,13 @@ from shardline.tasks.registry import task_code
 from shardline.tasks.request import Request, check_count
 from shardline.wire.errors import ModelError, ShardlineError
 from shardline.wire.frame import Frame, decode, encode
-
-if TYPE_CHECKING:
-    from shardline.wire.view import View
+from shardline.wire.view import View
 
 _BATCHES = (1, 2, 3)
 
 
-def prove_served(folder: Path, bundle: Bundle, pictures: np.ndarray, view: "View | None") -> None:
-    """Load the bundle in `folder` and ask it about pictures, uint8 [n, channels, height, width], all with one `view`.
+def prove_served(folder: Path, bundle: Bundle, pictures: np.ndarray) -> None:
+    """Load the bundle in `folder` and ask it about pictures, uint8 [n, channels, height, width], sent in this size.
 
     Raises:
         ModelError: it does not load, fails, or does not answer with one prediction for each picture.
@@ -35,17 +32,18 @@ def prove_served(folder: Path, bundle: Bundle, pictures: np.ndarray, view: "View
         shards = [load_shard(folder / stage_folder(stage.index), program="portable") for stage in bundle.stages]
         for batch in (size for size in _BATCHES if size <= bundle.max_instances):
             at = f"at batch {batch}"
-            _ask(shards, np.resize(pictures, (batch, *pictures.shape[1:])), view)
+            _ask(shards, np.resize(pictures, (batch, *pictures.shape[1:])))
     except ShardlineError as exc:
         raise ModelError(f"{bundle.model} cannot be served: {at}: {exc}") from exc
 
 
-def _ask(shards: list[LoadedShard], pixels: np.ndarray, view: "View | None") -> None:
+def _ask(shards: list[LoadedShard], pixels: np.ndarray) -> None:
+    view = View(height=pixels.shape[2], width=pixels.shape[3])
     frame = Frame(
         tensors=chain_inputs(shards[0], pixels),
         bundle=shards[0].digest,
         stage=0,
-        views=() if view is None else (view,) * len(pixels),
+        views=(view,) * len(pixels),
     )
     for shard in shards:
         outputs = shard.run(decode(encode(frame)).tensors)

@@ -98,7 +98,7 @@ def test_other_bytes_are_left_to_the_server_unless_too_large() -> None:
 
     with pytest.raises(PictureError, match=r"is over the limit of 0\.0 MiB and cannot be made smaller: not a picture"):
         fit_body(b"hello" * 100, {}, 100)
-    with pytest.raises(PictureError, match="cannot be made smaller: truncated or damaged"):
+    with pytest.raises(PictureError, match="cannot be made smaller: the PNG is truncated or damaged"):
         shrink(encode(noise(100, 100), "PNG")[:9000], 5000)
 
 

@@ -98,8 +98,9 @@ def test_the_client_says_it_in_words(chain: Up, tmp_path: Path) -> None:
 
     said = shardline("request", str(tmp_path / "x.png"), "--url", chain.url, "--neighbours", "2").stdout.splitlines()
 
-    assert len(said) == 4
-    assert said[2].split() == ["1", "even", "even/4.png", "0.0000"]
+    assert len(said) == 5
+    assert said[2].split() == ["label", "picture", "distance"]
+    assert said[3].split() == ["1", "even", "even/4.png", "0.0000"]
 
 
 def start(stage: Path, *options: str) -> tuple[int, str, bool]:
@@ -156,7 +157,7 @@ def test_what_is_no_bundle_for_an_index_and_what_is_no_picture(
     for said, (folder, data) in wrong.items():
         if folder == small_bundle:
             data = write_pictures(tmp_path / "some", 2)
-        done = shardline("index", "build", "--bundle", str(folder), "--data", str(data), code=1)
+        done = shardline("index", "build", "--bundle", str(folder), "--data", str(data), "--replace", code=1)
         assert said in done.stderr, done.stderr
     assert open_bundle(bundle).digest == before
 

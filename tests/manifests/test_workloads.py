@@ -53,7 +53,7 @@ def test_what_render_writes_is_a_chain(rendered: Path) -> None:
     predictor, transformer = chain.workloads[:2]
     assert predictor.command == ("python", "-m", "shardline.predictors.shard")
     assert "--model_name=resnet50-0" in predictor.args
-    assert predictor.args[-1].startswith("--max_body_bytes=")
+    assert predictor.args[-1].startswith("--max_held_bytes=")
     assert predictor.storage_uri == "gs://bucket/resnet50/stages/0"
     assert predictor.env["OMP_WAIT_POLICY"] == "PASSIVE"
     assert (predictor.ready_path, predictor.ready_period_s, predictor.startup_s) == ("/v1/models/resnet50-0", 5, 600)

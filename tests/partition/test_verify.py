@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,8 @@ def batches(count: int, size: int = 32) -> list[np.ndarray]:
     return [generator.integers(0, 256, (1, 3, size, size), dtype=np.uint8) for _ in range(count)]
 
 
-def built(name: str, folder: Path, cuts: Sequence[str] = (), size: int = 16) -> Path:
-    model = load_model(f"services.small_models:{name}", size=size)
+def built(name: str, folder: Path, cuts: Sequence[str] = (), size: int = 16, task: str = "classify") -> Path:
+    model = replace(load_model(f"services.small_models:{name}", size=size), task=task)
     pictures = random_pixels(model, 2).numpy()
     build(model, "small", pictures, BuildOptions(cuts=tuple(cuts), stages=1), folder)
     return folder
@@ -123,7 +124,7 @@ def test_a_difference_in_noise_alone_is_not_equal(small_bundle: Path, reseal: Ca
 
 
 def test_a_model_without_classes_has_no_top1(tmp_path: Path) -> None:
-    bundle = built("features", tmp_path / "features", ["first"])
+    bundle = built("features", tmp_path / "features", ["first"], task="raw")
     report = verify(bundle, batches(2, size=16))
 
     assert report.all_equal

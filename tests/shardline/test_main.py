@@ -18,7 +18,11 @@ MISTAKES: dict[str, tuple[list[str], int, str]] = {
         1,
         "no model 'resnet51'",
     ),
-    "no kind of model": (["plan", "resnet50"], 1, "names no model; allowed are plates, embedding, torchvision:NAME"),
+    "no kind of model": (
+        ["plan", "resnet50"],
+        1,
+        "did you mean torchvision:resnet50 or timm:resnet50?",
+    ),
     "no such package": (["plan", "no_such_package:make"], 1, "No module named 'no_such_package'"),
     "no such factory": (["plan", "services.small_models:nothing"], 1, "nothing"),
     "not a module": (["plan", "services.small_models:not_a_module"], 1, "gave a int"),

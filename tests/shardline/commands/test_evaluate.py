@@ -68,6 +68,8 @@ def test_weights_on_drawn_and_on_stored_pictures(weights: Path, folder: Path, tm
     assert json.loads((tmp_path / "report" / "report.json").read_text()) == drawn
     assert {path.name for path in (tmp_path / "report").glob("*.png")} == {
         "calibration.png",
+        "candidates.png",
+        "characters.png",
         "confusion.png",
         "misses.png",
         "precision_recall.png",

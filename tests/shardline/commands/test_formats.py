@@ -24,7 +24,7 @@ def test_export_prints_what_it_wrote(single_bundle: Path, tmp_path: Path) -> Non
         (("export", "torchserve", "tests", "--out", "OUT", "--port", "80"), 2, "greater than or equal to 1024"),
         (("import", "torchserve", "none.mar", "--out", "OUT"), 1, "none.mar"),
         (("import", "torchserve", "none.mar", "--out", "OUT", "--name", "1"), 1, "cannot name Kubernetes objects"),
-        (("import", "torchserve", "none.mar", "--out", "OUT", "--std", "1"), 1, "write three numbers"),
+        (("import", "torchserve", "none.mar", "--out", "OUT", "--std", "x"), 1, "write a number for each channel"),
     ],
 )
 def test_a_mistake_is_one_line(words: tuple[str, ...], code: int, message: str, tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_a_mistake_about_plates_is_one_line(options: tuple[str, ...], said: str,
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ((), "--data is missing: name a folder with train/CLASS/*.jpg, or digits"),
+        ((), "--data is missing: name a folder with train/CLASS/*.jpg or CLASS/*.jpg, or digits"),
         (("--data", "{data}", "--device", "tpu"), "--device 'tpu': allowed are cpu"),
         (("--data", "{data}", "--weights", "none.safetensors"), "--weights none.safetensors does not exist"),
     ],

@@ -57,7 +57,8 @@ def test_labels(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(b"\n", "is empty"), (b"\xff\xfe", "cannot be read"), (None, "cannot be")]
+    ("content", "message"),
+    [(b"\n", "is empty"), (b"\xff\xfe\x00", "cannot be read"), (b"caf\xe9", "cannot be read"), (None, "cannot be")],
 )
 def test_labels_that_cannot_be(tmp_path: Path, content: bytes | None, message: str) -> None:
     if content is not None:

@@ -74,7 +74,7 @@ def test_weights_of_another_model_are_refused() -> None:
 
 
 def test_a_size_that_the_model_does_not_take_is_said() -> None:
-    with pytest.raises(ModelError, match=r"does not take pictures of 64 pixels a side .*image_size=96"):
+    with pytest.raises(ModelError, match=r"does not take pictures of 64 pixels a side: .*image_size=96"):
         initial_model("torchvision:vit_b_32?num_classes=3", 0, 64)
 
 
