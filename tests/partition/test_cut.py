@@ -124,7 +124,7 @@ def test_families_of_torchvision_are_exact_in_5_shards(name: str) -> None:
     check_torchvision(name, (5,))
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_a_segmentation_is_exact_in_2_3_and_5_shards() -> None:
     check_torchvision("lraspp_mobilenet_v3_large", (2, 3, 5))
 

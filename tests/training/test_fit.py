@@ -84,7 +84,9 @@ def assert_same(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.heavy)]
+)
 def test_interrupted_and_resumed_is_undisturbed(
     number: signal.Signals, tmp_path: Path, env: dict[str, str], undisturbed: dict[str, Tensor]
 ) -> None:

@@ -83,7 +83,7 @@ def test_pictures_with_plates_to_try_with_are_the_same_every_time() -> None:
     assert once == drawn_pictures()
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_a_detector_s_shards_are_exact_where_its_outputs_are_decoded() -> None:
     """Cut behind the top-k and inside of the decoding; detector/test_model.py cuts the layers before."""
     model = load_by_name("plates", "random:0", 128)
