@@ -117,6 +117,7 @@ def test_a_parameter_of_another_task_is_the_client_s_fault(chain: Up) -> None:
     assert "unknown parameters top" in reply.text
 
 
+@pytest.mark.heavy
 def test_the_short_name_is_built_verified_and_has_a_golden_reply(tmp_path: Path) -> None:
     """With random weights it finds nothing, but every number is there."""
     folder = tmp_path / "plates"

@@ -23,15 +23,15 @@ SMALL = ("residual", "tuples", "shared_buffer", "windows", "strided")
 FAMILIES = {
     "resnet18": 64,
     "convnext_tiny": 64,
-    "densenet121": 64,
     "googlenet": 64,
     "mobilenet_v3_small": 64,
     "shufflenet_v2_x1_0": 64,
     "squeezenet1_1": 64,
     "vit_b_16?image_size=64": 64,
-    "swin_t": 64,
 }
 TORCHVISION = FAMILIES | {
+    "densenet121": 64,
+    "swin_t": 64,
     "resnet50": 64,
     "resnext50_32x4d": 64,
     "mobilenet_v2": 64,
