@@ -28,7 +28,7 @@ demo: install
 	$(BIN)/shardline demo
 
 test: install lint
-	$(BIN)/python -m pytest -n 4 --dist worksteal -m "not heavy"
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not heavy"
 
 test-all: install lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal
