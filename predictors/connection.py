@@ -264,6 +264,9 @@ class BodyProtocol(HttpToolsProtocol):
             self._free()
         super().on_response_complete()
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Log nothing: uvicorn would advise to install WebSockets, once for each such request."""
+
     # bounds
 
     def _well_formed(self) -> bool:

@@ -94,6 +94,7 @@ class _OneModelServer(ModelServer):  # type: ignore[misc]  # kserve ships no typ
         config.host = self._host
         config.app = self._endpoint
         config.http = partial(BodyProtocol, opened=OpenConnections(self._limits, self._label))
+        config.ws = "none"  # a WebSocket would leave the bounds of its connection
         config.proxy_headers = False  # the client's address is not used
         for name in _PER_REQUEST_LOGS:
             logging.getLogger(name).disabled = True

@@ -175,3 +175,12 @@ def test_no_request_is_a_line_in_the_log(tmp_path: Path) -> None:
             assert requests.post(f"http://127.0.0.1:{port}/v1/models/echo:predict", data=bytes(size), timeout=30).ok
 
     assert "predict" not in log.read_text()
+
+
+def test_a_websocket_is_not_opened(connection: Connection) -> None:
+    """The request is answered as plain HTTP, so that the bounds of connections hold for what follows."""
+    upgrade = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg=="]
+    lines = ["GET /v1/models/echo HTTP/1.1", "Host: echo", *upgrade, "Sec-WebSocket-Version: 13", "", ""]
+    connection.send("\r\n".join(lines).encode())
+
+    assert connection.answer()[0] == 200
