@@ -66,7 +66,7 @@ def test_where_there_is_no_display_the_reply_is_printed_all_the_same(
 
 
 def test_all_labels_of_the_table_are_in_the_picture(client: Any, serve: Any, photo: Path, tmp_path: Path) -> None:
-    """As many as `--top` asks for: each line makes the label taller."""
+    """The label has a line for each class that `--top` asks for."""
     rows = [{"label": f"class {number}", "index": number, "score": 0.3} for number in range(3)]
     heights = []
     for count in (1, 3):

@@ -113,7 +113,7 @@ def test_the_best_frame_is_a_complete_one_with_the_highest_score() -> None:
 
 
 def test_memory_does_not_grow_with_the_frames() -> None:
-    """Of a plate whose readings never repeat, few texts are kept."""
+    """Memory stays bounded for a plate whose readings never repeat: few texts are kept."""
     numbers = random.Random(0)
     (track,) = follow([[plate(f"12A{numbers.randrange(10_000):04}", 10)] for _ in range(2000)])
 

@@ -15,7 +15,7 @@ from shardline.partition.compare import Outputs
 from shardline.predictors.picture import fit_picture
 from shardline.storage.bundle import BUNDLE_FILE, WHOLE_FILE, Bundle, PictureSpec
 from shardline.storage.bundle_folder import open_bundle
-from shardline.wire.errors import BundleError
+from shardline.wire.errors import BundleError, UsageError
 from shardline.wire.limits import Limits
 from shardline.wire.typed import Scalar
 from shardline.wire.view import View
@@ -53,6 +53,20 @@ def is_bundle(path: Path) -> bool:
 
 def is_program(path: Path) -> bool:
     return path.suffix == PROGRAM_SUFFIX and path.is_file()
+
+
+def open_models(path: Path, task: str, program: str) -> list[LocalModel]:
+    """Open a bundle's chain and its whole, or an exported program.
+
+    Raises:
+        UsageError: the path is neither of them.
+        BundleError, ModelError: it cannot be loaded.
+    """
+    if is_bundle(path):
+        return open_bundle_models(path, task, program)
+    if is_program(path):
+        return [open_program(path, task)]
+    raise UsageError(f"{path} is not the folder of a bundle or an exported program (.pt2): name one")
 
 
 def open_bundle_models(folder: Path, task: str, program: str) -> list[LocalModel]:

@@ -14,14 +14,10 @@ from shardline.tasks.detect import reply
 from shardline.tasks.request import Request
 from shardline.training.evaluation.in_process import (
     LocalModel,
-    is_bundle,
-    is_program,
-    open_bundle_models,
     open_chain,
-    open_program,
+    open_models,
 )
 from shardline.training.evaluation.served import ServedChain
-from shardline.wire.errors import UsageError
 
 TASK = "detect"
 PARAMETERS = {"threshold": 0.001, "top": 300}  # of a request: less likely objects change no average precision
@@ -118,11 +114,7 @@ class DetectorSources:
             BundleError, ModelError: the model cannot be loaded.
         """
         assert model is not None
-        if is_bundle(model):
-            return [LocalDetector(model=local) for local in open_bundle_models(model, TASK, self.program)]
-        if is_program(model):
-            return [LocalDetector(model=open_program(model, TASK))]
-        raise UsageError(f"{model} is not the folder of a bundle or an exported program (.pt2): name one")
+        return [LocalDetector(model=local) for local in open_models(model, TASK, self.program)]
 
     def chain(self, bundle: Path) -> DetectorSource:
         return LocalDetector(model=open_chain(bundle, TASK, self.program))

@@ -17,14 +17,10 @@ from shardline.tasks.request import Request
 from shardline.tasks.segment import reply
 from shardline.training.evaluation.in_process import (
     LocalModel,
-    is_bundle,
-    is_program,
-    open_bundle_models,
     open_chain,
-    open_program,
+    open_models,
 )
 from shardline.training.evaluation.served import ServedChain
-from shardline.wire.errors import UsageError
 
 TASK = "segment"
 
@@ -123,11 +119,7 @@ class SegmenterSources:
             BundleError, ModelError: the model cannot be loaded.
         """
         assert model is not None
-        if is_bundle(model):
-            return [LocalSegmenter(model=local) for local in open_bundle_models(model, TASK, self.program)]
-        if is_program(model):
-            return [LocalSegmenter(model=open_program(model, TASK))]
-        raise UsageError(f"{model} is not the folder of a bundle or an exported program (.pt2): name one")
+        return [LocalSegmenter(model=local) for local in open_models(model, TASK, self.program)]
 
     def chain(self, bundle: Path) -> SegmenterSource:
         return LocalSegmenter(model=open_chain(bundle, TASK, self.program))
