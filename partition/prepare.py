@@ -1,23 +1,25 @@
 """Prepare a model for capture: change its preprocessing, calibrate random weights, remove its head, or round it.
 
 Calibration: a freshly initialised network gives nearly the same outputs for every picture, since its BatchNorm layers
-assume mean 0 and variance 1, and some heads start at zero. So the BatchNorm statistics are measured on real pictures, a
-head of zeros is initialised at random, and a classifier's head is shifted and scaled so that no class is favoured on
-average and logits spread as a trained model's do; a segmentation's head is only shifted. Nothing is learned: the result
-is a stand-in for trained weights that is fair to every class and sensitive to pictures.
+assume mean 0 and variance 1, some heads start at zero, and rounding errors grow from one residual block to the next. So
+the last normalisation of each branch is made small, the BatchNorm statistics are measured on real pictures, a head of
+zeros is initialised at random, and a classifier's head is shifted and scaled so that no class is favoured on average
+and logits spread as a trained model's do; a segmentation's head is only shifted. Nothing is learned: the result is a
+stand-in for trained weights that is fair to every class and sensitive to pictures.
 
 Rounding: pixels are normalised in fp32 and then rounded, and the outputs are widened to fp32 again, so that the task
 sees the dtype that it always sees. The bundle's whole stays in fp32, so that the rounding error can be measured.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import nn
+from torch.autograd.graph import Node
 from torch.utils._pytree import tree_leaves
 
 from shardline.partition.capture import Pixels, random_pixels, run_whole, running, whole_module, with_samples
@@ -30,6 +32,10 @@ from shardline.wire.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
     from shardline.partition.models import Model
+
+_BRANCH_GAIN = 0.2
+_NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm)
+_NORM_NODES = frozenset({"NativeBatchNormBackward0", "NativeLayerNormBackward0"})  # as autograd names them
 
 _HEAD_STD = 0.02  # as vision transformers initialise their other linear layers
 _LOGIT_STD = 2.0  # of one class's logit from picture to picture
@@ -143,6 +149,7 @@ def calibrate(model: "Model", pictures: np.ndarray, seed: int = 0) -> None:
     elif model.task == "segment":
         pixels = pixels[:: -(-pixels.numel() // _SEGMENT_VALUES)]
     with running(model):
+        _soften_branches(module, with_samples(model, pixels[:1]))
         _measure_batch_norms(module, with_samples(model, pixels))
         if model.task == "classify":
             _balance_head(module, model, pixels)
@@ -157,6 +164,51 @@ def _draw_zero_heads(module: nn.Module, seed: int) -> None:
     for layer in module.modules():
         if isinstance(layer, nn.Linear) and not layer.weight.any():
             nn.init.trunc_normal_(layer.weight, std=_HEAD_STD, generator=generator)
+
+
+def _soften_branches(module: nn.Module, inputs: Sequence[torch.Tensor]) -> None:
+    """Scale the last normalisation of each residual branch, so that rounding errors do not grow from block to block.
+
+    Trained networks have small ones; with a gain of 1 a branch passes on each error as large as the shortcut does. The
+    branches are found in the graph that autograd records of one forward pass.
+    """
+    norms = {id(layer.weight): layer for layer in module.modules() if isinstance(layer, _NORMS)}
+    with torch.enable_grad():
+        outputs = tree_leaves(module(*inputs))
+    ends = [value.grad_fn for value in outputs if isinstance(value, torch.Tensor) and value.grad_fn is not None]
+    with torch.no_grad():
+        for weight in {id(weight): weight for weight in _closing_weights(ends) if id(weight) in norms}.values():
+            weight *= _BRANCH_GAIN
+
+
+def _closing_weights(ends: Sequence[Node]) -> Iterator[torch.Tensor]:
+    """Yield the weight of each normalisation whose output is added to something: the longer branch's, where both are.
+
+    Args:
+        ends: of the graph that autograd records.
+    """
+    depths = _depths(ends)
+    for node in depths:
+        added = [operand for operand, _ in node.next_functions if operand is not None]
+        closing = [operand for operand in added if operand.name() in _NORM_NODES]
+        if node.name() == "AddBackward0" and len(added) > 1 and closing:
+            longest = max(closing, key=depths.__getitem__)
+            weight = getattr(longest.next_functions[1][0], "variable", None)  # of the node that a parameter is
+            yield from () if weight is None else (weight,)
+
+
+def _depths(ends: Sequence[Node]) -> Mapping[Node, int]:
+    """Length of the longest path from each node of a graph to a leaf."""
+    depths: dict[Node, int] = {}
+    waiting = list(ends)
+    while waiting:
+        node = waiting[-1]
+        earlier = [operand for operand, _ in node.next_functions if operand is not None]
+        if unknown := [operand for operand in earlier if operand not in depths]:
+            waiting += unknown
+            continue
+        depths[waiting.pop()] = 1 + max((depths[operand] for operand in earlier), default=0)
+    return depths
 
 
 def _measure_batch_norms(module: nn.Module, inputs: Sequence[torch.Tensor]) -> None:
