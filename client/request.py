@@ -65,6 +65,8 @@ from shardline.wire.errors import (
 )
 from shardline.wire.limits import MIB
 
+_RANDOM = "the weights are random: labels, scores and positions mean nothing"
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with these arguments (None: the process's own) and return the exit code.
@@ -133,7 +135,7 @@ def _predict_all(target: Target, sources: Sequence[Source], options: argparse.Na
     """Predict every picture, `--jobs` at a time, and report in the order of the pictures."""
     predict = _PictureTask(target, options, alone=len(sources) == 1)
     files = output_paths(options.save, sources) if options.save else [None] * len(sources)
-    exit_code, with_plates, plates = 0, 0, list[Plate]()
+    exit_code, with_plates, plates, warned = 0, 0, list[Plate](), False
     progress = ProgressBar(len(sources), sys.stderr)
     progress.show(0)
     answers = in_order(predict, list(zip(sources, files, strict=True)), options.jobs)
@@ -141,6 +143,9 @@ def _predict_all(target: Target, sources: Sequence[Source], options: argparse.Na
         progress.clear()
         _report(source, answer, options, first=done == 1)
         outcome = answer.outcome
+        if outcome.reply and outcome.reply.random_weights and not warned:
+            print(_RANDOM, file=sys.stderr, flush=True)
+            warned = True
         found = plates_in(outcome.reply.predictions) if outcome.reply else None
         if found is not None:
             with_plates += 1

@@ -41,6 +41,7 @@ class Reply:
     Attributes:
         predictions: the v1 reply's predictions as JSON values: one for the picture that was sent.
         timings: milliseconds by stage, if they were requested and the server reports them.
+        random_weights: True if the reply's model card says that the model's weights are random.
         seconds: time from the first byte sent to the reply.
         requests: number of requests that the picture took; `timings` are their sums, `seconds` the time of them all.
     """
@@ -49,6 +50,7 @@ class Reply:
     timings: Mapping[str, object] | None
     seconds: float
     requests: int = 1
+    random_weights: bool = False
 
 
 def check_url(text: str) -> str:
@@ -253,8 +255,16 @@ def _read_reply(response: requests.Response, seconds: float) -> Reply:
         raise PredictorError(f"200: not a v1 reply with predictions: {_start_of(response)}", status=502)
     timings = document.get("timings")
     return Reply(
-        predictions=tuple(predictions), timings=timings if isinstance(timings, dict) else None, seconds=seconds
+        predictions=tuple(predictions),
+        timings=timings if isinstance(timings, dict) else None,
+        seconds=seconds,
+        random_weights=_has_random_weights(document.get("model")),
     )
+
+
+def _has_random_weights(card: object) -> bool:
+    weights = card.get("weights") if isinstance(card, dict) else None
+    return isinstance(weights, str) and weights.startswith("random")
 
 
 def _status_error(response: requests.Response) -> PredictorError:

@@ -119,7 +119,7 @@ class PartHandler:
         )
         predictions = task_reply(task.name)(request)
         check_count(predictions, len(frame.views) or self._shard.instances(frame.tensors))
-        return {"predictions": predictions}
+        return self._shard.bundle.reply(predictions)
 
 
 def _or_error(function: Any, *arguments: Any) -> Any:

@@ -240,7 +240,7 @@ def _save_golden(draft: Path, bundle: Bundle, whole: ExportedProgram, golden: Go
         views=(golden.view,),
         input_size=(bundle.picture.height, bundle.picture.width),
     )
-    reply = {"predictions": task_reply(bundle.task.name)(request)}
+    reply = bundle.reply(task_reply(bundle.task.name)(request))
     (draft / GOLDEN_PICTURE_FILE).write_bytes(golden.png)
     if bundle.inputs:
         (draft / GOLDEN_REQUEST_FILE).write_bytes(encode_request([golden.png], inputs=[golden.further]))

@@ -176,7 +176,7 @@ class _Chain:
     def write(self, index: FaissIndex, golden: "GoldenPicture") -> str:
         """Put the index into the bundle, and return the bundle's new digest."""
         request = Request(outputs=self._run(golden.pixels), views=(golden.view,), index=index)
-        reply = {"predictions": task_reply(self.bundle.task.name)(request)}
+        reply = self.bundle.reply(task_reply(self.bundle.task.name)(request))
         changed = (*index_files(self.bundle), GOLDEN_PICTURE_FILE, GOLDEN_REPLY_FILE)
         with changing_bundle(self._folder, changed) as (draft, before):
             if before.digest != self.bundle.digest:

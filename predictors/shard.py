@@ -193,7 +193,7 @@ class ShardPredictor(BytesModel):
         )
         predictions = task_reply(task.name)(request)
         check_count(predictions, pictures)
-        reply: dict[str, object] = {"predictions": predictions}
+        reply = self._shard.bundle.reply(predictions)
         if with_timings:
             reply["timings"] = frame.timings
         return Answer((json.dumps(reply, allow_nan=False).encode(),))

@@ -127,7 +127,7 @@ def is_built(folder: Path, model: str, weights: Sequence[str], stages: int) -> b
     if trained and trained.stat().st_mtime > (folder / "bundle.json").stat().st_mtime:
         return False
     same = bundle.model == model and len(bundle.stages) == stages
-    return same and bundle.weights.startswith("random") == bool(weights)
+    return same and bundle.has_random_weights == bool(weights)
 
 
 def ask_about_a_plate(url: str, photos: Path, seed: int | None) -> bool:

@@ -23,7 +23,7 @@ import hashlib
 import json
 import re
 import reprlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any, Literal
@@ -46,6 +46,7 @@ GOLDEN_REPLY_FILE = "golden.json"
 GOLDEN_REQUEST_FILE = "golden-request.json"
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of red, green and blue, from 0 to 1
+RANDOM_WEIGHTS = "random:"  # followed by the seed
 PRECISIONS = ("fp32", "bf16", "fp16")
 CHANNELS = {"L": 1, "RGB": 3, "RGBA": 4}  # Pillow's mode of a picture -> its number of channels
 TARGETS = ("cpu", "cuda")
@@ -265,6 +266,16 @@ class Bundle:
     def digest(self) -> str:
         """'sha256:…' of bundle.json's bytes."""
         return digest_of(self.to_json())
+
+    @property
+    def has_random_weights(self) -> bool:
+        """True if the weights were never trained."""
+        return self.weights.startswith(RANDOM_WEIGHTS)
+
+    def reply(self, predictions: Sequence[object]) -> dict[str, object]:
+        """The v1 reply with these predictions; random weights stand in its model card, so that nobody trusts them."""
+        card = {"model": {"weights": self.weights}} if self.has_random_weights else {}
+        return {"predictions": predictions, **card}
 
     def to_json(self) -> bytes:
         """Serialise to bundle.json's bytes, with sorted keys, so that equal bundles have equal digests."""

@@ -31,6 +31,15 @@ def test_a_photograph_gives_a_table(client: Any, serve: Any, photo: Path, answer
     assert request.body == photo.read_bytes()
 
 
+def test_random_weights_are_named_once(client: Any, serve: Any, photo: Path, answer: Any) -> None:
+    card = {"json": {**answer["json"], "model": {"weights": "random:0"}}}
+    result = client(photo, photo, "--url", serve({"POST /": [card]}).url)
+    trained = {"json": {**answer["json"], "model": {"weights": ["random"]}}}
+
+    assert (result.code, result.err) == (0, "the weights are random: labels, scores and positions mean nothing\n")
+    assert client(photo, "--url", serve({"POST /": [trained]}).url).err == ""
+
+
 def test_folders_are_searched_and_answered_in_order(client: Any, serve: Any, photos: Path) -> None:
     # the first reply waits until all four requests are there
     late = {"json": {"predictions": [{"bytes": "SIZE"}]}, "after": 4}

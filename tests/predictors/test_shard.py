@@ -1,5 +1,6 @@
 """One stage as a real process: its answers, its refusals, its start and its end."""
 
+import asyncio
 import json
 import re
 import shutil
@@ -17,10 +18,11 @@ import requests
 from services.chains import one_by_one
 from services.processes import ROOT, answers, free_port, server, stop, wait_until
 
+from shardline.partition.runtime import Golden
 from shardline.partition.verify import LocalChain
 from shardline.predictors.shard import ShardPredictor
 from shardline.predictors.worker import now_ms
-from shardline.storage.bundle import Bundle
+from shardline.storage.bundle import Bundle, parse_bundle
 from shardline.storage.bundle_folder import open_bundle
 from shardline.wire.errors import BundleError
 from shardline.wire.frame import Frame, decode, encode
@@ -238,6 +240,22 @@ def test_a_shard_of_another_torch_ends_the_process_with_one_line_before_its_port
     assert "Traceback" not in result.stderr
     (error,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert "built with torch 1.13.0" in error
+
+
+def test_random_weights_stand_in_the_reply(small_bundle: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "models"
+    shutil.copytree(small_bundle / "stages" / "2", folder)
+    document = {**json.loads((folder / "bundle.json").read_bytes()), "weights": "random:7"}
+    (folder / "bundle.json").write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
+    digest = parse_bundle((folder / "bundle.json").read_bytes()).digest
+    model = ShardPredictor("x", folder)
+    model.load()
+
+    frame = Frame(tensors=Golden.load(folder).inputs, bundle=digest, stage=2)
+    reply = json.loads(b"".join(asyncio.run(model.answer(encode(frame), {})).parts))
+
+    assert reply.keys() == {"predictions", "model"}
+    assert reply["model"] == {"weights": "random:7"}
 
 
 @pytest.fixture
