@@ -301,7 +301,7 @@ def _check_one_named(path: Path | None, url: str | None, argument: str) -> None:
 
 
 def _print(found: "Evaluation", options: EvaluationOptions) -> None:
-    """Print the tables, or report.json, and the folder of the report."""
+    """Print the tables, or report.json, and the path of the report."""
     if options.as_json:
         print(json.dumps(found.document))
         return
@@ -310,7 +310,7 @@ def _print(found: "Evaluation", options: EvaluationOptions) -> None:
             escape(table) if isinstance(table, str) else _terminal_table(table.title, table.columns, table.groups)
         )
     if options.out is not None:
-        out.print(str(options.out))
+        out.print(str(options.out / "report.html"), markup=False)
 
 
 def _terminal_table(title: str, columns: Sequence[str], groups: Sequence[Sequence[Sequence[str]]]) -> Table:

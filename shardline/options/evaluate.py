@@ -1,5 +1,7 @@
 """Options of `shardline evaluate`: those of every evaluation, and those of evaluations on labelled pictures."""
 
+import shlex
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -48,6 +50,7 @@ def evaluation_options(
         program=program,
         threads=threads,
         out=out,
+        command=shlex.join(["shardline", *sys.argv[1:]]),
         progress=say,
         bar=partial(count_bar, "evaluating"),
     )

@@ -30,8 +30,10 @@ _TRUE_OUTLINE, _FOUND_OUTLINE = "#00dd55", "#ff3355"
 _STYLE: dict[str, Any] = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
 _THUMBNAILS_PER_ROW = 4
 _DPI = 120
-_MOST_NUMBERS = 30  # rows of a matrix whose numbers can be read
-_MOST_LABELS = 60  # rows of a matrix whose labels can be read
+MOST_ROWS = 40  # classes that can be read side by side
+_CONFUSED_ROWS = 30  # classes in the matrix, where there are more than MOST_ROWS
+_MOST_CHARACTERS = 28  # of a class's name
+_OTHERS = "all others"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +116,34 @@ def draw_estimates(axes: Any, estimates: Sequence[Estimate], colour: str = COLOU
     axes.grid(axis="y", color=PALE, linewidth=0.5)
 
 
+def draw_rows(axes: Any, estimates: Sequence[Estimate], colour: str = COLOURS[0], shift: float = 0.0) -> None:
+    """Draw estimates in percent with error bars, one in each row, the first at the top; `shift` moves them down."""
+    rows = [number for number, estimate in enumerate(estimates) if estimate.value is not None]
+    values, low, high = (
+        100 * np.array([getattr(estimates[row], name) for row in rows], float) for name in ("value", "low", "high")
+    )
+    axes.errorbar(
+        values,
+        np.array(rows) + shift,
+        xerr=np.maximum([values - low, high - values], 0),
+        fmt="o",
+        markersize=4,
+        color=colour,
+        ecolor=GREY,
+        capsize=2,
+        linewidth=1,
+    )
+    axes.set_yticks(range(len(estimates)), [_shown(estimate.name) for estimate in estimates], fontsize=8)
+    axes.set_ylim(len(estimates) - 0.4, -0.6)
+    axes.set_xlim(-2, 102)
+    axes.grid(axis="x", color=PALE, linewidth=0.5)
+
+
+def rows_size(rows: int) -> tuple[float, float]:
+    """Size of a plot with this number of rows, in inches."""
+    return 8.0, 1.4 + 0.3 * max(4, rows)
+
+
 def draw_reliability(
     figure: Figure, calibration: "CalibrationMetrics", *, what: str, right: str, threshold: float | None = None
 ) -> None:
@@ -185,6 +215,45 @@ def draw_curves(
         )
 
 
+def confusion_plot(counts: NDArray[np.int64], labels: Sequence[str], other: str, what: str, title: str) -> Plot:
+    """Plot a confusion matrix, int64 [classes, classes + 1], whose last column holds predictions of no class.
+
+    Of more than `MOST_ROWS` classes, those with the most mistakes are shown; all others share a column.
+
+    Args:
+        other: name of the last column, which is shown only if something is in it.
+        what: the counted things, such as "pictures".
+    """
+    right, chosen = int(np.trace(counts)), np.arange(len(labels))
+    if len(labels) > MOST_ROWS:
+        chosen = np.sort(np.argsort(-_mistakes(counts), kind="stable")[:_CONFUSED_ROWS])
+        title = f"{title}: the {len(chosen)} of {len(labels)} classes with the most mistakes"
+    names = [labels[number] for number in chosen.tolist()]
+    rows = counts[chosen]
+    columns = [*rows[:, chosen].T, rows.sum(axis=1) - rows[:, [*chosen, -1]].sum(axis=1), rows[:, -1]]
+    headings = [*names, _OTHERS, other]
+    kept = [place for place, column in enumerate(columns) if place < len(names) or column.any()]
+    shown = np.stack([columns[place] for place in kept], axis=1)
+    inches = max(5.5, 2.5 + 0.36 * len(names))
+    return Plot(
+        file="confusion.png",
+        size=(inches + 1.2, inches),
+        draw=lambda figure: draw_matrix(
+            figure, shown, names, [headings[place] for place in kept], left="true", below="predicted", title=title
+        ),
+        title="Confusion matrix",
+        alt=f"Confusion matrix of {len(names)} classes; of {len(labels)} classes, {right} of {counts.sum()} {what} lie "
+        "on the diagonal.",
+    )
+
+
+def _mistakes(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Mistakes that each class takes part in, int64 [classes]: missed, or predicted wrongly."""
+    right = np.diagonal(counts)
+    found: NDArray[np.int64] = counts.sum(axis=1) + counts[:, :-1].sum(axis=0) - 2 * right
+    return found
+
+
 def draw_matrix(
     figure: Figure,
     counts: NDArray[np.int64],
@@ -202,19 +271,31 @@ def draw_matrix(
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes = figure.subplots()
     image = axes.imshow(np.ma.masked_where(counts == 0, shares), cmap="Blues", norm=LogNorm(1e-4, 1), aspect="equal")
-    for row, column in np.argwhere(counts) if len(rows) <= _MOST_NUMBERS else ():
+    for row, column in np.argwhere(counts):
         colour = "white" if shares[row, column] > 0.03 else "black"
-        axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=7)
-    if len(rows) <= _MOST_LABELS:
-        axes.set_xticks(range(len(columns)), columns)
-        axes.set_yticks(range(len(rows)), rows)
-        for label in axes.get_xticklabels():
-            if len(label.get_text()) > 2:
-                label.set(rotation=45, ha="right", rotation_mode="anchor")
+        axes.text(column, row, _count(counts[row, column]), ha="center", va="center", color=colour, fontsize=7)
+    axes.set_xticks(range(len(columns)), [_shown(column) for column in columns])
+    axes.set_yticks(range(len(rows)), [_shown(row) for row in rows])
+    for label in axes.get_xticklabels():
+        if len(label.get_text()) > 2:
+            label.set(rotation=45, ha="right", rotation_mode="anchor")
     axes.set_xlabel(below)
     axes.set_ylabel(left)
     axes.set_title(title, fontsize=10)
     figure.colorbar(image, ax=axes, shrink=0.7, label="share of the row")
+
+
+def _count(count: int) -> str:
+    """The count in at most five characters, as cells have room for: 9999, 12.3k, 456k, 7.8M."""
+    if count < 10_000:
+        return str(count)
+    size, unit = next((size, unit) for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")) if count >= size)
+    return f"{count / size:.{1 if count < 100 * size else 0}f}{unit}"
+
+
+def _shown(name: str) -> str:
+    """A class's name that fits beside a plot."""
+    return name if len(name) <= _MOST_CHARACTERS else f"{name[: _MOST_CHARACTERS - 1]}…"
 
 
 def contact_sheet(file: str, thumbnails: Sequence[Thumbnail], title: str, alt: str) -> Plot:

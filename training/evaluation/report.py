@@ -4,16 +4,20 @@ The page needs no other file and runs no script. Tables are values, so that a te
 """
 
 import base64
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from shardline.storage.bundle import BUNDLE_FILE
 from shardline.training.evaluation.metrics import Proportion, SourceDifference
 from shardline.training.evaluation.plots import Plot, save_plots
+from shardline.training.evaluation.run import EvaluationRun
 from shardline.wire.errors import FileError
 
 REPORT, PAGE = "report.json", "report.html"
@@ -35,12 +39,16 @@ class ReportTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportPage:
-    """Contents of a report. `lead` says in a sentence what was evaluated; strings among the tables are remarks."""
+    """Contents of a report. `lead` says in a sentence what was evaluated; strings among the tables are remarks.
+
+    `origin` holds names and values: when and by which command the report was made, and the digests of the models.
+    """
 
     title: str
     lead: str
     tables: Sequence[ReportTable | str]
     plots: Sequence[Plot]
+    origin: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +102,29 @@ def make_report_folder(folder: Path | None) -> None:
         (folder / REPORT).touch()
     except OSError as exc:
         raise _unwritable(folder, exc) from exc
+
+
+def complete(run: EvaluationRun, document: Mapping[str, Any], page: ReportPage) -> Evaluation:
+    """Add date, command and the models' digests to an evaluation's figures, and write the report.
+
+    Raises:
+        FileError: as `write_report`.
+    """
+    digests = {str(path): _digest(path) for path in (run.model, *run.against) if path is not None}
+    date = datetime.now(UTC).isoformat(sep=" ", timespec="seconds").replace("+00:00", " UTC")
+    evaluation = Evaluation(
+        document={**document, "date": date, "command": run.command, "digests": digests},
+        page=replace(page, origin={"date": date, "command": run.command, **digests}),
+    )
+    write_report(evaluation, run.out)
+    return evaluation
+
+
+def _digest(model: Path) -> str:
+    """Digest of a bundle, or of a file."""
+    file = model / BUNDLE_FILE if model.is_dir() else model
+    with file.open("rb") as opened:
+        return f"sha256:{hashlib.file_digest(opened, 'sha256').hexdigest()}"
 
 
 def write_report(evaluation: Evaluation, folder: Path | None) -> None:

@@ -27,6 +27,7 @@ class EvaluationRun:
         program: selects the shards of a bundle: "portable", "compiled" or "auto".
         threads: of torch; None: the CPUs of this process.
         out: folder for the report; None: none is written.
+        command: the command as it was typed, for the report.
         progress: called with a line that names what is loaded next.
         bar: counts pictures.
     """
@@ -37,6 +38,7 @@ class EvaluationRun:
     program: str = "portable"
     threads: int | None = None
     out: Path | None = None
+    command: str = ""
     progress: Callable[[str], None]
     bar: Bar
 

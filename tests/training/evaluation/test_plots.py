@@ -14,11 +14,12 @@ from shardline.training.evaluation.plots import (
     Plot,
     PlotCurve,
     Thumbnail,
+    confusion_plot,
     contact_sheet,
     draw_curves,
     draw_estimates,
-    draw_matrix,
     draw_reliability,
+    draw_rows,
     save_plots,
     shorten_name,
 )
@@ -53,13 +54,61 @@ def test_curves_have_a_legend_where_there_are_curves() -> None:
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["a"]
 
 
-@pytest.mark.parametrize(("rows", "numbers"), [(3, 3), (40, 0)])
-def test_a_large_matrix_has_no_numbers(rows: int, numbers: int) -> None:
-    figure = Figure()
-    labels = [f"class {number}" for number in range(rows)]
-    draw_matrix(figure, np.eye(rows, dtype=np.int64), labels, labels, left="true", below="predicted", title="matrix")
+@pytest.mark.parametrize("classes", [2, 40])
+def test_a_confusion_matrix_names_all_its_classes(classes: int) -> None:
+    labels = [f"class {number}" for number in range(classes)]
+    counts = np.eye(classes, classes + 1, dtype=np.int64)
 
-    assert len(figure.axes[0].texts) == numbers
+    axes = drawn_confusion(counts, labels)
+
+    assert texts(axes.get_yticklabels()) == texts(axes.get_xticklabels()) == labels
+    assert len(axes.texts) == classes
+
+
+def test_of_many_classes_the_most_confused_are_shown_and_all_others_share_a_column() -> None:
+    labels = [f"class {number}" for number in range(100)]
+    counts = np.eye(100, 101, dtype=np.int64) * 123_456
+    counts[7, 93], counts[7, 20], counts[7, 100] = 9, 1, 2
+    counts[50:80, 4] = 3
+
+    axes = drawn_confusion(counts, labels)
+    row = [text.get_text() for text in axes.texts if text.get_position()[1] == 1]  # of class 7
+
+    assert texts(axes.get_yticklabels())[:3] == ["class 4", "class 7", "class 50"]
+    assert len(axes.get_yticklabels()) == 30
+    assert texts(axes.get_xticklabels())[-2:] == ["all others", "none"]
+    assert row == ["123k", "9", "1", "2"]
+
+
+def drawn_confusion(counts: "np.ndarray[Any, np.dtype[np.int64]]", labels: list[str]) -> Any:
+    figure = Figure()
+    confusion_plot(counts, labels, "none", "pictures", "Classes").draw(figure)
+    return figure.axes[0]
+
+
+def texts(labels: Any) -> list[str]:
+    return [label.get_text() for label in labels]
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0"), (9999, "9999"), (12345, "12.3k"), (456789, "457k"), (7_800_000, "7.8M")]
+)
+def test_counts_fit_a_cell(count: int, text: str) -> None:
+    axes = drawn_confusion(np.array([[count, 0, 0], [0, 1, 0]]), ["a", "b"])
+
+    assert texts(axes.texts) == ([text] if count else []) + ["1"]
+
+
+def test_rows_are_named_from_the_top() -> None:
+    axes: Any = Figure().subplots()
+    draw_rows(
+        axes,
+        [Estimate(name="a" * 40, value=0.5, low=0.25, high=1.0), Estimate(name="b", value=None, low=None, high=None)],
+    )
+
+    assert texts(axes.get_yticklabels()) == ["a" * 27 + "…", "b"]
+    assert axes.get_ylim()[0] > axes.get_ylim()[1]
+    assert axes.containers[0].lines[0].get_xdata().tolist() == [50]
 
 
 def test_reliability_of_nothing() -> None:

@@ -1,6 +1,9 @@
 """The folder of a report: its JSON, its plots, and a page that escapes names; lines about differences."""
 
+import hashlib
 import json
+from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from shardline.training.evaluation.report import (
     Evaluation,
     ReportPage,
     ReportTable,
+    complete,
     difference_lines,
     format_number,
     format_percent,
@@ -21,6 +25,7 @@ from shardline.training.evaluation.report import (
     make_report_folder,
     write_report,
 )
+from shardline.training.evaluation.run import Advance, EvaluationRun
 from shardline.wire.errors import FileError
 
 
@@ -87,3 +92,36 @@ def test_lines_about_differences() -> None:
         "whole and chain: 3 of 3 pictures equal to the bit, max abs difference 0; the same plates in 3 of 3 pictures",
         "url and chain: the same plates in 2 of 3 pictures",
     ]
+
+
+def test_a_report_says_when_how_and_of_what_it_was_made(tmp_path: Path) -> None:
+    bundle, weights, folder = tmp_path / "bundle", tmp_path / "net.pt2", tmp_path / "report"
+    bundle.mkdir()
+    (bundle / "bundle.json").write_bytes(b"{}")
+    weights.write_bytes(b"weights")
+    make_report_folder(folder)
+    run = EvaluationRun(
+        model=bundle,
+        url=None,
+        against=(weights,),
+        out=folder,
+        command="shardline evaluate <it>",
+        progress=print,
+        bar=bar,
+    )
+    complete(run, {"pictures": 2}, PAGE_CONTENT)
+    found = json.loads((folder / REPORT).read_text())
+    page = (folder / PAGE).read_text(encoding="utf-8")
+
+    assert (found["pictures"], found["command"]) == (2, "shardline evaluate <it>")
+    assert found["digests"] == {
+        str(bundle): f"sha256:{hashlib.sha256(b'{}').hexdigest()}",
+        str(weights): f"sha256:{hashlib.sha256(b'weights').hexdigest()}",
+    }
+    assert abs((datetime.now(UTC) - datetime.fromisoformat(found["date"].replace(" UTC", "+00:00"))).days) <= 1
+    for text in ("shardline evaluate &lt;it&gt;", found["digests"][str(bundle)], found["date"]):
+        assert f"<dd>{text}</dd>" in page
+
+
+def bar(_: int) -> AbstractContextManager[Advance]:
+    return nullcontext(lambda: None)

@@ -18,7 +18,7 @@ from shardline.training.evaluation.classifier.report import classifier_page
 from shardline.training.evaluation.classifier.sources import ClassifierSource, ClassifierSources, ClassPrediction
 from shardline.training.evaluation.metrics import SourceComparison
 from shardline.training.evaluation.plots import Thumbnail, shorten_name
-from shardline.training.evaluation.report import Evaluation, make_report_folder, write_report
+from shardline.training.evaluation.report import Evaluation, complete, make_report_folder
 from shardline.training.evaluation.run import Advance, EvaluationRun, WorstCases, predict_all
 from shardline.training.evaluation.served import open_sources
 
@@ -42,9 +42,7 @@ def evaluate_classifier(run: EvaluationRun, *, data: str, count: int | None, mos
         sources = open_sources(ClassifierSources(program=run.program), run)
         with run.bar(len(pictures)) as advance:
             report, mistakes = evaluate(pictures, sources, most_mistakes, advance)
-    evaluation = Evaluation(document=report.to_dict(), page=classifier_page(report, mistakes, data))
-    write_report(evaluation, run.out)
-    return evaluation
+    return complete(run, report.to_dict(), classifier_page(report, mistakes, data))
 
 
 def evaluate(

@@ -132,14 +132,6 @@ def _intervals(values: Floats, resampled: Floats) -> tuple[Interval, ...]:
     )
 
 
-def micro_averages(top1: Proportion) -> ClassAverages | None:
-    """Micro averages. Each picture has one class and one prediction, so all three equal the top-1 accuracy."""
-    if top1.share is None or top1.low is None or top1.high is None:
-        return None
-    accuracy = Interval(value=top1.share, low=top1.low, high=top1.high)
-    return ClassAverages(precision=accuracy, recall=accuracy, f1=accuracy)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassCurves:
     """Precision-recall and ROC curve of one class against all others, at each value of GRID.
@@ -193,6 +185,7 @@ class ClassifierMetrics:
     """Metrics of one source.
 
     Attributes:
+        top1: also the micro average of precision, recall and F1, as each picture has one class and one prediction.
         top5: None where the model has no more than five classes.
         average_precision: the mean of the classes, as is `roc_auc`; None where all the pictures are of one class.
         confusion: a row for each class of the data, a column for each, and a last column for all other predictions.
@@ -202,7 +195,6 @@ class ClassifierMetrics:
     top1: Proportion
     top5: Proportion | None
     macro: ClassAverages
-    micro: ClassAverages
     average_precision: float | None
     roc_auc: float | None
     calibration: CalibrationMetrics
@@ -264,8 +256,6 @@ class ClassifierAccumulator:
         """Metrics of all pictures so far: at least one of each class."""
         top1 = self._within(1)
         macro, f1 = macro_and_f1(self._confusion)
-        micro = micro_averages(top1)
-        assert micro is not None
         true, scores = np.array(self._true), np.stack(self._scores)
         curves = [class_curves(true == number, scores[:, number]) for number in range(len(self._labels))]
         known = [found for found in curves if found is not None]
@@ -274,7 +264,6 @@ class ClassifierAccumulator:
             top1=top1,
             top5=self._within(_TOP) if len(self._model_labels) > _TOP else None,
             macro=macro,
-            micro=micro,
             average_precision=float(np.mean([found.average_precision for found in known])) if known else None,
             roc_auc=float(np.mean([found.roc_auc for found in known])) if known else None,
             calibration=self._calibration.metrics(),

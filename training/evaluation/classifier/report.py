@@ -17,16 +17,18 @@ from shardline.training.evaluation.classifier.metrics import (
 from shardline.training.evaluation.metrics import Proportion
 from shardline.training.evaluation.plots import (
     COLOURS,
+    MOST_ROWS,
     PALE,
     Estimate,
     Plot,
     PlotCurve,
     Thumbnail,
+    confusion_plot,
     contact_sheet,
     draw_curves,
-    draw_estimates,
-    draw_matrix,
     draw_reliability,
+    draw_rows,
+    rows_size,
 )
 from shardline.training.evaluation.report import (
     ReportPage,
@@ -38,7 +40,6 @@ from shardline.training.evaluation.report import (
 
 _MOST_CONFUSED = 15  # rows of the table
 _MOST_LEGENDS = 24  # classes whose curves can be distinguished
-_MOST_COLUMNS = 40  # classes side by side
 _LEGEND_ROWS = 12
 _OTHER = "other"
 
@@ -60,6 +61,7 @@ def classifier_tables(report: ClassifierReport) -> Iterator[ReportTable | str]:
     confused = _confused_table(report)
     if confused is not None:
         yield confused
+    yield "each picture has one class and one prediction: micro precision, recall and F1 are top-1"
     yield from difference_lines(report.differences, report.sides[0].name, "class")
 
 
@@ -68,11 +70,10 @@ def _sources_table(report: ClassifierReport) -> ReportTable:
     sides = report.sides
     accuracies = {
         "top-1 (95 %)": [format_with_interval(side.top1) for side in sides],
-        "top-5": ["-" if side.top5 is None else format_with_interval(side.top5) for side in sides],
+        "top-5 (95 %)": ["-" if side.top5 is None else format_with_interval(side.top5) for side in sides],
     }
     averages = {
-        f"{name}, {kind}": [_format_interval(getattr(getattr(side, kind), field)) for side in sides]
-        for kind in ("macro", "micro")
+        f"{name}, mean of classes": [_format_interval(getattr(side.macro, field)) for side in sides]
         for name, field in (("precision", "precision"), ("recall", "recall"), ("F1", "f1"))
     }
     scores = {
@@ -136,7 +137,10 @@ def classifier_plots(report: ClassifierReport, mistakes: Sequence[Thumbnail]) ->
     """Plots of the first source's metrics, and a contact sheet of its mistakes."""
     side = report.sides[0]
     right, count = side.top1.right, side.top1.count
-    plots = [_classes_plot(side), _confusion_plot(side, report.labels)]
+    plots = [
+        _classes_plot(side),
+        confusion_plot(np.array(side.confusion), report.labels, _OTHER, "pictures", "True and predicted classes"),
+    ]
     known = {found.label: found.curves for found in side.classes if found.curves is not None}
     if known:
         plots.append(_curves_plot(known, side))
@@ -158,20 +162,20 @@ def classifier_plots(report: ClassifierReport, mistakes: Sequence[Thumbnail]) ->
 
 def _classes_plot(side: ClassifierMetrics) -> Plot:
     """The classes with the lowest F1 first, as many as can be read."""
-    shown = sorted(side.classes, key=lambda found: found.f1.value)[:_MOST_COLUMNS]
+    shown = sorted(side.classes, key=lambda found: found.f1.value)[:MOST_ROWS]
     all_shown = len(shown) == len(side.classes)
     which = "all classes" if all_shown else f"the {len(shown)} worst of {len(side.classes)} classes"
     return Plot(
         file="classes.png",
-        size=(max(6.5, 1.2 + 0.75 * len(shown)), 5),
-        draw=lambda figure: _draw_classes(figure, shown),
+        size=rows_size(len(shown)),
+        draw=lambda figure: _draw_classes(figure, shown, which),
         title="Precision, recall and F1 of each class",
         alt=f"Precision, recall and F1 with 95 % intervals of {which}, the lowest F1, "
         f"{shown[0].label} with {shown[0].f1.value:.2f}, first.",
     )
 
 
-def _draw_classes(figure: Figure, classes: Sequence[ClassMetrics]) -> None:
+def _draw_classes(figure: Figure, classes: Sequence[ClassMetrics], which: str) -> None:
     axes: Any = figure.subplots()
     rows = {
         "precision": [_estimate(found, found.precision.share, found.precision) for found in classes],
@@ -179,37 +183,15 @@ def _draw_classes(figure: Figure, classes: Sequence[ClassMetrics]) -> None:
         "F1": [_estimate(found, found.f1.value, found.f1) for found in classes],
     }
     for number, estimates in enumerate(rows.values()):
-        draw_estimates(axes, estimates, COLOURS[number], 0.22 * (number - 1))
-    for label in axes.get_xticklabels():
-        label.set(rotation=35, ha="right", rotation_mode="anchor")
-    axes.set_ylim(-2, 102)
-    axes.set_ylabel("%")
+        draw_rows(axes, estimates, COLOURS[number], 0.22 * (number - 1))
+    axes.set_xlabel("%")
     marks = [container.lines[0] for container in axes.containers]
     axes.legend(marks, rows, loc="lower right", bbox_to_anchor=(1, 1), ncols=3, fontsize=8, frameon=False)
-    axes.set_title("By F1; error bars are 95 % intervals", fontsize=10, loc="left")
+    figure.suptitle(f"{which[0].upper()}{which[1:]}, lowest F1 first; error bars are 95 % intervals", fontsize=10)
 
 
 def _estimate(found: ClassMetrics, value: float | None, interval: Proportion | Interval) -> Estimate:
     return Estimate(name=f"{found.label} ({found.recall.count})", value=value, low=interval.low, high=interval.high)
-
-
-def _confusion_plot(side: ClassifierMetrics, labels: Sequence[str]) -> Plot:
-    """The last column is shown only if something is in it."""
-    counts = np.array(side.confusion)
-    others = bool(counts[:, -1].any())
-    columns = [*labels, _OTHER] if others else list(labels)
-    shown = counts if others else counts[:, :-1]
-    inches = min(16.0, max(5.5, 2.5 + 0.36 * len(labels)))
-    return Plot(
-        file="confusion.png",
-        size=(inches + 1.2, inches),
-        draw=lambda figure: draw_matrix(
-            figure, shown, labels, columns, left="true", below="predicted", title="True and predicted classes"
-        ),
-        title="Confusion matrix",
-        alt=f"Confusion matrix of {len(labels)} classes: {np.trace(counts)} of {counts.sum()} pictures lie on its "
-        "diagonal.",
-    )
 
 
 def _curves_plot(known: Mapping[str, ClassCurves], side: ClassifierMetrics) -> Plot:

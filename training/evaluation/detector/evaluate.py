@@ -18,7 +18,7 @@ from shardline.training.evaluation.detector.report import detector_page
 from shardline.training.evaluation.detector.sources import DetectedPicture, DetectorSource, DetectorSources
 from shardline.training.evaluation.metrics import SourceComparison
 from shardline.training.evaluation.plots import Thumbnail, shorten_name
-from shardline.training.evaluation.report import Evaluation, make_report_folder, write_report
+from shardline.training.evaluation.report import Evaluation, complete, make_report_folder
 from shardline.training.evaluation.run import Advance, EvaluationRun, WorstCases, predict_all
 from shardline.training.evaluation.served import open_sources
 from shardline.training.evaluation.thumbnails import crop_around, moved_outline
@@ -56,9 +56,7 @@ def evaluate_detector(
     with run.bar(len(pictures)) as advance:
         report, mistakes = evaluate(pictures, sources, threshold, most_mistakes, advance)
     page = detector_page(report, mistakes, str(annotations or data))
-    evaluation = Evaluation(document=report.to_dict(), page=page)
-    write_report(evaluation, run.out)
-    return evaluation
+    return complete(run, report.to_dict(), page)
 
 
 def evaluate(

@@ -36,7 +36,7 @@ from shardline.training.evaluation.plates.readings import (
 from shardline.training.evaluation.plates.report import plate_page
 from shardline.training.evaluation.plates.sources import PlateSource, PlateSources
 from shardline.training.evaluation.plots import Thumbnail, shorten_name
-from shardline.training.evaluation.report import Evaluation, make_report_folder, write_report
+from shardline.training.evaluation.report import Evaluation, complete, make_report_folder
 from shardline.training.evaluation.run import Advance, EvaluationRun, WorstCases, predict_all
 from shardline.training.evaluation.served import open_sources
 from shardline.training.evaluation.thumbnails import crop_around, moved_outline
@@ -87,9 +87,7 @@ def evaluate_plates(
     with run.bar(len(pictures) + len(photographs or ())) as advance:
         report, misses = evaluate(pictures, sources, threshold, photographs, most_misses, advance, pictures.grammar)
     page = plate_page(report, [miss.thumbnail() for miss in misses], "drawn plates" if stored is None else str(stored))
-    evaluation = Evaluation(document=report.to_dict(), page=page)
-    write_report(evaluation, run.out)
-    return evaluation
+    return complete(run, report.to_dict(), page)
 
 
 def evaluate(

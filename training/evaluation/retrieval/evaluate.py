@@ -12,9 +12,9 @@ from shardline.training.evaluation.metrics import Proportion, to_json
 from shardline.training.evaluation.report import (
     Evaluation,
     ReportTable,
+    complete,
     format_with_interval,
     make_report_folder,
-    write_report,
 )
 from shardline.training.evaluation.retrieval.sources import RetrievalQuery, RetrievalSources
 from shardline.training.evaluation.run import EvaluationRun
@@ -90,6 +90,4 @@ def evaluate_retrieval(
         lead=f"{page.lead} The prediction is the vote of the {k} nearest neighbours.",
         tables=[page.tables[0], *report.tables(), *page.tables[1:]],
     )
-    evaluation = Evaluation(document=report.to_dict(), page=page)
-    write_report(evaluation, run.out)
-    return evaluation
+    return complete(run, report.to_dict(), page)

@@ -14,7 +14,7 @@ from shardline.client.pictures import open_upright
 from shardline.partition.compare import Outputs
 from shardline.training.evaluation.metrics import SourceComparison
 from shardline.training.evaluation.plots import Thumbnail, shorten_name
-from shardline.training.evaluation.report import Evaluation, make_report_folder, write_report
+from shardline.training.evaluation.report import Evaluation, complete, make_report_folder
 from shardline.training.evaluation.run import Advance, EvaluationRun, WorstCases, predict_all
 from shardline.training.evaluation.segmenter.metrics import SegmenterAccumulator, SegmenterReport
 from shardline.training.evaluation.segmenter.pictures import IGNORED, SegmentedPicture, TrueLabels, open_segmented
@@ -54,9 +54,7 @@ def evaluate_segmenter(run: EvaluationRun, *, data: Path, masks: Path, count: in
     sources = open_sources(SegmenterSources(program=run.program), run)
     with run.bar(len(pictures)) as advance:
         report, worst = evaluate(pictures, sources, most, advance)
-    evaluation = Evaluation(document=report.to_dict(), page=segmenter_page(report, worst, data))
-    write_report(evaluation, run.out)
-    return evaluation
+    return complete(run, report.to_dict(), segmenter_page(report, worst, data))
 
 
 def evaluate(

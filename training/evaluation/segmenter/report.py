@@ -9,18 +9,19 @@ from matplotlib.figure import Figure
 
 from shardline.training.evaluation.classifier.metrics import Interval
 from shardline.training.evaluation.plots import (
+    MOST_ROWS,
     Estimate,
     Plot,
     Thumbnail,
+    confusion_plot,
     contact_sheet,
-    draw_estimates,
-    draw_matrix,
+    draw_rows,
+    rows_size,
 )
 from shardline.training.evaluation.report import ReportPage, ReportTable, difference_lines
 from shardline.training.evaluation.segmenter.metrics import SegmenterMetrics, SegmenterReport
 
 _MOST_CONFUSED = 15  # rows of the table
-_MOST_COLUMNS = 40  # classes side by side
 _OTHER = "none"
 
 
@@ -113,42 +114,26 @@ def _plots(report: SegmenterReport, worst: Sequence[Thumbnail]) -> list[Plot]:
 def _classes_plot(side: SegmenterMetrics) -> Plot:
     """The classes with the lowest IoU first, as many as can be read."""
     known = [(found.label, found.iou) for found in side.classes if found.iou is not None]
-    shown = sorted(known, key=lambda entry: entry[1].value)[:_MOST_COLUMNS]
+    shown = sorted(known, key=lambda entry: entry[1].value)[:MOST_ROWS]
+    which = "All classes" if len(shown) == len(known) else f"The {len(shown)} worst of {len(known)} classes"
     estimates = [Estimate(name=name, value=iou.value, low=iou.low, high=iou.high) for name, iou in shown]
     return Plot(
         file="classes.png",
-        size=(max(6.5, 1.2 + 0.5 * len(shown)), 4.5),
-        draw=lambda figure: _draw_classes(figure, estimates),
+        size=rows_size(len(shown)),
+        draw=lambda figure: _draw_classes(figure, estimates, which),
         title="IoU of each class",
         alt=f"Intersection over union with 95 % intervals of {len(shown)} classes, the lowest, {shown[0][0]} with "
         f"{shown[0][1].value:.2f}, first.",
     )
 
 
-def _draw_classes(figure: Figure, estimates: Sequence[Estimate]) -> None:
+def _draw_classes(figure: Figure, estimates: Sequence[Estimate], which: str) -> None:
     axes: Any = figure.subplots()
-    draw_estimates(axes, estimates)
-    for label in axes.get_xticklabels():
-        label.set(rotation=35, ha="right", rotation_mode="anchor")
-    axes.set_ylim(-2, 102)
-    axes.set_ylabel("IoU in %")
-    axes.set_title("By IoU; error bars are 95 % intervals", fontsize=10, loc="left")
+    draw_rows(axes, estimates)
+    axes.set_xlabel("IoU in %")
+    figure.suptitle(f"{which}, lowest IoU first; error bars are 95 % intervals", fontsize=10)
 
 
 def _confusion_plot(side: SegmenterMetrics) -> Plot:
-    """The last column is shown only if something is in it."""
-    counts, labels = np.array(side.confusion), [found.label for found in side.classes]
-    others = bool(counts[:, -1].any())
-    columns = [*labels, _OTHER] if others else labels
-    shown = counts if others else counts[:, :-1]
-    inches = min(16.0, max(5.5, 2.5 + 0.36 * len(labels)))
-    return Plot(
-        file="confusion.png",
-        size=(inches + 1.2, inches),
-        draw=lambda figure: draw_matrix(
-            figure, shown, labels, columns, left="true", below="predicted", title="Pixels of true and predicted classes"
-        ),
-        title="Confusion matrix",
-        alt=f"Confusion matrix of {len(labels)} classes: {np.trace(counts)} of {counts.sum()} pixels lie on its "
-        "diagonal.",
-    )
+    labels = [found.label for found in side.classes]
+    return confusion_plot(np.array(side.confusion), labels, _OTHER, "pixels", "Pixels of true and predicted classes")

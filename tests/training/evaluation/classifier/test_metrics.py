@@ -13,10 +13,8 @@ from shardline.training.evaluation.classifier.metrics import (
     class_curves,
     class_rates,
     macro_and_f1,
-    micro_averages,
     model_classes,
 )
-from shardline.training.evaluation.metrics import proportion
 from shardline.wire.errors import DatasetError
 
 # what three classes are said to be, or another; of each there is a picture
@@ -74,16 +72,6 @@ def test_a_class_that_is_rarely_resampled() -> None:
     _, f1 = macro_and_f1(np.array([[200, 0, 0], [0, 1, 0]]))
 
     assert (f1[1].low, f1[1].value, f1[1].high) == (1, 1, 1)
-
-
-def test_micro_averages_are_the_accuracy() -> None:
-    averages = micro_averages(proportion("top-1", 8, 10))
-
-    assert averages is not None
-    assert averages.precision == averages.recall == averages.f1
-    assert averages.f1.value == 0.8
-    assert averages.f1.low == pytest.approx(0.4902, abs=1e-4)
-    assert micro_averages(proportion("top-1", 0, 0)) is None
 
 
 def test_curves_by_hand() -> None:
