@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from benchmarks.bundles import shardline
-from benchmarks.processes import ProcessTree, UnavailableError, free_port
-from shardline.manifests.launches import plan_launches, shard_folder
+from benchmarks.processes import ProcessTree, UnavailableError
+from shardline.manifests.launches import hold, plan_launches, shard_folder
 from shardline.manifests.processes import HOST, Launch
 from shardline.manifests.workloads import read_chain
 from shardline.partition.build import BuildOptions, build
@@ -79,8 +79,8 @@ def _launch(bundle: Path, index: int, folder: Path) -> Launch:
         if not (link := shard_folder(folder, workload)).exists():
             link.symlink_to(source)
     [wanted] = [workload for source, workload in shards.items() if source.endswith(stage_folder(index))]
-    plan = plan_launches(chain, folder, port=free_port(), router=None)
-    return next(launch for launch in plan.launches if launch.name == wanted.name)
+    with plan_launches(chain, folder, front=hold(0), router=None) as plan:  # the stage opens its port by itself
+        return next(launch for launch in plan.launches if launch.name == wanted.name)
 
 
 def _is_ready(launch: Launch) -> bool:

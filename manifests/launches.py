@@ -1,6 +1,8 @@
 """Plan the processes that run a chain on this machine: command lines, environments and ports.
 
-What KServe's storage initializer and controller add in a cluster is added here. Nothing is started.
+What KServe's storage initializer and controller add in a cluster is added here. Nothing is started, but ports are held:
+Shardline's own servers get a listening socket and open no port, so no other program can come between the check that a
+port is free and the server, nor take the port while the server restarts.
 """
 
 import json
@@ -9,6 +11,7 @@ import random
 import socket
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,44 +22,61 @@ from shardline.wire.errors import ManifestError
 
 # Below Linux's range for outgoing connections, which could take a port while its process restarts.
 _PORTS = range(20_000, 32_000)
+_OUR_SERVERS = "shardline.predictors."  # prefix of the modules that listen on a socket that they are given
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LaunchPlan:
-    """Every process to start; the replicas behind each Service, by the Service's port; the chain's URL."""
+class LaunchPlan(AbstractContextManager["LaunchPlan"]):
+    """Every process to start; the replicas behind each Service, by the Service's listening socket; the chain's URL."""
 
     launches: tuple[Launch, ...]
-    services: Mapping[int, tuple[str, ...]]
+    services: Mapping[socket.socket, tuple[str, ...]]
     url: str
+
+    def __exit__(self, *_: object) -> None:
+        """Close all sockets."""
+        for listener in (*self.services, *(launch.listener for launch in self.launches)):
+            if listener is not None:
+                listener.close()
 
 
 def plan_launches(
-    chain: ChainSpec, folder: Path, *, port: int, router: Path | None, threads: int | None = None
+    chain: ChainSpec, folder: Path, *, front: socket.socket, router: Path | None, threads: int | None = None
 ) -> LaunchPlan:
     """Assign a port to every Service and every replica, and an address to every step of the graph.
 
-    `threads` is the number of threads of each stage; None takes it from the stage's CPU limit.
+    Args:
+        front: the listening socket of the chain (`hold`), which the plan takes over.
+        threads: number of threads of each stage; None takes it from the stage's CPU limit.
     """
-    free = _free_ports(taken=port)
-    ports = {workload.name: next(free) for workload in chain.workloads}
+    free = _free_ports()
+    listeners = {workload.name: next(free) for workload in chain.workloads}
     if chain.graph is None:
-        ports[chain.front(chain.name).name] = port
+        listeners[chain.front(chain.name).name].close()
+        listeners[chain.front(chain.name).name] = front
+    port = port_of(front)
+    ports = {name: port_of(listener) for name, listener in listeners.items()}
     launches: list[Launch] = []
-    services: dict[int, tuple[str, ...]] = {}
+    services: dict[socket.socket, tuple[str, ...]] = {}
     for workload in chain.workloads:
-        replicas = _replicas(workload, ports, folder, free, threads)
+        replicas = _replicas(workload, listeners[workload.name], ports, folder, free, threads)
         launches += replicas
         if len(replicas) > 1:
-            services[ports[workload.name]] = tuple(launch.name for launch in replicas)
+            services[listeners[workload.name]] = tuple(launch.name for launch in replicas)
     if chain.graph is not None:
         addresses = {service: f"http://{HOST}:{ports[chain.front(service).name]}" for service in chain.model_names}
-        launches.append(_router_launch(chain, addresses, folder, port=port, router=router))
+        launches.append(_router_launch(chain, addresses, folder, front=front, router=router))
     url = f"http://{HOST}:{port}/v1/models/{chain.model_name}:predict"
     return LaunchPlan(launches=tuple(launches), services=services, url=url)
 
 
 def _replicas(
-    workload: Workload, ports: Mapping[str, int], folder: Path, free: Iterator[int], threads: int | None
+    workload: Workload,
+    listener: socket.socket,
+    ports: Mapping[str, int],
+    folder: Path,
+    free: Iterator[socket.socket],
+    threads: int | None,
 ) -> list[Launch]:
     single = Launch(
         name=workload.name,
@@ -68,14 +88,21 @@ def _replicas(
         ready_period_s=workload.ready_period_s,
         startup_s=workload.startup_s,
         watched=workload.replicas > 1,
+        hop=1 if workload.component == "transformer" else 2,
     )
     several = workload.replicas > 1
     names = [f"{workload.name}#{i}" if several else workload.name for i in range(workload.replicas)]
-    return [_at_port(replace(single, name=name), next(free) if several else single.port) for name in names]
+    return [_listening(replace(single, name=name), next(free) if several else listener) for name in names]
 
 
-def _at_port(launch: Launch, port: int) -> Launch:
-    return replace(launch, port=port, argv=(*_without(launch.argv, "--http_port"), f"--http_port={port}"))
+def _listening(launch: Launch, listener: socket.socket) -> Launch:
+    """Give a process its port, or its listening socket where it takes one."""
+    port = port_of(listener)
+    here = replace(launch, port=port, argv=(*_without(launch.argv, "--http_port"), f"--http_port={port}"))
+    if any(word.startswith(_OUR_SERVERS) for word in launch.argv):
+        return replace(here, listener=listener)
+    listener.close()  # it opens the port by itself
+    return here
 
 
 def _argv(workload: Workload, ports: Mapping[str, int], folder: Path) -> tuple[str, ...]:
@@ -91,7 +118,7 @@ def _argv(workload: Workload, ports: Mapping[str, int], folder: Path) -> tuple[s
         injected = {"--model_name": workload.service, "--predictor_host": f"{HOST}:{ports[workload.service]}"}
         given = {word.partition("=")[0] for word in words}
         words += [f"{flag}={value}" for flag, value in injected.items() if flag not in given]
-    if any(word.startswith("shardline.predictors.") for word in words):
+    if any(word.startswith(_OUR_SERVERS) for word in words):
         # other machines cannot reach the processes of a chain on this one
         words = [*_without(tuple(words), "--host"), f"--host={HOST}"]
     return tuple(words)
@@ -117,10 +144,10 @@ def _env(workload: Workload, folder: Path, threads: int | None) -> dict[str, str
     env |= {name: _here(value, folder, workload) for name, value in workload.env.items()}
     if threads is not None and workload.storage_uri is not None:
         env["OMP_NUM_THREADS"] = str(threads)
-    return _with_our_packages(env)
+    return with_our_packages(env)
 
 
-def _with_our_packages(env: dict[str, str]) -> dict[str, str]:
+def with_our_packages(env: dict[str, str]) -> dict[str, str]:
     """Put Shardline on PYTHONPATH: processes start in a folder of the run, where no user's module shadows others."""
     root = str(Path(__file__).absolute().parents[2])  # not resolved: through the link in shardline/
     others = [env["PYTHONPATH"]] if env.get("PYTHONPATH") else []
@@ -132,17 +159,22 @@ def _here(text: str, folder: Path, workload: Workload) -> str:
 
 
 def _router_launch(
-    chain: ChainSpec, addresses: Mapping[str, str], folder: Path, *, port: int, router: Path | None
+    chain: ChainSpec, addresses: Mapping[str, str], folder: Path, *, front: socket.socket, router: Path | None
 ) -> Launch:
     graph = ("--graph-json", json.dumps(with_urls(chain, addresses)))
+    port = port_of(front)
+    if router is not None:
+        front.close()  # it opens the port by itself
     ours = (sys.executable, "-m", "shardline.manifests.router", *graph, f"--port={port}", "--drain-seconds=0")
     return Launch(
         name=f"{chain.name}-router",
         argv=ours if router is None else (str(router.resolve()), *graph),
-        env=_with_our_packages(dict(os.environ)),
+        env=with_our_packages(dict(os.environ)),
         folder=folder,
         port=port,
+        listener=front if router is None else None,
         ready_path="/readyz",
+        hop=0,
         deaf=router is not None,  # KServe's sleeps 30 s after SIGTERM (drainSleepDuration)
     )
 
@@ -152,25 +184,29 @@ def shard_folder(folder: Path, workload: Workload) -> Path:
     return folder / workload.name
 
 
-def bind(port: int) -> None:
-    """Open and close a port on all interfaces, as KServe's servers do, to check that it is free.
+def hold(port: int) -> socket.socket:
+    """Open a port for a server that is started later: until the socket is closed, no other program gets the port.
 
     Raises:
-        OSError: the port is taken, or this user may not open it.
+        OSError: the port is taken, also on another address of this machine, or this user may not open it.
     """
-    with socket.socket() as probe:
+    with socket.socket() as probe:  # on all interfaces, as KServe's servers listen
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("", port))
         probe.listen(1)
+    listener = socket.create_server((HOST, port))
+    listener.setblocking(False)
+    return listener
 
 
-def _free_ports(*, taken: int) -> Iterator[int]:
-    """Yield free ports, each once, in random order."""
+def port_of(listener: socket.socket) -> int:
+    """Port of a listening socket."""
+    return int(listener.getsockname()[1])
+
+
+def _free_ports() -> Iterator[socket.socket]:
+    """Hold free ports, each once, in random order."""
     for port in random.sample(_PORTS, len(_PORTS)):
-        try:
-            if port != taken:
-                bind(port)
-                yield port
-        except OSError:
-            continue
+        with suppress(OSError):
+            yield hold(port)
     raise ManifestError(f"no port between {_PORTS.start} and {_PORTS.stop - 1} is free on this machine")

@@ -6,32 +6,33 @@ replicas, and restarts with backoff. Processes get the CPU limit as OMP_NUM_THRE
 memory is not limited.
 
     up(Path("manifests-out"))       # until Ctrl-C
+
+Another process does all of this (`shardline.manifests.supervise`), and this one prints: whatever holds up its output or
+itself, the chain goes on.
 """
 
-import asyncio
+import json
 import os
+import select
 import signal
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from shardline.manifests.graph import parse_spec
-from shardline.manifests.launches import LaunchPlan, bind, plan_launches, shard_folder
-from shardline.manifests.options import RenderOptions
-from shardline.manifests.processes import Console, Supervisor
-from shardline.manifests.proxy import ServiceProxy
-from shardline.manifests.render import render
-from shardline.manifests.runs import record_run
-from shardline.manifests.workloads import ChainSpec, chain_of, read_chain, with_urls
-from shardline.storage.bundle import BUNDLE_FILE
-from shardline.storage.bundle_folder import open_bundle
-from shardline.storage.initializer import fetch
-from shardline.storage.user_cache import RUN_PREFIX, in_use
-from shardline.wire.errors import FileError, ManifestError, UsageError
+from shardline.manifests.launches import with_our_packages
+from shardline.manifests.processes import Console, how_it_ended
+from shardline.manifests.supervise import RunSettings
+from shardline.wire import errors
+from shardline.wire.errors import ManifestError
+from shardline.wire.text import printable
 
-KSERVE_ROUTER_PORT = 8080  # pkg/constants RouterPort
 GRACE_S = 10.0
+_LINE_CHARACTERS = 1000  # of a log's line at a time: a stream with room for a page takes it without waiting
+_BLOCKED_S = 0.2  # between two looks at a stream that takes nothing
 
 
 def up(
@@ -46,13 +47,14 @@ def up(
     """Run the documents at `path` until Ctrl-C, SIGTERM or SIGHUP; a second signal kills at once.
 
     `path` is a file or a folder of documents, or a bundle's folder, which is rendered with the default options first.
-    Call it in the main thread, the only one that receives signals.
+    Call it in the main thread, the only one that receives signals. The chain is stopped from the front: the router
+    finishes its requests before the stages are stopped.
 
     Args:
-        port: port of the chain. With one stage the transformer listens on it, else the router.
+        port: port of the chain, on 127.0.0.1. With one stage the transformer listens on it, else the router.
         router: KServe's own router binary in place of `shardline.manifests.router`; it listens on port 8080 only.
         threads: number of threads of each stage; None takes it from the stage's CPU limit.
-        grace_s: seconds that processes have to finish their requests before they are killed.
+        grace_s: seconds that all processes together have to finish their requests before they are killed.
 
     Raises:
         ManifestError: documents that cannot be run, several chains, a taken port, or a process that exits before it is
@@ -61,123 +63,93 @@ def up(
         FileError: the documents or the router do not exist.
         UsageError: a port that KServe's router cannot have.
         StorageError: a shard that cannot be fetched.
+        OSError: the disk of the temporary folder is full.
     """
-    console = console or Console()
-    chain = find_chain(path)
-    _check_router(chain, port, router)
-    _check_port(port)
-    with _sigterm_as_ctrl_c(), tempfile.TemporaryDirectory(prefix=RUN_PREFIX) as folder, in_use(Path(folder)):
-        try:
-            _fetch(chain, Path(folder), console)
-            plan = plan_launches(chain, Path(folder), port=port, router=router, threads=threads)
-            record_run(Path(folder), chain.name, plan)
-            asyncio.run(_until_stopped(plan, console, grace_s))
-        except KeyboardInterrupt:
-            console.notice("stopped")
-
-
-def find_chain(path: Path) -> ChainSpec:
-    """Read the chain of rendered documents, or render a bundle's folder (or the bundle.json in it).
-
-    Raises:
-        BundleError: the bundle is incomplete or altered.
-        ManifestError, FileError: see `read_chain`.
-    """
-    folder = path.parent if path.name == BUNDLE_FILE else path
-    if not (folder / BUNDLE_FILE).is_file():
-        return read_chain(path)
-    options = RenderOptions(storage=folder.resolve().as_uri())
-    return chain_of(render(open_bundle(folder), options), folder)
-
-
-def _check_router(chain: ChainSpec, port: int, router: Path | None) -> None:
-    if chain.graph is None:
-        return
-    if router is None:
-        parse_spec(with_urls(chain, dict.fromkeys(chain.model_names, "http://unknown")))
-        return
-    if not os.access(router, os.X_OK) or router.is_dir():
-        raise FileError(f"{router} is not a program: give the path of KServe's router binary with --router")
-    if port != KSERVE_ROUTER_PORT:
-        raise UsageError(
-            f"KServe's router listens on port {KSERVE_ROUTER_PORT} only, but --port is {port}: "
-            "leave out --port or --router"
-        )
-
-
-def _check_port(port: int) -> None:
-    try:
-        bind(port)
-    except OSError as exc:
-        raise ManifestError(f"port {port} cannot be opened ({exc.strerror}): choose another --port") from exc
-
-
-def _fetch(chain: ChainSpec, folder: Path, console: Console) -> None:
-    for workload in chain.workloads:
-        if workload.storage_uri is not None:
-            console.notice(f"fetching {workload.storage_uri}")
-            fetch(workload.storage_uri, shard_folder(folder, workload))
-
-
-async def _until_stopped(plan: LaunchPlan, console: Console, grace_s: float) -> None:
-    stop, hurry = asyncio.Event(), asyncio.Event()
-    _on_signals(lambda: (hurry if stop.is_set() else stop).set())
-    changed = asyncio.Event()
-    services: list[ServiceProxy] = []
-
-    def on_change() -> None:
-        changed.set()
-        for service in services:
-            service.update()
-
-    processes = {
-        launch.name: Supervisor(launch, console, grace_s=grace_s, hurry=hurry, on_change=on_change)
-        for launch in plan.launches
-    }
-    for port, names in plan.services.items():
-        services.append(ServiceProxy(port, [processes[name] for name in names]))
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(service.keep_running()) for service in services]
-            tasks += [group.create_task(process.keep_running()) for process in processes.values()]
-            tasks.append(group.create_task(_announce(list(processes.values()), changed, console, plan.url)))
-            await stop.wait()
-            console.notice("stopping")
-            for task in tasks:
-                task.cancel()
-    except BaseExceptionGroup as errors:
-        raise _first(errors) from errors
-
-
-async def _announce(processes: list[Supervisor], changed: asyncio.Event, console: Console, url: str) -> None:
-    while waiting := tuple(process.name for process in processes if not process.was_ready):
-        console.progress(len(processes) - len(waiting), len(processes), waiting)
-        changed.clear()
-        await changed.wait()
-    console.progress(len(processes), len(processes), ())
-    console.ready(url)
-
-
-def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Find the first error; later ones come from processes that were stopped because of it."""
-    error = errors.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error
-
-
-def _on_signals(call: Callable[[], object]) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, call)
+    settings = RunSettings(
+        path=str(path), port=port, router=None if router is None else str(router), threads=threads, grace_s=grace_s
+    )
+    command = [sys.executable, "-P", "-m", "shardline.manifests.supervise", json.dumps(asdict(settings))]
+    with subprocess.Popen(
+        command,
+        env=with_our_packages(dict(os.environ)),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        process_group=0,  # a terminal's Ctrl-C and Ctrl-Z reach this process alone
+    ) as process:
+        error: Exception | None = None
+        assert process.stdin is not None
+        with process.stdin, _signals_stop(process):
+            error = _show_events(process, console or Console())
+            process.wait()
+    if error is not None:
+        raise error
+    if process.returncode not in (0, -signal.SIGTERM):
+        raise ManifestError(f"the chain's supervisor {how_it_ended(process.returncode)}: run the command again")
 
 
 @contextmanager
-def _sigterm_as_ctrl_c() -> Iterator[None]:
-    """Turn SIGTERM into KeyboardInterrupt, so that the folder is deleted even while shards are being fetched."""
+def _signals_stop(process: "subprocess.Popen[bytes]") -> Iterator[None]:
+    """Pass the signals that end a command on to the supervisor, which stops the chain first."""
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+    def forward(*_: object) -> None:
+        process.terminate()
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, forward) for number in numbers]
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _show_events(process: "subprocess.Popen[bytes]", console: Console) -> Exception | None:
+    """Print the supervisor's events until its end; returns the error that ended the chain, if one did."""
+    assert process.stdout is not None
+    error = None
+    is_read = True
+    for line in process.stdout:
+        if not line.endswith(b"\n"):  # the supervisor ended before the rest was read
+            break
+        kind, *values = json.loads(line)
+        is_read = is_read and _has_room(process)
+        if kind == "failed":
+            error = _error(*values)
+        elif is_read:
+            with suppress(OSError):  # nobody can read the output any more; the chain goes on
+                _show(console, kind, values)
+    return error
+
+
+def _show(console: Console, kind: str, values: list[Any]) -> None:
+    match kind, values:
+        case "log", [process, text]:
+            for start in range(0, len(text) or 1, _LINE_CHARACTERS):
+                console.log(process, printable(text[start : start + _LINE_CHARACTERS]))
+        case "progress", [ready, total, waiting]:
+            console.progress(ready, total, tuple(waiting))
+        case "ready", [url]:
+            console.ready(url)
+        case "notice", [text]:
+            console.notice(printable(text))
+
+
+def _has_room(process: "subprocess.Popen[bytes]") -> bool:
+    """Wait until the streams take a line without waiting; False if the chain ended before."""
+    streams = [stream for stream in (sys.stdout, sys.stderr) if _is_file(stream)]
+    while len(select.select([], streams, [], _BLOCKED_S)[1]) < len(streams):
+        if process.poll() is not None:
+            return False
+    return True
+
+
+def _is_file(stream: Any) -> bool:
+    try:
+        stream.fileno()
+    except (OSError, ValueError, AttributeError):
+        return False
+    return True
+
+
+def _error(name: str, *values: Any) -> Exception:
+    return OSError(*values) if name == "OSError" else vars(errors)[name](*values)

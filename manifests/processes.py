@@ -13,9 +13,11 @@ import asyncio
 import ctypes
 import os
 import signal
+import socket
+import struct
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +31,7 @@ _POLL_S = 0.1  # until ready
 _PROBE_S = 5.0  # timeout of a probe
 _LINE_BYTES = 64 * 1024
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_LISTEN = "0A"  # TCP_LISTEN in /proc/net/tcp
 
 
 class Console:
@@ -61,6 +64,8 @@ class Launch:
     env: Mapping[str, str]
     folder: Path
     port: int
+    listener: socket.socket | None = None  # of that port, passed on with --fd; None: the process opens its port
+    hop: int = 0  # processes nearer to the client have smaller numbers, and are stopped before those behind them
     ready_path: str | None = None  # None: ready when the port is open
     ready_period_s: float = 10.0
     startup_s: float = 600.0
@@ -105,8 +110,23 @@ class Supervisor:
                 raise ManifestError(f"{self.name} {ended} before it was ready: {self._last_line}")
             pause_s = FIRST_PAUSE_S if ready_for_s >= HEALTHY_S else pause_s
             self._console.notice(f"{self.name} {ended}; starting it again in {pause_s:g} s")
-            await asyncio.sleep(pause_s)
+            with self._refusing():
+                await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        """Reset the connections to a port that is held for a process that does not run; later ones wait for it."""
+        listener = self._launch.listener
+        if listener is None:
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        loop.add_reader(listener, _reset_next, listener)
+        try:
+            yield
+        finally:
+            loop.remove_reader(listener)
 
     async def _live(self) -> tuple[str, float]:
         """Run the process once; returns how it exited and for how many seconds it was ready."""
@@ -115,19 +135,25 @@ class Supervisor:
         probes = asyncio.create_task(self._probe(process))
         try:
             await process.wait()
+        except asyncio.CancelledError:
+            if self._launch.listener is not None:
+                self._launch.listener.close()  # nobody will answer any more
+            raise
         finally:
             probes.cancel()
             ready_for_s = self._end_of_readiness()
             await _stop(process, 0 if self._launch.deaf else self._grace_s, self._hurry)
             await asyncio.wait({log}, timeout=1)  # only a process that left its group can still hold the pipe
             log.cancel()
-        return _how_it_ended(process.returncode), ready_for_s
+        return how_it_ended(process.returncode), ready_for_s
 
     async def _start(self) -> asyncio.subprocess.Process:
         launch = self._launch
+        inherited = () if launch.listener is None else (f"--fd={launch.listener.fileno()}",)
         try:
             return await asyncio.create_subprocess_exec(
                 *launch.argv,
+                *inherited,
                 env=launch.env,
                 cwd=launch.folder,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -135,6 +161,7 @@ class Supervisor:
                 stderr=asyncio.subprocess.STDOUT,
                 limit=_LINE_BYTES,
                 process_group=0,
+                pass_fds=() if launch.listener is None else (launch.listener.fileno(),),
                 preexec_fn=_dies_with(os.getpid()),
             )
         except OSError as exc:
@@ -151,7 +178,7 @@ class Supervisor:
         launch = self._launch
         try:
             async with asyncio.timeout(launch.startup_s):
-                while not await answers(launch.port, launch.ready_path):
+                while not (await answers(launch.port, launch.ready_path) and self._is_ours(process)):
                     await asyncio.sleep(_POLL_S)
         except TimeoutError:
             self._last_line = f"it took longer than {launch.startup_s:g} s (startupProbe); {self._last_line}"
@@ -161,6 +188,10 @@ class Supervisor:
         while launch.watched:
             await asyncio.sleep(launch.ready_period_s)
             self._set_ready(await answers(launch.port, launch.ready_path))
+
+    def _is_ours(self, process: asyncio.subprocess.Process) -> bool:
+        """Tell whether the process listens on its port, and not another program that took the port before it."""
+        return self._launch.listener is not None or listens(process.pid, self._launch.port)
 
     def _set_ready(self, ready: bool) -> None:
         if ready != self.ready:
@@ -173,6 +204,44 @@ class Supervisor:
         since = self._ready_since
         self._set_ready(False)
         return 0.0 if since is None else asyncio.get_running_loop().time() - since
+
+
+def listens(group: int, port: int) -> bool:
+    """Tell whether a process of a process group listens on a port; True also where the kernel does not say (no /proc).
+
+    Programs that open their port by themselves are asked there, and another program may have opened it before them.
+    """
+    sockets = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with suppress(OSError):
+            rows = [line.split() for line in Path(table).read_text().splitlines()[1:]]
+            sockets |= {f"socket:[{row[9]}]" for row in rows if row[3] == _LISTEN and int(row[1][-4:], 16) == port}
+    if not Path("/proc/net/tcp").exists():
+        return True
+    return any(_opened(process) & sockets for process in Path("/proc").iterdir() if _is_in(group, process.name))
+
+
+def _is_in(group: int, pid: str) -> bool:
+    try:
+        return pid.isdigit() and os.getpgid(int(pid)) == group
+    except OSError:
+        return False
+
+
+def _opened(process: Path) -> set[str]:
+    found = set()
+    with suppress(OSError):
+        for descriptor in (process / "fd").iterdir():
+            with suppress(OSError):
+                found.add(str(descriptor.readlink()))
+    return found
+
+
+def _reset_next(listener: socket.socket) -> None:
+    with suppress(OSError):
+        connection, _ = listener.accept()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
 
 
 async def answers(port: int, path: str | None) -> bool:
@@ -223,7 +292,8 @@ def _signal_group(process: asyncio.subprocess.Process, number: signal.Signals) -
         os.killpg(process.pid, number)
 
 
-def _how_it_ended(returncode: int | None) -> str:
+def how_it_ended(returncode: int | None) -> str:
+    """Describe an exit code: 'ended with exit code 1', 'was killed by SIGKILL'."""
     if returncode is not None and returncode < 0:
         return f"was killed by {signal.Signals(-returncode).name}"
     return f"ended with exit code {returncode}"

@@ -1,10 +1,11 @@
 """A stand-in for a Kubernetes Service: a TCP proxy that balances connections over the ready replicas of a workload.
 
-As with kube-proxy, connections are distributed round robin and stay with their replica, and connections are refused
-while no replica is ready: the listening socket is closed then.
+As with kube-proxy, connections are distributed round robin and stay with their replica, and connections are reset while
+no replica is ready. The port stays open then, so that no other program can take it.
 """
 
 import asyncio
+import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
@@ -23,35 +24,21 @@ class Replica(Protocol):
 
 
 class ServiceProxy:
-    """The proxy of one Service. Call `update` whenever a replica's readiness may have changed."""
+    """The proxy of one Service."""
 
-    def __init__(self, port: int, replicas: Sequence[Replica]) -> None:
-        self._port = port
+    def __init__(self, listener: socket.socket, replicas: Sequence[Replica]) -> None:
+        """`listener` is the Service's listening socket."""
+        self._listener = listener
         self._replicas = replicas
         self._next = 0
-        self._changed = asyncio.Event()
         self._connections: set[asyncio.Task[None]] = set()
 
-    def update(self) -> None:
-        """Check the replicas' readiness again."""
-        self._changed.set()
-
     async def keep_running(self) -> None:
-        """Listen while a replica is ready, until cancelled."""
-        server: asyncio.Server | None = None
+        """Accept connections until cancelled."""
+        server = await asyncio.start_server(self._accept, sock=self._listener)
         try:
-            while True:
-                self._changed.clear()
-                any_ready = any(replica.ready for replica in self._replicas)
-                if any_ready and server is None:
-                    server = await asyncio.start_server(self._accept, HOST, self._port)
-                elif not any_ready and server is not None:
-                    server.close()
-                    server = None
-                await self._changed.wait()
+            await server.serve_forever()
         finally:
-            if server is not None:
-                server.close()
             for connection in self._connections:
                 connection.cancel()
 
@@ -70,6 +57,7 @@ class ServiceProxy:
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         replica = self._choose()
         if replica is None:
+            writer.transport.abort()
             return
         with suppress(OSError):
             their_reader, their_writer = await asyncio.open_connection(HOST, replica.port)

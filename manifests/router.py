@@ -20,6 +20,7 @@ import os
 import re
 import secrets
 import signal
+import socket
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -225,8 +226,12 @@ def _content_type(body: bytes) -> dict[str, str]:
     return {"Content-Type": "application/octet-stream" if binary else "text/plain; charset=utf-8"}
 
 
-async def serve(graph: Graph, *, port: int, patterns: Sequence[re.Pattern[str]], drain_s: float) -> None:
+async def serve(
+    graph: Graph, *, port: int, fd: int | None = None, patterns: Sequence[re.Pattern[str]], drain_s: float
+) -> None:
     """Serve until SIGTERM or SIGINT; then fail /readyz, serve for `drain_s` more seconds, and finish running requests.
+
+    `fd` is the descriptor of a listening socket; without one the port is opened.
 
     Raises:
         ManifestError: the port is taken.
@@ -236,7 +241,7 @@ async def serve(graph: Graph, *, port: int, patterns: Sequence[re.Pattern[str]],
         runner = _runner(router, graph)
         await runner.setup()
         try:
-            await _open(runner, port)
+            await (_open(runner, port) if fd is None else web.SockSite(runner, socket.socket(fileno=fd)).start())
             await _stop_signal()
             router.draining = True
             await asyncio.sleep(drain_s)
@@ -284,6 +289,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--graph-json", required=True, help="an InferenceGraph's spec with serviceUrl set in each step")
     parser.add_argument("--port", type=int, default=8080)
+    parser.add_argument("--fd", type=int, help="descriptor of a listening socket to use in place of --port")
     parser.add_argument("--drain-seconds", type=float, default=DRAIN_S, help="seconds of serving after SIGTERM")
     return parser
 
@@ -296,7 +302,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         graph = parse_graph(options.graph_json)
         patterns = compile_patterns(os.environ.get("PROPAGATE_HEADERS"))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(graph, port=options.port, patterns=patterns, drain_s=options.drain_seconds))
+            runner.run(serve(graph, port=options.port, fd=options.fd, patterns=patterns, drain_s=options.drain_seconds))
     except ManifestError as exc:
         print(exc, file=sys.stderr)
         return 1

@@ -34,10 +34,10 @@ class LocalRun:
     processes: Mapping[str, LocalProcess]
 
 
-def record_run(folder: Path, chain: str, plan: LaunchPlan) -> None:
+def record_run(folder: Path, chain: str, plan: LaunchPlan, pid: int) -> None:
     """Write the record of a run into its folder, so that `local_runs` in another process finds it."""
     processes = {launch.name: LocalProcess(port=launch.port, ready_path=launch.ready_path) for launch in plan.launches}
-    run = LocalRun(chain=chain, url=plan.url, pid=os.getpid(), processes=processes)
+    run = LocalRun(chain=chain, url=plan.url, pid=pid, processes=processes)
     (folder / _FILE).write_text(json.dumps(asdict(run)), encoding="utf-8")
 
 

@@ -10,10 +10,10 @@ model, which KServe's server allows to everyone who reaches its port. And predic
                                            └▶ KServe's routes: everything else
 """
 
-import asyncio
 import ctypes
 import logging
 import os
+import socket
 import sys
 import warnings
 from argparse import ArgumentParser, Namespace
@@ -22,7 +22,6 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, NoReturn
 
-import uvloop
 from fastapi import FastAPI, Request, Response
 from kserve import ModelServer
 from kserve.constants.constants import FASTAPI_APP_IMPORT_STRING
@@ -74,6 +73,7 @@ class _OneModelServer(ModelServer):  # type: ignore[misc]  # kserve ships no typ
         )
         self.dataplane = BytesDataPlane(model_registry=self.registered_models)
         self._host = arguments.host
+        self._fd: int | None = arguments.fd
         self._endpoint = PredictEndpoint(app, model, drain)
         self._label = model.label
         self._limits = ConnectionLimits(body_bytes=arguments.max_body_bytes, held_bytes=arguments.max_held_bytes)
@@ -99,8 +99,8 @@ class _OneModelServer(ModelServer):  # type: ignore[misc]  # kserve ships no typ
         for name in _PER_REQUEST_LOGS:
             logging.getLogger(name).disabled = True
         self.register_signal_handler()
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(self._rest_server.start())
+        config.loop = "uvloop"
+        self._rest_server.run(None if self._fd is None else [socket.socket(fileno=self._fd)])
 
 
 async def _reply_to_error(_: Request, error: Exception) -> Response:
@@ -112,6 +112,8 @@ def arguments(description: str) -> ArgumentParser:
     """Parser with KServe's own arguments and those of every Shardline server."""
     parser = ArgumentParser(description=description, parents=[kserve_parser])
     parser.add_argument("--host", default="0.0.0.0", help="address to listen on (default: %(default)s, all of a pod's)")
+    fd_help = "descriptor of a listening socket to use in place of --host and --http_port (default: none)"
+    parser.add_argument("--fd", type=int, help=fd_help)
     parser.add_argument("--bundle_digest", help="digest of the bundle (sha256:…); frames of other bundles are refused")
     parser.add_argument(
         "--max_queue",

@@ -204,7 +204,7 @@ def test_ctrl_c_leaves_no_process(own_chain: Up) -> None:
     own_chain.process.send_signal(2)
     own_chain.process.wait(30)
 
-    assert len(children) == 5
+    assert len(children) == 6  # the supervisor, four servers and the router
     assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in children)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from shardline.manifests.launches import plan_launches
+from shardline.manifests.launches import hold, plan_launches
 from shardline.manifests.options import RenderOptions
 from shardline.manifests.render import write_chain
 from shardline.manifests.scaling import Scaling
@@ -11,13 +11,12 @@ from shardline.manifests.workloads import read_chain
 from shardline.storage.bundle import Bundle
 
 
-def test_what_is_rendered_is_what_is_started(
-    make_bundle: Callable[..., Bundle], tmp_path: Path, free_port: Callable[[], int]
-) -> None:
+def test_what_is_rendered_is_what_is_started(make_bundle: Callable[..., Bundle], tmp_path: Path) -> None:
     options = RenderOptions(transformer_as="component", storage="gs://b/m", versioned=True, scaling=Scaling(replicas=2))
     chain = read_chain(write_chain(make_bundle(stages=2), tmp_path, options))
 
-    plan = plan_launches(chain, tmp_path, port=free_port(), router=None)
+    with plan_launches(chain, tmp_path, front=hold(0), router=None) as plan:
+        assert all(launch.listener is not None for launch in plan.launches)
     argv = {launch.name.partition("#")[0].split("-", 2)[-1]: launch.argv for launch in plan.launches}
 
     assert {launch.env["OMP_WAIT_POLICY"] for launch in plan.launches if "router" not in launch.name} == {"PASSIVE"}
@@ -31,13 +30,13 @@ def test_what_is_rendered_is_what_is_started(
 
 
 def test_a_stage_has_the_threads_of_its_cpu_limit_unless_told_otherwise(
-    make_bundle: Callable[..., Bundle], tmp_path: Path, free_port: Callable[[], int]
+    make_bundle: Callable[..., Bundle], tmp_path: Path
 ) -> None:
     chain = read_chain(write_chain(make_bundle(stages=2, threads=3), tmp_path, RenderOptions(storage="gs://b/m")))
 
     def threads(asked: int | None) -> list[str]:
-        plan = plan_launches(chain, tmp_path, port=free_port(), router=None, threads=asked)
-        return [launch.env["OMP_NUM_THREADS"] for launch in plan.launches if "router" not in launch.name]
+        with plan_launches(chain, tmp_path, front=hold(0), router=None, threads=asked) as plan:
+            return [launch.env["OMP_NUM_THREADS"] for launch in plan.launches if "router" not in launch.name]
 
     assert threads(None) == ["1", "3", "3"]  # the transformer, and two stages
     assert threads(2) == ["1", "2", "2"]

@@ -10,14 +10,16 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from services.processes import wait_until
 
-from shardline.manifests.local import find_chain
+from shardline.manifests.supervise import find_chain
 
 ROOT = Path(__file__).parents[2]
 PREDICTOR = ROOT / "tests" / "services" / "manifest_predictor.py"
@@ -71,13 +73,24 @@ def three(shards: Path) -> list[dict[str, Any]]:
     return [runtime(), *(service(name, shards, transformer=name == "net-0") for name in names), graph(*names)]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Up:
-    """A running `up`; `lines` is all that it has printed."""
+    """A running `up`; `lines` is all that it has printed and that was read: nothing is while `reading` is cleared."""
 
     port: int
     process: subprocess.Popen[str]
     lines: list[str] = field(default_factory=list)
+    reading: threading.Event = field(default_factory=threading.Event)
+
+    def read(self) -> None:
+        assert self.process.stdout is not None
+        while self.reading.wait() and (line := self.process.stdout.readline()):
+            self.lines.append(line)
+
+    def wait(self, condition: Callable[[], bool] | None = None) -> None:
+        """Until the condition holds; without one, until it is ready or has ended."""
+        known = condition or (lambda: self.says("ready: http"))
+        wait_until(lambda: (condition is None and self.process.poll() is not None) or known(), "up", DEADLINE_S)
 
     @property
     def url(self) -> str:
@@ -104,9 +117,9 @@ StartUp = Callable[..., Up]
 
 
 @pytest.fixture
-def start_up(tmp_path: Path, wait_until: Any, free_port: Any) -> Iterator[StartUp]:
+def start_up(tmp_path: Path, free_port: Any) -> Iterator[StartUp]:
     """`start_up(documents, port=…, ready=True, router=…, grace_s=5) -> Up`; it runs where nothing of ours lies."""
-    started: list[tuple[subprocess.Popen[str], threading.Thread]] = []
+    started: list[tuple[Up, threading.Thread]] = []
 
     def start(
         documents: list[dict[str, Any]],
@@ -115,11 +128,13 @@ def start_up(tmp_path: Path, wait_until: Any, free_port: Any) -> Iterator[StartU
         ready: bool = True,
         router: str | None = None,
         grace_s: float = 5,
+        wait: bool = True,
     ) -> Up:
-        (tmp_path / "net.yaml").write_text(yaml.safe_dump_all(documents))
+        path = tmp_path / f"net-{len(started)}.yaml"
+        path.write_text(yaml.safe_dump_all(documents))
         port = port or free_port()
         process = subprocess.Popen(
-            [sys.executable, str(UP), str(tmp_path), str(port), str(grace_s)] + ([router] if router else []),
+            [sys.executable, str(UP), str(path), str(port), str(grace_s)] + ([router] if router else []),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -127,11 +142,13 @@ def start_up(tmp_path: Path, wait_until: Any, free_port: Any) -> Iterator[StartU
             env=os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(_folder(tmp_path / "temporary"))},
         )
         here = Up(port, process)
-        assert process.stdout is not None
-        reader = threading.Thread(target=lambda: here.lines.extend(iter(process.stdout.readline, "")))  # type: ignore[union-attr]
+        here.reading.set()
+        reader = threading.Thread(target=here.read)
         reader.start()
-        started.append((process, reader))
-        wait_until(lambda: process.poll() is not None or (ready and here.says("ready: http")))
+        started.append((here, reader))
+        if not wait:
+            return here
+        wait_until(lambda: process.poll() is not None or (ready and here.says("ready: http")), "up", DEADLINE_S)
         if not ready:
             reader.join()
         else:
@@ -139,13 +156,14 @@ def start_up(tmp_path: Path, wait_until: Any, free_port: Any) -> Iterator[StartU
         return here
 
     yield start
-    for process, reader in started:
-        if process.poll() is None:
-            process.terminate()
-        process.wait(DEADLINE_S)
+    for running, reader in started:
+        running.reading.set()
+        if running.process.poll() is None:
+            running.process.terminate()
+        running.process.wait(DEADLINE_S)
         reader.join()
-        assert process.stdout is not None
-        process.stdout.close()
+        assert running.process.stdout is not None
+        running.process.stdout.close()
 
 
 def _folder(path: Path) -> Path:
@@ -166,6 +184,22 @@ def processes_in(folder: Path) -> list[int]:
             if alive and working.startswith(f"{folder}/"):
                 pids.append(int(entry.name))
     return pids
+
+
+def command_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+
+
+def processes_below(pid: int) -> list[int]:
+    """The pids of a process's children and of theirs."""
+    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [*children, *(below for child in children for below in processes_below(child))]
+
+
+def open_connections(port: int) -> int:
+    """Connections to a port that are established, on the server's side."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[1].endswith(f":{port:04X}") and row[3] == "01" for row in rows)
 
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -342,6 +376,84 @@ def test_nothing_outlives_an_up_that_is_killed(start_up: StartUp, tmp_path: Path
     running.process.kill()
 
     wait_until(lambda: processes_in(tmp_path / "temporary") == [])
+    wait_until(lambda: list((tmp_path / "temporary").iterdir()) == [])
+
+
+def test_of_two_on_one_port_only_one_is_ready(start_up: StartUp, tmp_path: Path, free_port: Any) -> None:
+    port = free_port()
+    both = [
+        start_up([runtime(f"--note={note}"), service("net", tmp_path / note)], port=port, wait=False)
+        for note in ("first", "second")
+    ]
+
+    for running in both:
+        running.wait()
+
+    ready = [running for running in both if running.says("ready: http")]
+    lost = [running for running in both if running not in ready]
+    assert len(lost) >= 1
+    assert all(running.process.returncode == 1 for running in lost)
+    assert all("Address already in use" in running.lines[-1] for running in lost)
+    for running in ready:
+        assert running.predictions()[0]["pid"] in processes_below(running.process.pid)
+
+
+def test_the_port_of_a_router_that_restarts_is_not_free(start_up: StartUp, tmp_path: Path, wait_until: Any) -> None:
+    running = start_up(three(tmp_path / "shards"))
+    [router] = [pid for pid in processes_in(tmp_path / "temporary") if "shardline.manifests.router" in command_of(pid)]
+
+    os.kill(router, signal.SIGKILL)
+    wait_until(lambda: running.says("net-router was killed by SIGKILL"))
+
+    for host in ("", "127.0.0.1"):
+        with pytest.raises(OSError, match="Address already in use"):
+            socket.create_server((host, running.port)).close()
+    wait_until(lambda: _answers(running))
+
+
+@linux
+@pytest.mark.parametrize("stopped", [False, True], ids=["unread", "stopped"])
+def test_a_chain_goes_on_when_nobody_reads_its_log(start_up: StartUp, tmp_path: Path, stopped: bool) -> None:
+    documents = [runtime("--chatty=10000"), service("net", tmp_path / "shards", replicas=2, transformer=True)]
+    running = start_up(documents)
+    if stopped:
+        running.process.send_signal(signal.SIGSTOP)
+    else:
+        running.reading.clear()
+
+    for _ in range(5):
+        assert len(running.predictions()) == 2
+
+    running.process.send_signal(signal.SIGCONT)
+    running.reading.set()
+    running.wait(lambda: running.says(" lines of the processes' output were dropped"))
+
+
+@linux
+def test_an_up_whose_output_nobody_reads_stops_in_time(start_up: StartUp, tmp_path: Path) -> None:
+    running = start_up([runtime("--chatty=10000"), service("net", tmp_path / "shards")])
+    running.reading.clear()
+    for _ in range(5):
+        running.predictions()
+
+    running.process.terminate()
+
+    assert running.process.wait(DEADLINE_S) == 0
+    assert processes_in(tmp_path / "temporary") == []
+
+
+def test_requests_in_flight_are_answered_before_the_chain_stops(start_up: StartUp, tmp_path: Path) -> None:
+    names = ("net-0", "net-1", "net-2")
+    services = [service(name, tmp_path / "shards", transformer=name == "net-0") for name in names]
+    running = start_up([runtime("--pause=0.5"), *services, graph(*names)], grace_s=20)
+    with ThreadPoolExecutor() as pool:
+        asked = [pool.submit(running.ask) for _ in range(4)]
+        running.wait(lambda: open_connections(running.port) >= 4)
+
+        running.process.terminate()
+
+        assert [status for status, _ in (request.result() for request in asked)] == [200] * 4
+    assert running.process.wait(DEADLINE_S) == 0
 
 
 def test_kserves_router_has_one_port_only(start_up: StartUp, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import sys
 import time
 from pathlib import Path
@@ -69,6 +70,14 @@ def test_one_that_never_gets_ready_is_killed(tmp_path: Path, free_port: Any) -> 
         asyncio.run(run_until_ready(launch(tmp_path, free_port(), "import time; time.sleep(60)", startup_s=0.5)))
 
     assert time.monotonic() - began < 30
+
+
+def test_another_program_on_its_port_does_not_make_a_process_ready(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        sleeping = launch(tmp_path, taken.getsockname()[1], "import time; time.sleep(60)", startup_s=0.5)
+
+        with pytest.raises(ManifestError, match=r"before it was ready: it took longer than 0.5 s"):
+            asyncio.run(run_until_ready(sleeping))
 
 
 def test_a_program_that_does_not_exist_is_an_error(tmp_path: Path, free_port: Any) -> None:

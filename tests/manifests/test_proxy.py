@@ -1,7 +1,8 @@
-"""The local Service: connections in turn to ready replicas, refused when there is none."""
+"""The local Service: connections in turn to ready replicas, reset when there is none."""
 
 import asyncio
 import random
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,8 +11,6 @@ from typing import Any
 import pytest
 
 from shardline.manifests.proxy import ServiceProxy
-
-DEADLINE_S = 10
 
 
 @dataclass(slots=True)
@@ -36,10 +35,11 @@ async def replica(name: bytes) -> AsyncIterator[Replica]:
 
 
 @asynccontextmanager
-async def serving(port: int, *replicas: Replica) -> AsyncIterator[ServiceProxy]:
-    service = ServiceProxy(port, replicas)
-    task = asyncio.create_task(service.keep_running())
-    yield service
+async def serving(*replicas: Replica) -> AsyncIterator[int]:
+    """Run the proxy; yields its port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    task = asyncio.create_task(ServiceProxy(listener, replicas).keep_running())
+    yield listener.getsockname()[1]
     task.cancel()
     await asyncio.wait({task})
 
@@ -55,29 +55,11 @@ async def ask(port: int, body: bytes) -> bytes:
         await writer.wait_closed()
 
 
-async def eventually(port: int, *, listens: bool) -> None:
-    async with asyncio.timeout(DEADLINE_S):
-        while await _listens(port) != listens:
-            await asyncio.sleep(0.01)
-
-
-async def _listens(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    writer.close()
-    await writer.wait_closed()
-    return True
-
-
-def test_connections_take_turns_and_carry_any_bytes(free_port: Any) -> None:
+def test_connections_take_turns_and_carry_any_bytes() -> None:
     body = random.Random(0).randbytes(3_000_000)
 
     async def scenario() -> list[bytes]:
-        port = free_port()
-        async with replica(b"a") as one, replica(b"b") as other, serving(port, one, other):
-            await eventually(port, listens=True)
+        async with replica(b"a") as one, replica(b"b") as other, serving(one, other) as port:
             return await asyncio.gather(*(ask(port, body) for _ in range(4)))
 
     answers = asyncio.run(scenario())
@@ -86,24 +68,17 @@ def test_connections_take_turns_and_carry_any_bytes(free_port: Any) -> None:
     assert all(answer[1:] == body for answer in answers)
 
 
-def test_only_ready_replicas_are_asked_and_without_any_connections_are_refused(free_port: Any) -> None:
+def test_only_ready_replicas_are_asked_and_without_any_connections_are_reset() -> None:
     async def scenario() -> None:
-        port = free_port()
-        async with replica(b"a") as one, replica(b"b") as other, serving(port, one, other) as service:
-            await eventually(port, listens=True)
+        async with replica(b"a") as one, replica(b"b") as other, serving(one, other) as port:
             one.ready = False
-            service.update()
             assert {await ask(port, b"") for _ in range(4)} == {b"b"}
 
             other.ready = False
-            service.update()
-            await eventually(port, listens=False)
-            with pytest.raises(ConnectionRefusedError):
-                await ask(port, b"")
+            with pytest.raises(ConnectionResetError):
+                await ask(port, b"x")
 
             one.ready = True
-            service.update()
-            await eventually(port, listens=True)
             assert await ask(port, b"") == b"a"
 
     asyncio.run(scenario())
@@ -111,9 +86,7 @@ def test_only_ready_replicas_are_asked_and_without_any_connections_are_refused(f
 
 def test_a_connection_to_a_replica_that_is_gone_is_closed(free_port: Any) -> None:
     async def scenario() -> bytes:
-        port = free_port()
-        async with serving(port, Replica(free_port())):
-            await eventually(port, listens=True)
+        async with serving(Replica(free_port())) as port:
             return await ask(port, b"")
 
     assert asyncio.run(scenario()) == b""

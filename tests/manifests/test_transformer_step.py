@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shardline.manifests.launches import plan_launches
+from shardline.manifests.launches import hold, plan_launches
 from shardline.manifests.network import Exposure, Network
 from shardline.manifests.options import RenderOptions
 from shardline.manifests.placement import Placement
@@ -118,9 +118,9 @@ def test_the_way_in_leads_to_the_router(make_bundle: Callable[..., Bundle]) -> N
 
 def test_up_runs_it_as_the_first_step(make_bundle: Callable[..., Bundle], tmp_path: Path) -> None:
     chain = read_chain(write_chain(make_bundle(), tmp_path, STEP))
-    plan = plan_launches(chain, tmp_path, port=1, router=None)
+    with plan_launches(chain, tmp_path, front=hold(0), router=None) as plan:
+        launch = next(launch for launch in plan.launches if launch.name == "resnet50-pre")
     addresses = {name: f"http://{name}" for name in chain.model_names}
-    launch = next(launch for launch in plan.launches if launch.name == "resnet50-pre")
 
     assert [workload.name for workload in chain.workloads] == ["resnet50-pre", "resnet50-0", "resnet50-1", "resnet50-2"]
     assert with_urls(chain, addresses)["nodes"]["root"]["steps"][0]["serviceUrl"] == (

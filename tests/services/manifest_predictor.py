@@ -2,7 +2,7 @@
 
 POST answers `{"predictions": [its name, its pid, its shard's text, …]}`: what it was asked, with itself appended. With
 --predictor_host it asks that first. `--die_if=FILE` ends it at once if the file is there, `--die=TEXT` always;
-`--stubborn` makes it deaf to SIGTERM.
+`--stubborn` makes it deaf to SIGTERM. `--chatty=N` prints N lines for each request, `--pause=S` waits so long.
 """
 
 import argparse
@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+import time
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -25,6 +26,8 @@ def main() -> None:
     parser.add_argument("--die")
     parser.add_argument("--stubborn", action="store_true")
     parser.add_argument("--die_if")
+    parser.add_argument("--chatty", type=int, default=0)
+    parser.add_argument("--pause", type=float, default=0)
     options = parser.parse_args()
     print(f"{options.model_name} starts", flush=True)
     if options.die or (options.die_if and Path(options.die_if).exists()):
@@ -41,6 +44,8 @@ def main() -> None:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
+            print(f"a line of the log, {'x' * 80}\n" * options.chatty, end="", flush=True)
+            time.sleep(options.pause)
             if options.predictor_host:
                 url = f"http://{options.predictor_host}/v1/models/{options.model_name}:predict"
                 with urllib.request.urlopen(url, data=body) as response:
