@@ -15,6 +15,7 @@ bodies alone fill the bound, the newest request is answered 503. docs/limits.md 
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -30,10 +31,11 @@ from shardline.wire.errors import (
     RequestTimeoutError,
     ShardlineError,
 )
-from shardline.wire.limits import BODY_BYTES, HELD_BYTES, format_bytes
+from shardline.wire.limits import BODY_BYTES, HELD_BYTES, MIB, format_bytes
 
 BODY = "shardline.body"
 
+_READ_BYTES = 256 * 1024  # the most that the transport passes at once
 _DISCARD_S = 5.0  # how long the rest of a refused body is read and dropped, so that its sender hears the answer
 
 
@@ -50,6 +52,7 @@ class ConnectionLimits:
         header_s: seconds from the first byte of a request to the end of its headers.
         rate_window_s: seconds over which the rate of a body is measured.
         least_rate: least bytes per second of a body.
+        turn_bytes: bytes of all connections that are read before other work of the event loop has its turn.
     """
 
     body_bytes: int = BODY_BYTES
@@ -60,6 +63,7 @@ class ConnectionLimits:
     header_s: float = 20.0
     rate_window_s: float = 5.0
     least_rate: int = 16 * 1024
+    turn_bytes: int = 4 * MIB
 
 
 class Body:
@@ -109,6 +113,8 @@ class OpenConnections:
         self.label = label
         self.held_bytes = 0
         self._by_silence: dict[BodyProtocol, None] = {}  # a dict keeps the order of insertion
+        self._turn_bytes = 0
+        self._paused: deque[BodyProtocol] = deque()  # in the order in which they may read on
 
     def add(self, connection: "BodyProtocol") -> None:
         """Add a connection; if there are too many, the one that has been silent the longest is closed."""
@@ -136,6 +142,26 @@ class OpenConnections:
             silent.give_way()
         self.held_bytes += size_bytes
         return True
+
+    def read(self, connection: "BodyProtocol", size_bytes: int) -> None:
+        """Count bytes that a connection received; when a turn has had its bytes, it reads on in a later one.
+
+        libuv reads a connection up to 32 times before it looks at the next one: a hundred clients that send as fast as
+        they can would otherwise keep the event loop for a second.
+        """
+        if not self._turn_bytes:
+            asyncio.get_running_loop().call_soon(self._next_turn)
+        self._turn_bytes += size_bytes
+        if self._turn_bytes > self.limits.turn_bytes and connection.pause_reading():
+            self._paused.append(connection)
+
+    def _next_turn(self) -> None:
+        self._turn_bytes = 0
+        for _ in range(min(len(self._paused), self.limits.turn_bytes // _READ_BYTES)):
+            self._paused.popleft().resume_reading()
+        if self._paused:
+            self._turn_bytes = 1
+            asyncio.get_running_loop().call_soon(self._next_turn)
 
 
 class BodyProtocol(HttpToolsProtocol):
@@ -173,6 +199,18 @@ class BodyProtocol(HttpToolsProtocol):
         self._opened.remove(self)
         self.transport.close()
 
+    def pause_reading(self) -> bool:
+        """Stop reading; False where that is stopped already, or the connection is being closed."""
+        if self.flow.read_paused or self.is_closed:
+            return False
+        self.flow.pause_reading()
+        return True
+
+    def resume_reading(self) -> None:
+        """Read on, unless uvicorn has stopped reading as well: one request waits behind another."""
+        if not self.pipeline and not self.is_closed:
+            self.flow.resume_reading()
+
     def give_way(self) -> None:
         """End the incomplete request in favour of another one."""
         self._refuse(
@@ -193,6 +231,7 @@ class BodyProtocol(HttpToolsProtocol):
             return
         self._opened.heard(self)
         super().data_received(data)
+        self._opened.read(self, len(data))
         if self._refused or self.is_closed:
             return
         if self._in_headers:
@@ -263,6 +302,8 @@ class BodyProtocol(HttpToolsProtocol):
         if not self.pipeline and not self._in_body:
             self._free()
         super().on_response_complete()
+        if self.pipeline and not self.is_closed:  # uvicorn would read more requests before it answers these
+            self.flow.pause_reading()
 
     def _unsupported_upgrade_warning(self) -> None:
         """Log nothing: uvicorn would advise to install WebSockets, once for each such request."""
@@ -275,12 +316,22 @@ class BodyProtocol(HttpToolsProtocol):
         self._header_bytes = max(self._header_bytes, size)
         self._check_header_bytes()
         names = [name for name, _ in self.headers]
-        has_body = b"transfer-encoding" in names or any(
+        encodings = [value for name, value in self.headers if name == b"transfer-encoding"]
+        has_body = bool(encodings) or any(
             value.strip(b"0") for name, value in self.headers if name == b"content-length"
         )
-        if self.parser.should_upgrade() and has_body:  # the parser would take the body for the next request
+        version = self.parser.get_http_version()
+        if version not in ("1.0", "1.1"):
+            self._refuse(RequestError(f"the request has the HTTP version {version}; allowed are 1.0 and 1.1"))
+        elif self.parser.should_upgrade() and has_body:  # the parser would take the body for the next request
             self._refuse(RequestError("a request with a body asks for an upgrade: leave the header Upgrade out"))
-        elif self.parser.get_http_version() == "1.1" and names.count(b"host") != 1:
+        elif encodings and (version == "1.0" or b"".join(encodings).strip().lower() != b"chunked"):
+            self._refuse(
+                RequestError(
+                    "the request has a Transfer-Encoding; allowed is chunked alone, in HTTP/1.1: send Content-Length"
+                )
+            )
+        elif version == "1.1" and names.count(b"host") != 1:
             self._refuse(RequestError(f"the request has {names.count(b'host')} Host headers; allowed is one: send it"))
         return not self._refused
 

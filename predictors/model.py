@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -87,7 +88,29 @@ def error_reply(error: ShardlineError) -> Response:
 
 
 def logged_reply(error: ShardlineError) -> Response:
-    """Log an error in one line and return `error_reply`."""
-    level = logging.WARNING if error.status < 500 else logging.ERROR
-    logger.log(level, "%d: %s", error.status, error)
+    """Log an error in one line, unless too many were logged in this second, and return `error_reply`."""
+    _LOG.add(error)
     return error_reply(error)
+
+
+class ErrorLog:
+    """Log of errors, at most so many lines a second: a client that causes thousands would keep the server busy."""
+
+    def __init__(self, lines: int = 20) -> None:
+        self._lines = lines
+        self._second = 0
+        self._errors = 0
+
+    def add(self, error: ShardlineError) -> None:
+        """Log an error, or count it if there were too many; the number of those is logged with the next error."""
+        second = int(time.monotonic())
+        if second != self._second:
+            if (left_out := self._errors - self._lines) > 0:
+                logger.warning("%d errors were left out of the log", left_out)
+            self._second, self._errors = second, 0
+        self._errors += 1
+        if self._errors <= self._lines:
+            logger.log(logging.WARNING if error.status < 500 else logging.ERROR, "%d: %s", error.status, error)
+
+
+_LOG = ErrorLog()

@@ -8,7 +8,7 @@ No exception of Pillow leaves this module: any error of a decoder is reported as
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from PIL import Image
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
-from shardline.predictors.picture_cost import DecodingMemory, decoding_bytes
+from shardline.predictors.picture_cost import DecodingMemory, LargePicture, decoding_bytes
 from shardline.storage.bundle import CHANNELS, PictureSpec
 from shardline.wire.errors import BundleError, PictureError
 from shardline.wire.limits import Limits
@@ -52,8 +52,10 @@ class Fitted:
     view: View
 
 
-def fit_picture(picture: bytes, spec: PictureSpec, limits: Limits) -> Fitted:
+def fit_picture(picture: bytes, spec: PictureSpec, limits: Limits, most_bytes: int | None = None) -> Fitted:
     """Decode one picture and fit it to uint8 [spec.channels, spec.height, spec.width], with its view.
+
+    With `most_bytes`, a picture that takes less memory does not wait for others, and a larger one is not decoded.
 
     Fit "crop" equals torchvision's Resize(spec.resize) and CenterCrop on the PIL image, to the bit, except for JPEGs
     large enough to be decoded at reduced scale (at most 1 of 255 off) and for strips whose resized form would itself be
@@ -62,8 +64,9 @@ def fit_picture(picture: bytes, spec: PictureSpec, limits: Limits) -> Fitted:
     Raises:
         PictureError: not a picture, over `limits.pixels`, truncated or damaged, or of a kind with no defined white.
         BundleError: `spec` names an unknown mode, fit or interpolation.
+        LargePicture: it takes more than `most_bytes` to decode.
     """
-    with _opened(picture, limits) as opened:
+    with _opened(picture, limits, most_bytes) as opened:
         image, size = _load(opened, spec)
         target = _target_size(size, spec)
         placed = _place(_resize(image, target, spec, limits), spec)
@@ -88,17 +91,23 @@ def open_picture(picture: bytes, spec: PictureSpec, limits: Limits) -> Image.Ima
         return _load(image, spec)[0]
 
 
-def fit_pictures(pictures: Sequence[bytes], spec: PictureSpec, limits: Limits) -> tuple[Pixels, tuple[View, ...]]:
+def fit_pictures(
+    pictures: Sequence[bytes], spec: PictureSpec, limits: Limits, most_bytes: int | None = None
+) -> tuple[Pixels, tuple[View, ...]]:
     """Decode and fit several pictures: uint8 [batch, spec.channels, spec.height, spec.width], and views.
 
+    `most_bytes` is for all of them.
+
     Raises:
-        PictureError: as `fit_picture`, naming the instance's index.
+        PictureError, LargePicture: as `fit_picture`, an error with the instance's index.
     """
+    if most_bytes is not None:
+        most_bytes //= len(pictures)
     batch = np.empty((len(pictures), spec.channels, spec.height, spec.width), np.uint8)
     views = []
     for index, picture in enumerate(pictures):
         try:
-            fitted = fit_picture(picture, spec, limits)
+            fitted = fit_picture(picture, spec, limits, most_bytes)
         except PictureError as exc:
             raise PictureError(f"instance {index}: {exc}") from exc
         batch[index] = fitted.pixels
@@ -112,13 +121,16 @@ def pixel_batch(pictures: Sequence[bytes], spec: PictureSpec, limits: Limits) ->
 
 
 @contextmanager
-def _opened(picture: bytes, limits: Limits) -> Iterator[ImageFile]:
+def _opened(picture: bytes, limits: Limits, most_bytes: int | None = None) -> Iterator[ImageFile]:
     """Open a picture by its header, and take the memory of decoding it for the duration of the block."""
     image = open_header(picture)
     try:
-        with _MEMORY.taken(decoding_bytes(image, picture, limits), limits.decoding_bytes):
+        size_bytes = decoding_bytes(image, picture, limits)
+        if most_bytes is not None and size_bytes > most_bytes:
+            raise LargePicture
+        with _MEMORY.taken(size_bytes, limits.decoding_bytes) if most_bytes is None else nullcontext():
             yield image
-    except (PictureError, BundleError):
+    except (PictureError, BundleError, LargePicture):
         raise
     except Exception as exc:  # Pillow's decoders raise nearly every built-in error on damaged input
         raise damaged(picture_format(picture) or "picture", exc) from exc

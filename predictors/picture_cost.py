@@ -16,8 +16,9 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from shardline.wire.errors import PictureError
-from shardline.wire.limits import PIXEL_BYTES, Limits, format_bytes
+from shardline.wire.limits import MIB, PIXEL_BYTES, Limits, format_bytes
 
+SMALL_BYTES = 96 * MIB  # of a picture that never waits for large ones: 8 megapixels
 _SIDE_LIMIT = 65_535  # JPEG's own; Pillow keeps 8 bytes for each row, so a thin picture would cost more than its pixels
 _WEBP_PIXEL_BYTES = 18
 
@@ -29,6 +30,10 @@ _SCANNED_PIXELS = 1_000_000_000  # 20 scans of 50 megapixels: about 10 s of a co
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 
 _TILE_WIDTH, _TILE_LENGTH = 322, 323  # TIFF tags
+
+
+class LargePicture(Exception):  # noqa: N818  # control flow: no user meets it
+    """A picture takes more memory than the caller has for it now."""
 
 
 def decoding_bytes(image: ImageFile, picture: bytes, limits: Limits) -> int:

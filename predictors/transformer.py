@@ -6,6 +6,7 @@ the graph's first step (`--step`) it answers the frame itself, and the router pa
 so that its image stays small.
 """
 
+import asyncio
 import json
 import time
 import uuid
@@ -18,6 +19,7 @@ import aiohttp
 from shardline.predictors.inputs import json_values, read_inputs
 from shardline.predictors.model import FRAME_TYPE, JSON_TYPE, Answer, BytesModel
 from shardline.predictors.picture import fit_pictures
+from shardline.predictors.picture_cost import SMALL_BYTES, LargePicture
 from shardline.predictors.server import arguments, run_main, serve
 from shardline.predictors.worker import Worker, call_each, check_deadline, now_ms
 from shardline.storage.bundle import CHANNELS, InputSpec, PictureSpec
@@ -31,6 +33,7 @@ from shardline.wire.v1 import check_instances, parse_request
 _KEEP_ALIVE_SECONDS = 60
 _DECODE_THREADS = 2
 _HEADER_CHARACTERS = 256
+_RETRY_S = 0.1  # before a request is sent again: a Service needs a moment to leave a pod out
 
 Parts = tuple[bytes | memoryview, ...]
 
@@ -57,6 +60,29 @@ class TransformerConfig:
         return json_values(self.inputs, self.max_instances)
 
 
+class RetryBudget:
+    """Number of requests that may be sent again: a tenth of all, and a few at the start.
+
+    A predictor that is down is not sent twice as many requests as it had when it was up.
+    """
+
+    def __init__(self, share: float = 0.1, most: float = 10.0) -> None:
+        self._share = share
+        self._most = most
+        self._left = most
+
+    def add_request(self) -> None:
+        """Count a request, which earns a share of a retry."""
+        self._left = min(self._most, self._left + self._share)
+
+    def take(self) -> bool:
+        """Take one retry; False if none is left."""
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
 class ImageTransformer(BytesModel):
     """KServe model that turns pictures into a frame; without a predictor's URL the frame is the answer."""
 
@@ -66,27 +92,36 @@ class ImageTransformer(BytesModel):
         self._config = config
         self._worker: Worker[Callable[[], Parts], Parts]
         self._worker = Worker(call_each, threads=_DECODE_THREADS, max_queue=config.max_queue)
+        # large pictures have a queue and threads of their own, so that small ones do not wait behind them
+        self._large: Worker[Callable[[], Parts], Parts]
+        self._large = Worker(call_each, threads=_DECODE_THREADS, max_queue=config.max_queue)
+        self._retries = RetryBudget()
         self._session: aiohttp.ClientSession | None = None
 
     async def answer(self, body: bytes | memoryview, headers: Mapping[str, str]) -> Answer:
         deadline_ms = now_ms() + self._config.request_timeout_ms
         request_id = _plain_header(headers, "x-request-id") or uuid.uuid4().hex
         traceparent = _plain_header(headers, "traceparent")
-        [frame] = await self._worker.run(
-            lambda: self._frame(bytes(body), request_id, traceparent, deadline_ms), deadline_ms=deadline_ms
-        )
+
+        def frame_of(most_bytes: int | None) -> Parts:
+            return self._frame(bytes(body), request_id, traceparent, deadline_ms, most_bytes)
+
+        try:
+            [frame] = await self._worker.run(lambda: frame_of(SMALL_BYTES), deadline_ms=deadline_ms)
+        except LargePicture:
+            [frame] = await self._large.run(lambda: frame_of(None), deadline_ms=deadline_ms)
         if self._url is None:
             return Answer(frame, FRAME_TYPE)
         return await self._ask_predictor(self._url, b"".join(frame), deadline_ms)
 
-    def _frame(self, body: bytes, request_id: str, traceparent: str, deadline_ms: int) -> Parts:
+    def _frame(self, body: bytes, request_id: str, traceparent: str, deadline_ms: int, most_bytes: int | None) -> Parts:
         start = time.perf_counter()
         if is_frame(body):
             raise RequestError("the transformer takes pictures or v1 JSON, not frames: send frames to a stage")
         config = self._config
         request = parse_request(body, [spec.name for spec in config.inputs], most_values=config.most_values)
         check_instances(len(request.pictures), config.max_instances)
-        pixels, views = fit_pictures(request.pictures, config.picture, config.limits)
+        pixels, views = fit_pictures(request.pictures, config.picture, config.limits, most_bytes)
         further = read_inputs(request, config.inputs, config.picture, config.limits)
         taken_ms = (time.perf_counter() - start) * 1000
         frame = Frame(
@@ -103,8 +138,25 @@ class ImageTransformer(BytesModel):
         return tuple(encode_parts(frame))
 
     async def _ask_predictor(self, url: str, frame: bytes, deadline_ms: int) -> Answer:
+        self._retries.add_request()
+        try:
+            return await self._post(url, frame, deadline_ms)
+        except PredictorDownError:
+            if not self._retries.take():
+                raise
+        await asyncio.sleep(_RETRY_S)
+        return await self._post(url, frame, deadline_ms)
+
+    async def _post(self, url: str, frame: bytes, deadline_ms: int) -> Answer:
+        """Send a frame once.
+
+        Raises:
+            PredictorDownError: no connection, or it was closed before anything came back: it may be sent again.
+            DeadlineError, PredictorError: no reply in time, half a reply, or an error.
+        """
         check_deadline(deadline_ms)
         timeout = aiohttp.ClientTimeout(total=(deadline_ms - now_ms()) / 1000)
+        response = None
         try:
             async with self._client().post(url, data=frame, timeout=timeout) as response:
                 body = await response.read()
@@ -114,7 +166,10 @@ class ImageTransformer(BytesModel):
             ) from exc
         except (aiohttp.ClientError, OSError) as exc:
             reason = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
-            raise PredictorDownError(f"the predictor {url} does not answer ({reason}): try again later") from exc
+            text = f"the predictor {url} does not answer ({reason}): try again later"
+            if response is not None:
+                raise PredictorError(f"{self.label}: {text}", PredictorDownError.status, 1) from exc
+            raise PredictorDownError(text) from exc
         if response.status >= 400:
             raise _predictor_error(response.status, response.headers.get("retry-after"), body)
         return Answer((body,), response.headers.get("content-type", JSON_TYPE))

@@ -63,8 +63,10 @@ class Trial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialResult:
-    """Verdicts of a trial's requests, what it left behind, and seconds until right replies came again: from the fault, or, where
-    it lasted, from its end."""
+    """Verdicts of a trial's requests, what it left behind, and seconds until right replies came again.
+
+    They count from the fault, or, where it lasted, from its end.
+    """
 
     trial: str
     fault: str

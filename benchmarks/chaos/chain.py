@@ -25,9 +25,9 @@ _READY = re.compile(r"^ready: (http://\S+)$|^(http://\S+)$", re.MULTILINE)
 
 
 class ChaosChain:
-    """A bundle's chain in `folder`, with a copy of the bundle, manifests, log and TMPDIR there."""
+    """A bundle's chain in `folder`, with a copy of the bundle, manifests, log and TMPDIR there; `short`: deadlines."""
 
-    def __init__(self, bundle: Path, folder: Path) -> None:
+    def __init__(self, bundle: Path, folder: Path, *, short: bool = True) -> None:
         self._folder = folder
         self.bundle = folder / "bundle"
         self._temporary = folder / "tmp"
@@ -36,7 +36,7 @@ class ChaosChain:
             shutil.copytree(bundle, self.bundle)
         self._manifests = folder / "manifests"
         shardline("render", str(self.bundle), f"--out={self._manifests}")
-        for path in self._manifests.glob("*.yaml"):
+        for path in self._manifests.glob("*.yaml") if short else ():
             path.write_text(_with_short_deadlines(path.read_text()))
         self.digest = open_bundle(self.bundle).digest
         self.roles: frozenset[str] = frozenset()  # of the processes that belong to it
@@ -68,8 +68,8 @@ class ChaosChain:
     def victims(self) -> dict[str, Victim]:
         """Return the running processes by role: `up`, `router`, `transformer`, `stage 0`, …"""
         up = self._up()
-        found = {UP: Victim(role=UP, process=up, up=up, port=0, folder=None, request=b"")}
-        for process in up.children():
+        found = {UP: Victim(role=UP, process=up, up=up, port=0, folder=None, path="", body=b"")}
+        for process in up.children(recursive=True):
             try:
                 words = process.cmdline()
             except psutil.Error:
@@ -87,13 +87,14 @@ class ChaosChain:
             up=self._up(),
             port=port,
             folder=Path(folder) if folder else None,
-            request=_request(name or "x", self._body(role)),
+            path=f"/v1/models/{name or 'x'}:predict",
+            body=self._body(role),
         )
 
     def _body(self, role: str) -> bytes:
-        """A frame for a stage; for the others, JSON that they refuse with a long message is enough."""
+        """The golden frame of a stage."""
         if not role.startswith("stage"):
-            return b'{"instances": ["AAAA"]}'
+            return b""
         stage = int(role.split()[1])
         inputs = Golden.load(self.bundle / stage_folder(stage)).inputs
         return encode(Frame(tensors=inputs, bundle=self.digest, stage=stage))
@@ -137,8 +138,3 @@ def _role(words: list[str]) -> str:
 
 def _option(words: list[str], name: str) -> str:
     return next((word.partition("=")[2] for word in words if word.startswith(f"{name}=")), "")
-
-
-def _request(name: str, body: bytes) -> bytes:
-    head = f"POST /v1/models/{name}:predict HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {len(body)}\r\n\r\n"
-    return head.encode() + body

@@ -16,13 +16,12 @@ from typing import Literal
 
 import psutil
 
-from benchmarks.processes import UnavailableError
-
 Phase = Literal["start", "idle", "load"]
 HOST = "127.0.0.1"
 _SLOW_CLIENTS = 20
 _SLOW_REQUESTS = 200
-_PORT_S = 10.0
+_PORT_S = 0.4  # less than the shortest pause before a process starts again
+_QUEUE = 4200  # connections: more than the longest queue of a listening socket by default, 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +31,8 @@ class Victim:
     Attributes:
         up: the `shardline up` above it, or itself.
         folder: the stage's files; None for a process without any.
-        request: a request of its protocol, as bytes of HTTP.
+        path: of its requests.
+        body: of a request that a stage accepts; empty for the others, which take pictures.
     """
 
     role: str
@@ -40,7 +40,13 @@ class Victim:
     up: psutil.Process
     port: int
     folder: Path | None
-    request: bytes
+    path: str
+    body: bytes
+
+    def request(self) -> bytes:
+        """Bytes of an HTTP request, to which the reply is a frame, a prediction or an error."""
+        head = f"POST {self.path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {len(self.body)}\r\n\r\n"
+        return head.encode() + self.body
 
 
 Apply = Callable[[Victim, Phase], AbstractAsyncContextManager[None]]
@@ -70,45 +76,48 @@ async def _stopped(victim: Victim, _: Phase) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _port_taken(victim: Victim, _: Phase) -> AsyncIterator[None]:
-    """Another program listens on the port, accepts connections and never answers."""
+    """Another program listens on the port as soon as it is free, accepts connections and never answers."""
     victim.process.kill()
-    with await _listen(victim.port, 128):
+    with ExitStack() as stack:
+        if (listener := await _listen(victim.port)) is not None:
+            stack.enter_context(listener)
         yield
 
 
-@asynccontextmanager
-async def _blackholed(victim: Victim, _: Phase) -> AsyncIterator[None]:
-    """Packets to the port are dropped: its queue of new connections is full."""
-    victim.process.kill()
-    with await _listen(victim.port, 0), ExitStack() as stack:
-        for _number in range(4):
-            filler = stack.enter_context(socket.socket())
-            filler.setblocking(False)
-            filler.connect_ex((HOST, victim.port))
-        yield
-
-
-async def _listen(port: int, backlog: int) -> socket.socket:
+async def _listen(port: int) -> socket.socket | None:
+    """Open a port of a process that was killed; None where it is held for the next one."""
     give_up_at = asyncio.get_running_loop().time() + _PORT_S
-    while True:
+    while asyncio.get_running_loop().time() < give_up_at:
         listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((HOST, port))
-            listener.listen(backlog)
-        except OSError as exc:
+            listener.listen()
+        except OSError:
             listener.close()
-            if asyncio.get_running_loop().time() > give_up_at:
-                raise UnavailableError(f"port {port} cannot be taken: {exc}") from exc
             await asyncio.sleep(0.02)
         else:
             return listener
+    return None
+
+
+@asynccontextmanager
+async def _blackholed(victim: Victim, phase: Phase) -> AsyncIterator[None]:
+    """Packets to the port are dropped: the process is stopped, and its queue of new connections is full."""
+    async with _stopped(victim, phase):
+        with ExitStack() as stack:
+            for _number in range(_QUEUE):
+                filler = stack.enter_context(socket.socket())
+                filler.setblocking(False)
+                filler.connect_ex((HOST, victim.port))
+            yield
 
 
 @asynccontextmanager
 async def _disk_full(victim: Victim, phase: Phase) -> AsyncIterator[None]:
-    """No file can grow: of the process; in the phase `start`, of `up`, and the process starts again below it."""
-    target = victim.up if phase == "start" else victim.process
+    """No file can grow: of the process; in the phase `start`, of its parent, and the process starts again below it."""
+    parent = victim.process.parent()
+    target = parent if phase == "start" and parent is not None else victim.process
     with _limited(target, resource.RLIMIT_FSIZE, 0):
         if phase == "start":
             victim.process.kill()
@@ -155,7 +164,7 @@ async def _slow_readers(victim: Victim, _: Phase) -> AsyncIterator[None]:
             client.setblocking(False)
             with suppress(OSError):
                 await asyncio.get_running_loop().sock_connect(client, (HOST, victim.port))
-                client.send(victim.request * _SLOW_REQUESTS)
+                client.send(victim.request() * _SLOW_REQUESTS)
         yield
 
 

@@ -34,6 +34,7 @@ Verdict = Literal["right", "error", "refused", "silent", "wrong", "nameless", "h
 FAULTY: tuple[Verdict, ...] = ("wrong", "nameless", "hung")
 _PAUSE_S = 0.05  # after a request that failed, so that a chain that is down is not asked thousands of times
 _PICTURES = 16
+_KSERVE_EOF = "unexpected EOF"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +75,8 @@ class CheckedClients:
         counts: verdicts since the last `take_counts`.
         total: verdicts of all requests.
         router_away: True while the fault makes the router unable to reply.
-        names: texts of which one must stand in an error: names and addresses of the servers.
+        names: texts of which one must stand in an error: names and addresses of the servers. KServe's router, and so the
+            local one, says "unexpected EOF" and no name where a step ends in the middle of its reply.
     """
 
     def __init__(self, pictures: Sequence[CheckedPicture], deadline_s: float, log: TextIO) -> None:
@@ -122,7 +124,7 @@ class CheckedClients:
     def _judge(self, status: int, body: bytes, picture: CheckedPicture) -> Verdict:
         if status == 200:
             return "right" if body == picture.reply else "wrong"
-        return "error" if any(name.encode() in body for name in self.names) else "nameless"
+        return "error" if any(name.encode() in body for name in (*self.names, _KSERVE_EOF)) else "nameless"
 
     def _write(self, picture: int, verdict: Verdict, status: int, seconds: float, body: bytes) -> None:
         """Log a request; a right reply is that of the log's first line."""

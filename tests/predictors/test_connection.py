@@ -265,3 +265,16 @@ def test_many_requests_on_one_connection_hold_nothing(serve: Serve, connect: Cal
         assert client.send(head(2 * KIB), b"x" * 2 * KIB).reply()[:2] == (200, b"2048")
 
     assert server.opened.held_bytes == 0
+
+
+def test_bodies_that_are_read_in_turns_arrive_whole(serve: Serve, connect: Callable[[Server], Client]) -> None:
+    server = serve(turn_bytes=300 * KIB)
+    clients = [connect(server) for _ in range(8)]
+    senders = [threading.Thread(target=client.send, args=(head(2**22), bytes(2**22))) for client in clients]
+    for sender in senders:
+        sender.start()
+
+    assert connect(server).send(head(2), b"ab").reply()[:2] == (200, b"2")
+    assert [client.reply()[:2] for client in clients] == [(200, b"4194304")] * 8
+    for sender in senders:
+        sender.join()

@@ -8,7 +8,7 @@ from logging.handlers import BufferingHandler
 
 import pytest
 
-from shardline.predictors.model import JSON_TYPE, Answer, BytesModel, error_reply, logged_reply
+from shardline.predictors.model import JSON_TYPE, Answer, BytesModel, ErrorLog, error_reply, logged_reply
 from shardline.wire.errors import FrameError, PredictorError, QueueFullError, RequestError, ShardlineError
 
 
@@ -64,3 +64,17 @@ def test_an_error_becomes_a_json_reply_with_its_status_and_one_line_in_the_log()
     assert json.loads(bytes(reply.body)) == {"error": "7 requests wait — ü"}
     assert "retry-after" not in error_reply(FrameError("odd")).headers
     assert [record.getMessage() for record in log.buffer] == ["503: 7 requests wait — ü"]
+
+
+def test_thousands_of_errors_are_a_few_lines() -> None:
+    handler = BufferingHandler(10_000)
+    logger = logging.getLogger("shardline.predictors.model")
+    logger.addHandler(handler)
+    try:
+        log = ErrorLog(lines=3)
+        for _ in range(2000):
+            log.add(QueueFullError("full"))
+    finally:
+        logger.removeHandler(handler)
+
+    assert 3 <= len(handler.buffer) <= 10  # a second may end meanwhile
