@@ -34,7 +34,7 @@ Verdict = Literal["right", "error", "refused", "silent", "wrong", "nameless", "h
 FAULTY: tuple[Verdict, ...] = ("wrong", "nameless", "hung")
 _PAUSE_S = 0.05  # after a request that failed, so that a chain that is down is not asked thousands of times
 _PICTURES = 16
-_KSERVE_EOF = "unexpected EOF"
+_KSERVE_EOF = "unexpected EOF"  # KServe's router, and so the local one, names no step that ends within its reply
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +75,7 @@ class CheckedClients:
         counts: verdicts since the last `take_counts`.
         total: verdicts of all requests.
         router_away: True while the fault makes the router unable to reply.
-        names: texts of which one must stand in an error: names and addresses of the servers. KServe's router, and so the
-            local one, says "unexpected EOF" and no name where a step ends in the middle of its reply.
+        names: texts of which one must stand in an error: names and addresses of the servers.
     """
 
     def __init__(self, pictures: Sequence[CheckedPicture], deadline_s: float, log: TextIO) -> None:
