@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
+from shardline.client.timed import TrackedAdapter
 from shardline.wire.errors import FileError, UsageError
 
 
@@ -89,7 +89,7 @@ class _BearerAuth(AuthBase):
         return request
 
 
-class _NamedAdapter(HTTPAdapter):
+class _NamedAdapter(TrackedAdapter):
     """HTTPS adapter that checks the certificate for `name`, whatever address the server is reached by."""
 
     def __init__(self, name: str) -> None:

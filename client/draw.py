@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from shardline.client.plates import plates_in
 from shardline.client.replies import read_prediction
 from shardline.client.target import Reply
-from shardline.client.terminal import TerminalStyle, printable
+from shardline.client.terminal import TerminalStyle
+from shardline.wire.text import printable
 
 
 def draw_reply(name: str, reply: Reply, style: TerminalStyle, *, timings: bool = False) -> str:

@@ -11,11 +11,12 @@ from shardline.client.known import KnownPlates
 from shardline.client.pictures import Source, encode_jpeg, open_upright, read_source
 from shardline.client.plates import Plate, known_text, plates_in
 from shardline.client.predictor import Outcome, Predictor
-from shardline.client.terminal import TerminalStyle, printable
+from shardline.client.terminal import TerminalStyle
 from shardline.client.tracking import LEAST_FRAMES, FramePosition, PlateTracker, Track
 from shardline.client.video import SentFrame
 from shardline.client.waiting import in_order
 from shardline.wire.errors import FileError, PredictorDownError, PredictorError, ShardlineError
+from shardline.wire.text import printable
 
 _CROP_MARGIN = 0.25  # around a plate's box, as a share of its sides
 

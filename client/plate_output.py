@@ -5,7 +5,8 @@ from itertools import zip_longest
 
 from shardline.client.canvas import Canvas, Colour
 from shardline.client.plates import Plate, known_text
-from shardline.client.terminal import TerminalStyle, printable
+from shardline.client.terminal import TerminalStyle
+from shardline.wire.text import printable
 
 _READ, _UNREAD_COLOUR = (0, 200, 80), (255, 140, 0)
 _UNREAD = {"sub_text": "???", "main_text": "????"}

@@ -50,7 +50,7 @@ from shardline.client.readiness import wait_ready
 from shardline.client.replies import read_prediction
 from shardline.client.route import open_route
 from shardline.client.target import DEFAULT_URL, Reply, Target
-from shardline.client.terminal import FrameCounter, ProgressBar, TerminalStyle, WaitingLine, printable
+from shardline.client.terminal import FrameCounter, ProgressBar, TerminalStyle, WaitingLine
 from shardline.client.tracking import LEAST_FRAMES
 from shardline.client.video import video_frames
 from shardline.client.waiting import in_order
@@ -64,6 +64,7 @@ from shardline.wire.errors import (
     UsageError,
 )
 from shardline.wire.limits import MIB
+from shardline.wire.text import printable
 
 _RANDOM = "the weights are random: labels, scores and positions mean nothing"
 

@@ -22,7 +22,9 @@ from urllib3.util import Retry
 
 from shardline.client.credentials import Credentials
 from shardline.client.remedies import root_cause
+from shardline.client.timed import REPLY_BYTES, TimedSession, TooLateError, TooLongError
 from shardline.wire.errors import PredictorDownError, PredictorError, UsageError
+from shardline.wire.limits import format_bytes
 
 if TYPE_CHECKING:
     from shardline.client.pictures import RequestBody
@@ -32,6 +34,7 @@ DEFAULT_URL = "http://127.0.0.1:8080"
 _BACKOFF_S = 0.5  # before the first retry without a Retry-After header, then doubled
 _ERROR_CHARACTERS = 1000  # of a server's error: some repeat the whole body of the request
 _CONNECT_S = 10.0
+_REPLY_VALUES = 4_000_000  # of a reply: what JSON takes in memory is a multiple of its text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,10 +94,10 @@ class Target:
         self._discovery = threading.Lock()
         self._discovered: str | None = None
         self._local = threading.local()
-        self._sessions: weakref.WeakSet[requests.Session] = weakref.WeakSet()
+        self._sessions: weakref.WeakSet[TimedSession] = weakref.WeakSet()
 
     def ask(self, body: "RequestBody") -> Reply:
-        """Send one request and read the v1 reply, in about `timeout_s` per attempt at most.
+        """Send one request and read the v1 reply, in `timeout_s` with all its attempts.
 
         Raises:
             PredictorDownError: the server cannot be reached.
@@ -153,16 +156,19 @@ class Target:
         headers = {**({"Content-Type": body.content_type} if body else {}), **self._headers}
         try:
             # a redirect would turn POST into GET and drop the picture
-            return self._session(give_up_at).request(
+            return self._session(give_up_at).exchange(
                 method,
                 url,
+                give_up_at,
                 data=body.data if body else None,
                 headers=headers,
                 timeout=(min(_CONNECT_S, self._timeout_s), self._timeout_s),
-                allow_redirects=False,
                 verify=self._credentials.verify,
             )
-        except requests.ReadTimeout as exc:
+        except TooLongError as exc:
+            limit = format_bytes(REPLY_BYTES)
+            raise PredictorError(f"the reply is larger than {limit}, the most that is read: send less", 502) from exc
+        except (requests.ReadTimeout, TooLateError) as exc:
             raise PredictorError(f"no reply within {self._timeout_s:g} s: raise --timeout", status=504) from exc
         except requests.exceptions.SSLError as exc:
             cause = str(root_cause(exc))
@@ -177,11 +183,11 @@ class Target:
         except requests.RequestException as exc:
             raise PredictorError(f"the server's response is not valid HTTP ({exc})", status=502) from exc
 
-    def _session(self, give_up_at: float) -> requests.Session:
+    def _session(self, give_up_at: float) -> TimedSession:
         """This thread's session, with the retries of one more request: requests does not promise thread safety."""
-        session: requests.Session | None = getattr(self._local, "session", None)
+        session: TimedSession | None = getattr(self._local, "session", None)
         if session is None:
-            session = self._local.session = requests.Session()
+            session = self._local.session = TimedSession()
             self._sessions.add(session)
             self._credentials.prepare(session, self.url, self._headers)
             # a proxy to the outside does not lead back to this machine
@@ -240,6 +246,9 @@ class _DeadlineRetry(Retry):
 
 
 def _json(response: requests.Response) -> object:
+    """The reply as a JSON value; None if it is none, or has more values than are read."""
+    if sum(map(response.content.count, (b",", b"[", b"{"))) > _REPLY_VALUES:
+        return None
     try:
         return json.loads(response.content)
     except (ValueError, RecursionError):

@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
+from shardline.wire.text import printable
+
 if TYPE_CHECKING:
     from shardline.client.readiness import ChainState
 
@@ -47,11 +49,6 @@ class TerminalStyle:
 
     def _coloured(self, text: str, code: str) -> str:
         return f"\x1b[{code}m{text}\x1b[0m" if self.colour and text else text
-
-
-def printable(text: str) -> str:
-    """Replace control characters: file names and servers' texts may hold escape sequences."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def shorten(text: str, columns: int) -> str:

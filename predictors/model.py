@@ -10,6 +10,7 @@ from kserve import Model
 from starlette.responses import Response
 
 from shardline.wire.errors import PredictorError, RequestError, ShardlineError
+from shardline.wire.text import printable
 
 FRAME_TYPE = "application/x-shardline-frame"
 JSON_TYPE = "application/json"
@@ -82,9 +83,9 @@ class BytesModel(Model):  # type: ignore[misc]  # kserve ships no types
 
 
 def error_reply(error: ShardlineError) -> Response:
-    """Response for an error: its status, `{"error": "..."}`, and Retry-After if it has one."""
+    """Response for an error: its status, `{"error": "..."}` in one line, and Retry-After if it has one."""
     headers = {} if error.retry_after_s is None else {"retry-after": str(error.retry_after_s)}
-    return Response(json.dumps({"error": str(error)}, ensure_ascii=False), error.status, headers, JSON_TYPE)
+    return Response(json.dumps({"error": printable(str(error))}, ensure_ascii=False), error.status, headers, JSON_TYPE)
 
 
 def logged_reply(error: ShardlineError) -> Response:
@@ -110,7 +111,9 @@ class ErrorLog:
             self._second, self._errors = second, 0
         self._errors += 1
         if self._errors <= self._lines:
-            logger.log(logging.WARNING if error.status < 500 else logging.ERROR, "%d: %s", error.status, error)
+            logger.log(
+                logging.WARNING if error.status < 500 else logging.ERROR, "%d: %s", error.status, printable(str(error))
+            )
 
 
 _LOG = ErrorLog()

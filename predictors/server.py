@@ -25,6 +25,15 @@ from typing import Any, NoReturn
 from fastapi import FastAPI, Request, Response
 from kserve import ModelServer
 from kserve.constants.constants import FASTAPI_APP_IMPORT_STRING
+from kserve.errors import (
+    InferenceError,
+    InvalidInput,
+    ModelNotFound,
+    ModelNotReady,
+    ServerNotReady,
+    UnsupportedProtocol,
+)
+from kserve.logging import logger as kserve_logger
 from kserve.model_server import app
 from kserve.model_server import parser as kserve_parser
 from kserve.protocol.dataplane import DataPlane
@@ -36,9 +45,12 @@ from shardline.predictors.middleware import BodyLimit, CloseConnections, Drain
 from shardline.predictors.model import BytesModel, logged_reply
 from shardline.wire.errors import ForbiddenError, ShardlineError
 from shardline.wire.limits import BODY_BYTES, HELD_BYTES, MIB
+from shardline.wire.text import printable
 
 _KEEP_ALIVE_SECONDS = 120  # longer than the 90 s that KServe's router keeps idle connections
 _PER_REQUEST_LOGS = ("uvicorn.access", "kserve.trace")
+_REFUSALS = (InferenceError, InvalidInput, ModelNotFound, ModelNotReady, ServerNotReady, UnsupportedProtocol)
+_LOGGED_CHARACTERS = 200
 
 # memory settings of glibc (malloc.h); other C libraries have no mallopt, or know none of these and report failure
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
@@ -140,10 +152,20 @@ def serve(model: BytesModel, arguments: Namespace) -> None:
     warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")  # KServe's own use of FastAPI
     app.add_exception_handler(ShardlineError, _reply_to_error)
     _forbid_repository(app, model.label)
+    kserve_logger.addFilter(_shorten_refusal)
     app.add_middleware(BodyLimit, label=model.label, limit_bytes=arguments.max_body_bytes)
     app.add_middleware(CloseConnections, drain=drain)
     app.router.lifespan_context = lambda _: _closing(model, drain)
     _OneModelServer(model, drain, arguments).start([model])
+
+
+def _shorten_refusal(record: logging.LogRecord) -> bool:
+    """Log a request that KServe's routes refuse in one line; other exceptions keep their traceback."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, _REFUSALS):
+        record.msg = f"{type(error).__name__}: {printable(str(error))[:_LOGGED_CHARACTERS]}"
+        record.args, record.exc_info = None, None
+    return True
 
 
 def _forbid_repository(app: FastAPI, label: str) -> None:
@@ -173,7 +195,7 @@ def run_main(main: Callable[[], None]) -> NoReturn:
     try:
         main()
     except ShardlineError as exc:
-        print(f"error: {exc}", file=sys.stderr)
+        print(f"error: {printable(str(exc))}", file=sys.stderr)
         code = 1
     logging.shutdown()
     sys.stdout.flush()

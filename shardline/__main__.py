@@ -18,6 +18,7 @@ from typer.main import get_group
 import shardline
 from shardline.console import err
 from shardline.wire.errors import ShardlineError
+from shardline.wire.text import printable
 
 _SETTINGS: dict[str, Any] = {"pretty_exceptions_enable": False, "rich_markup_mode": "rich"}
 _TYPES = {"bool": "", "path": "PATH", "str": "TEXT", "int": "N", "float": "NUMBER"}
@@ -129,7 +130,7 @@ def main() -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    err.print(f"[red]error:[/red] {escape(message)}")
+    err.print(f"[red]error:[/red] {escape(printable(message))}")
     sys.exit(1)
 
 

@@ -17,6 +17,7 @@ from shardline.storage.reachable import check_reachable
 from shardline.storage.store import Access
 from shardline.wire.errors import MissingPackageError, UsageError
 from shardline.wire.limits import format_bytes
+from shardline.wire.text import printable
 
 _UriArgument = Annotated[
     str, typer.Argument(metavar="URI", help="URI to which bundles were pushed: gs://bucket/prefix")
@@ -131,7 +132,8 @@ def _print(uri: str, pushed: list[Pushed]) -> None:
     for bundle in pushed:
         changed = bundle.modified.strftime("%Y-%m-%d %H:%M")
         state = "whole" if bundle.is_whole else "partial"
-        out.print(f"{changed:16}  {format_bytes(bundle.size_bytes):>10}  {state:7}  {uri.rstrip('/')}/{bundle.path}")
+        where = printable(f"{uri.rstrip('/')}/{bundle.path}")
+        out.print(f"{changed:16}  {format_bytes(bundle.size_bytes):>10}  {state:7}  {where}", markup=False)
 
 
 def emulator(

@@ -22,6 +22,7 @@ from shardline.options.group import option
 from shardline.tasks.plates.grammar import read_grammar
 from shardline.training.folder import picture_files
 from shardline.wire.errors import MissingPackageError, UsageError
+from shardline.wire.text import printable
 
 if TYPE_CHECKING:
     from shardline.training.evaluation.report import Evaluation
@@ -306,19 +307,23 @@ def _print(found: "Evaluation", options: EvaluationOptions) -> None:
         print(json.dumps(found.document))
         return
     for table in found.page.tables:
-        out.print(
-            escape(table) if isinstance(table, str) else _terminal_table(table.title, table.columns, table.groups)
-        )
+        if isinstance(table, str):
+            out.print(printable(table), markup=False)
+        else:
+            out.print(_terminal_table(table.title, table.columns, table.groups))
     if options.out is not None:
         out.print(str(options.out / "report.html"), markup=False)
 
 
 def _terminal_table(title: str, columns: Sequence[str], groups: Sequence[Sequence[Sequence[str]]]) -> Table:
-    table = Table(title=escape(title), title_justify="left")
+    def safe(text: str) -> str:
+        return escape(printable(text))
+
+    table = Table(title=safe(title), title_justify="left")
     for number, column in enumerate(columns):
-        table.add_column(escape(column), justify="left" if number == 0 else "right", overflow="fold")
+        table.add_column(safe(column), justify="left" if number == 0 else "right", overflow="fold")
     for rows in groups:
         table.add_section()
         for row in rows:
-            table.add_row(*map(escape, row))
+            table.add_row(*map(safe, row))
     return table

@@ -10,7 +10,8 @@ from shardline.client.draw import draw_reply, json_line
 from shardline.client.plate_output import plates_summary
 from shardline.client.plates import read_plates
 from shardline.client.target import Reply
-from shardline.client.terminal import TerminalStyle, printable
+from shardline.client.terminal import TerminalStyle
+from shardline.wire.text import printable
 
 
 def draw(*predictions: Any, style: TerminalStyle | None = None, **options: Any) -> str:

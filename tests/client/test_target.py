@@ -1,11 +1,19 @@
 """URLs of requests, retries, and the reading of replies."""
 
 import json
+import socket
+import threading
+import time
+import tracemalloc
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from shardline.client.credentials import Credentials
 from shardline.client.pictures import RequestBody
 from shardline.client.target import Target, check_url
 from shardline.wire.errors import PredictorDownError, PredictorError, UsageError
@@ -139,3 +147,89 @@ def test_urls() -> None:
     for text in ("", "http://", "http://a:b", "http://a:0", "http://[::1", "http://a b/", "file:///etc/passwd"):
         with pytest.raises(UsageError, match="is not a URL"):
             check_url(text)
+
+
+@contextmanager
+def answering(send: Callable[[socket.socket], object]) -> Iterator[str]:
+    """A server that answers every request by `send`, until its client goes away."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection, suppress(OSError):
+                connection.recv(65536)
+                send(connection)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1/models/m:predict"
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join()
+
+
+def endlessly(connection: socket.socket, piece: bytes, pause_s: float = 0.0) -> None:
+    while True:
+        connection.sendall(piece)
+        time.sleep(pause_s)
+
+
+def reply_of(status: int, headers: str, piece: bytes, pause_s: float = 0.0) -> Callable[[socket.socket], object]:
+    def send(connection: socket.socket) -> None:
+        connection.sendall(f"HTTP/1.1 {status} X\r\n{headers}\r\n".encode())
+        endlessly(connection, piece, pause_s)
+
+    return send
+
+
+def packed_zeros(size_bytes: int) -> bytes:
+    packer = zlib.compressobj(wbits=31)
+    return b"".join([*(packer.compress(bytes(2**20)) for _ in range(size_bytes // 2**20)), packer.flush()])
+
+
+@pytest.mark.parametrize(
+    ("send", "message"),
+    [
+        pytest.param(reply_of(200, "", b"x" * 65536), r"larger than 32\.0 MiB", id="endless"),
+        pytest.param(reply_of(500, "", b"x" * 65536), r"larger than 32\.0 MiB", id="endless error"),
+        pytest.param(
+            reply_of(200, "Content-Encoding: gzip\r\n", packed_zeros(300 * 2**20)), r"larger than 32\.0 MiB", id="bomb"
+        ),
+        pytest.param(reply_of(503, "Retry-After: 0\r\n", b"x" * 65536), r"larger than 32\.0 MiB", id="endless 503"),
+        pytest.param(reply_of(200, "", b"x", 0.05), r"no reply within 1 s", id="slow body"),
+        pytest.param(lambda there: endlessly(there, b"H", 0.05), r"no reply within 1 s", id="slow status"),
+    ],
+)
+def test_a_reply_is_bounded_in_bytes_and_time(send: Callable[[socket.socket], object], message: str) -> None:
+    with answering(send) as url:
+        started = time.monotonic()
+        tracemalloc.start()
+        with pytest.raises(PredictorError, match=message):
+            Target(url, timeout_s=1 if "within" in message else 20, retries=1).ask(BODY)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+
+    assert peak < 150 * 2**20
+    assert time.monotonic() - started < (5 if "within" in message else 20)
+
+
+def test_a_reply_of_too_many_values_is_not_parsed(serve: Any) -> None:
+    server = serve({"POST /": [{"text": "[],", "repeat": 2_500_000}]})
+
+    with pytest.raises(PredictorError, match="200: not a v1 reply with predictions"):
+        Target(server.url, retries=0).ask(BODY)
+
+
+def test_a_redirect_gets_no_token(serve: Any) -> None:
+    there = serve({"POST /": [{"json": {"predictions": [1]}}]})
+    here = serve({"POST /": [{"status": 307, "headers": {"Location": there.url}, "text": ""}]})
+
+    with pytest.raises(PredictorError, match="307: moved: give --url"):
+        Target(here.url, credentials=Credentials(token="secret")).ask(BODY)
+    assert there.requests() == []

@@ -78,3 +78,9 @@ def test_thousands_of_errors_are_a_few_lines() -> None:
         logger.removeHandler(handler)
 
     assert 3 <= len(handler.buffer) <= 10  # a second may end meanwhile
+
+
+def test_an_error_with_a_name_of_the_client_s_stays_one_line() -> None:
+    reply = error_reply(RequestError("parameter a\nERROR: b\x1b[2J is unknown"))
+
+    assert json.loads(bytes(reply.body))["error"].isprintable()

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import requests
@@ -13,9 +14,14 @@ from shardline.wire.limits import BODY_BYTES
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("echo") / "log"
+
+
+@pytest.fixture(scope="module")
+def server(log: Path) -> Iterator[str]:
     """URL of a server around a model that does nothing."""
-    port, log = free_port(), tmp_path_factory.mktemp("echo") / "log"
+    port = free_port()
     command = [sys.executable, str(ROOT / "tests" / "services" / "echo.py"), "--model_name=echo", f"--http_port={port}"]
     with running(command, log) as process:
         url = f"http://127.0.0.1:{port}"
@@ -32,6 +38,18 @@ def test_requests_cannot_load_or_unload_the_model(server: str, action: str) -> N
     assert reply.status_code == 403
     assert reply.json() == {"error": "echo: no request loads or unloads a model: to change it apply another manifest"}
     assert requests.get(f"{server}/v1/models/echo", timeout=10).json() == {"name": "echo", "ready": True}
+
+
+def test_an_unknown_path_is_one_short_line_of_the_log(server: str, log: Path) -> None:
+    before = log.stat().st_size
+
+    for path in ("/v1/models/x%0aerror:%20y%1b[2J", "/v1/models/" + "z" * 3000):
+        assert requests.get(f"{server}{path}", timeout=10).status_code == 404
+    lines = log.read_bytes()[before:].decode().splitlines()
+
+    assert len(lines) == 2
+    assert all(len(line) < 400 and line.isprintable() for line in lines)
+    assert "x\N{REPLACEMENT CHARACTER}error: y\N{REPLACEMENT CHARACTER}[2J" in lines[0]
 
 
 def test_metrics_and_health_are_kserves(server: str) -> None:

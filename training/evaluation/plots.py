@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
 from numpy.typing import NDArray
 
+from shardline.wire.text import printable
+
 if TYPE_CHECKING:
     from shardline.training.evaluation.metrics import CalibrationMetrics
 
@@ -27,7 +29,12 @@ COLOURS = (
 GREY, PALE = "#555555", "#cccccc"
 _LINES = ("-", "--", ":", "-.")
 _TRUE_OUTLINE, _FOUND_OUTLINE = "#00dd55", "#ff3355"
-_STYLE: dict[str, Any] = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+_STYLE: dict[str, Any] = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "text.parse_math": False,  # a $ in a class's name is no formula
+}
 _THUMBNAILS_PER_ROW = 4
 _DPI = 120
 MOST_ROWS = 40  # classes that can be read side by side
@@ -295,7 +302,8 @@ def _count(count: int) -> str:
 
 def _shown(name: str) -> str:
     """A class's name that fits beside a plot."""
-    return name if len(name) <= _MOST_CHARACTERS else f"{name[: _MOST_CHARACTERS - 1]}…"
+    shown = printable(name)
+    return shown if len(shown) <= _MOST_CHARACTERS else f"{shown[: _MOST_CHARACTERS - 1]}…"
 
 
 def contact_sheet(file: str, thumbnails: Sequence[Thumbnail], title: str, alt: str) -> Plot:
@@ -329,4 +337,5 @@ def _draw_thumbnails(figure: Figure, thumbnails: Sequence[Thumbnail], rows: int,
 
 def shorten_name(name: str) -> str:
     """A file name that fits above a thumbnail. It keeps the end, which differs between files."""
-    return name if len(name) <= 28 else f"…{name[-27:]}"
+    shown = printable(name)
+    return shown if len(shown) <= 28 else f"…{shown[-27:]}"

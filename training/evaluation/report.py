@@ -19,6 +19,7 @@ from shardline.training.evaluation.metrics import Proportion, SourceDifference
 from shardline.training.evaluation.plots import Plot, save_plots
 from shardline.training.evaluation.run import EvaluationRun
 from shardline.wire.errors import FileError
+from shardline.wire.text import printable
 
 REPORT, PAGE = "report.json", "report.html"
 
@@ -162,8 +163,9 @@ def _html(page: ReportPage, folder: Path) -> str:
 
 
 def _environment() -> Environment:
-    """Jinja2's environment. It escapes all values: names of classes and files are text, never HTML."""
+    """Jinja2's environment. It escapes all values: names of classes and files are text of one line, never HTML."""
     return Environment(
+        finalize=lambda value: printable(value) if isinstance(value, str) else value,
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=StrictUndefined,

@@ -134,3 +134,14 @@ def test_a_long_name_keeps_its_end() -> None:
     assert shorten_name("short.png") == "short.png"
     assert shorten_name("a" * 40 + "end.png").endswith("aend.png")
     assert len(shorten_name("a" * 40)) == 28
+
+
+def test_a_name_is_no_formula_and_has_one_line(tmp_path: Path) -> None:
+    labels = [r"$\frac{1}$", "a\n\x1b[2Jb"]
+
+    assert shorten_name(labels[1]).isprintable()
+    plots = [
+        confusion_plot(np.eye(2, 3, dtype=np.int64), labels, "other", "pictures", labels[0]),
+        contact_sheet("sheet.png", [Thumbnail(pixels=np.zeros((8, 8, 3), np.uint8), title=labels[0])], labels[0], ""),
+    ]
+    assert len(save_plots(plots, tmp_path)) == 2

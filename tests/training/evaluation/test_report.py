@@ -34,7 +34,7 @@ def draw_axes(figure: Figure) -> None:
 
 
 PAGE_CONTENT = ReportPage(
-    title="Evaluation of <it>",
+    title="Evaluation of <it>\N{RIGHT-TO-LEFT OVERRIDE}",
     lead="Two pictures.",
     tables=[ReportTable(title="numbers", columns=("", "it"), groups=((("a & b", "1"),),)), "a remark"],
     plots=[Plot(file="a.png", size=(2, 1), draw=draw_axes, title="Nothing", alt="An axis.")],
@@ -50,7 +50,7 @@ def test_a_report_is_written(tmp_path: Path) -> None:
     assert json.loads((folder / REPORT).read_text()) == {"pictures": 2}
     assert (folder / "a.png").is_file()
     for text in (
-        "Evaluation of &lt;it&gt;",
+        "Evaluation of &lt;it&gt;\N{REPLACEMENT CHARACTER}",
         "a &amp; b",
         "<li>a remark</li>",
         'width="240" height="120"',
