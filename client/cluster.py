@@ -73,7 +73,7 @@ def connect(kubeconfig: str | Path | None = None, context: str | None = None) ->
         raise MissingPackageError("access to a cluster needs one more package: pip install kubernetes") from exc
     configuration = kubernetes.client.Configuration()
     configuration.retries = 0  # urllib3 would print a line for each; callers that wait ask again
-    in_cluster = not (kubeconfig or context or _has_kubeconfig()) and "KUBERNETES_SERVICE_HOST" in os.environ
+    in_cluster = not (kubeconfig or context or has_kubeconfig()) and "KUBERNETES_SERVICE_HOST" in os.environ
     if in_cluster:
         namespace = _read_service_account(kubernetes.config, configuration)
     else:
@@ -85,7 +85,8 @@ def _default_kubeconfig() -> str:
     return os.environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
 
 
-def _has_kubeconfig() -> bool:
+def has_kubeconfig() -> bool:
+    """Tell whether this user has a kubeconfig ($KUBECONFIG, else ~/.kube/config)."""
     return any(Path(path).exists() for path in _default_kubeconfig().split(os.pathsep) if path)
 
 

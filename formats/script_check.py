@@ -5,6 +5,7 @@ child, `python -m shardline.formats.script_check`, reads one request a line from
 and serves all comparisons of its parent.
 """
 
+import io
 import json
 import os
 import signal
@@ -38,7 +39,9 @@ def script_differences(path: Path, examples: Examples, names: Sequence[str]) -> 
     """
     with tempfile.TemporaryDirectory(prefix="shardline-") as folder:
         stored = Path(folder) / "examples.pt"
-        torch.save(dict(examples), stored)
+        buffer = io.BytesIO()  # torch's own writer does not say that the disk is full
+        torch.save(dict(examples), buffer)
+        stored.write_bytes(buffer.getbuffer())
         request = {"path": str(path.resolve()), "examples": str(stored), "names": list(names)}
         answer = _child().ask({**request, "threads": torch.get_num_threads()})
     if "error" in answer:

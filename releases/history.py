@@ -7,6 +7,7 @@ that did not finish can be seen and undone.
 
 import base64
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -28,6 +29,8 @@ _EVERY_KIND = (
     "HTTPRoute", "InferenceGraph", "InferenceService", "Ingress", "NetworkPolicy", "PodDisruptionBudget",
     "ServiceAccount", "ServingRuntime",
 )  # fmt: skip
+
+_DIGEST = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 
 Kind = tuple[str, str]  # apiVersion, kind
 
@@ -89,6 +92,12 @@ def kinds_in(records: Iterable[Document]) -> set[Kind]:
         return {(document["apiVersion"], document["kind"]) for found in records for document in _parse(found).documents}
     except ClusterError:
         return {(API_VERSIONS[kind], kind) for kind in _EVERY_KIND}
+
+
+def recorded_digests(cluster: Cluster) -> set[str]:
+    """Collect the 64 hex digits of every bundle that a revision of any chain names, in all namespaces."""
+    records = cluster.select("ConfigMap", "", labels=RELEASE_LABEL)
+    return {digest for record in records for digest in _DIGEST.findall(json.dumps(record.get("data")))}
 
 
 def read_names(cluster: Cluster, namespace: str) -> list[str]:

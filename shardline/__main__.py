@@ -123,6 +123,8 @@ def main() -> None:
     except ShardlineError as exc:
         _fail(str(exc))
     except OSError as exc:
+        if str(exc.strerror).startswith("No usable temporary directory"):  # tempfile's, where the disk is full
+            _fail(f"no folder for temporary files can be written ({exc.strerror}): make room, or set TMPDIR")
         if exc.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         where = f" at {exc.filename}" if exc.filename else ""

@@ -97,7 +97,12 @@ def _in_turn(method: str) -> Callable[[Any], None]:
         self.rfile = io.BytesIO(_whole_body(self))
         self.wfile, connection = io.BytesIO(), self.wfile
         with self.turn:
-            Router(self).handle(method)
+            try:
+                Router(self).handle(method)
+            except OSError as exc:  # of the folder: the request is in memory
+                self.wfile = connection
+                self.send_error(507, f"the emulator's folder cannot be read or written: {exc.strerror}")
+                return
         connection.write(self.wfile.getvalue())
 
     return handle

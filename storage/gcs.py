@@ -7,6 +7,7 @@ changes nothing. What Google's libraries and the network raise becomes a Storage
 """
 
 import base64
+import errno
 import hashlib
 import os
 import re
@@ -270,6 +271,8 @@ def _line(exc: BaseException) -> str:
             return f"the credentials were refused ({_first_line(exc)}): log in again or give another --key-file"
         case DataCorruption():
             return "the bytes received differ from the stored ones by their checksum: run the command again"
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+            return f"it cannot be saved ({exc.strerror}): make room on this machine and run the command again"
         case OSError(filename=str(name)) if exc.strerror:
             return f"{name} cannot be read or written: {exc.strerror}"
         case _:

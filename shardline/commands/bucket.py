@@ -1,5 +1,6 @@
 """The commands that work on a bucket: `push`, `pull`, `gs` and `emulator`."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -7,15 +8,17 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from shardline.client.cluster import connect, has_kubeconfig
 from shardline.console import err, next_step, out
 from shardline.options.bucket import takes_bucket_options
 from shardline.progress import byte_bar
+from shardline.releases.history import recorded_digests
 from shardline.storage import push as transfer
 from shardline.storage.inventory import Pushed, bundle_roots, delete, garbage, inventory, named_digests
 from shardline.storage.open import open_store
 from shardline.storage.reachable import check_reachable
 from shardline.storage.store import Access
-from shardline.wire.errors import MissingPackageError, UsageError
+from shardline.wire.errors import ClusterError, MissingPackageError, UsageError
 from shardline.wire.limits import format_bytes
 from shardline.wire.text import printable
 
@@ -101,6 +104,18 @@ def gc(
     all_but_newest: Annotated[
         int, typer.Option(min=0, help="Number of whole bundles of each name, the newest, that are also kept")
     ] = 0,
+    cluster: Annotated[
+        bool | None,
+        typer.Option(
+            "--cluster/--no-cluster",
+            help="Also keep the bundles that `shardline rollback` can return to, in all namespaces of a cluster "
+            "(default: if there is a kubeconfig)",
+        ),
+    ] = None,
+    context: Annotated[
+        list[str] | None,
+        typer.Option(help="Context of the kubeconfig for --cluster; repeatable (default: its current context)"),
+    ] = None,
     older_than: Annotated[float, typer.Option(min=0, help="Hours: bundles that changed within them are kept")] = 24.0,
     really: Annotated[
         bool, typer.Option("--delete", help="Delete the bundles; without it they are only listed")
@@ -114,6 +129,8 @@ def gc(
             "--delete would delete every bundle: give --manifests or --all-but-newest, or leave --delete out"
         )
     named = named_digests(manifests or [])
+    if context or cluster or (cluster is None and has_kubeconfig()):
+        named |= _recorded(context or [None])
     check_reachable(uri)
     store = open_store(uri, access)
     useless = garbage(inventory(store), named, older_than=timedelta(hours=older_than), newest=all_but_newest)
@@ -124,6 +141,23 @@ def gc(
     size = format_bytes(sum(bundle.size_bytes for bundle in useless))
     done = "deleted" if really else "not named; --delete deletes them"
     err.print(f"[dim]{len(useless)} bundles, {size}: {done}[/dim]")
+
+
+def _recorded(contexts: Sequence[str | None]) -> set[str]:
+    """Digests in the histories of clusters.
+
+    Raises:
+        ClusterError: a cluster does not answer; nothing may be deleted then.
+    """
+    found: set[str] = set()
+    for context in contexts:
+        try:
+            found |= recorded_digests(connect(context=context))
+        except ClusterError as exc:
+            raise ClusterError(
+                f"the revisions of the cluster cannot be read, --no-cluster leaves them out: {exc}"
+            ) from exc
+    return found
 
 
 def _print(uri: str, pushed: list[Pushed]) -> None:

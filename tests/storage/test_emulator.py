@@ -80,6 +80,16 @@ def refuse(url: str) -> None:
     pytest.fail(f"it serves at {url}")
 
 
+def test_a_full_disk_is_an_answer_at_once(tmp_path: Path) -> None:
+    with emulating(tmp_path, "models") as url:
+        (tmp_path / ".cloudstorage" / ".partial").unlink(missing_ok=True)
+        (tmp_path / ".cloudstorage" / ".partial").symlink_to("/dev/full")
+        reply = requests.post(f"{url}/upload/storage/v1/b/models/o?uploadType=media&name=x", b"y" * 9, timeout=10)
+
+    assert reply.status_code == 507
+    assert "No space left on device" in reply.text
+
+
 def test_taken_port(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

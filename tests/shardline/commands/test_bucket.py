@@ -10,9 +10,11 @@ import pytest
 from services.bucket import emulating
 from services.cli import run_command as shardline
 from services.processes import ROOT, stop
+from services.scripted import KubernetesApi
 
 from shardline.storage.bundle_folder import open_bundle
 from shardline.storage.open import open_store
+from shardline.wire.errors import StorageError
 
 pytestmark = pytest.mark.slow
 
@@ -61,6 +63,50 @@ def test_gc(small_bundle: Path, other_bundle: Path, single_bundle: Path, uri: st
     assert [line.split()[-1] for line in shardline("gs", "list", uri).stdout.splitlines()[1:]] == [named]
     shardline("pull", named, str(tmp_path / "pulled"))
     assert "holds no files" in shardline("pull", unnamed, str(tmp_path / "gone"), code=1).stderr
+
+
+def test_gc_keeps_what_a_rollback_needs(
+    small_bundle: Path,
+    other_bundle: Path,
+    single_bundle: Path,
+    uri: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    named, past, unnamed = (
+        shardline("push", str(bundle), uri).stdout.strip() for bundle in (small_bundle, other_bundle, single_bundle)
+    )
+    (tmp_path / "net.yaml").write_text(named)
+    gc = ("gs", "gc", uri, "--manifests", str(tmp_path / "net.yaml"), "--older-than", "0", "--delete")
+    record = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "small.shardline.v1", "namespace": "elsewhere", "labels": {"shardline/release": "small"}},
+        "data": {"bundle": "sha256:" + past.rpartition("/")[2], "documents.json": "altered"},
+    }
+    api = KubernetesApi(tmp_path, {})
+    try:
+        api.put([record])
+        monkeypatch.setenv("KUBECONFIG", str(api.kubeconfig))
+        shardline(*gc)
+        left = {line.split()[-1] for line in shardline("gs", "list", uri).stdout.splitlines()[1:]}
+        assert left == {named, past}
+        assert unnamed not in left
+    finally:
+        api.stop()
+
+    refused = shardline(*gc, code=1)
+    assert "--no-cluster leaves them out" in refused.stderr
+    shardline(*gc, "--no-cluster")
+    assert [line.split()[-1] for line in shardline("gs", "list", uri).stdout.splitlines()[1:]] == [named]
+
+
+def test_a_disk_that_is_full_is_named(small_bundle: Path, uri: str, tmp_path: Path) -> None:
+    pushed = shardline("push", str(small_bundle), uri).stdout.strip()
+    (tmp_path / ".shard.pt2.partial").symlink_to("/dev/full")
+
+    with pytest.raises(StorageError, match=r"stages/0/shard\.pt2: it cannot be saved \(No space left on device\)"):
+        open_store(pushed).save("stages/0/shard.pt2", tmp_path / "shard.pt2")
 
 
 def test_gc_all_but_newest(small_bundle: Path, other_bundle: Path, uri: str) -> None:
