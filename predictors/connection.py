@@ -30,6 +30,7 @@ from shardline.wire.errors import (
     RequestError,
     RequestTimeoutError,
     ShardlineError,
+    TooLargeError,
 )
 from shardline.wire.limits import BODY_BYTES, HELD_BYTES, MIB, format_bytes
 
@@ -176,6 +177,7 @@ class BodyProtocol(HttpToolsProtocol):
         self._in_headers = self._in_body = self._refused = self._discarding = False
         self._held_bytes = 0  # of the bodies of this connection
         self._countable_bytes = 0  # of the present body, which will be held if they arrive
+        self._unannounced_bytes: int | None = None  # received of the present body, if its length is not announced
         self._header_bytes = self._window_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -268,6 +270,7 @@ class BodyProtocol(HttpToolsProtocol):
             return
         self._in_body, self._window_bytes = True, 0
         size_bytes = self._announced_bytes()
+        self._unannounced_bytes = 0 if size_bytes is None else None
         self._countable_bytes = self._limits.body_bytes if size_bytes is None else size_bytes
         if self._countable_bytes > self._limits.body_bytes:
             self._countable_bytes = 0  # refused, and not kept
@@ -279,7 +282,7 @@ class BodyProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._window_bytes += len(body)
-        if self._refused or not self._hold(len(body)):
+        if self._refused or self._is_too_long(len(body)) or not self._hold(len(body)):
             return
         if self._body is None:
             super().on_body(body)
@@ -334,6 +337,22 @@ class BodyProtocol(HttpToolsProtocol):
         elif version == "1.1" and names.count(b"host") != 1:
             self._refuse(RequestError(f"the request has {names.count(b'host')} Host headers; allowed is one: send it"))
         return not self._refused
+
+    def _is_too_long(self, size_bytes: int) -> bool:
+        """Count the bytes of a body of unknown length; refuses it at once where it is over the limit."""
+        if self._unannounced_bytes is None:
+            return False
+        self._unannounced_bytes += size_bytes
+        if self._unannounced_bytes <= self._limits.body_bytes:
+            return False
+        found, most = self._unannounced_bytes, self._limits.body_bytes
+        self._refuse(
+            TooLargeError(
+                f"the body has at least {found} bytes, at most {most} ({format_bytes(most)}) are read: send a smaller "
+                "picture or fewer instances"
+            )
+        )
+        return True
 
     def _check_header_bytes(self) -> None:
         allowed = self._limits.header_bytes

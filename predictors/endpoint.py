@@ -36,7 +36,9 @@ class PredictEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = scope.get("state", {}).get(BODY)
-        if body is None:
+        if body is None and scope["type"] == "http":
+            await _while_connected(self._others, scope, receive, send)
+        elif body is None:
             await self._others(scope, receive, send)
         elif scope["method"] == "POST" and scope["path"] == self._path and self._model.ready:
             await self._predict(body, scope, receive, send)
@@ -47,6 +49,8 @@ class PredictEndpoint:
         try:
             whole = await body.whole()
         except ConnectionResetError:
+            return
+        if body.is_lost:
             return
         start_s = time.perf_counter()
         self._preprocess_seconds.observe(0.0)  # there is no preprocessing, but KServe counts each request there
@@ -98,6 +102,33 @@ async def _unless_lost(body: Body, answering: Coroutine[Any, Any, Answer]) -> An
         raise ConnectionResetError("the client went away") from exc
     finally:
         body.when_lost = None
+
+
+async def _while_connected(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """Run an application for a request without a `Body`, such as a chunked one, until its client goes away."""
+    is_whole = asyncio.Event()
+
+    async def receive_noted() -> Message:
+        message = await receive()
+        if not message.get("more_body"):
+            is_whole.set()
+        return message
+
+    async def cancel_when_left() -> None:
+        await is_whole.wait()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        answering.cancel()
+
+    answering = asyncio.ensure_future(app(scope, receive_noted, send))
+    watching = asyncio.create_task(cancel_when_left())
+    try:
+        await answering
+    except asyncio.CancelledError:
+        if not watching.done():
+            raise
+    finally:
+        watching.cancel()
 
 
 class _ReceivedBody:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from functools import partial
@@ -255,6 +256,20 @@ def test_a_client_that_leaves_stops_its_answer(serve: Serve, connect: Callable[[
 
     wait_until(lambda: server.lost == 1, "the answer to be stopped")
     wait_until(lambda: server.opened.held_bytes == 0, "the body to be freed")
+
+
+def test_a_chunked_body_that_is_too_long_is_refused_at_once(serve: Serve, connect: Callable[[Server], Client]) -> None:
+    """Its end, which would take ten seconds or never come, is not waited for."""
+    client = connect(serve(body_bytes=2 * KIB))
+    client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+    client.send(b"c00\r\n" + bytes(3 * KIB) + b"\r\n")
+    started = time.monotonic()
+
+    status, message = error(client.reply())
+
+    assert status == 413
+    assert message.startswith("net: the body has at least 3072 bytes, at most 2048")
+    assert time.monotonic() - started < 5
 
 
 def test_many_requests_on_one_connection_hold_nothing(serve: Serve, connect: Callable[[Server], Client]) -> None:

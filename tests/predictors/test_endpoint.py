@@ -150,6 +150,19 @@ def test_a_client_that_leaves_in_the_middle_disturbs_nobody(connection: Connecti
     assert requests.post(url, data=b"next", timeout=30).content == b"4:next"
 
 
+def test_nothing_is_computed_for_a_client_that_left(port: int, url: str) -> None:
+    long, chunked = Connection(port), Connection(port)
+    long.send(request(b"wait"))
+    chunked.send(b"POST /v1/models/echo:predict HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+    chunked.send(b"4\r\nwait\r\n0\r\n\r\n")
+
+    assert requests.post(url, data=b"next", timeout=30).content == b"4:next"  # by then both have arrived
+    long.close()
+    chunked.close()
+
+    wait_until(lambda: requests.post(url, data=b"left", timeout=30).content == b"2", "both to be stopped")
+
+
 def test_kserve_s_own_metrics_count_every_request(port: int, url: str) -> None:
     def counts() -> dict[str, float]:
         text = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=30).text
