@@ -133,8 +133,8 @@ class TrainingBar:
     def scored(self, step: int, pictures: int, scores: Mapping[str, float]) -> None:  # noqa: ARG002
         """Print the scores of an evaluation."""
         listed = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
-        err.print(f"{pictures} pictures: {listed}, {self._state}")
+        err.print(f"{pictures} pictures: validation {listed}; {self._state}")
 
     @property
     def _state(self) -> str:
-        return f"loss {self._loss or 0:.2f}, {self._speed:.1f} pictures/s"
+        return f"training loss {self._loss or 0:.2f}, {self._speed:.1f} pictures/s"

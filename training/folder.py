@@ -5,7 +5,7 @@ Without torch: the worker processes that draw batches, and a command's first lin
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -17,7 +17,7 @@ from PIL import Image
 from shardline.client.pictures import PICTURE_SUFFIXES, display_name, is_hidden, pictures_below
 from shardline.predictors.picture import open_picture
 from shardline.storage.bundle import PictureSpec
-from shardline.wire.errors import DatasetError, FileError, MissingPackageError, PictureError, UsageError
+from shardline.wire.errors import DatasetError, FileError, MissingPackageError, ShardlineError, UsageError
 from shardline.wire.limits import Limits
 
 TRAIN, TEST = "train", "test"
@@ -28,6 +28,7 @@ _SPLITS = (TRAIN, TEST, *_VALIDATION)
 _TEST_EVERY = 5  # every fifth digit is for testing
 _DIGIT_WHITE = 16  # the largest value in scikit-learn's digits
 _DECODERS = 4  # threads that look through pictures; decoding releases Python's lock
+_ANY_SIZE = PictureSpec(height=224, width=224)  # large JPEGs are decoded at reduced scale for it
 _NAMED = 50  # broken pictures that a message names
 
 
@@ -87,8 +88,24 @@ def read_split(folder: Path, split: str, labels: Sequence[str] = ()) -> Labelled
 
 
 def has_split(folder: Path, split: str) -> bool:
-    """Tell whether there is a folder FOLDER/SPLIT."""
-    return (folder / split).is_dir()
+    """Tell whether there is a folder FOLDER/SPLIT with folders in it; with pictures alone it is a class so called."""
+    place = folder / split
+    return place.is_dir() and any(path.is_dir() and not is_hidden(path.name) for path in place.iterdir())
+
+
+def held_out_split(folder: Path) -> Path:
+    """The folder of classes to evaluate on: FOLDER/test, else FOLDER/val, else FOLDER where it has no splits.
+
+    Raises:
+        DatasetError: FOLDER has pictures to train with alone.
+    """
+    split = next((name for name in (TEST, *_VALIDATION) if has_split(folder, name)), None)
+    if split is None and has_split(folder, TRAIN):
+        raise DatasetError(
+            f"{folder} has a folder {TRAIN} and none of {', '.join((TEST, *_VALIDATION))}: name {folder / TRAIN} to "
+            "evaluate on the pictures of a training"
+        )
+    return folder if split is None else folder / split
 
 
 @lru_cache(maxsize=4)
@@ -172,23 +189,36 @@ def picture_files(folder: Path) -> list[Path]:
     return found
 
 
-def check_pictures(files: Sequence[Path], spec: PictureSpec, limits: Limits) -> None:
+def check_pictures(
+    files: Sequence[Path],
+    spec: PictureSpec = _ANY_SIZE,
+    limits: Limits = Limits(),  # noqa: B008  # frozen
+) -> None:
     """Decode every file, as a server does, before anything slow is done with them.
+
+    Raises:
+        DatasetError: as `check_files`.
+    """
+    check_files(files, lambda file: open_picture(file.read_bytes(), spec, limits))
+
+
+def check_files(files: Sequence[Path], read: Callable[[Path], object]) -> None:
+    """Read every file of pictures by `read`, in several threads.
 
     Raises:
         DatasetError: files that are no pictures, empty, damaged or too large: all of them are named.
     """
     with ThreadPoolExecutor(_DECODERS) as pool:
-        reasons = pool.map(partial(_why_broken, spec=spec, limits=limits), files)
+        reasons = pool.map(partial(_why_broken, read=read), files)
         broken = [f"{display_name(file)}: {why}" for file, why in zip(files, reasons, strict=True) if why]
     if broken:
         shown = "; ".join(broken[:_NAMED]) + (f"; and {len(broken) - _NAMED} more" if len(broken) > _NAMED else "")
         raise DatasetError(f"{len(broken)} of {len(files)} pictures cannot be opened, remove or replace them: {shown}")
 
 
-def _why_broken(file: Path, spec: PictureSpec, limits: Limits) -> str:
+def _why_broken(file: Path, read: Callable[[Path], object]) -> str:
     try:
-        open_picture(file.read_bytes(), spec, limits)
-    except (OSError, PictureError) as exc:
+        read(file)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, ShardlineError) as exc:
         return (exc.strerror if isinstance(exc, OSError) else None) or str(exc)
     return ""

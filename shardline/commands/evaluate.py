@@ -111,6 +111,7 @@ def plates(
     if model is not None and url is not None:
         raise UsageError("name one of the two: a MODEL, or --url of a served chain")
     from shardline.training.evaluation.plates.evaluate import evaluate_plates
+    from shardline.training.plates.backgrounds import find_photographs
     from shardline.training.samples import sample_files
 
     drawn = data == _DRAWN
@@ -120,7 +121,7 @@ def plates(
         count=count,
         seed=seed,
         fonts=fonts,
-        backgrounds=() if not drawn else sample_files() if background is None else picture_files(background),
+        backgrounds=() if not drawn else sample_files() if background is None else find_photographs(background),
         size=size,
         covered_characters=covered_characters,
         grammar=read_grammar(grammar),

@@ -72,7 +72,8 @@ def picture_arguments(
     data: Annotated[
         str,
         option(
-            help="Folder with test/CLASS/*.jpg or CLASS/*.jpg, folder with MNIST's files, or digits (scikit-learn's)",
+            help="Folder with test/CLASS/*.jpg, val/CLASS/*.jpg or CLASS/*.jpg, folder with MNIST's files, or digits "
+            "(scikit-learn's)",
             panel=_PICTURES,
         ),
     ],

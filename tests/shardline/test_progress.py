@@ -15,8 +15,19 @@ def test_a_line_comes_with_each_thousand_also_after_it_was_resumed(
             bar.stepped(pictures // 4, pictures, {"sum": 2.0}, 1e-3)
 
     [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"{first + (500 if first > 500 else 1000)} pictures: loss 2.00")
+    assert line.startswith(f"{first + (500 if first > 500 else 1000)} pictures: training loss 2.00")
     assert not line.endswith(" 0.0 pictures/s")
+
+
+def test_losses_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with TrainingBar() as bar:
+        bar.started(100)
+        bar.stepped(1, 10, {"heat": 1.5, "class": 0.5}, 1e-3)
+        bar.scored(1, 10, {"score": 0.25, "loss": 1.25})
+
+    assert capsys.readouterr().err == (
+        "10 pictures: validation score 0.250, loss 1.250; training loss 2.00, 0.0 pictures/s\n"
+    )
 
 
 def test_a_transfer_ends_with_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 from shardline.partition.state import read_state
 from shardline.tasks.plates.grammar import OPTION, built_in, parse_grammar
 from shardline.training.detector.task import DetectorRecipe, DetectorTrainingTask, TextReaderTrainingTask
-from shardline.training.folder import picture_files
 from shardline.training.optim import TrainingSettings
+from shardline.training.plates.backgrounds import find_photographs
 from shardline.training.run import TrainingOptions, run_training, training_record
 from shardline.training.samples import sample_files
 from shardline.training.weights import shipped_plates, write_weights
@@ -25,7 +25,7 @@ def train_plates(recipe: Mapping[str, Any], options: TrainingOptions) -> Path:
         TrainingStopped, TrainingError: as `fit`.
     """
     background = recipe["background"]
-    files = sample_files() if background is None else picture_files(Path(background))
+    files = sample_files() if background is None else find_photographs(Path(background))
     task = _task(files, recipe, options.resume)
     settings = TrainingSettings(rate=recipe["rate"], patience=recipe["patience"])
     result, device = run_training(task, settings, recipe, options)

@@ -1,6 +1,6 @@
 """Building and extending a bundle's index: pictures from a folder or from MNIST, decoded as a transformer does."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import islice
 from pathlib import Path
@@ -17,7 +17,7 @@ from shardline.storage.bundle import PictureSpec
 from shardline.storage.bundle_folder import open_bundle
 from shardline.tasks.index import EFFORTS, IndexKind, Metric
 from shardline.training.embedding.mnist import as_pixels, digit_name, is_mnist, read_digits
-from shardline.training.folder import picture_files
+from shardline.training.folder import check_pictures, picture_files
 from shardline.training.samples import golden_picture
 from shardline.wire.errors import DatasetError, PictureError
 from shardline.wire.limits import Limits
@@ -44,6 +44,11 @@ class IndexSource:
         self._digits = read_digits(folder, split) if is_mnist(folder) else None
         self._folder = folder / split if (folder / split).is_dir() else folder
         self._files = [] if self._digits else picture_files(self._folder)
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """Files of the pictures; none of MNIST."""
+        return self._files
 
     def __len__(self) -> int:
         return len(self._digits.labels) if self._digits else len(self._files)
@@ -116,6 +121,7 @@ def index_pictures(
     def prove(pixels: NDArray[np.uint8]) -> GoldenPicture:
         return golden_picture(pixels, described.picture)
 
+    check_pictures(source.files, described.picture, described.limits)
     chosen = choose_device(device)
     with track(len(source)) as advance:
         if extend:

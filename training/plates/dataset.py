@@ -20,9 +20,8 @@ from PIL import Image
 
 from shardline.tasks.plates.grammar import PlateGrammar, built_in
 from shardline.tasks.plates.text import parse_text
-from shardline.training.folder import picture_files
 from shardline.training.plates.annotations import ANNOTATIONS, Annotation, DrawnPicture, DrawnPlate
-from shardline.training.plates.backgrounds import Backgrounds
+from shardline.training.plates.backgrounds import Backgrounds, find_photographs
 from shardline.training.plates.fonts import Side, families
 from shardline.training.plates.geometry import area, clip
 from shardline.training.plates.picture import PlateStream
@@ -65,7 +64,7 @@ def draw_dataset(
             **scene,
         ),
         fonts=families(fonts),
-        backgrounds=Backgrounds(files=tuple(sample_files() if background is None else picture_files(background))),
+        backgrounds=Backgrounds(files=tuple(sample_files() if background is None else find_photographs(background))),
     )
     info = {"description": "license plates, drawn", "seed": seed, "start": start, "fonts": fonts}
     numbers = range(start, start + count)

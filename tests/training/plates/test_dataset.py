@@ -90,5 +90,6 @@ def test_a_picture_that_cannot_be_read_leaves_no_data_set(tmp_path: Path, worker
     arguments = draw(tmp_path / "out", "--background", str(tmp_path / "photos"), "--workers", workers)
     done = run_command(*arguments, code=1)
 
-    assert "broken.jpg cannot be read as a picture" in done.stderr
+    assert "1 of 1 pictures cannot be opened" in done.stderr
+    assert "broken.jpg: " in done.stderr
     assert not (tmp_path / "out" / "annotations.json").exists()

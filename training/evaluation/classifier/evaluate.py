@@ -21,6 +21,7 @@ from shardline.training.evaluation.plots import Thumbnail, shorten_name
 from shardline.training.evaluation.report import Evaluation, complete, make_report_folder
 from shardline.training.evaluation.run import Advance, EvaluationRun, WorstCases, predict_all
 from shardline.training.evaluation.served import open_sources
+from shardline.training.folder import check_pictures
 
 _THUMBNAIL_PX = (320, 240)
 
@@ -40,6 +41,8 @@ def evaluate_classifier(run: EvaluationRun, *, data: str, count: int | None, mos
     make_report_folder(run.out)
     with open_pictures(data, count) as pictures:
         sources = open_sources(ClassifierSources(program=run.program), run)
+        run.progress(f"looking through {len(pictures)} pictures")
+        check_pictures(pictures.files)
         with run.bar(len(pictures)) as advance:
             report, mistakes = evaluate(pictures, sources, most_mistakes, advance)
     return complete(run, report.to_dict(), classifier_page(report, mistakes, data))

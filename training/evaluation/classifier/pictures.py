@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shardline.training.embedding.mnist import Split, digit_name, is_mnist, read_digits
-from shardline.training.folder import DIGITS, TEST, has_split, read_split, write_digits
+from shardline.training.folder import DIGITS, held_out_split, read_split, write_digits
 from shardline.wire.errors import DatasetError
 
 _SPLIT: Split = "test"
@@ -66,12 +66,14 @@ class MnistPictures:
         pictures: uint8 [n, height, width].
         positions: of the n pictures, in MNIST's own order.
         classes: of the n pictures, indexes in `labels`.
+        files: none, since MNIST's own hold all pictures.
     """
 
     labels: tuple[str, ...]
     pictures: NDArray[np.uint8]
     positions: tuple[int, ...]
     classes: tuple[int, ...]
+    files: tuple[Path, ...] = ()
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -82,7 +84,7 @@ class MnistPictures:
 
 
 @contextmanager
-def open_pictures(data: str, count: int | None) -> Iterator[LabelledPictures]:
+def open_pictures(data: str, count: int | None) -> Iterator[FolderPictures | MnistPictures]:
     """Open the pictures of a folder, or scikit-learn's digits, which lie in a temporary folder until the block ends.
 
     Raises:
@@ -95,8 +97,8 @@ def open_pictures(data: str, count: int | None) -> Iterator[LabelledPictures]:
         yield read_pictures(write_digits(Path(folder)), count)
 
 
-def read_pictures(folder: Path, count: int | None = None) -> LabelledPictures:
-    """Read FOLDER/test/CLASS/picture, or FOLDER/CLASS/picture if there is no folder `test`, or MNIST's test files.
+def read_pictures(folder: Path, count: int | None = None) -> FolderPictures | MnistPictures:
+    """List the pictures of FOLDER/test/CLASS, FOLDER/val/CLASS or FOLDER/CLASS, or read MNIST's test files.
 
     Args:
         count: at most this number of pictures, evenly spread over the list; labels without a picture are left out.
@@ -108,7 +110,7 @@ def read_pictures(folder: Path, count: int | None = None) -> LabelledPictures:
         return _read_mnist(folder, count)
     if not folder.is_dir():
         raise DatasetError(f"{folder} is not a folder: name one with test/CLASS/*.jpg or CLASS/*.jpg")
-    place = folder / TEST if has_split(folder, TEST) else folder
+    place = held_out_split(folder)
     found = read_split(place.parent, place.name)
     some = found.subset(_spread(len(found.files), count))
     labels, classes = _used_labels(found.labels, some.classes)

@@ -4,6 +4,7 @@ A false positive is the worse the higher its score, and a missed object the more
 """
 
 import math
+from collections import deque
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from shardline.training.evaluation.report import Evaluation, complete, make_repo
 from shardline.training.evaluation.run import Advance, EvaluationRun, WorstCases, predict_all
 from shardline.training.evaluation.served import open_sources
 from shardline.training.evaluation.thumbnails import crop_around, moved_outline
+from shardline.training.folder import check_pictures
 from shardline.wire.errors import DatasetError
 
 _MOST_DETECTIONS = 100  # of a class in a picture, as in COCO's metrics
@@ -53,6 +55,9 @@ def evaluate_detector(
     make_report_folder(run.out)
     pictures = open_pictures(data, annotations, count)
     sources = open_sources(DetectorSources(program=run.program), run)
+    run.progress(f"looking through {len(pictures)} pictures and their annotations")
+    check_pictures(pictures.files)
+    deque(pictures, maxlen=0)  # a wrong annotation is found now
     with run.bar(len(pictures)) as advance:
         report, mistakes = evaluate(pictures, sources, threshold, most_mistakes, advance)
     page = detector_page(report, mistakes, str(annotations or data))

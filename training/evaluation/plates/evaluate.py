@@ -40,6 +40,7 @@ from shardline.training.evaluation.report import Evaluation, complete, make_repo
 from shardline.training.evaluation.run import Advance, EvaluationRun, WorstCases, predict_all
 from shardline.training.evaluation.served import open_sources
 from shardline.training.evaluation.thumbnails import crop_around, moved_outline
+from shardline.training.folder import check_pictures
 from shardline.training.plates.geometry import Box
 
 
@@ -84,6 +85,9 @@ def evaluate_plates(
     photographs = None if plain is None else PlainPhotographs(files=tuple(plain))
     make_report_folder(run.out)
     sources = open_sources(PlateSources(size=size, program=run.program, tiling=tiling, grammar=pictures.grammar), run)
+    files = (*pictures.files, *(photographs.files if photographs else ()))
+    run.progress(f"looking through {len(files)} pictures")
+    check_pictures(files)
     with run.bar(len(pictures) + len(photographs or ())) as advance:
         report, misses = evaluate(pictures, sources, threshold, photographs, most_misses, advance, pictures.grammar)
     page = plate_page(report, [miss.thumbnail() for miss in misses], "drawn plates" if stored is None else str(stored))

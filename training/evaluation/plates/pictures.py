@@ -102,6 +102,11 @@ class DrawnPictures:
     def grammar(self) -> PlateGrammar:
         return self.plates.scene.grammar
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """None: the photographs were looked through before."""
+        return ()
+
     def __len__(self) -> int:
         return self.count
 
@@ -187,6 +192,10 @@ class StoredPictures:
             raise _wrong_format(path, exc) from exc
         if not self._images:
             raise DatasetError(f"{path} lists no pictures: draw some with `shardline plates draw`")
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return tuple(self._folder / str(image["file_name"]) for image in self._images if "file_name" in image)
 
     def __len__(self) -> int:
         return len(self._images)

@@ -19,6 +19,7 @@ from shardline.training.evaluation.report import (
 from shardline.training.evaluation.retrieval.sources import RetrievalQuery, RetrievalSources
 from shardline.training.evaluation.run import EvaluationRun
 from shardline.training.evaluation.served import open_sources
+from shardline.training.folder import check_pictures
 
 # keys of report.json for fields that all tasks share
 _KEYS = {"count": "neighbours", "right": "found"}
@@ -81,6 +82,8 @@ def evaluate_retrieval(
     with open_pictures(data, count) as pictures:
         query = RetrievalQuery(classes=pictures.labels, k=k, nprobe=nprobe, ef_search=ef_search)
         sources = open_sources(RetrievalSources(query=query, program=run.program), run)
+        run.progress(f"looking through {len(pictures)} pictures")
+        check_pictures(pictures.files)
         with run.bar(len(pictures)) as advance:
             votes, mistakes = evaluate(pictures, sources, most_mistakes, advance)
     report = RetrievalReport(k=k, votes=votes, recalls=tuple(source.recall() for source in sources))

@@ -1,5 +1,6 @@
 """Evaluation of segmentations: masks of several sources, counted in one pass, and the worst pictures."""
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,7 @@ from shardline.training.evaluation.segmenter.sources import (
     SegmenterSources,
 )
 from shardline.training.evaluation.served import open_sources
+from shardline.training.folder import check_pictures
 from shardline.wire.errors import DatasetError
 
 _THUMBNAIL_PX = (240, 240)
@@ -52,6 +54,9 @@ def evaluate_segmenter(run: EvaluationRun, *, data: Path, masks: Path, count: in
     make_report_folder(run.out)
     pictures = open_segmented(data, masks, count)
     sources = open_sources(SegmenterSources(program=run.program), run)
+    run.progress(f"looking through {len(pictures)} pictures and their masks")
+    check_pictures(pictures.files)
+    deque((picture.classes() for picture in pictures), maxlen=0)  # a wrong mask is found now
     with run.bar(len(pictures)) as advance:
         report, worst = evaluate(pictures, sources, most, advance)
     return complete(run, report.to_dict(), segmenter_page(report, worst, data))

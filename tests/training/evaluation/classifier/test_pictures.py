@@ -32,6 +32,25 @@ def test_a_label_without_pictures_is_left_out(tmp_path: Path) -> None:
     assert (only.name, only.label) == ("even/0.png", 0)
 
 
+def test_the_folders_of_a_training_are_taken(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "data" / "train", 4)
+    with pytest.raises(
+        DatasetError, match=r"has a folder train and none of test, val, valid, validation: name .*train"
+    ):
+        read_pictures(tmp_path / "data")
+
+    write_pictures(tmp_path / "data" / "val", 2)
+    assert [each.name for each in read_pictures(tmp_path / "data")] == ["even/0.png", "odd/1.png"]
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    for name in ("bus", "train"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0.png").write_bytes(png(8))
+
+    assert read_pictures(tmp_path).labels == ("bus", "train")
+
+
 def test_mnist_s_files(tmp_path: Path) -> None:
     folder = write_mnist(tmp_path / "mnist", train=1, test=60)
     pixels, labels = digits(60, 1)
