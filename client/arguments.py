@@ -81,11 +81,20 @@ def _path(text: str | None) -> Path | None:
     return Path(text) if text else None
 
 
+class _HelpFormatter(argparse.HelpFormatter):
+    """Formatter that fills each paragraph of a description; indented ones, the examples, stay as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        paragraphs = text.strip().split("\n\n")
+        return "\n\n".join(
+            part if part.startswith(" ") else super(_HelpFormatter, self)._fill_text(part, width, indent)
+            for part in paragraphs
+        )
+
+
 def build_parser(name: str, description: str) -> argparse.ArgumentParser:
     """Parser of all options; `name` is the command's name in the usage line."""
-    parser = argparse.ArgumentParser(
-        prog=name, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(prog=name, description=description, formatter_class=_HelpFormatter)
     _add_request_options(parser)
     _add_plate_options(parser)
     _add_frame_options(parser)

@@ -1,12 +1,12 @@
 """Send pictures to a served model and print the predictions.
 
     python client/request.py photo.jpg
-    python client/request.py photos/ more.png --top 3 --url http://models.example.com/v1/models/resnet50:predict
+    python client/request.py photos/ more.png --top 3 --url http://example.com
     python client/request.py photos/ --json > replies.jsonl
     python client/request.py car.jpg --save marked.png
     python client/request.py https://example.com/cat.jpg --show
     python client/request.py --video drive.mp4 --fps 5 --known plates.txt
-    python client/request.py photo.jpg --kserve --namespace vision --name resnet50
+    python client/request.py photo.jpg --kserve -n vision --name resnet50
 
 Folders are searched for pictures. A picture that is too large for one request is sent as a smaller copy; positions of
 license plates are reported in pixels of the original. Plates that are too small are searched for again in crops of the

@@ -81,20 +81,43 @@ class _LazyCommands(MutableMapping[str, Any]):
 
 
 def _tidy_help(command: Any) -> None:
-    """Unwrap the paragraphs of the help, and leave its text more room: PATH for `<list[Path]>`, "" for `<bool>`."""
+    """Unwrap the paragraphs of the help, and leave its text more room by short names of types."""
     command.help = re.sub(r"(?<!\n)\n(?!\n)", " ", command.help)
     for subcommand in getattr(command, "commands", {}).values():
         _tidy_help(subcommand)
-    for param in command.params:
-        if param.param_type_name == "option" and param.metavar is None and not param.type_descriptor.is_choice:
-            kind = param.display_type(None).strip("<>").removeprefix("list[").rstrip("]").removesuffix(" range")
-            param.metavar = _TYPES[kind.lower()]
+    help_option = command.get_help_option(typer.Context(command))  # none where --help goes to another program
+    for param in (*command.params, *([help_option] if help_option else [])):
+        _shorten_type(param)
+
+
+def _shorten_type(param: Any) -> None:
+    """Show PATH for `<list[Path]>`, nothing for `<bool>` and for arguments, and name choices in the help's text."""
+    if param.param_type_name == "argument":
+        param.display_type_rich = lambda ctx: None  # noqa: ARG005
+        return
+    if param.metavar is not None:
+        return
+    if param.type_descriptor.is_choice:
+        choices = list(map(str, param.type_descriptor.choices))
+        if any(not re.search(rf"\b{re.escape(choice)}\b", param.help) for choice in choices):
+            param.help += f"; one of {', '.join(choices)}"
+        param.metavar = "NAME"
+        return
+    kind = param.display_type(None).strip("<>").removeprefix("list[").rstrip("]").removesuffix(" range")
+    param.metavar = _TYPES[kind.lower()]
 
 
 class _Subcommands(TyperGroup):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.commands = _LazyCommands()
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The options, with short names of their types in the help."""
+        params: list[Any] = super().get_params(ctx)
+        for param in params:
+            _shorten_type(param)
+        return params
 
 
 app = typer.Typer(cls=_Subcommands, no_args_is_help=True, **_SETTINGS)

@@ -205,7 +205,7 @@ def verify(
     program: Annotated[
         str,
         typer.Option(
-            metavar="auto|portable|compiled",
+            metavar="NAME",
             help="Shards to compare: portable ones only, compiled ones too, or auto: compiled ones where they fit this "
             "machine",
         ),

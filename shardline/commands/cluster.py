@@ -126,7 +126,9 @@ def _print_deployed(deployed: releases.Deployed) -> None:
 
 @takes_cluster_options
 def status(
-    name: Annotated[str | None, typer.Argument(help="Name of the chain (default: all chains in the namespace)")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Name of the chain (default: all chains in the namespace)")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the status as JSON")] = False,
     local: Annotated[
         bool, typer.Option("--local", help="Show the chains that `up` and `serve` run on this machine instead")
@@ -219,7 +221,7 @@ def _state_dict(state: "ChainState | None") -> dict[str, Any] | None:
 
 @takes_cluster_options
 def rollback(
-    name: Annotated[str, typer.Argument(help="Name of the chain")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the chain")],
     revision: Annotated[
         int | None,
         typer.Option(min=1, help="Number of the revision (default: the last one deployed before the current one)"),
@@ -234,7 +236,9 @@ def rollback(
 
 
 @takes_cluster_options
-def undeploy(name: Annotated[str, typer.Argument(help="Name of the chain")], *, target: ClusterOptions) -> None:
+def undeploy(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the chain")], *, target: ClusterOptions
+) -> None:
     """Delete all objects of the chain, its history included. The bundles in the bucket stay (`shardline gs gc`)."""
     cluster, namespace = target.connect()
     deleted = releases.undeploy(cluster, name, namespace)

@@ -58,7 +58,7 @@ def plates(
     model: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[MODEL]",
+            metavar="MODEL",
             help="Bundle, exported program (.pt2), weights (.safetensors) or checkpoint of a training (.pt); "
             "default: the detector that ships",
         ),
@@ -139,7 +139,7 @@ def classifier(
     model: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[MODEL]",
+            metavar="MODEL",
             help="Bundle, exported program (.pt2), or the JSON that `shardline train classifier` wrote",
         ),
     ] = None,
@@ -165,7 +165,7 @@ def classifier(
 @takes_evaluation_options
 def detector(
     model: Annotated[
-        Path | None, typer.Argument(metavar="[MODEL]", help="Bundle for the task detect, or exported program (.pt2)")
+        Path | None, typer.Argument(metavar="MODEL", help="Bundle for the task detect, or exported program (.pt2)")
     ] = None,
     url: Annotated[str | None, typer.Option(help="URL of a served chain to evaluate instead")] = None,
     data: Annotated[
@@ -208,7 +208,7 @@ def detector(
 @takes_picture_options
 def retrieval(
     bundle: Annotated[
-        Path | None, typer.Argument(metavar="[BUNDLE]", help="Bundle that was built for retrieval, with its index")
+        Path | None, typer.Argument(metavar="BUNDLE", help="Bundle that was built for retrieval, with its index")
     ] = None,
     url: Annotated[
         str | None,
@@ -253,7 +253,7 @@ def segmenter(
         ),
     ],
     model: Annotated[
-        Path | None, typer.Argument(metavar="[MODEL]", help="Bundle or exported program (.pt2) of a segmentation")
+        Path | None, typer.Argument(metavar="MODEL", help="Bundle or exported program (.pt2) of a segmentation")
     ] = None,
     url: Annotated[str | None, typer.Option(help="URL of a served chain to evaluate instead")] = None,
     count: Annotated[

@@ -54,7 +54,7 @@ def render(
     kustomize: Annotated[
         bool, option("--kustomize", help="Write base/, overlays/cpu and overlays/gpu for Kustomize instead of one file")
     ] = False,
-    mode: Annotated[str, option(metavar="standard|knative", help="KServe's deployment mode")] = "standard",
+    mode: Annotated[str, option(metavar="NAME", help="KServe's deployment mode: standard or knative")] = "standard",
     *,
     chain: ChainOptions,
 ) -> None:

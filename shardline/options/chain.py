@@ -28,7 +28,7 @@ def _chain_options(
     transformer: Annotated[
         str | None,
         option(
-            metavar="component|step",
+            metavar="NAME",
             help="Place of the transformer: component of the first stage's InferenceService, or step of the graph "
             "(default: step with two stages or more, else component)",
             panel=_PODS,
@@ -80,8 +80,8 @@ def _chain_options(
     toleration: Annotated[
         list[str] | None,
         option(
-            metavar="KEY[=VALUE][:EFFECT]",
-            help="Taint that the stages tolerate; repeatable",
+            metavar="TAINT",
+            help="Taint that the stages tolerate, as KEY[=VALUE][:EFFECT]; repeatable",
             panel=_PODS,
         ),
     ] = None,
@@ -103,7 +103,7 @@ def _chain_options(
         int, option(help="Number of pods of each stage, of the transformer and of the router", panel=_SCALING)
     ] = 1,
     autoscaler: Annotated[
-        str, option(metavar="none|hpa|keda", help="Autoscaler of the stages: none, hpa or keda", panel=_SCALING)
+        str, option(metavar="NAME", help="Autoscaler of the stages: none, hpa or keda", panel=_SCALING)
     ] = "none",
     max_replicas: Annotated[
         int | None, option(help="Maximum number of pods of a stage; an autoscaler needs it", panel=_SCALING)
@@ -166,8 +166,8 @@ def _chain_options(
     gateway: Annotated[
         str | None,
         option(
-            metavar="[NAMESPACE/]NAME",
-            help="Gateway of an HTTPRoute, which is written instead of an Ingress",
+            metavar="NAME",
+            help="Gateway, as NAME or NAMESPACE/NAME, of an HTTPRoute, which is written instead of an Ingress",
             panel=_NETWORK,
         ),
     ] = None,

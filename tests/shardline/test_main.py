@@ -1,14 +1,19 @@
 """The command line as a whole: help, version, speed, and one line for every mistake."""
 
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from services.cli import run_command as shardline
 from services.processes import ROOT
+from typer.main import get_command
 
 import shardline as package
+from shardline.__main__ import app
 
 SMALL = ("services.small_models:residual", "--size", "32", "--hop", "0.4,3")
 
@@ -53,6 +58,21 @@ def test_a_mistake_is_one_clear_line(case: str) -> None:
     result = shardline(*arguments, code=code)
 
     assert message in " ".join(result.stderr.split())
+
+
+def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    yield path
+    for name, below in getattr(command, "commands", {}).items():
+        yield from commands(below, (*path, name))
+
+
+@pytest.mark.parametrize("path", list(commands(get_command(app))), ids=" ".join)
+def test_helps_fit_80_columns(path: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+    lines = shardline(*path, "--help").stdout.splitlines()
+
+    assert [line for line in lines if len(line) > 80 or re.search(r"<(bool|str|\w+\|)|list\[|--[\w-]+…", line)] == []
 
 
 def test_version() -> None:
