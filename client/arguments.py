@@ -49,6 +49,11 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpar
     if not options.pictures and options.video is None:
         parser.error("the following arguments are required: PICTURE")
     _check_frames(parser, options)
+    if options.json and options.preview:
+        parser.error("--preview prints a picture between the lines of --json: leave one of them out")
+    if options.crops is not None and options.tiling in ("once", "tiles"):
+        parser.error(f"--crops is for --tiling twice: leave it out, or --tiling {options.tiling}")
+    options.crops = DEFAULT_CROPS if options.crops is None else options.crops
     if not options.kserve:
         unused = [f"--{name}" for name in (*_CLUSTER_ONLY, "ingress") if getattr(options, name) is not None]
         if unused:
@@ -149,8 +154,8 @@ def _add_plate_options(parser: argparse.ArgumentParser) -> None:
         "objects)"
     )
     add("--tiling", choices=TILINGS, help=tiling)
-    crops = "largest number of crops of a picture in the second pass (default: %(default)s)"
-    add("--crops", **_COUNT, default=DEFAULT_CROPS, help=crops)
+    crops = f"largest number of crops of a picture in the second pass (default: {DEFAULT_CROPS})"
+    add("--crops", **_COUNT, help=crops)
     known = "text file with expected plates, one per line: print which of them each plate is"
     add("--known", **_FILE, help=known)
     candidates = "print the most likely readings of each plate and the score of each character"

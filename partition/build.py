@@ -193,7 +193,8 @@ def _check_labels(model: "Model", outputs: Sequence[TensorSpec]) -> None:
     own = task.labels
     if own is not None:
         if model.labels != own:
-            raise ModelError(f"a model for the task {model.task} has its own labels, {', '.join(own)}: give no others")
+            named = f"its own labels, {', '.join(own)}: give no others" if own else "no labels: give none"
+            raise ModelError(f"a model for the task {model.task} has {named}")
         return
     classes = task.classes([spec.shape for spec in outputs], model.task_options)
     if model.labels and classes is not None and len(model.labels) != classes:

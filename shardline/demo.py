@@ -27,7 +27,7 @@ from shardline.tasks.plates.text import random_text
 from shardline.training.plates.fonts import FAMILIES, families
 from shardline.training.plates.picture import draw_onto
 from shardline.training.plates.scene import Scene
-from shardline.wire.errors import BundleError, MissingPackageError
+from shardline.wire.errors import BundleError, MissingPackageError, UsageError
 
 DEFAULT_MODEL = "plates"
 SHARDLINE = (sys.executable, "-m", "shardline.entry")
@@ -60,9 +60,12 @@ def run_demo(model: str = DEFAULT_MODEL, *, stages: int = 3, seed: int | None = 
         seed: seed of the drawn license plate; None draws one at random.
 
     Raises:
+        UsageError: a seed for a model that reads no license plates.
         MissingPackageError: a package that the demo needs is not installed.
         SystemExit: a command failed; it has printed why.
     """
+    if seed is not None and model != DEFAULT_MODEL:
+        raise UsageError(f"--seed {seed} is of the drawn license plate: leave it out for {model}")
     check_packages(model)
     name = (model.partition(":")[2] or model).replace("_", "-")
     bundle = Path("bundles") / name

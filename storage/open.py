@@ -21,8 +21,10 @@ def open_store(uri: str, access: Access = DEFAULT_ACCESS) -> Store:
     return _SCHEMES[scheme](uri, access)
 
 
-def _open_folder(uri: str, _: Access) -> Store:
+def _open_folder(uri: str, access: Access) -> Store:
     """Open a file URI, whose path is percent-decoded: file:///a%20b is the folder '/a b'."""
+    if access.key_file or access.anonymous:
+        raise StorageError(f"{uri!r} is a folder: --key-file and --anonymous are for gs://, leave them out")
     try:
         parts = urlsplit(uri)
         path = Path(unquote(parts.path, errors="strict"))

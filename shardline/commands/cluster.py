@@ -23,12 +23,15 @@ from shardline.storage.bundle_folder import open_bundle
 from shardline.storage.push import destination, push
 from shardline.storage.reachable import check_reachable
 from shardline.storage.store import Access
-from shardline.wire.errors import ClusterDownError, ClusterError
+from shardline.wire.errors import ClusterDownError, ClusterError, UsageError
 
 if TYPE_CHECKING:
     from shardline.client.readiness import ChainState
     from shardline.releases.history import Release
     from shardline.storage.bundle import Bundle
+
+
+_NO_CLUSTER = ClusterOptions(namespace=None, kubeconfig=None, context=None)
 
 
 def register(app: typer.Typer) -> None:
@@ -137,6 +140,8 @@ def status(
     target: ClusterOptions,
 ) -> None:
     """Show the stages, why one is not ready, and the deployed revisions; exit with 1 unless everything is ready."""
+    if local and target != _NO_CLUSTER:
+        raise UsageError("--local shows chains on this machine: leave out --namespace, --kubeconfig and --context")
     if local:
         _print_local(name, as_json=as_json)
         return

@@ -70,9 +70,11 @@ def plates(
     data: Annotated[
         str, typer.Option(help="Folder of `shardline plates draw`, or: drawn (pictures are drawn on demand)")
     ] = _DRAWN,
-    count: Annotated[int, typer.Option(min=1, help="Number of pictures to draw")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the drawn pictures")] = 0,
-    fonts: Annotated[Literal["train", "held-out", "all"], typer.Option(help="Fonts of the drawn plates")] = "held-out",
+    count: Annotated[int | None, typer.Option(min=1, help="Number of pictures to draw (default: 1000)")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the drawn pictures (default: 0)")] = None,
+    fonts: Annotated[
+        Literal["train", "held-out", "all"] | None, typer.Option(help="Fonts of the drawn plates (default: held-out)")
+    ] = None,
     background: Annotated[
         Path | None, typer.Option(help="Folder of photographs to draw plates onto; default: those of scikit-image")
     ] = None,
@@ -84,8 +86,8 @@ def plates(
         ),
     ] = None,
     covered_characters: Annotated[
-        int, typer.Option(min=0, max=7, help="Number of characters to cover on each drawn plate")
-    ] = 0,
+        int | None, typer.Option(min=0, max=7, help="Number of characters to cover on each drawn plate (default: 0)")
+    ] = None,
     grammar: GrammarOption = None,
     plain: Annotated[
         Path | None, typer.Option(help="Folder of photographs without plates, in which false positives are counted")
@@ -115,15 +117,26 @@ def plates(
     from shardline.training.samples import sample_files
 
     drawn = data == _DRAWN
+    of_drawn = {
+        "--count": count,
+        "--seed": seed,
+        "--fonts": fonts,
+        "--background": background,
+        "--covered-characters": covered_characters,
+        "--grammar": grammar,
+    }
+    unused = [name for name, value in of_drawn.items() if value is not None]
+    if not drawn and unused:
+        raise UsageError(f"{data} holds pictures that are drawn already: leave out {', '.join(unused)}")
     found = evaluate_plates(
         evaluation.run(model=model, url=url),
         stored=None if drawn else Path(data),
-        count=count,
-        seed=seed,
-        fonts=fonts,
+        count=count or 1000,
+        seed=seed or 0,
+        fonts=fonts or "held-out",
         backgrounds=() if not drawn else sample_files() if background is None else find_photographs(background),
         size=size,
-        covered_characters=covered_characters,
+        covered_characters=covered_characters or 0,
         grammar=read_grammar(grammar),
         tiling=tiling,
         threshold=threshold,

@@ -11,6 +11,7 @@ import shardline
 from shardline.console import out, say
 from shardline.options.model import MeanOption, PicturesOption, StdOption, parse_channels
 from shardline.storage.bundle import bundle_name
+from shardline.wire.errors import UsageError
 
 _BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of the bundle")]
 _OutOption = Annotated[Path, typer.Option("--out", help="Folder to write; it must not exist yet")]
@@ -134,18 +135,22 @@ def export_triton(
     ] = "torchscript",
     batch: Annotated[int, typer.Option(min=1, help="Maximum number of instances in a batch: max_batch_size")] = 8,
     delay_us: Annotated[
-        int,
+        int | None,
         typer.Option(
-            min=0, help="Microseconds that a request waits for its batch to fill: max_queue_delay_microseconds"
+            min=0,
+            help="Microseconds that a request waits for its batch to fill: max_queue_delay_microseconds (default: 1000)",
         ),
-    ] = 1000,
+    ] = None,
     instances: Annotated[int, typer.Option(min=1, help="Number of copies of each model that run in parallel")] = 1,
 ) -> None:
     """Write a Triton model repository: a model with config.pbtxt for each shard, and an ensemble that chains them."""
     from shardline.formats.triton import TritonOptions
     from shardline.formats.triton import export_triton as write_triton
 
-    options = TritonOptions(platform=platform, batch=batch, delay_us=delay_us, instances=instances)
+    if batch == 1 and delay_us is not None:
+        raise UsageError(f"--delay-us {delay_us} is for batches: leave it out, or give --batch 2 or more")
+    delay = {} if delay_us is None else {"delay_us": delay_us}
+    options = TritonOptions(platform=platform, batch=batch, instances=instances, **delay)
     for model in write_triton(bundle, out_folder, options, progress=say):
         why = escape(f"; no ONNX: {model.reason}") if model.reason else ""
         out.print(f"{out_folder / model.name}: {model.platform}, off by {model.relative_error:.1e} at most{why}")

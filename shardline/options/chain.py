@@ -13,6 +13,7 @@ from shardline.manifests.options import CPU_IMAGE, IMAGE, TRANSFORMER_IMAGE, Ren
 from shardline.manifests.placement import GPU, Placement, parse_node_selector, parse_toleration
 from shardline.manifests.scaling import Scaling
 from shardline.options.group import option, takes_options
+from shardline.wire.errors import UsageError
 
 _PODS, _SCALING, _ACCESS, _NETWORK = "Pods", "Scaling", "The pods' access to the bucket", "Network"
 _PARTS = "for one part (stages, transformer, router); repeatable"
@@ -109,15 +110,20 @@ def _chain_options(
         int | None, option(help="Maximum number of pods of a stage; an autoscaler needs it", panel=_SCALING)
     ] = None,
     cpu_target: Annotated[
-        int,
-        option(metavar="PERCENT", help="CPU load that the HPA aims at, in percent of the request", panel=_SCALING),
-    ] = 80,
+        int | None,
+        option(
+            metavar="PERCENT",
+            help="CPU load that the HPA aims at, in percent of the request (default: 80)",
+            panel=_SCALING,
+        ),
+    ] = None,
     prometheus: Annotated[
         str | None, option(metavar="URL", help="URL of the Prometheus server that KEDA queries", panel=_SCALING)
     ] = None,
     requests_per_pod: Annotated[
-        int, option(help="Number of concurrent requests in a stage that KEDA aims at", panel=_SCALING)
-    ] = 2,
+        int | None,
+        option(help="Number of concurrent requests in a stage that KEDA aims at (default: 2)", panel=_SCALING),
+    ] = None,
     service_account: Annotated[
         str | None,
         option(metavar="NAME", help="ServiceAccount of the stages' pods (default: the namespace's)", panel=_ACCESS),
@@ -193,12 +199,11 @@ def _chain_options(
             replicas=replicas,
             autoscaler=autoscaler,
             max_replicas=max_replicas,
-            cpu_percent=cpu_target,
             prometheus=prometheus,
-            requests_per_pod=requests_per_pod,
+            **_autoscaling(autoscaler, cpu_target, requests_per_pod),
         ),
         placement=Placement(
-            gpu_resource=gpu_resource or (GPU if gpu else None),
+            gpu_resource=_gpu_resource(gpu_resource, short=gpu),
             node_selector=parse_node_selector(node_selector or []),
             tolerations=tuple(map(parse_toleration, toleration or ())),
             spread=tuple(spread or ()),
@@ -211,6 +216,22 @@ def _chain_options(
         exposure=Exposure(host=ingress_host, ingress_class=ingress_class, gateway=gateway, tls_secret=tls_secret),
         **overrides,
     )
+
+
+def _autoscaling(autoscaler: str, cpu_target: int | None, requests_per_pod: int | None) -> dict[str, int]:
+    """Values of `Scaling` that only one autoscaler has."""
+    if cpu_target is not None and autoscaler != "hpa":
+        raise UsageError(f"--cpu-target {cpu_target} is for --autoscaler hpa: give that, or leave it out")
+    if requests_per_pod is not None and autoscaler != "keda":
+        raise UsageError(f"--requests-per-pod {requests_per_pod} is for --autoscaler keda: give that, or leave it out")
+    given = {"cpu_percent": cpu_target, "requests_per_pod": requests_per_pod}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _gpu_resource(resource: str | None, *, short: bool) -> str | None:
+    if short and resource not in (None, GPU):
+        raise UsageError(f"--gpu is {GPU}, and --gpu-resource {resource}: leave one of them out")
+    return GPU if short else resource
 
 
 takes_chain_options = takes_options("chain", _chain_options)

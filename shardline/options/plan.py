@@ -8,6 +8,7 @@ from shardline.options.group import option, takes_options
 from shardline.wire.errors import UsageError
 
 _PANEL = "Plan"
+_STAGES = 3
 
 
 class PlanArguments(TypedDict):
@@ -27,9 +28,9 @@ class PlanArguments(TypedDict):
 
 def plan_arguments(
     stages: Annotated[
-        int,
-        option(min=1, help="Number of stages; the cuts are planned from measured times", panel=_PANEL),
-    ] = 3,
+        int | None,
+        option(min=1, help="Number of stages; the cuts are planned from measured times (default: 3)", panel=_PANEL),
+    ] = None,
     cuts: Annotated[
         str | None,
         option(
@@ -45,13 +46,13 @@ def plan_arguments(
         ),
     ] = 1,
     objective: Annotated[
-        Literal["throughput", "latency"],
+        Literal["throughput", "latency"] | None,
         option(
-            help="Minimise the time of the slowest stage for one batch (throughput), or of all stages together for "
-            "one picture (latency)",
+            help="Minimise the time of the slowest stage for one batch (throughput, the default), or of all stages "
+            "together for one picture (latency)",
             panel=_PANEL,
         ),
-    ] = "throughput",
+    ] = None,
     limit: Annotated[str, option(help="Size limit of a request to a stage, e.g. 6Mi", panel=_PANEL)] = "6Mi",
     memory_per_stage: Annotated[
         str | None,
@@ -89,14 +90,18 @@ def plan_arguments(
     """Read the options' values.
 
     Raises:
-        UsageError: a value that cannot be read.
+        UsageError: a value that cannot be read, or an option of the planner beside --cuts, which are not planned.
     """
     names = _split(cuts or "")
+    if names and stages not in (None, len(names) + 1):
+        raise UsageError(f"--cuts {cuts} gives {len(names) + 1} stages, and --stages {stages}: leave --stages out")
+    if names and objective is not None:
+        raise UsageError(f"--objective {objective} is for planned cuts: leave it out, or --cuts")
     return {
-        "stages": len(names) + 1 if names else stages,
+        "stages": len(names) + 1 if names else stages or _STAGES,
         "cuts": names,
         "batch": batch,
-        "objective": objective,
+        "objective": objective or "throughput",
         "limit": parse_bytes(limit, "--limit"),
         "memory_per_stage": tuple(parse_bytes(size, "--memory-per-stage") for size in _split(memory_per_stage or "")),
         "device": _split(device),

@@ -42,6 +42,8 @@ class IndexSource:
     def __init__(self, folder: Path, split: Split, spec: PictureSpec, limits: Limits) -> None:
         self._spec, self._limits, self._split = spec, limits, split
         self._digits = read_digits(folder, split) if is_mnist(folder) else None
+        if split == "test" and not (self._digits or (folder / split).is_dir()):
+            raise DatasetError(f"{folder} has no folder {split}: leave out --split {split} to take all its pictures")
         self._folder = folder / split if (folder / split).is_dir() else folder
         self._files = [] if self._digits else picture_files(self._folder)
 

@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 from shardline.client.pictures import fit_body
 from shardline.client.target import Target
 from shardline.training.evaluation.run import EvaluationRun
-from shardline.wire.errors import PredictorError
+from shardline.wire.errors import PredictorError, UsageError
 from shardline.wire.limits import REQUEST_BYTES
 
 SourceT_co = TypeVar("SourceT_co", covariant=True)
@@ -33,6 +33,8 @@ def open_sources(factory: SourceFactory[SourceT], run: EvaluationRun) -> list[So
     Raises:
         ShardlineError: as the factory.
     """
+    if run.url is not None and not run.against and (run.threads is not None or run.program != "portable"):
+        raise UsageError("--threads and --program are for models in this process, not for --url: leave them out")
     if run.url is None or run.against:
         from shardline.partition.device import use_threads
 
