@@ -184,7 +184,7 @@ def shard_folder(folder: Path, workload: Workload) -> Path:
     return folder / workload.name
 
 
-def hold(port: int) -> socket.socket:
+def hold(port: int, host: str = HOST) -> socket.socket:
     """Open a port for a server that is started later: until the socket is closed, no other program gets the port.
 
     Raises:
@@ -194,7 +194,7 @@ def hold(port: int) -> socket.socket:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("", port))
         probe.listen(1)
-    listener = socket.create_server((HOST, port))
+    listener = socket.create_server((host, port))
     listener.setblocking(False)
     return listener
 

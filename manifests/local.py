@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from shardline.manifests.launches import with_our_packages
-from shardline.manifests.processes import Console, how_it_ended
+from shardline.manifests.processes import HOST, Console, how_it_ended
 from shardline.manifests.supervise import RunSettings
 from shardline.wire import errors
 from shardline.wire.errors import ManifestError
@@ -39,6 +39,7 @@ def up(
     path: Path,
     *,
     port: int = 8080,
+    host: str = HOST,
     router: Path | None = None,
     console: Console | None = None,
     threads: int | None = None,
@@ -51,7 +52,8 @@ def up(
     finishes its requests before the stages are stopped.
 
     Args:
-        port: port of the chain, on 127.0.0.1. With one stage the transformer listens on it, else the router.
+        port: port of the chain. With one stage the transformer listens on it, else the router.
+        host: address of the chain: 127.0.0.1, or 0.0.0.0 for all of this machine. The stages are on 127.0.0.1.
         router: KServe's own router binary in place of `shardline.manifests.router`; it listens on port 8080 only.
         threads: number of threads of each stage; None takes it from the stage's CPU limit.
         grace_s: seconds that all processes together have to finish their requests before they are killed.
@@ -66,7 +68,12 @@ def up(
         OSError: the disk of the temporary folder is full.
     """
     settings = RunSettings(
-        path=str(path), port=port, router=None if router is None else str(router), threads=threads, grace_s=grace_s
+        path=str(path),
+        port=port,
+        host=host,
+        router=None if router is None else str(router),
+        threads=threads,
+        grace_s=grace_s,
     )
     command = [sys.executable, "-P", "-m", "shardline.manifests.supervise", json.dumps(asdict(settings))]
     with subprocess.Popen(

@@ -23,7 +23,7 @@ from pathlib import Path
 from shardline.manifests.graph import parse_spec
 from shardline.manifests.launches import LaunchPlan, hold, plan_launches, shard_folder
 from shardline.manifests.options import RenderOptions
-from shardline.manifests.processes import Console, Supervisor
+from shardline.manifests.processes import HOST, Console, Supervisor
 from shardline.manifests.proxy import ServiceProxy
 from shardline.manifests.render import render
 from shardline.manifests.runs import record_run
@@ -48,6 +48,7 @@ class RunSettings:
 
     path: str
     port: int
+    host: str
     router: str | None
     threads: int | None
     grace_s: float
@@ -127,12 +128,14 @@ def run_chain(settings: RunSettings, console: Console) -> None:
     chain = find_chain(Path(settings.path))
     _check_router(chain, settings.port, router)
     with (
-        _open_port(settings.port) as front,
+        _open_port(settings.port, settings.host) as front,
         _sigterm_as_ctrl_c(),
         tempfile.TemporaryDirectory(prefix=RUN_PREFIX) as folder,
         in_use(Path(folder)),
     ):
         try:
+            if settings.host != HOST:
+                console.notice(f"every machine that reaches this one can send requests to port {settings.port}")
             _fetch(chain, Path(folder), console)
             with plan_launches(chain, Path(folder), front=front, router=router, threads=settings.threads) as plan:
                 record_run(Path(folder), chain.name, plan, os.getppid())
@@ -170,9 +173,9 @@ def _check_router(chain: ChainSpec, port: int, router: Path | None) -> None:
         )
 
 
-def _open_port(port: int) -> socket.socket:
+def _open_port(port: int, host: str) -> socket.socket:
     try:
-        return hold(port)
+        return hold(port, host)
     except OSError as exc:
         raise ManifestError(f"port {port} cannot be opened ({exc.strerror}): choose another --port") from exc
 

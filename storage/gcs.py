@@ -88,8 +88,6 @@ def _check_emulator() -> None:
 
 
 def _chosen_client(access: Access) -> storage.Client:
-    if access.key_file is not None and access.anonymous:
-        raise StorageError("--key-file and --anonymous exclude each other: leave one of them out")
     if access.key_file is not None:
         return _client_of_key(access.key_file)
     if access.anonymous or os.environ.get("STORAGE_EMULATOR_HOST"):

@@ -142,7 +142,10 @@ def check_instances(count: int, allowed: int) -> None:
 
 def _parse_json(body: bytes, most_values: int) -> object:
     if not body.strip():
-        raise RequestError(f"the body is empty: send a picture's own bytes or {_EXAMPLE}")
+        raise RequestError(
+            f"the body is empty: POST a picture's own bytes or {_EXAMPLE}; a graph's router has no path but /readyz "
+            "and passes a GET on, too"
+        )
     # each value but the first follows one of these; those in texts count as well, where base64 has none
     values = sum(body.count(separator) for separator in (b",", b"[", b"{"))
     if values > most_values:

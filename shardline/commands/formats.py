@@ -138,7 +138,8 @@ def export_triton(
         int | None,
         typer.Option(
             min=0,
-            help="Microseconds that a request waits for its batch to fill: max_queue_delay_microseconds (default: 1000)",
+            help="Microseconds that a request waits for its batch to fill: max_queue_delay_microseconds "
+            "(default: 1000)",
         ),
     ] = None,
     instances: Annotated[int, typer.Option(min=1, help="Number of copies of each model that run in parallel")] = 1,

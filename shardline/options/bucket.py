@@ -5,6 +5,7 @@ from typing import Annotated
 
 from shardline.options.group import option, takes_options
 from shardline.storage.store import Access
+from shardline.wire.errors import UsageError
 
 _PANEL = "Bucket"
 
@@ -26,6 +27,8 @@ def _bucket_options(
         option("--retry-for", min=0, help="Seconds for which a broken connection is retried", panel=_PANEL),
     ] = 60.0,
 ) -> Access:
+    if key_file is not None and anonymous:
+        raise UsageError("--key-file and --anonymous exclude each other: leave one of them out")
     return Access(key_file=key_file, anonymous=anonymous, retry_s=retry_for)
 
 

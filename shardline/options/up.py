@@ -1,7 +1,7 @@
 """Options of the commands that run a chain on this machine."""
 
 from pathlib import Path
-from typing import Annotated, TypedDict
+from typing import Annotated, Literal, TypedDict
 
 from shardline.options.group import option, takes_options
 
@@ -12,12 +12,21 @@ class UpArguments(TypedDict):
     """Arguments of `shardline.manifests.local.up` that a user chooses."""
 
     port: int
+    host: Literal["127.0.0.1", "0.0.0.0"]
     router: Path | None
     threads: int | None
 
 
 def _up_options(
     port: Annotated[int, option(min=1, max=65535, help="Port on which the chain is served", panel=_PANEL)] = 8080,
+    host: Annotated[
+        Literal["127.0.0.1", "0.0.0.0"],
+        option(
+            help="Address on which the chain is served: 127.0.0.1, which other machines cannot reach, or 0.0.0.0, all "
+            "addresses of this machine",
+            panel=_PANEL,
+        ),
+    ] = "127.0.0.1",
     router: Annotated[
         Path | None, option(help="Path of KServe's own router binary (default: the built-in router)", panel=_PANEL)
     ] = None,
@@ -30,7 +39,7 @@ def _up_options(
         ),
     ] = None,
 ) -> UpArguments:
-    return {"port": port, "router": router, "threads": threads}
+    return {"port": port, "host": host, "router": router, "threads": threads}
 
 
 takes_up_options = takes_options("run", _up_options)

@@ -37,6 +37,8 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["--video", "a.mp4", "photo.jpg"], "--video excludes pictures and --track"),
         (["photo.jpg", "--fps", "3"], "--fps is for --video: give --every N for a folder of frames"),
         (["photo.jpg", "--every", "3"], "--every is for --video and --track"),
+        (["photo.jpg", "--json", "--preview"], "--preview prints a picture between the lines of --json"),
+        (["photo.jpg", "--crops", "3", "--tiling", "once"], "--crops is for --tiling twice"),
         (["photo.jpg", "--track", "--show"], "--show is for single pictures"),
         (["--video", "a.mp4", "--every", "2", "--fps", "3"], "not allowed with argument"),
         (["--known", "k.txt"], "the following arguments are required: PICTURE"),

@@ -40,3 +40,8 @@ def test_a_stage_has_the_threads_of_its_cpu_limit_unless_told_otherwise(
 
     assert threads(None) == ["1", "3", "3"]  # the transformer, and two stages
     assert threads(2) == ["1", "2", "2"]
+
+
+def test_a_port_of_all_addresses() -> None:
+    with hold(0) as local, hold(0, "0.0.0.0") as public:
+        assert [listener.getsockname()[0] for listener in (local, public)] == ["127.0.0.1", "0.0.0.0"]

@@ -45,6 +45,33 @@ MISTAKES: dict[str, tuple[list[str], int, str]] = {
     "no bundle": (["verify", "tests"], 1, "is it a bundle?"),
     "no manifests": (["up", "no-such-folder"], 1, "no-such-folder"),
     "nothing to render": (["render", "tests", "--out", "x"], 1, "is it a bundle?"),
+    "another cluster for chains on this machine": (
+        ["status", "--local", "--namespace", "x"],
+        1,
+        "leave out --namespace",
+    ),
+    "a key for a folder": (["pull", "file:///tmp", "x", "--anonymous"], 1, "--anonymous are for gs://"),
+    "a key and no key": (
+        ["pull", "gs://b/p", "x", "--anonymous", "--key-file", "y"],
+        1,
+        "--key-file and --anonymous exclude each other",
+    ),
+    "no batch to wait for": (
+        ["export", "triton", "o", "--out", "x", "--batch", "1", "--delay-us", "5"],
+        1,
+        "--delay-us 5 is for batches",
+    ),
+    "a seed of drawn pictures": (
+        ["evaluate", "plates", "--data", "folder", "--seed", "0", "--fonts", "all"],
+        1,
+        "leave out --seed, --fonts",
+    ),
+    "threads of a served chain": (
+        ["evaluate", "classifier", "--url", "http://127.0.0.1:9", "--data", "digits", "--threads", "2"],
+        1,
+        "--threads and --program are for models in this process",
+    ),
+    "a seed without a plate": (["demo", "torchvision:resnet18", "--seed", "2"], 1, "--seed 2 is of the drawn license"),
     "no picture": (["request", "no-such-picture.jpg"], 2, "no-such-picture.jpg"),
     "no server": (["request", "README.md", "--url", "http://127.0.0.1:9"], 3, "does not answer"),
     "an unknown command": (["serve"], 2, "serve"),

@@ -19,6 +19,6 @@ def test_options_become_an_access() -> None:
         seen.append(access)
 
     CliRunner().invoke(app, [], catch_exceptions=False)
-    CliRunner().invoke(app, ["--key-file", "key.json", "--anonymous", "--retry-for", "3"], catch_exceptions=False)
+    CliRunner().invoke(app, ["--key-file", "key.json", "--retry-for", "3"], catch_exceptions=False)
 
-    assert seen == [Access(retry_s=60.0), Access(key_file=Path("key.json"), anonymous=True, retry_s=3.0)]
+    assert seen == [Access(retry_s=60.0), Access(key_file=Path("key.json"), retry_s=3.0)]

@@ -38,3 +38,20 @@ def test_parts_and_their_quantities() -> None:
 def test_a_mistake_is_an_error() -> None:
     with pytest.raises(ShardlineError, match="has no '='"):
         rendered("--node-selector", "big")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--cpu-target", "50"], "--cpu-target 50 is for --autoscaler hpa"),
+        (["--autoscaler", "hpa", "--max-replicas", "2", "--requests-per-pod", "4"], "is for --autoscaler keda"),
+        (["--gpu", "--gpu-resource", "amd.com/gpu"], "--gpu is nvidia.com/gpu, and --gpu-resource amd.com/gpu"),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_refused(words: list[str], message: str) -> None:
+    with pytest.raises(ShardlineError, match=message):
+        rendered(*words)
+
+
+def test_options_of_an_autoscaler() -> None:
+    assert rendered("--autoscaler", "hpa", "--max-replicas", "2", "--cpu-target", "50").scaling.cpu_percent == 50

@@ -54,3 +54,17 @@ def test_a_mistake_is_one_line(options: dict[str, Any], message: str) -> None:
         plan_arguments(**options)
 
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"cuts": "a,b", "stages": 4}, "--cuts a,b gives 3 stages, and --stages 4"),
+        ({"cuts": "a", "objective": "latency"}, "--objective latency is for planned cuts"),
+    ],
+)
+def test_options_of_the_planner_do_not_go_with_given_cuts(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        plan_arguments(**given)
+
+    assert plan_arguments(cuts="a,b", stages=3)["stages"] == 3

@@ -52,5 +52,7 @@ def test_what_cannot_be_indexed_is_refused(tmp_path: Path) -> None:
         list(IndexSource(digits, "test", PictureSpec(height=32, width=32, fit="stretch"), Limits()).batches())
     with pytest.raises(PictureError, match=r"a\.png"):
         list(IndexSource(tmp_path / "broken", "train", SPEC, Limits()).batches())
+    with pytest.raises(DatasetError, match="has no folder test: leave out --split test"):
+        IndexSource(tmp_path / "broken", "test", SPEC, Limits())
     with pytest.raises(DatasetError, match="folder"):
         IndexSource(tmp_path / "nowhere", "train", SPEC, Limits())
