@@ -216,6 +216,23 @@ def check_files(files: Sequence[Path], read: Callable[[Path], object]) -> None:
         raise DatasetError(f"{len(broken)} of {len(files)} pictures cannot be opened, remove or replace them: {shown}")
 
 
+def find_photographs(folder: Path) -> list[Path]:
+    """List the photographs below a folder to draw onto, all of which can be read.
+
+    Raises:
+        DatasetError: no such folder, no photograph in it, or some that cannot be read: all of them are named.
+    """
+    files = picture_files(folder)
+    check_files(files, _decode)
+    return files
+
+
+def _decode(file: Path) -> None:
+    with Image.open(file) as opened:
+        opened.draft("RGB", (_ANY_SIZE.width, _ANY_SIZE.height))
+        opened.load()
+
+
 def _why_broken(file: Path, read: Callable[[Path], object]) -> str:
     try:
         read(file)

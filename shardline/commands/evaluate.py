@@ -20,7 +20,7 @@ from shardline.options.evaluate import (
 from shardline.options.grammar import GrammarOption
 from shardline.options.group import option
 from shardline.tasks.plates.grammar import read_grammar
-from shardline.training.folder import picture_files
+from shardline.training.folder import find_photographs, picture_files
 from shardline.wire.errors import MissingPackageError, UsageError
 from shardline.wire.text import printable
 
@@ -113,7 +113,6 @@ def plates(
     if model is not None and url is not None:
         raise UsageError("name one of the two: a MODEL, or --url of a served chain")
     from shardline.training.evaluation.plates.evaluate import evaluate_plates
-    from shardline.training.plates.backgrounds import find_photographs
     from shardline.training.samples import sample_files
 
     drawn = data == _DRAWN

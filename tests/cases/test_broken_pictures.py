@@ -19,8 +19,8 @@ from shardline.training.evaluation.plates.pictures import StoredPictures
 from shardline.training.evaluation.retrieval.evaluate import evaluate_retrieval
 from shardline.training.evaluation.run import EvaluationRun
 from shardline.training.evaluation.segmenter.evaluate import evaluate_segmenter
+from shardline.training.folder import find_photographs
 from shardline.training.plates.annotations import ANNOTATIONS
-from shardline.training.plates.backgrounds import find_photographs
 from shardline.wire.errors import DatasetError
 
 NOBODY = EvaluationRun(  # no request is sent

@@ -7,8 +7,8 @@ from typing import Any
 from shardline.partition.state import read_state
 from shardline.tasks.plates.grammar import OPTION, built_in, parse_grammar
 from shardline.training.detector.task import DetectorRecipe, DetectorTrainingTask, TextReaderTrainingTask
+from shardline.training.folder import find_photographs
 from shardline.training.optim import TrainingSettings
-from shardline.training.plates.backgrounds import find_photographs
 from shardline.training.run import TrainingOptions, run_training, training_record
 from shardline.training.samples import sample_files
 from shardline.training.weights import shipped_plates, write_weights

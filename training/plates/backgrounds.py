@@ -3,13 +3,12 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from shardline.training.folder import check_files, picture_files
 from shardline.wire.errors import DatasetError
 
 _CACHED = 32  # photographs in memory
@@ -53,17 +52,6 @@ def split(files: Sequence[Path], *, held_out: bool) -> tuple[Path, ...]:
     return tuple(file for file in files if _is_held_out(file.name) == held_out)
 
 
-def find_photographs(folder: Path) -> list[Path]:
-    """List the photographs below a folder, all of which can be read.
-
-    Raises:
-        DatasetError: no such folder, no photograph in it, or some that cannot be read: all of them are named.
-    """
-    files = picture_files(folder)
-    check_files(files, partial(_open, side=_LEAST_SIDE))
-    return files
-
-
 def load(file: Path, side: int) -> Image.Image:
     """Read a photograph upright, RGB, its longer side at most `side` pixels.
 
@@ -80,18 +68,13 @@ def _cached(file: Path, side: int) -> Image.Image:
 
 def _read(file: Path, side: int) -> Image.Image:
     try:
-        upright = _open(file, side)
+        with Image.open(file) as opened:
+            opened.draft("RGB", (side, side))
+            upright = ImageOps.exif_transpose(opened).convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as exc:
         raise DatasetError(f"{file} cannot be read as a picture ({exc}): take it out of the folder") from exc
     upright.thumbnail((side, side), Image.Resampling.BILINEAR, reducing_gap=2.0)
     return upright
-
-
-def _open(file: Path, side: int) -> Image.Image:
-    """Decode a photograph upright, RGB, a large JPEG at reduced scale, but with `side` pixels or more."""
-    with Image.open(file) as opened:
-        opened.draft("RGB", (side, side))
-        return ImageOps.exif_transpose(opened).convert("RGB")
 
 
 def _crop_box(

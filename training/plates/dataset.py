@@ -20,8 +20,9 @@ from PIL import Image
 
 from shardline.tasks.plates.grammar import PlateGrammar, built_in
 from shardline.tasks.plates.text import parse_text
+from shardline.training.folder import find_photographs
 from shardline.training.plates.annotations import ANNOTATIONS, Annotation, DrawnPicture, DrawnPlate
-from shardline.training.plates.backgrounds import Backgrounds, find_photographs
+from shardline.training.plates.backgrounds import Backgrounds
 from shardline.training.plates.fonts import Side, families
 from shardline.training.plates.geometry import area, clip
 from shardline.training.plates.picture import PlateStream
