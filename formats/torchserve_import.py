@@ -14,9 +14,11 @@ so.
 import importlib
 import inspect
 import reprlib
+import struct
 import sys
 import warnings
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -33,13 +35,18 @@ from shardline.partition.models import Model, load_model
 from shardline.partition.program import one_line, runnable
 from shardline.storage.bundle import IMAGENET_MEAN, IMAGENET_STD, PictureSpec
 from shardline.wire.errors import FormatError
+from shardline.wire.limits import MIB, format_bytes
 from shardline.wire.typed import from_json, is_relative_path
 
 Kind = Literal["eager", "torchscript"]
 
 MANIFEST = "MAR-INF/MANIFEST.json"
 LABELS_FILE = "index_to_name.json"
-_JSON_BYTES = 16 * 1024**2  # of the manifest, and of the labels
+_JSON_BYTES = 16 * MIB  # of the manifest, and of the labels
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_MOST_RATIO, _FREE_BYTES = 20, 64 * MIB  # an archive may be so many times larger unpacked, and so many bytes
+# what zipfile raises for archives that it does not understand: damaged, encrypted, of later versions
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, struct.error)
 
 IMAGE_CLASSIFIER = "image_classifier"
 # ts/torch_handler/image_classifier.py of TorchServe 0.12: Resize(256), CenterCrop(224), ToTensor, Normalize
@@ -130,13 +137,43 @@ def _plain_names(archive: zipfile.ZipFile) -> Iterator[str]:
     return (name for name in archive.namelist() if PurePosixPath(name).name == name and name not in (".", ".."))
 
 
-def _opened(path: Path) -> zipfile.ZipFile:
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Open an archive whose sizes were checked: no more of a file is unpacked than the archive's directory says.
+
+    Raises:
+        FormatError: not a zip, a damaged or unusual one, or one that is much larger unpacked.
+    """
     try:
-        return zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile) as exc:
+        with zipfile.ZipFile(path) as archive:
+            _check_sizes(archive, path)
+            yield archive
+    except _DAMAGED as exc:
         raise FormatError(
-            f"{path} is not a model archive ({exc}): choose a .mar that torch-model-archiver made"
+            f"{path} is not a model archive ({one_line(exc)}): choose a .mar that torch-model-archiver made"
         ) from exc
+    except OSError as exc:
+        if exc.filename is None or Path(exc.filename) != path:
+            raise
+        raise FormatError(f"{path} cannot be read ({exc.strerror}): choose a .mar") from exc
+
+
+def _check_sizes(archive: zipfile.ZipFile, path: Path) -> None:
+    members = archive.infolist()
+    odd = next((member for member in members if member.compress_type not in _COMPRESSIONS), None)
+    if odd is not None:
+        method = zipfile.compressor_names.get(odd.compress_type, odd.compress_type)  # type: ignore[attr-defined]
+        raise FormatError(f"{path}: {odd.filename[:80]} is compressed by {method}; allowed are deflate and none")
+    size_bytes, most_bytes = sum(member.file_size for member in members), _most_bytes(path)
+    if size_bytes > most_bytes:
+        raise FormatError(
+            f"{path} has {format_bytes(path.stat().st_size)} and {format_bytes(size_bytes)} unpacked, more than "
+            f"{format_bytes(most_bytes)}: weights do not shrink as much; make it again"
+        )
+
+
+def _most_bytes(path: Path) -> int:
+    return _MOST_RATIO * path.stat().st_size + _FREE_BYTES
 
 
 def _json(archive: zipfile.ZipFile, name: str, path: Path) -> dict[str, Any]:
@@ -144,7 +181,7 @@ def _json(archive: zipfile.ZipFile, name: str, path: Path) -> dict[str, Any]:
         if archive.getinfo(name).file_size > _JSON_BYTES:
             raise FormatError(f"{path}: {name} has over {_JSON_BYTES} bytes")
         data = archive.read(name)
-    except (KeyError, zipfile.BadZipFile) as exc:
+    except (KeyError, *_DAMAGED) as exc:
         raise FormatError(f"{path}: {name} is missing or damaged: was it made by torch-model-archiver?") from exc
     return from_json(dict, data, error=lambda found: FormatError(f"{path}: {name} is not a JSON object ({found})"))
 

@@ -3,9 +3,11 @@
 import io
 import json
 import pickle
+import struct
 import sys
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,13 @@ from torchvision import transforms
 from typer.testing import CliRunner
 
 from shardline.__main__ import app
-from shardline.formats.torchserve_import import CLASSIFIER_PICTURE, ImportOptions, import_model, read_archive
+from shardline.formats.torchserve_import import (
+    CLASSIFIER_PICTURE,
+    ImportOptions,
+    import_model,
+    read_archive,
+    unpack_all,
+)
 from shardline.partition.verify import LocalChain
 from shardline.predictors.picture import to_pixels
 from shardline.wire.errors import FormatError, ModelError
@@ -211,6 +219,39 @@ def test_archives_that_are_none(tmp_path: Path, members: dict[str, str], message
             file.writestr(name, text)
 
     with pytest.raises(FormatError, match=message):
+        read_archive(path)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, 9, 99])
+def test_odd_compression_is_refused(tmp_path: Path, method: int) -> None:
+    path = archive(tmp_path / "net.mar", b"weights", model_py="")
+    data = bytearray(path.read_bytes())
+    end = data.rindex(b"PK\x05\x06")
+    [start] = struct.unpack_from("<I", data, end + 16)
+    struct.pack_into("<H", data, start + 10, method)  # in the first entry of the archive's directory
+    path.write_bytes(data)
+
+    with pytest.raises(FormatError, match=r"allowed are deflate and none"):
+        read_archive(path)
+
+
+@pytest.mark.parametrize("offset", range(0, 400, 7))
+def test_a_damaged_archive_is_one_line(tmp_path: Path, offset: int) -> None:
+    path = archive(tmp_path / "net.mar", b"w" * 1000, model_py="x = 1")
+    data = bytearray(path.read_bytes())
+    data[-1 - offset] ^= 0xFF
+    path.write_bytes(data)
+
+    with suppress(FormatError):
+        unpack_all(read_archive(path), tmp_path / "out")
+
+
+def test_an_archive_that_is_much_larger_unpacked_is_refused(tmp_path: Path) -> None:
+    path = archive(tmp_path / "net.mar", b"", model_py="")
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as opened:
+        opened.writestr("zeros", bytes(100 * 2**20))
+
+    with pytest.raises(FormatError, match=r"net\.mar has 0\.1 MiB and 100\.0 MiB unpacked, more than 66\.0 MiB"):
         read_archive(path)
 
 
