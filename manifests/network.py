@@ -82,6 +82,11 @@ class Network:
         }
 
 
+def _public_path(names: Names) -> str:
+    """Prefix of the paths for the outside. A router has no others; a model server also shows metrics and API."""
+    return "/" if names.graph else "/v1/models"
+
+
 def _any_pod_in(namespace: str) -> Document:
     return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}
 
@@ -128,7 +133,7 @@ class Exposure:
             "nginx.ingress.kubernetes.io/proxy-read-timeout": str(timeout_s),
         }
         backend = {"service": {"name": names.front, "port": {"number": SERVICE_PORT}}}
-        path = {"path": "/", "pathType": "Prefix", "backend": backend}
+        path = {"path": _public_path(names), "pathType": "Prefix", "backend": backend}
         tls = {"tls": [{"hosts": [self.host], "secretName": self.tls_secret}]} if self.tls_secret else {}
         return {
             "apiVersion": "networking.k8s.io/v1",
@@ -144,7 +149,7 @@ class Exposure:
     def _route(self, names: Names, timeout_s: int) -> Document:
         namespace, _, name = (self.gateway or "").rpartition("/")
         rule = {
-            "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
+            "matches": [{"path": {"type": "PathPrefix", "value": _public_path(names)}}],
             "backendRefs": [{"name": names.front, "port": SERVICE_PORT}],
             "timeouts": {"request": f"{timeout_s}s"},
         }

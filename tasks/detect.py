@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from shardline.tasks.request import Options, Outputs, Request, Shape, check_names, share, whole_number
+from shardline.tasks.request import Options, Outputs, Request, Shape, check_names, not_finite, share, whole_number
 from shardline.tasks.suppression import suppress
 from shardline.wire.errors import BundleError, FrameError, ShardlineError
 from shardline.wire.typed import typed
@@ -238,9 +238,7 @@ def read_candidates(outputs: Outputs, options: DetectOptions) -> Candidates:
     for array in (raw.boxes, raw.scores):
         broken = np.flatnonzero(~np.isfinite(array).all(axis=(1, 2)))
         if broken.size:
-            raise ShardlineError(
-                f"the model gave NaN or infinity for instance {broken[0]}: its weights or its precision are at fault"
-            )
+            raise not_finite(int(broken[0]))
     scores = _probabilities(raw.scores, options.scores)
     if options.layout == "yolov5":
         scores = scores[:, :, :1] * scores[:, :, 1:]  # objectness times the class's score

@@ -24,7 +24,7 @@ from shardline.tasks.index import (
     check_new,
     parse_entries,
 )
-from shardline.wire.errors import BundleError, MissingPackageError
+from shardline.wire.errors import BundleError, FileError, MissingPackageError
 
 _FIRST_BYTES: Mapping[IndexKind, tuple[bytes, ...]] = {
     "flat": (b"IxF2", b"IxFI"),
@@ -95,7 +95,10 @@ class FaissIndex:
 
     def save(self, folder: Path) -> None:
         """Write both files of the index into a folder."""
-        _faiss().write_index(self._vectors, str(folder / INDEX_FILE))
+        try:
+            _faiss().write_index(self._vectors, str(folder / INDEX_FILE))
+        except RuntimeError as exc:  # also where the disk is full
+            raise FileError(f"{folder / INDEX_FILE} cannot be written: make room, or choose another folder") from exc
         (folder / ENTRIES_FILE).write_bytes(self._entries.to_json())
 
     def _search(self, index: Any, vectors: NDArray[Any], k: int, parameters: Any) -> list[Neighbours]:
@@ -189,7 +192,7 @@ def open_index(folder: Path, width: int) -> FaissIndex:
     faiss = _faiss()
     try:
         vectors = faiss.read_index(str(folder / INDEX_FILE))
-    except RuntimeError as exc:
+    except (RuntimeError, MemoryError) as exc:  # MemoryError: std::bad_alloc, for a damaged length
         reason = str(exc).strip().splitlines()[-1][-200:]
         raise BundleError(f"{INDEX_FILE} cannot be read ({reason}): build the index again") from exc
     metric = faiss.METRIC_L2 if entries.metric == "l2" else faiss.METRIC_INNER_PRODUCT

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shardline.tasks.request import Options, Outputs, Request, check_names
-from shardline.wire.errors import BundleError, RequestError, ShardlineError, TooLargeError
+from shardline.tasks.request import Options, Outputs, Request, check_names, not_finite
+from shardline.wire.errors import BundleError, RequestError, TooLargeError
 from shardline.wire.frame import is_float
 
 PARAMETERS = frozenset({"outputs"})
@@ -94,10 +94,7 @@ def _values(name: str, array: NDArray[Any], instance: int) -> Mapping[str, objec
     if is_float(array.dtype):
         values = array.astype(np.float64)
         if not np.isfinite(values).all():
-            raise ShardlineError(
-                f"the model gave NaN or infinity in {name} for instance {instance}: its weights or its precision are "
-                "at fault, and JSON cannot express them"
-            )
+            raise not_finite(instance, name)
     elif array.dtype.kind == "b":
         values = array.astype(np.uint8)
     return {"shape": list(array.shape), "dtype": str(array.dtype), "data": values.ravel().tolist()}

@@ -105,6 +105,15 @@ def share(parameters: Mapping[str, object], name: str, default: float) -> float:
     return float(value)
 
 
+def not_finite(instance: int, output: str = "") -> ShardlineError:
+    """The error of outputs that hold NaN or infinity."""
+    where = f" in {output}" if output else ""
+    return ShardlineError(
+        f"the model gave NaN or infinity{where} for instance {instance}: its weights, its precision, or too large "
+        "values in the request are at fault; `shardline verify` tells whether the bundle is"
+    )
+
+
 def matrix_classes(shapes: Sequence[Shape], _: Options) -> int | None:
     """Number of classes by the shapes of the outputs: second dimension of the first that is [batch, classes]."""
     found = next((shape[1] for shape in shapes if len(shape) == 2), None)
@@ -133,10 +142,7 @@ def float_matrix(outputs: Outputs, dtype: DTypeLike, task: str, second: str) -> 
             values: NDArray[Any] = array.astype(dtype)
             broken = np.flatnonzero(~np.isfinite(values).all(axis=1))
             if broken.size:
-                raise ShardlineError(
-                    f"the model gave NaN or infinity for instance {broken[0]}: its weights or its precision are at "
-                    "fault"
-                )
+                raise not_finite(int(broken[0]))
             return values
     found = ", ".join(f"{name} {array.dtype}{list(array.shape)}" for name, array in outputs.items())
     raise BundleError(

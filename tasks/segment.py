@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from shardline.tasks.request import Options, Outputs, Request, Shape, check_names, whole_number
+from shardline.tasks.request import Options, Outputs, Request, Shape, check_names, not_finite, whole_number
 from shardline.wire.errors import BundleError, FrameError, RequestError, ShardlineError, TooLargeError
 from shardline.wire.limits import REQUEST_BYTES, format_bytes
 from shardline.wire.rle import encode_classes
@@ -200,9 +200,7 @@ def _labels(scores: NDArray[Any], options: Options, size: tuple[int, int] | None
     if scores.dtype.kind != "f":
         return _checked_classes(scores[0], instance)
     if not np.isfinite(scores).all():
-        raise ShardlineError(
-            f"the model gave NaN or infinity for instance {instance}: its weights or its precision are at fault"
-        )
+        raise not_finite(instance)
     classes = max(len(scores), 2)
     labels = np.empty(_larger(scores.shape[1:], size), np.uint8 if classes <= VOID else np.uint16)
     threshold = SCORES[str(options.get("scores", "logits"))]

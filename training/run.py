@@ -1,7 +1,10 @@
 """Running a training task: device, worker processes, TensorBoard curves, and the record of the training."""
 
+import fcntl
+import os
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -14,7 +17,7 @@ from shardline.partition.device import available_cpus, use_threads
 from shardline.training.checkpoint import LAST, load_checkpoint
 from shardline.training.fit import TrainingCallback, TrainingResult, TrainingRun, TrainingTask, fit, is_mixed
 from shardline.training.optim import TrainingSettings
-from shardline.wire.errors import MissingPackageError, UsageError
+from shardline.wire.errors import FileError, MissingPackageError, UsageError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,10 +70,33 @@ def run_training(
         callbacks=[*options.callbacks, *curves],
     )
     try:
-        return fit(task, settings, run, resume=options.resume), device
+        with _alone_in(options.folder):
+            return fit(task, settings, run, resume=options.resume), device
     finally:
         for curve in curves:
             curve.close()
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Lock a training's folder for this process.
+
+    Raises:
+        UsageError: another training runs in it.
+        FileError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as exc:
+        raise FileError(f"{folder} cannot be written ({exc.strerror}): choose another folder") from exc
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as exc:
+        raise UsageError(f"another training runs in {folder}: wait for its end, or choose another folder") from exc
+    finally:
+        os.close(opened)
 
 
 def pick_device(name: str | None) -> torch.device:

@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shardline.tasks.plates.grammar import AspectRatios, PlateGrammar, built_in, option_grammar
-from shardline.tasks.request import Options
+from shardline.tasks.request import Options, not_finite
 from shardline.wire.boxes import intersections
-from shardline.wire.errors import BundleError, ShardlineError
+from shardline.wire.errors import BundleError
 
 Floats = NDArray[np.float64]
 
@@ -140,9 +140,7 @@ def picture_detections(
     """
     arrays = [array[instance].astype(np.float64) for array in detector_arrays(outputs, grammar)]
     if not all(np.isfinite(array).all() for array in arrays):
-        raise ShardlineError(
-            f"the model gave NaN or infinity for instance {instance}: its weights or its precision are at fault"
-        )
+        raise not_finite(instance)
     board_boxes, board_scores, directions, group_boxes, group_scores, character_boxes, character_scores, *texts = arrays
     boards, kept = _select(board_boxes, board_scores, min(_LEAST_BOARD, threshold))
     groups, _ = _select(group_boxes, group_scores, min(_LEAST_GROUP, threshold))

@@ -19,11 +19,15 @@ def way_in(bundle: Bundle, exposure: Exposure, **options: Any) -> dict[str, Any]
 
 
 @pytest.mark.parametrize(
-    ("stages", "versioned", "service"),
-    [(3, False, "resnet50"), (1, False, "resnet50-transformer"), (1, True, "resnet50")],
+    ("stages", "versioned", "service", "path"),
+    [
+        (3, False, "resnet50", "/"),
+        (1, False, "resnet50-transformer", "/v1/models"),  # not /metrics, /openapi.json and /v2
+        (1, True, "resnet50", "/"),
+    ],
 )
 def test_an_ingress_leads_to_the_router_or_else_the_transformer(
-    make_bundle: Callable[..., Bundle], stages: int, versioned: bool, service: str
+    make_bundle: Callable[..., Bundle], stages: int, versioned: bool, service: str, path: str
 ) -> None:
     bundle = make_bundle(stages=stages)
     exposure = Exposure(host="net.example.com", ingress_class="nginx", tls_secret="net-tls")
@@ -37,7 +41,7 @@ def test_an_ingress_leads_to_the_router_or_else_the_transformer(
         "ingressClassName": "nginx",
         "tls": [{"hosts": ["net.example.com"], "secretName": "net-tls"}],
         "rules": [
-            {"host": "net.example.com", "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}
+            {"host": "net.example.com", "http": {"paths": [{"path": path, "pathType": "Prefix", "backend": backend}]}}
         ],
     }
 
