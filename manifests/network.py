@@ -3,6 +3,9 @@
     anyone ─▶ router ─▶ every predictor                       if the transformer is a step of the graph, else:
     anyone ─▶ router ─▶ stage 0's transformer ─▶ stage 0's predictor        router ─▶ the other predictors
 
+The transformer, which decodes the pictures of strangers, and the router reach nothing else. Stages may: their pods
+fetch shards from a bucket, whose addresses no policy can name.
+
 A NetworkPolicy knows addresses and ports, not paths: the servers themselves refuse `POST
 /v2/repository/models/…/unload`. Nodes reach their own pods under any policy, so probes and port-forwards work.
 
@@ -12,6 +15,7 @@ which are named after the InferenceService.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shardline.client.labels import COMPONENT_LABEL, GRAPH_LABEL, PART_OF_LABEL, STAGE_LABEL, Document
@@ -20,6 +24,9 @@ from shardline.wire.errors import UsageError
 
 HTTP_PORT = 8080  # of every pod
 SERVICE_PORT = 80  # of the Services that KServe creates
+
+_HTTP = {"port": HTTP_PORT, "protocol": "TCP"}
+_DNS = [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]
 
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _HOST = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*")
@@ -30,7 +37,7 @@ _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 class Network:
     """Attributes:
     policies: render NetworkPolicies.
-    allow_namespaces: namespaces whose pods may reach every pod of the chain, e.g. that of Prometheus.
+    allow_namespaces: namespaces whose pods every pod of the chain may reach, and be reached by, e.g. of Prometheus.
     """
 
     policies: bool = True
@@ -52,34 +59,71 @@ class Network:
         """
         if not self.policies:
             return []
-        if names.transformer:
-            everything = {"matchLabels": {PART_OF_LABEL: names.app, COMPONENT_LABEL: "predictor"}}
-            return [self._policy(names, "steps", everything, {GRAPH_LABEL: str(names.graph)})]
-        transformer = {PART_OF_LABEL: names.app, COMPONENT_LABEL: "transformer"}
+        anywhere = {"matchLabels": {PART_OF_LABEL: names.app}}
         predictors = {PART_OF_LABEL: names.app, COMPONENT_LABEL: "predictor"}
+        router = {GRAPH_LABEL: str(names.graph)}
+        if names.transformer:
+            no_stage = [{"key": STAGE_LABEL, "operator": "DoesNotExist"}]
+            step = {"matchLabels": predictors, "matchExpressions": no_stage}
+            return [
+                self._policy(names, "steps", {"matchLabels": predictors}, sources=[router]),
+                self._policy(names, "step-egress", step, sources=[router], targets=[]),
+                self._policy(names, "steps-router", {"matchLabels": router}, sources=None, targets=[anywhere]),
+            ]
+        transformer = {PART_OF_LABEL: names.app, COMPONENT_LABEL: "transformer"}
         first = {"matchLabels": predictors | {STAGE_LABEL: "0"}}
-        policies = [self._policy(names, "first-stage", first, transformer)]
+        sources = [router] if names.graph else None
+        policies = [
+            self._policy(names, "first-stage", first, sources=[transformer]),
+            self._policy(names, "transformer", {"matchLabels": transformer}, sources=sources, targets=[first]),
+        ]
         if names.graph:
-            router = {GRAPH_LABEL: names.graph}
             # Policies add up: one for all predictors would let the router bypass the transformer.
             not_first = {"key": STAGE_LABEL, "operator": "NotIn", "values": ["0"]}
             others = {"matchLabels": predictors, "matchExpressions": [not_first]}
-            policies.append(self._policy(names, "stages", others, router))
-            policies.append(self._policy(names, "transformer", {"matchLabels": transformer}, router))
+            policies.append(self._policy(names, "stages", others, sources=[router]))
+            policies.append(self._policy(names, "router", {"matchLabels": router}, sources=None, targets=[anywhere]))
         return policies
 
-    def _policy(self, names: Names, suffix: str, pods: Document, peer: Document) -> Document:
-        sources = [{"podSelector": {"matchLabels": peer}}, *map(_any_pod_in, self.allow_namespaces)]
+    def _policy(
+        self,
+        names: Names,
+        suffix: str,
+        pods: Document,
+        *,
+        sources: Sequence[Document] | None,
+        targets: Sequence[Document] | None = None,
+    ) -> Document:
+        """Build a policy for `pods`.
+
+        Args:
+            sources: labels of the pods that may reach them; None: all may.
+            targets: selectors of the pods that they may reach, beside the name server; None: they may reach everything.
+        """
+        peers = [{"podSelector": {"matchLabels": labels}} for labels in sources or ()]
+        admitted = {} if sources is None else {"from": [*peers, *map(_any_pod_in, self.allow_namespaces)]}
+        spec: Document = {
+            "podSelector": pods,
+            "policyTypes": ["Ingress"] if targets is None else ["Ingress", "Egress"],
+            "ingress": [{**admitted, "ports": [_HTTP]}],
+        }
+        if targets is not None:
+            spec["egress"] = self._egress(targets)
         return {
             "apiVersion": "networking.k8s.io/v1",
             "kind": "NetworkPolicy",
             "metadata": names.metadata(f"{names.app}-{suffix}"),
-            "spec": {
-                "podSelector": pods,
-                "policyTypes": ["Ingress"],
-                "ingress": [{"from": sources, "ports": [{"port": HTTP_PORT, "protocol": "TCP"}]}],
-            },
+            "spec": spec,
         }
+
+    def _egress(self, targets: Sequence[Document]) -> list[Document]:
+        """Build the rules for what pods may reach: the targets, the name server to find them, allowed namespaces."""
+        rules: list[Document] = []
+        if targets:
+            rules = [{"to": [{"podSelector": pods} for pods in targets], "ports": [_HTTP]}, {"ports": _DNS}]
+        if self.allow_namespaces:  # a service mesh's proxy in the pod calls its control plane
+            rules.append({"to": [*map(_any_pod_in, self.allow_namespaces)]})
+        return rules
 
 
 def _public_path(names: Names) -> str:

@@ -61,7 +61,7 @@ def render(bundle: Bundle, options: RenderOptions) -> list[Document]:
     written = [
         *options.access.documents(names),
         *([] if options.knative else options.network.documents(names)),
-        resources.serving_runtime(names, options),
+        resources.serving_runtime(bundle, names, options),
         *resources.transformer_step(bundle, names, options, times),
         *(resources.inference_service(bundle, stage, names, options, times) for stage in bundle.stages),
     ]

@@ -5,6 +5,8 @@ its own (shard, digest, resources). KServe appends an InferenceService's args to
 `{{.Name}}` (ReplacePlaceholders), so the name of the service is also that of the model and of the graph's path.
 """
 
+import math
+
 from shardline.client.labels import COMPONENT_LABEL, MODE_ANNOTATION, SERVICE_LABEL, Document
 from shardline.manifests.names import MODEL_FOLDER, Names, check_graph_argument
 from shardline.manifests.network import HTTP_PORT
@@ -19,6 +21,7 @@ from shardline.manifests.sizing import (
     transformer_compute,
 )
 from shardline.storage.bundle import Bundle, Stage, stage_folder
+from shardline.wire.limits import MIB
 
 MODEL_FORMAT = "shardline"
 
@@ -30,6 +33,8 @@ GRACE_S = 60
 USER = 65532  # "nonroot" of distroless images; a number, since the kubelet cannot tell whether a name is root's
 KNATIVE_TIMEOUT_S = 600  # Knative's max-revision-timeout-seconds, the most that its webhook allows
 
+_TEMPORARY_BYTES = 256 * MIB  # of a pod's /tmp, beside the compiled packages that torch unpacks there
+
 # Threads that wait for work must not spin, since several processes share a node's CPUs.
 _ENV = [
     {"name": "OMP_WAIT_POLICY", "value": "PASSIVE"},
@@ -37,7 +42,7 @@ _ENV = [
 ]
 
 
-def serving_runtime(names: Names, options: RenderOptions) -> Document:
+def serving_runtime(bundle: Bundle, names: Names, options: RenderOptions) -> Document:
     """Render the ServingRuntime of all stages, in the stages' namespace."""
     args = [
         f"--model_dir={MODEL_FOLDER}",
@@ -57,7 +62,7 @@ def serving_runtime(names: Names, options: RenderOptions) -> Document:
             "supportedModelFormats": [{"name": MODEL_FORMAT, "version": "1", "autoSelect": False}],
             "protocolVersions": ["v1"],
             "containers": [shard],
-            "volumes": volumes(),
+            "volumes": volumes(_TEMPORARY_BYTES + max(2 * unpacked_bytes(bundle, stage) for stage in bundle.stages)),
         },
     }
 
@@ -194,7 +199,7 @@ def _transformer(
     return {
         **component(names, service, kind, options, timeout_s=timeouts.service_client_s, gpu=False),
         "containers": [server],
-        "volumes": volumes(),
+        "volumes": volumes(_TEMPORARY_BYTES),
     }
 
 
@@ -309,9 +314,15 @@ def drain_args(options: RenderOptions) -> list[str]:
     return [] if options.knative else [f"--drain_seconds={DRAIN_S}"]
 
 
-def volumes() -> list[Document]:
-    """Build the writable /tmp beside the read-only root file system."""
-    return [{"name": "tmp", "emptyDir": {}}]
+def volumes(size_bytes: int) -> list[Document]:
+    """Build the writable /tmp beside the read-only root file system; a pod that writes more is evicted."""
+    return [{"name": "tmp", "emptyDir": {"sizeLimit": f"{math.ceil(size_bytes / MIB)}Mi"}}]
+
+
+def unpacked_bytes(bundle: Bundle, stage: Stage) -> int:
+    """Size of a stage's compiled packages, which torch unpacks into /tmp."""
+    paths = [f"{stage_folder(stage.index)}/{package.path}" for package in stage.compiled]
+    return sum(bundle.files[path].size_bytes for path in paths)
 
 
 def _probe(path: str, *, period_s: int, timeout_s: int, failures: int) -> Document:

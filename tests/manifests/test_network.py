@@ -13,6 +13,7 @@ from shardline.wire.errors import UsageError
 
 Labels = dict[str, str]
 STRANGER = {"app": "stranger"}
+HTTP = {"port": 8080, "protocol": "TCP"}
 
 
 def pods(rendered: list[dict[str, Any]]) -> Iterator[tuple[str, Labels]]:
@@ -29,19 +30,32 @@ def pods(rendered: list[dict[str, Any]]) -> Iterator[tuple[str, Labels]]:
 
 def selects(selector: Mapping[str, Any], labels: Labels) -> bool:
     for expression in selector.get("matchExpressions", []):
-        assert expression["operator"] == "NotIn"
-        if labels.get(expression["key"]) in expression["values"]:
-            return False
+        if expression["operator"] == "DoesNotExist":
+            if expression["key"] in labels:
+                return False
+        else:
+            assert expression["operator"] == "NotIn"
+            if labels.get(expression["key"]) in expression["values"]:
+                return False
     return bool(selector.get("matchLabels", {}).items() <= labels.items())
 
 
 def may(rendered: list[dict[str, Any]], source: Labels, target: Labels, *, namespace: str = "default") -> bool:
-    """No policy for a pod: all may. Else any that lets the source in, on port 8080."""
+    """No policy for a pod: all may. Else any that lets the source in, and any that lets it out, on port 8080."""
     specs = [document["spec"] for document in rendered if document["kind"] == "NetworkPolicy"]
-    binding = [spec for spec in specs if selects(spec["podSelector"], target)]
-    rules = [rule for spec in binding for rule in spec["ingress"]]
-    assert all(rule["ports"] == [{"port": 8080, "protocol": "TCP"}] for rule in rules)
-    return not binding or any(_lets_in(peer, source, namespace) for rule in rules for peer in rule["from"])
+    into = [spec["ingress"] for spec in specs if selects(spec["podSelector"], target)]
+    out = [spec["egress"] for spec in specs if "egress" in spec and selects(spec["podSelector"], source)]
+    assert all("8080" in str(rule["ports"]) for rules in into for rule in rules)
+    return _allows(into, "from", source, namespace) and _allows(out, "to", target, "default")
+
+
+def _allows(rules: list[list[dict[str, Any]]], peers: str, labels: Labels, namespace: str) -> bool:
+    here = [rule for some in rules for rule in some if rule.get("ports", [HTTP]) == [HTTP]]
+    return (
+        not rules
+        or any(peers not in rule for rule in here)
+        or any(_lets_in(peer, labels, namespace) for rule in here for peer in rule[peers])
+    )
 
 
 def _lets_in(peer: Mapping[str, Any], source: Labels, namespace: str) -> bool:
@@ -53,6 +67,7 @@ def _lets_in(peer: Mapping[str, Any], source: Labels, namespace: str) -> bool:
 def reached(rendered: list[dict[str, Any]]) -> set[tuple[str, str]]:
     named = list(pods(rendered))
     pairs = {(a, b) for a, source in named for b, target in named if a != b and may(rendered, source, target)}
+    pairs |= {(a, "stranger") for a, source in named if may(rendered, source, STRANGER)}
     return pairs | {("stranger", b) for b, target in named if may(rendered, STRANGER, target)}
 
 
@@ -61,9 +76,11 @@ def test_only_the_router_and_the_transformer_reach_stages(make_bundle: Callable[
     rendered = render(
         make_bundle(stages=3), RenderOptions(transformer_as="component", storage="gs://b/m", versioned=versioned)
     )
-    anyone = {(name, "router") for name in ("stranger", "transformer 0", *(f"predictor {i}" for i in range(3)))}
+    stages = [f"predictor {i}" for i in range(3)]
+    anyone = {(name, "router") for name in ("stranger", *stages)}
+    outside = {(name, "stranger") for name in stages}  # a bucket
 
-    assert reached(rendered) == anyone | {
+    assert reached(rendered) == anyone | outside | {
         ("router", "transformer 0"),
         ("transformer 0", "predictor 0"),
         ("router", "predictor 1"),
@@ -78,6 +95,7 @@ def test_without_a_graph_the_transformer_is_the_way_in(make_bundle: Callable[...
         ("stranger", "transformer 0"),
         ("predictor 0", "transformer 0"),
         ("transformer 0", "predictor 0"),
+        ("predictor 0", "stranger"),
     }
 
 

@@ -104,8 +104,9 @@ def test_a_versioned_chain_has_its_digest_in_all_names_but_those_that_lead_to_it
 
     assert names == [
         ("NetworkPolicy", "net-first-stage"),
-        ("NetworkPolicy", "net-stages"),
         ("NetworkPolicy", "net-transformer"),
+        ("NetworkPolicy", "net-stages"),
+        ("NetworkPolicy", "net-router"),
         ("ServingRuntime", f"net-{short}"),
         ("InferenceService", f"net-{short}-0"),
         ("InferenceService", f"net-{short}-1"),
@@ -121,7 +122,7 @@ def test_a_versioned_chain_has_its_digest_in_all_names_but_those_that_lead_to_it
     for document in rendered:
         assert document["metadata"]["labels"]["shardline/bundle"] == short
         assert document["metadata"]["annotations"]["shardline/bundle-digest"] == bundle.digest
-    steps = rendered[7]["spec"]["nodes"]["root"]["steps"]
+    steps = rendered[8]["spec"]["nodes"]["root"]["steps"]
     assert [step["serviceName"] for step in steps] == [name for kind, name in names if kind == "InferenceService"]
     assert {document["spec"]["predictor"]["model"]["runtime"] for document in rendered[4:7]} == {f"net-{short}"}
 
@@ -151,6 +152,7 @@ def test_one_stage_needs_no_graph_and_bears_the_chains_name(make_bundle: Callabl
 
     assert [(document["kind"], document["metadata"]["name"]) for document in rendered] == [
         ("NetworkPolicy", "resnet50-first-stage"),
+        ("NetworkPolicy", "resnet50-transformer"),
         ("ServingRuntime", "resnet50"),
         ("InferenceService", "resnet50"),
     ]

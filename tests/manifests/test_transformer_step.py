@@ -74,7 +74,7 @@ def test_only_the_router_reaches_any_of_them(make_bundle: Callable[..., Bundle])
     others = named(
         render(make_bundle(), RenderOptions(storage="gs://b/m", transformer_as="component")), "NetworkPolicy"
     )
-    [policy] = steps.values()
+    policy = steps["resnet50-steps"]
 
     assert policy["spec"]["podSelector"]["matchLabels"]["component"] == "predictor"
     assert policy["spec"]["ingress"][0]["from"] == [
@@ -85,9 +85,27 @@ def test_only_the_router_reaches_any_of_them(make_bundle: Callable[..., Bundle])
 
 def test_strangers_are_let_in_by_namespace(make_bundle: Callable[..., Bundle]) -> None:
     options = RenderOptions(storage="gs://b/m", network=Network(allow_namespaces=("monitoring",)))
-    [policy] = named(render(make_bundle(), options), "NetworkPolicy").values()
+    policy = named(render(make_bundle(), options), "NetworkPolicy")["resnet50-steps"]
 
     assert len(policy["spec"]["ingress"][0]["from"]) == 2
+
+
+def test_a_step_reaches_nobody(make_bundle: Callable[..., Bundle]) -> None:
+    """It only answers: a picture that takes it over finds no way out."""
+    spec = named(render(make_bundle(), STEP), "NetworkPolicy")["resnet50-step-egress"]["spec"]
+
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    assert spec["egress"] == []
+    assert spec["podSelector"]["matchExpressions"] == [{"key": "shardline/stage", "operator": "DoesNotExist"}]
+
+
+def test_temporary_files_are_bounded(make_bundle: Callable[..., Bundle]) -> None:
+    rendered = render(make_bundle(), STEP)
+    pre = named(rendered, "InferenceService")["resnet50-pre"]["spec"]["predictor"]
+    [runtime] = named(rendered, "ServingRuntime").values()
+
+    for spec in (pre, runtime["spec"]):
+        assert spec["volumes"] == [{"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}}]
 
 
 def test_it_scales_and_is_evicted_like_a_stage_and_takes_no_device(make_bundle: Callable[..., Bundle]) -> None:

@@ -255,5 +255,7 @@ def test_two_chains_in_one_namespace(make_version: Any, make_place: Any, first: 
     assert place.phases("chain-b") == [(1, DEPLOYED)]
     undeploy(place.cluster, "chain", NAMESPACE)
     assert place.names("InferenceService") == sorted(other.services)
-    assert place.names("NetworkPolicy") == ["chain-b-first-stage", "chain-b-stages", "chain-b-transformer"]
+    assert place.names("NetworkPolicy") == [
+        f"chain-b-{pods}" for pods in ("first-stage", "router", "stages", "transformer")
+    ]
     assert place.phases("chain-b") == [(1, DEPLOYED)]
