@@ -124,7 +124,7 @@ def test_a_versioned_chain_has_its_digest_in_all_names_but_those_that_lead_to_it
         assert document["metadata"]["annotations"]["shardline/bundle-digest"] == bundle.digest
     steps = rendered[8]["spec"]["nodes"]["root"]["steps"]
     assert [step["serviceName"] for step in steps] == [name for kind, name in names if kind == "InferenceService"]
-    assert {document["spec"]["predictor"]["model"]["runtime"] for document in rendered[4:7]} == {f"net-{short}"}
+    assert {document["spec"]["predictor"]["model"]["runtime"] for document in rendered[5:8]} == {f"net-{short}"}
 
 
 def test_a_versioned_single_stage_has_a_graph_that_can_switch_to_the_next(make_bundle: Callable[..., Bundle]) -> None:

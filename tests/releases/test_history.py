@@ -204,7 +204,7 @@ class TestUndeploy:
             place.deploy(version)
         deleted = undeploy(place.cluster, "chain", NAMESPACE)
 
-        assert deleted == 7  # a graph, two services, a runtime, three policies
+        assert deleted == 8  # a graph, two services, a runtime, four policies
         assert [place.names(kind) for kind in KINDS] == [[] for _ in KINDS]
 
     def test_deletes_the_graph_before_the_stages_and_the_records_last(self, place: Place, first: Version) -> None:

@@ -67,7 +67,7 @@ def test_from_the_first_deploy_to_the_last_undeploy(
     assert [row[4] for row in rows] == [f"{uri}/chain/{digest}" for digest in digests]
 
     undeployed = typed(place, "undeploy", "chain")
-    assert undeployed.stdout == "chain: 6 objects deleted from namespace vision\n"
+    assert undeployed.stdout == "chain: 8 objects deleted from namespace vision\n"
     assert place.names("InferenceService") == []
     assert "nothing is deployed in namespace vision" in typed(place, "status", code=1).stderr
 
