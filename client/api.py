@@ -28,6 +28,7 @@ from shardline.client.predictor import Predictor, RequestOptions
 from shardline.client.target import DEFAULT_URL, Reply, Target
 from shardline.client.waiting import in_order
 from shardline.wire.errors import FileError, PictureError
+from shardline.wire.files import PICTURE_BYTES, read_bounded
 
 Picture = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
 """A path, an encoded picture, a Pillow picture, or pixels: uint8 [height, width, 3] (RGB) or [height, width] (grey)."""
@@ -135,7 +136,7 @@ def encode_picture(picture: Picture) -> bytes:
     if isinstance(picture, np.ndarray):
         return _encode_image(Image.fromarray(_checked_pixels(picture)))
     try:
-        return Path(picture).read_bytes()
+        return read_bounded(Path(picture), PICTURE_BYTES)
     except OSError as exc:
         raise FileError(f"{os.fspath(picture)}: cannot be read ({exc.strerror})") from exc
 

@@ -13,6 +13,7 @@ from requests.auth import AuthBase
 
 from shardline.client.timed import TrackedAdapter
 from shardline.wire.errors import FileError, UsageError
+from shardline.wire.files import read_bounded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +66,7 @@ def read_credentials(
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_bounded(path).decode()
     except (OSError, UnicodeDecodeError) as exc:
         raise FileError(f"{path}: cannot be read ({getattr(exc, 'strerror', None) or 'not text'})") from exc
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from shardline.client.pictures import has_picture_suffix
 from shardline.wire.errors import FileError, UsageError
+from shardline.wire.files import read_bounded
 
 _FORMS = "write NAME=JSON, NAME=@FILE.npy, NAME=@FILE.json or NAME=@PICTURE"
 
@@ -42,7 +43,7 @@ def _from_file(name: str, path: Path) -> object:
     try:
         if path.suffix == ".npy":
             return _from_array(name, np.load(path, allow_pickle=False))
-        data = path.read_bytes()
+        data = read_bounded(path)
     except (OSError, ValueError, EOFError) as exc:
         reason = getattr(exc, "strerror", None) or exc
         raise FileError(f"--input {name}=@{path} cannot be read ({reason}): {_FORMS}") from exc

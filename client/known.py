@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from shardline.client.plates import Plate, plates_in
 from shardline.wire.errors import FileError, PredictorError
+from shardline.wire.files import read_bounded
 
 if TYPE_CHECKING:
     from shardline.client.target import Reply
@@ -53,7 +54,7 @@ class KnownPlates:
             FileError: the file cannot be read, has no plates, or has a line without letters and digits.
         """
         try:
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
+            lines = read_bounded(path).decode("utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as exc:
             raise FileError(f"{path}: cannot be read ({getattr(exc, 'strerror', None) or 'not text'})") from exc
         texts = []

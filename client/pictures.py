@@ -12,6 +12,7 @@ from PIL import Image
 
 from shardline.client.download import PictureURL, is_url
 from shardline.wire.errors import FileError, PictureError
+from shardline.wire.files import PICTURE_BYTES, read_bounded
 from shardline.wire.limits import PIXELS, format_bytes
 from shardline.wire.picture import Size, damaged, in_mode, open_header, orientation_of, turned, upright_size_of
 from shardline.wire.v1 import encode_request, picture_format
@@ -53,9 +54,16 @@ def read_source(source: Source, timeout_s: float) -> bytes:
     if isinstance(source, PictureURL):
         return source.download(timeout_s)
     try:
-        return sys.stdin.buffer.read() if source == STDIN else source.read_bytes()
+        return _read_stdin() if source == STDIN else read_bounded(source, PICTURE_BYTES)
     except OSError as exc:
         raise FileError(f"cannot be read ({exc.strerror})") from exc
+
+
+def _read_stdin() -> bytes:
+    data = sys.stdin.buffer.read(PICTURE_BYTES + 1)
+    if len(data) > PICTURE_BYTES:
+        raise FileError(f"standard input has more than {format_bytes(PICTURE_BYTES)}, the most that is read")
+    return data
 
 
 def find_pictures(given: Sequence[Source]) -> list[Source]:

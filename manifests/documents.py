@@ -14,8 +14,10 @@ import yaml
 
 from shardline.manifests.rules.rule import Problem, Severity
 from shardline.wire.errors import FileError, ManifestError
+from shardline.wire.files import TEXT_BYTES, read_bounded
 
 STDIN = Path("-")
+_MOST_VALUES = 1_000_000  # in all documents of a file
 _SUFFIXES = (".yaml", ".yml")  # a .json beside them may be anything, a bundle.json for one
 _KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml")
 
@@ -120,10 +122,15 @@ def _resources(kustomization: Path) -> list[Path]:
 def read_file(path: Path) -> Iterator[ParsedDocument | Problem]:
     """Read every document of a file; a file that is not YAML, or has no document, gives a problem."""
     try:
-        text = sys.stdin.read() if path == STDIN else path.read_text(encoding="utf-8")
+        text = sys.stdin.read(TEXT_BYTES) if path == STDIN else read_bounded(path).decode()
         documents = [document for document in yaml.load_all(text, Loader=_Loader) if document is not None]
+        if _values(documents, {}) > _MOST_VALUES:
+            raise ValueError(f"its aliases make more than {_MOST_VALUES} values of it")
     except OSError as exc:
         yield _unreadable(path, f"cannot be read ({exc.strerror}): check its permissions")
+        return
+    except FileError as exc:
+        yield _unreadable(path, str(exc).removeprefix(f"{path} "))
         return
     except UnicodeDecodeError as exc:
         yield _unreadable(path, f"is not text ({exc.reason} at byte {exc.start}): save it as UTF-8")
@@ -134,6 +141,23 @@ def read_file(path: Path) -> Iterator[ParsedDocument | Problem]:
     if not documents:
         yield _unreadable(path, "holds no document: remove it, or give another file")
     yield from (ParsedDocument(document=document, file=str(path)) for document in documents)
+
+
+def _values(value: Any, known: dict[int, int]) -> int:
+    """Count the values in a document as if each alias were written out, in time linear in the text.
+
+    Raises:
+        ValueError: an alias that contains itself.
+    """
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = -1
+        children = value.values() if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_values(child, known) for child in children)
+    if known[id(value)] < 0:
+        raise ValueError("an alias contains itself")
+    return known[id(value)]
 
 
 def _unreadable(path: Path, message: str) -> Problem:

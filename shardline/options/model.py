@@ -14,6 +14,7 @@ from shardline.partition.preprocessing import check_channels
 from shardline.storage.bundle import CHANNELS
 from shardline.tasks.registry import TaskName
 from shardline.wire.errors import UsageError
+from shardline.wire.files import read_bounded
 from shardline.wire.typed import Scalar
 
 _PANEL = "Model"
@@ -271,7 +272,7 @@ def parse_size(text: str) -> Size:
 
 def read_text(path: Path) -> str:
     """Read a text as editors write it: UTF-8 with or without a byte order mark, or UTF-16 with one (Windows)."""
-    data = path.read_bytes()
+    data = read_bounded(path)
     return data.decode("utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
 
 

@@ -1,5 +1,6 @@
 """Documents of files and folders, as kubectl reads them."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -98,3 +99,20 @@ def test_a_path_without_documents_is_an_error(tmp_path: Path, name: str, message
 
     with pytest.raises(FileError, match=message):
         lint_files([tmp_path / name])
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n" for before, name in pairwise("abcdefghijkl")
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [(BOMB, "its aliases make more than 1000000 values"), ("a: &a [*a]\n", "an alias contains itself")],
+)
+def test_aliases_that_explode_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "bomb.yaml").write_text(text)
+
+    [problem] = lint_files([tmp_path]).problems
+
+    assert message in problem.message

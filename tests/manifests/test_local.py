@@ -421,7 +421,7 @@ def test_a_chain_goes_on_when_nobody_reads_its_log(start_up: StartUp, tmp_path: 
     else:
         running.reading.clear()
 
-    for _ in range(5):
+    for _ in range(2):
         assert len(running.predictions()) == 2
 
     running.process.send_signal(signal.SIGCONT)
@@ -433,7 +433,7 @@ def test_a_chain_goes_on_when_nobody_reads_its_log(start_up: StartUp, tmp_path: 
 def test_an_up_whose_output_nobody_reads_stops_in_time(start_up: StartUp, tmp_path: Path) -> None:
     running = start_up([runtime("--chatty=10000"), service("net", tmp_path / "shards")])
     running.reading.clear()
-    for _ in range(5):
+    for _ in range(3):
         running.predictions()
 
     running.process.terminate()

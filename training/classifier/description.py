@@ -15,6 +15,7 @@ from shardline.partition.models import Model, load_model
 from shardline.partition.pictures import Size, resized
 from shardline.storage.bundle import PictureSpec
 from shardline.wire.errors import FileError, ModelError
+from shardline.wire.files import read_bounded
 from shardline.wire.typed import typed
 
 KEY = "classifier"  # of the JSON, beside the record of the training
@@ -70,7 +71,7 @@ def load_trained(path: Path, size: Size | None = None) -> Model:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(read_bounded(path))
     except FileNotFoundError as exc:
         raise FileError(f"{path} does not exist: `shardline train classifier` writes a classifier.json") from exc
     except (OSError, ValueError) as exc:
