@@ -23,11 +23,10 @@ _FAULTS = (UnavailableError, WrongReplyError, ShardlineError, OSError, psutil.Er
 
 @dataclass(slots=True, kw_only=True)
 class Measurements:
-    """Samples of all rounds. `left_out` has the reason by system; `wrong` lists those that gave a wrong reply."""
+    """Samples of all rounds. `left_out` has the reason by system."""
 
     samples: list[LoadSample] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
-    wrong: list[str] = field(default_factory=list)
     memory: dict[str, list[ProcessMemory]] = field(default_factory=dict)
 
 
@@ -83,7 +82,5 @@ def _leave_out(system: System, exc: Exception, measured: Measurements, say: Call
     say(f"{system.key} is left out: {exc}")
     measured.left_out[system.key] = str(exc)
     measured.samples = [sample for sample in measured.samples if sample.system != system.key]
-    if isinstance(exc, WrongReplyError):
-        measured.wrong.append(system.key)
     with suppress(*_FAULTS):
         system.stop()

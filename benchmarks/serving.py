@@ -169,9 +169,9 @@ def main() -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in a pod
     measured = Measurements()
     code = run_benchmark(lambda folder: run(arguments, folder, measured))
-    for system in measured.wrong:
-        console.print(f"error: {measured.left_out[system]}", markup=False)
-    return 1 if measured.wrong else code
+    for system, reason in measured.left_out.items():  # a table without a rival is no comparison
+        console.print(f"error: {system} was not measured: {reason}", markup=False, soft_wrap=True)
+    return 1 if measured.left_out else code
 
 
 def _parse() -> Namespace:

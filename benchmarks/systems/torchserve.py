@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks.bundles import ROOT
 from benchmarks.load import LoadTarget
 from benchmarks.processes import ProcessTree, UnavailableError, free_port
-from benchmarks.systems.base import BIN, PLAIN_ENV, RAW, START_S, HttpSystem, ensure_peer
+from benchmarks.systems.base import BIN, PLAIN_ENV, PYTHON, RAW, START_S, HttpSystem, ensure_peer
 from shardline.storage.bundle import WHOLE_FILE
 from shardline.storage.bundle_folder import open_bundle
 
@@ -105,7 +105,8 @@ def _archive(bundle: Path, folder: Path) -> Path:
         f"--extra-files={folder / PICTURE_FILE}",
     ]
     name = [f"--model-name={_MODEL}", "--version=1.0", f"--export-path={store}"]
-    _run([str(BIN / "torch-model-archiver"), *name, *files])
+    # pip writes no script for a package that the project's own environment has already
+    _run([str(PYTHON), "-m", "model_archiver.model_packaging", *name, *files])
     return store
 
 
