@@ -102,6 +102,23 @@ def tensor_difference(found: "torch.Tensor", expected: "torch.Tensor") -> float:
     return math.inf if math.isnan(difference) else difference
 
 
+def norm_error(found: NDArray[Any], expected: NDArray[Any]) -> float:
+    """Relative L2 error of two arrays of any shape: the norm of their difference, divided by that of the expected one.
+
+    Of some hundred thousand rounded values a few are far off in any computation, and the norm says how far all are
+    together. It is infinite where shapes, dtypes or the positions of NaN and infinity differ, and the norm of the
+    difference alone where all finite expected values are 0.
+    """
+    if found.shape != expected.shape or found.dtype != expected.dtype:
+        return math.inf
+    found, expected = found.astype(np.float64), expected.astype(np.float64)
+    finite = np.isfinite(expected)
+    if not np.array_equal(found[~finite], expected[~finite], equal_nan=True) or not np.isfinite(found[finite]).all():
+        return math.inf
+    length = float(np.linalg.norm(expected[finite]))
+    return float(np.linalg.norm(found[finite] - expected[finite])) / (length or 1.0)
+
+
 def relative_error(found: NDArray[Any], expected: NDArray[Any]) -> float:
     """Largest absolute difference of two arrays of any shape, divided by the largest expected value.
 

@@ -9,6 +9,7 @@ from shardline.partition.compare import (
     Agreement,
     largest_value,
     max_abs_difference,
+    norm_error,
     relative_error,
     tensor_difference,
     unequal,
@@ -102,3 +103,36 @@ def test_unequal_names_what_differs_by_a_bit() -> None:
     found = {"same": np.array([0.0, NAN]), "zero": np.array([-0.0])}
 
     assert unequal(found, expected) == ["zero"]
+
+
+# norms
+
+
+def test_a_few_values_far_off_are_little_in_the_norm() -> None:
+    expected = np.ones((1, 100, 100), np.float32)
+    found = expected.copy()
+    found[0, 0, 0] = 2.0
+
+    assert norm_error(found, expected) == pytest.approx(0.01)
+    assert relative_error(found, expected) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("found", "expected", "error"),
+    [
+        ([1.0, NAN], [1.0, NAN], 0.0),
+        ([1.0, -INF], [1.0, -INF], 0.0),
+        ([1.0, INF], [1.0, -INF], INF),
+        ([1.0, 5.0], [1.0, NAN], INF),
+        ([NAN, 1.0], [1.0, 1.0], INF),
+        ([0.0, 0.5], [0.0, 0.0], 0.5),
+        ([1.0], [1.0, 1.0], INF),
+        ([], [], 0.0),
+    ],
+)
+def test_norm_errors_of_special_values(found: list[float], expected: list[float], error: float) -> None:
+    assert norm_error(np.array(found), np.array(expected)) == error
+
+
+def test_another_dtype_is_infinitely_far_off() -> None:
+    assert norm_error(np.ones(2, np.float32), np.ones(2, np.float64)) == INF
