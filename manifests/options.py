@@ -19,7 +19,12 @@ TRANSFORMERS = ("component", "step")
 PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 
 # pkg/controller/v1beta1/inferenceservice/utils/utils.go SupportedStorageURIPrefixList
-_STORAGE = re.compile(r"(gs|s3|pvc|file|https?|hdfs|webhdfs|oci|oci\+native|oci\+fetch|hf)://.+")
+_SCHEMES = ("gs", "s3", "pvc", "file", "https", "http", "hdfs", "webhdfs", "oci", "oci+native", "oci+fetch", "hf")
+_STORAGE = re.compile(r"(?P<scheme>[a-z0-9+]+)://(?P<host>[^/]*)(?P<path>/.*)?")
+_BUCKET = re.compile(r"[a-z0-9]([-a-z0-9_.]{0,220}[a-z0-9])?")  # of Google and, with fewer characters, of S3
+_AZURE = re.compile(r"[a-z0-9]+\.(blob|file)\.core\.windows\.net")
+# of these the storage initializer fetches one file, an image or a repository, and no folder of one
+_NO_FOLDERS = ("https", "http", "oci", "oci+native", "oci+fetch", "hf")
 PARTS = ("stages", "transformer", "router")  # parts of a chain that have their own requests and limits
 
 
@@ -114,10 +119,7 @@ class RenderOptions:
     exposure: Exposure = field(default_factory=Exposure)
 
     def __post_init__(self) -> None:
-        if not _STORAGE.fullmatch(self.storage):
-            raise UsageError(
-                f"{self.storage!r} is not a URI that KServe supports: give gs://…, s3://…, pvc://… or file:///…"
-            )
+        _check_storage(self.storage)
         for image in (self.stage_image, self.transformer_image):
             if not image or any(character.isspace() for character in image):
                 raise UsageError(f"{image!r} is not an image: write it as registry/name:tag")
@@ -159,6 +161,31 @@ class RenderOptions:
     def gpu(self) -> bool:
         """True if the stages run on GPUs."""
         return self.placement.gpu_resource is not None
+
+
+def _check_storage(uri: str) -> None:
+    """Refuse URIs that KServe does not know, and those from which its storage initializer cannot fetch a stage.
+
+    Raises:
+        UsageError: what the URI has to be.
+    """
+    match = _STORAGE.fullmatch(uri)
+    if not match or match["scheme"] not in _SCHEMES or not (match["host"] or match["path"]):
+        raise UsageError(f"{uri!r} is not a URI that KServe supports: give gs://…, s3://…, pvc://… or file:///…")
+    scheme, host, path = match["scheme"], match["host"], match["path"] or ""
+    if scheme in _NO_FOLDERS and not _AZURE.fullmatch(host):
+        raise UsageError(
+            f"{uri!r}: KServe's storage initializer fetches no folder over {scheme}://, and each stage is one: give "
+            "gs://…, s3://…, pvc://… or file:///…"
+        )
+    if any(character in uri for character in "?#*") or ".." in path.split("/") or any(map(str.isspace, uri)):
+        raise UsageError(f"{uri!r} has spaces, '?', '#', '*' or '..': write the plain path of the bundle")
+    if scheme in ("gs", "s3") and not _BUCKET.fullmatch(host):
+        raise UsageError(f"{uri!r} has no name of a bucket: write {scheme}://bucket/path, in lower case")
+    if scheme == "pvc" and not host:
+        raise UsageError(f"{uri!r} has no name of a PersistentVolumeClaim: write pvc://name/path")
+    if scheme == "file" and host:
+        raise UsageError(f"{uri!r} has no absolute path: write file:///absolute/path, with three slashes")
 
 
 def _one_of(what: str, found: str, allowed: tuple[str, ...]) -> None:

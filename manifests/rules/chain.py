@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from shardline.client.labels import MODE_ANNOTATION
+from shardline.client.labels import MODE_ANNOTATION, PART_OF_LABEL
 from shardline.manifests.rules.components import FRAMEWORKS, components, predictor, protocol, transformer
 from shardline.manifests.rules.graph import ROOT, nodes, steps
 from shardline.manifests.rules.rule import GRAPH, SERVICE, Finding, Manifest, Severity, key, rule
@@ -112,6 +112,25 @@ def stage_order(graph: Manifest) -> Iterator[Finding]:
         if found and found != list(range(len(found))):
             order = ", ".join(map(str, found))
             yield f"{path}.steps", f"node {node} calls the stages {order}: call each once, from 0 upwards"
+
+
+@rule(GRAPH, source="ours")
+def called_services(graph: Manifest) -> Iterator[Finding]:
+    """A graph that calls a service of a bundle must call all of the chain's services of that bundle."""
+    called = {service.name: set(_digests(service)) for _, service in stages(graph)}
+    bundles = set().union(*called.values())
+    missing = [
+        service.name
+        for service in graph.beside(SERVICE)
+        if service.name not in called and _chain(service) == graph.name and bundles & set(_digests(service))
+    ]
+    if missing:
+        yield "spec.nodes", f"no step calls {', '.join(missing)} of the same chain and bundle: add a step for each"
+
+
+def _chain(service: Manifest) -> str:
+    labels = service.metadata.get("labels")
+    return str(labels.get(PART_OF_LABEL, "")) if isinstance(labels, dict) else ""
 
 
 def _stage(service: Manifest) -> int | None:

@@ -153,8 +153,9 @@ def _read_field(value: Any, name: str, owner: str, path: str, found: list[Findin
 
 
 def _unknown(name: Any, fields: Mapping[str, str]) -> str:
-    close = difflib.get_close_matches(str(name), fields, n=1)
-    return f"unknown field {shown(name)}" + (f": did you mean {close[0]!r}?" if close else ": remove it")
+    by_lower = {field.lower(): field for field in fields}
+    close = difflib.get_close_matches(str(name).lower(), by_lower, n=1)
+    return f"unknown field {shown(name)}" + (f": did you mean {by_lower[close[0]]!r}?" if close else ": remove it")
 
 
 def _empty(type_name: str) -> Any:

@@ -116,10 +116,15 @@ def test_a_served_chain_finds_what_the_one_in_process_finds(pictures: Path, tmp_
 
 
 @pytest.fixture(scope="module")
-def ssdlite(tmp_path_factory: pytest.TempPathFactory) -> "shardline.CapturedModel":
-    photographs = tmp_path_factory.mktemp("photographs")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photographs")
     for number, picture in enumerate(sample_pictures()[:3]):
-        (photographs / f"{number}.png").write_bytes(picture)
+        (folder / f"{number}.png").write_bytes(picture)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ssdlite(photographs: Path) -> "shardline.CapturedModel":
     return shardline.capture(
         "torchvision:ssdlite320_mobilenet_v3_large?num_classes=7", weights="random:0", pictures=photographs
     )
@@ -138,17 +143,50 @@ def test_ssdlite_is_cut_to_the_bit(ssdlite: "shardline.CapturedModel", stages: i
     assert report.top1_classes > 1
 
 
+_SMALL = "num_classes=7&min_size=64&max_size=64"
+
+
 @pytest.mark.heavy
-def test_a_served_ssdlite_answers_as_its_whole(ssdlite: "shardline.CapturedModel", tmp_path: Path) -> None:
-    shardline.build(ssdlite, tmp_path / "ssd", plan=shardline.plan(ssdlite, stages=3))
-    whole = LocalChain(tmp_path / "ssd")
-    picture = sample_pictures()[3]
-    fitted = fit_picture(picture, whole.bundle.picture, whole.bundle.limits)
-    outputs = whole.run_reference(fitted.pixels[None])[-1]
-    expected = reply(Request(outputs=outputs, options=whole.bundle.task.options, views=(fitted.view,)))
+@pytest.mark.parametrize(
+    ("reference", "size"),
+    [
+        ("ssdlite320_mobilenet_v3_large?num_classes=7", None),
+        (f"retinanet_resnet50_fpn?{_SMALL}", 64),
+        (f"fcos_resnet50_fpn?{_SMALL}", 64),
+        ("ssd300_vgg16?num_classes=7", None),
+    ],
+    ids=lambda value: str(value).partition("_")[0],
+)
+def test_a_served_detector_answers_as_its_whole(
+    reference: str, size: int | None, photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    captured = shardline.capture(f"torchvision:{reference}", weights="random:0", size=size, pictures=photographs)
+    shardline.build(captured, tmp_path / "bundle", plan=shardline.plan(captured, stages=3))
+    del captured
+    whole = LocalChain(tmp_path / "bundle")
+    pictures = sample_pictures()[:4]
+    with up(tmp_path / "bundle", tmp_path) as chain:
+        replies = [chain.post(picture).json() for picture in pictures]
 
-    with up(tmp_path / "ssd", tmp_path) as chain:
-        answer = chain.post(picture).json()
+    expected = [whole_reply(whole, picture) for picture in pictures]
 
-    assert answer == json.loads(json.dumps({"predictions": expected, "model": {"weights": "random:0"}}))
-    assert len(expected[0]["boxes"]) > 1
+    assert replies == expected
+    objects = [len(found["predictions"][0]["boxes"]) for found in replies]
+    assert max(objects) > 1
+    with capsys.disabled():
+        print(f"\n{reference}: {len(replies)} served replies equal to the whole's, with {objects} objects")
+
+
+def whole_reply(whole: LocalChain, picture: bytes) -> Any:
+    """The v1 reply of the whole model in this process, with as many threads as a stage has."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(whole.bundle.threads)
+    try:
+        fitted = fit_picture(picture, whole.bundle.picture, whole.bundle.limits)
+        outputs = whole.run_reference(fitted.pixels[None])[-1]
+    finally:
+        torch.set_num_threads(before)
+    request = Request(
+        outputs=outputs, options=whole.bundle.task.options, labels=whole.bundle.task.labels, views=(fitted.view,)
+    )
+    return json.loads(json.dumps(whole.bundle.reply(reply(request))))

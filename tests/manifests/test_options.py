@@ -28,3 +28,45 @@ def test_the_image_follows_the_device() -> None:
     assert RenderOptions(storage="gs://b/m").stage_image == CPU_IMAGE
     assert RenderOptions(storage="gs://b/m", placement=placement).stage_image == IMAGE
     assert RenderOptions(storage="gs://b/m", placement=placement, image="mine/shard:1").stage_image == "mine/shard:1"
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("gs:///a", "no name of a bucket"),
+        ("gs://Upper/a", "no name of a bucket"),
+        ("s3://-b/a", "no name of a bucket"),
+        ("gs://b/a#c", "spaces, '\\?', '#'"),
+        ("gs://b/a?c", "spaces, '\\?', '#'"),
+        ("gs://b/../a", "spaces, '\\?', '#'"),
+        ("gs://b/a b", "spaces, '\\?', '#'"),
+        ("https://example.com/models", "fetches no folder over https://"),
+        ("https://example.com/a.tar.gz", "fetches no folder over https://"),
+        ("hf://org/model", "fetches no folder over hf://"),
+        ("oci://registry/image", "fetches no folder over oci://"),
+        ("pvc:///a", "no name of a PersistentVolumeClaim"),
+        ("file://relative/a", "three slashes"),
+        ("gs://", "not a URI that KServe supports"),
+        ("ftp://host/a", "not a URI that KServe supports"),
+        ("bundles/a", "not a URI that KServe supports"),
+    ],
+)
+def test_a_storage_that_no_pod_can_fetch_from(uri: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        RenderOptions(storage=uri)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "gs://bucket/models",
+        "gs://b",
+        "s3://bucket.example/a/b",
+        "pvc://claim",
+        "file:///a%20b",
+        "hdfs://host/a",
+        "https://account.blob.core.windows.net/container/a",
+    ],
+)
+def test_a_storage_that_pods_fetch_from(uri: str) -> None:
+    assert RenderOptions(storage=uri).storage == uri
