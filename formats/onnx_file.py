@@ -50,6 +50,9 @@ def save_onnx(part: ExportPart, path: Path) -> float:
             onnx_program.save(str(path), external_data=False)
         session = onnxruntime.InferenceSession(str(path), _options(onnxruntime), providers=["CPUExecutionProvider"])
         errors = list(_errors(session, part))
+    except OSError:  # a full disk: the next format would not fit either
+        path.unlink(missing_ok=True)
+        raise
     except Exception as exc:  # an exporter of many passes, a parser and a runtime raise whatever they like
         path.unlink(missing_ok=True)
         raise FormatError(f"{part.name} as ONNX: {one_line(exc)}") from exc

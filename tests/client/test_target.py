@@ -226,6 +226,22 @@ def test_a_reply_of_too_many_values_is_not_parsed(serve: Any) -> None:
         Target(server.url, retries=0).ask(BODY)
 
 
+def test_https_to_a_port_of_http_is_named(serve: Any) -> None:
+    url = serve({"POST /": [{"json": {"predictions": [1]}}]}).url.replace("http:", "https:")
+
+    with pytest.raises(PredictorDownError, match=r"no TLS .*: the server speaks http: write http:// in the URL"):
+        Target(url, retries=0).ask(BODY)
+
+
+def test_an_error_that_repeats_the_request_is_cut(serve: Any) -> None:
+    server = serve({"POST /": [{"status": 400, "json": {"detail": [{"input": "x" * 100_000}]}}]})
+
+    with pytest.raises(PredictorError) as caught:
+        Target(server.url, retries=0).ask(BODY)
+
+    assert len(str(caught.value)) < 1100
+
+
 def test_a_redirect_gets_no_token(serve: Any) -> None:
     there = serve({"POST /": [{"json": {"predictions": [1]}}]})
     here = serve({"POST /": [{"status": 307, "headers": {"Location": there.url}, "text": ""}]})

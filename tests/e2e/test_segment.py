@@ -5,9 +5,11 @@ import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from e2e.conftest import Up, up
 from PIL import Image
 from services.cli import run_command
@@ -15,6 +17,11 @@ from services.colour_segmenter import CLASSES, MEAN, STD, draw, encoded
 
 import shardline
 from shardline.client.masks import read_segmentation
+from shardline.partition.verify import LocalChain
+from shardline.predictors.picture import fit_picture
+from shardline.tasks.request import Request
+from shardline.tasks.segment import reply
+from shardline.training.samples import sample_pictures
 
 OWN = "services.colour_segmenter:by_colour"
 
@@ -101,3 +108,39 @@ def png(classes: np.ndarray) -> bytes:
     with io.BytesIO() as buffer:
         Image.fromarray(classes).save(buffer, "PNG")
         return buffer.getvalue()
+
+
+@pytest.mark.heavy
+def test_a_served_lraspp_answers_as_its_whole(tmp_path: Path) -> None:
+    pictures = sample_pictures()[:4]
+    for number, picture in enumerate(pictures):
+        (tmp_path / f"{number}.png").write_bytes(picture)
+    network = shardline.capture(
+        "torchvision:lraspp_mobilenet_v3_large", weights="random:0", size=128, pictures=tmp_path
+    )
+    shardline.build(network, tmp_path / "bundle", plan=shardline.plan(network, stages=3))
+    whole = LocalChain(tmp_path / "bundle")
+    with up(tmp_path / "bundle", tmp_path) as chain:
+        replies = [chain.post(picture).json() for picture in pictures]
+
+    assert replies == [whole_reply(whole, picture) for picture in pictures]
+    assert all(found["predictions"][0]["classes"] for found in replies)
+
+
+def whole_reply(whole: LocalChain, picture: bytes) -> Any:
+    """The v1 reply of the whole model in this process, with as many threads as a stage has."""
+    bundle, before = whole.bundle, torch.get_num_threads()
+    torch.set_num_threads(bundle.threads)
+    try:
+        fitted = fit_picture(picture, bundle.picture, bundle.limits)
+        outputs = whole.run_reference(fitted.pixels[None])[-1]
+    finally:
+        torch.set_num_threads(before)
+    request = Request(
+        outputs=outputs,
+        options=bundle.task.options,
+        labels=bundle.task.labels,
+        views=(fitted.view,),
+        input_size=(bundle.picture.height, bundle.picture.width),
+    )
+    return json.loads(json.dumps(bundle.reply(reply(request))))

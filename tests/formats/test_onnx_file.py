@@ -23,6 +23,15 @@ def test_a_part_is_saved_under_its_names_and_its_error_is_told(small_bundle: Pat
     assert [value.name for value in session.get_outputs()] == [spec.name for spec in part.stage.outputs]
 
 
+def test_a_full_disk_is_no_reason_for_another_format(small_bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").symlink_to("/dev/full")
+
+    with pytest.raises(OSError, match="No space left on device"):
+        save_onnx(next(read_parts(small_bundle)), tmp_path / "model.onnx")
+
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_part_that_is_too_far_off_is_not_kept(small_bundle: Path, tmp_path: Path) -> None:
     part = next(read_parts(small_bundle))
     examples = {

@@ -123,6 +123,18 @@ def test_code_is_not_run_unless_it_is_trusted(eager: Path, tmp_path: Path) -> No
             assert torch.equal(model.module.state_dict()[name], value)
 
 
+def test_a_model_imports_packages_of_its_archive(tmp_path: Path) -> None:
+    own = "from parts import net\nclass Mine(net.Net):\n    pass\n"
+    path = archive(tmp_path / "net.mar", saved(small_models.residual().state_dict()), model_py=own)
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr("parts/", "")
+        file.writestr("parts/net.py", MODEL_PY.format(trace=str(tmp_path / "trace")))
+
+    import_model(read_archive(path), ImportOptions(trust=True))
+
+    assert (tmp_path / "trace").exists()
+
+
 def test_a_command_makes_a_bundle_that_answers_as_torchserve_would(
     eager: Path, tmp_path: Path, photographs: list[bytes]
 ) -> None:

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -158,6 +159,14 @@ def test_the_request_s_ids_travel_with_the_frame(pair: Pair, photographs: list[b
     reply = pair.post(photographs[0], **{"x-request-id": "abc", "traceparent": trace})
 
     assert (decode(reply.content).request_id, decode(reply.content).traceparent) == ("abc", trace)
+
+
+@pytest.mark.parametrize("odd", ["a\tb", "caf\xe9", "a" * 300])
+def test_an_id_that_no_frame_can_carry_is_replaced(odd: str, pair: Pair, photographs: list[bytes]) -> None:
+    reply = pair.post(photographs[0], **{"x-request-id": odd})
+
+    assert reply.status_code == 200
+    assert re.fullmatch("[0-9a-f]{32}", decode(reply.content).request_id)
 
 
 def truncated_png() -> bytes:

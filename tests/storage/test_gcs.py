@@ -286,3 +286,15 @@ class TestAltered:
             for path in (tmp_path / "bundle").rglob("*")
             if path.is_file()
         }
+
+
+def test_a_proxy_is_not_asked_for_an_emulator_on_this_machine(
+    bucket: str, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    bundle = write(tmp_path / "there")
+
+    pushed = push(tmp_path / "there", bucket)
+
+    assert pull(pushed, tmp_path / "back") == bundle
