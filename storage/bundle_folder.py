@@ -1,4 +1,4 @@
-"""A bundle as a folder: written and changed in one step, read with every digest checked.
+"""A bundle as a folder: written beside it and renamed, read with every digest checked.
 
 docs/bundle.md is the normative page.
 """
@@ -39,9 +39,9 @@ def file_digest(path: Path) -> FileDigest:
 
 @contextmanager
 def writing_bundle(folder: Path) -> Iterator[tuple[Path, Callable[[Bundle], Bundle]]]:
-    """Write a bundle beside `folder`, then rename it in one step: no reader sees a part of it.
+    """Write a bundle beside `folder`, then rename it: no reader sees a part of it.
 
-    What stood at `folder` is replaced.
+    What stood at `folder` is renamed first, so for an instant nothing is there.
 
     Yields:
         An empty folder to write shards into, and `seal(bundle) -> Bundle`, which digests every file there, writes
@@ -84,7 +84,7 @@ def check_replaced(folder: Path, model: str) -> None:
 
 @contextmanager
 def changing_bundle(folder: Path, changed: Collection[str]) -> Iterator[tuple[Path, Bundle]]:
-    """Replace some files of a bundle, which makes it another bundle with a digest of its own, in one step.
+    """Replace some files of a bundle, which makes it another bundle with a digest of its own.
 
     What does not change is linked, not copied, where the file system can: a large model's shards are stored once. If
     the block fails, the old bundle stays as it was.

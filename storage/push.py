@@ -77,7 +77,7 @@ def push_to(store: Store, folder: Path, bundle: Bundle, progress: Progress = SIL
 
 
 def pull(uri: str, folder: Path, *, access: Access = DEFAULT_ACCESS, progress: Progress | None = None) -> Bundle:
-    """Fetch the bundle at `uri`, as `push` returned it, check it, and put it at `folder` in one step.
+    """Fetch the bundle at `uri`, as `push` returned it, check it, and put it at `folder` once it is whole.
 
     Nothing is fetched if `folder` is that bundle already. Files that an interrupted pull fetched lie beside `folder`
     and are used again. Of two pulls to one folder the second waits for the first and then finds the bundle there.

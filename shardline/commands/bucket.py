@@ -70,7 +70,7 @@ def pull(
     *,
     access: Access,
 ) -> None:
-    """Download the bundle at URI, check the digest of every file, and put it at FOLDER in one step."""
+    """Download the bundle at URI, check the digest of every file, and put it at FOLDER once it is whole."""
     check_reachable(uri)
     with byte_bar("fetching", "fetched") as progress:
         bundle = transfer.pull(uri, folder, access=access, progress=progress)
