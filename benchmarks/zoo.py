@@ -38,7 +38,8 @@ RECORD = RESULTS / "zoo.jsonl"
 PAGE = Path("docs") / "zoo.md"
 _BATCHES = (1, 2)
 _WAITING = 10  # a model may wait so many times its CPU time for other processes of the machine
-_SMALL = 64  # sides in pixels that networks of convolutions alone take, too
+# sides in pixels that networks of convolutions alone take, too
+_SMALL: dict[str, int | None] = {"classify": 64, "segment": 128, "detect": 256}
 _HEADINGS = {
     "timm": "timm: fifty families",
     "classify": "torchvision: classification",
@@ -208,7 +209,7 @@ def _limit(seconds: float, memory_bytes: int) -> None:
 def examine(reference: str, group: str) -> ZooResult:
     """Capture a model, cut it, and compare shards with the whole; on native-sized pictures where small ones fail."""
     result = ZooResult(reference=reference, group=group, reason="not examined")
-    for size in (_SMALL, None) if group == "classify" else (None,):
+    for size in dict.fromkeys((_SMALL.get(group), None)):
         try:
             result = _examine(reference, group, size)
         except (ShardlineError, RuntimeError, MemoryError, AssertionError) as exc:
