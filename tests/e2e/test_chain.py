@@ -29,7 +29,7 @@ from shardline.tasks.request import Request
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module", params=["residual", "vision_transformer"])
+@pytest.fixture(scope="module", params=["residual", pytest.param("vision_transformer", marks=pytest.mark.heavy)])
 def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A convolutional network and a vision transformer, each in three stages."""
     folder = tmp_path_factory.mktemp("bundles") / "net"
