@@ -13,6 +13,10 @@
 # make pins      pin the packages of the images to the versions that are installed here
 # make bench     compare Shardline with TorchServe, Ray Serve and plain KServe on this machine; QUICK=1 takes ten minutes
 # make bench-growth  measure a chain against stages, batch, size, clients and replicas, and against predictions; QUICK=1
+# make chaos    hit each process of a chain with faults for about 15 minutes and check every reply; ONLY="stage 1, load"
+# make attack   attack each server by one client with 100 connections, and measure memory and waits
+# make soak     keep a chain at 70 % load for 30 minutes, and measure whether memory or p99 grow
+# make fuzz     fuzz each parser for SECONDS (1800), guided by coverage; PARSERS="frame v1"
 # make peers     install TorchServe into the virtual environment .venv-peers, for a test and `make bench` (needs Java 17)
 # make clean     remove everything that was built or installed, .venv included
 
@@ -22,7 +26,7 @@ BIN := $(VENV)/bin
 # waiting threads must not spin: they would take the CPU from the other processes of a chain
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test test-all check e2e bench bench-growth peers images wheels pins manifests install lint format clean
+.PHONY: demo test test-all check e2e bench bench-growth chaos attack soak fuzz peers images wheels pins manifests install lint format clean
 
 demo: install
 	$(BIN)/shardline demo
@@ -45,6 +49,21 @@ bench: install
 
 bench-growth: install
 	$(BIN)/python -m benchmarks.growth $(if $(QUICK),--quick)
+
+chaos: install
+	$(BIN)/python -m benchmarks.chaos $(if $(ONLY),--only "$(ONLY)")
+
+attack: install
+	$(BIN)/python -m benchmarks.attack
+
+soak: install
+	$(BIN)/python -m benchmarks.soak
+
+PARSERS ?= frame v1 http router bundle archive mar index picture
+
+fuzz: install
+	$(BIN)/python -m pip install --quiet --editable '.[fuzz]'
+	set -e; for parser in $(PARSERS); do $(BIN)/python tests/fuzz/run.py $$parser --seconds $(or $(SECONDS),1800); done
 
 peers: install
 	$(BIN)/python -c "from benchmarks.systems.base import ensure_peer; ensure_peer('torchserve', print)"

@@ -31,7 +31,7 @@ from shardline.manifests.workloads import ChainSpec, chain_of, read_chain, with_
 from shardline.storage.bundle import BUNDLE_FILE
 from shardline.storage.bundle_folder import open_bundle
 from shardline.storage.initializer import fetch
-from shardline.storage.user_cache import RUN_PREFIX, in_use
+from shardline.storage.user_cache import RUN_PREFIX, in_use, remove_unused_runs
 from shardline.wire.errors import FileError, ManifestError, ShardlineError, UsageError
 from shardline.wire.limits import MIB
 from shardline.wire.typed import from_json
@@ -127,6 +127,7 @@ def run_chain(settings: RunSettings, console: Console) -> None:
     router = None if settings.router is None else Path(settings.router)
     chain = find_chain(Path(settings.path))
     _check_router(chain, settings.port, router)
+    remove_unused_runs()
     with (
         _open_port(settings.port, settings.host) as front,
         _sigterm_as_ctrl_c(),

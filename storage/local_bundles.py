@@ -17,13 +17,12 @@ from shardline.storage.bundle import (
     Bundle,
     parse_bundle,
 )
-from shardline.storage.user_cache import RUN_PREFIX, bundles_folder, is_unused, user_folder
+from shardline.storage.user_cache import RUN_PREFIX, SETTLED_S, bundles_folder, is_unused, user_folder
 from shardline.wire.errors import BundleError, FileError
 
 LEVELS = 4  # folders below the one that is searched
 Kind = Literal["measurements", "bundles", "leftovers"]
 
-_SETTLED_S = 60.0  # younger folders may belong to a process that has not locked them yet
 # drafts of bundles, bundles that a newer one replaced, and interrupted pulls: see bundle_folder.py and push.py
 _DRAFT = re.compile(r"\..+\.(draft\.[a-z0-9_]{8}|old\.[a-z0-9_]{8}|pull\.[0-9a-f]{12})")
 
@@ -129,7 +128,7 @@ def _is_ours(path: Path) -> bool:
         stat = path.stat()
     except OSError:
         return False
-    return stat.st_uid == os.getuid() and time.time() - stat.st_mtime > _SETTLED_S
+    return stat.st_uid == os.getuid() and time.time() - stat.st_mtime > SETTLED_S
 
 
 def _children(folder: Path) -> list[Path]:

@@ -2,13 +2,18 @@
 
 import fcntl
 import os
+import shutil
+import stat
+import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from shardline.wire.errors import StorageError
 
 RUN_PREFIX = "shardline-up-"  # of the temporary folder of a chain that runs on this machine
+SETTLED_S = 60.0  # younger folders may belong to a process that has not locked them yet
 
 
 def user_folder() -> Path:
@@ -46,6 +51,16 @@ def is_unused(path: Path) -> bool:
     finally:
         os.close(opened)
     return True
+
+
+def remove_unused_runs() -> None:
+    """Remove the temporary folders of chains that were killed; those of the last minute may not be locked yet."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{RUN_PREFIX}*"):
+        with suppress(OSError):
+            state = folder.lstat()
+            is_ours = stat.S_ISDIR(state.st_mode) and state.st_uid == os.getuid()
+            if is_ours and time.time() - state.st_mtime > SETTLED_S and is_unused(folder):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

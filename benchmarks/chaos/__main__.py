@@ -29,18 +29,21 @@ from typing import get_args
 import psutil
 
 from benchmarks.bundles import ROOT, BundleSpec, ensure
-from benchmarks.chaos.chain import DEADLINE_S, STEP_S, UP, ChaosChain
+from benchmarks.chaos.chain import DEADLINE_S, STEP_S, SUPERVISOR, UP, ChaosChain
 from benchmarks.chaos.faults import FAULTS, Fault, Phase, Victim
 from benchmarks.chaos.replies import FAULTY, CheckedClients, Verdict, check_pictures
 from benchmarks.processes import UnavailableError, ending_all
 from shardline.wire.errors import ShardlineError
 
-ROLES = (UP, "router", "transformer", "stage 0", "stage 1", "stage 2")
+ABOVE = (UP, SUPERVISOR)  # the chain ends with them
+ROLES = (*ABOVE, "router", "transformer", "stage 0", "stage 1", "stage 2")
 SPEC = BundleSpec(model="squeezenet1_1", stages=3, size=64, batch=1)
 _CLIENTS = 4
 _RECOVERY_S = 90.0
 _RIGHT_AGAIN = 3  # right replies, one behind the other
 _POLL_S = 0.02
+_ENDING_S = 30.0
+_CLEARED_S = 120.0  # the folder of a supervisor that was killed is removed by a later one, after a minute
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +61,7 @@ class Trial:
     @property
     def away(self) -> bool:
         """True where the router may be unable to reply."""
-        return self.role == "router" or (self.role == UP and self.fault.name != "SIGSTOP")
+        return self.role == "router" or (self.role in ABOVE and not self.fault.lasts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +85,8 @@ def trials(seed: int, only: str, roles: Sequence[str] = ROLES) -> list[Trial]:
         for role in roles
         for phase in get_args(Phase)
         for fault in FAULTS
-        if (role == UP and fault.for_up and phase != "start")
-        or (role != UP and (role.startswith("stage") or not fault.for_files))
+        if (role in ABOVE and fault.for_up and phase != "start")
+        or (role not in ABOVE and (role.startswith("stage") or not fault.for_files))
     ]
     random.Random(seed).shuffle(found)
     return [trial for trial in found if only in trial.name]
@@ -129,6 +132,7 @@ async def _run_trial(chain: ChaosChain, clients: CheckedClients, trial: Trial, r
     clients.trial = trial.name
     clients.router_away = trial.away
     await _all_there(chain)
+    before = [name for name in chain.folders_left() if chain.is_unused(name)]
     async with _loaded(clients, _CLIENTS if trial.phase == "load" else 0):
         if trial.phase == "load":
             await asyncio.sleep(rng.uniform(0.2, 0.5))
@@ -141,8 +145,9 @@ async def _run_trial(chain: ChaosChain, clients: CheckedClients, trial: Trial, r
             else:
                 await _until_gone(victim)
         leaked: list[str] = []
-        if trial.role == UP and trial.fault.name in ("SIGKILL", "SIGTERM"):
-            leaked = await _start_again(chain, clients, trial)
+        if trial.role in ABOVE and not trial.fault.lasts:
+            killed = trial.role == SUPERVISOR and trial.fault.name == "SIGKILL"
+            leaked = await _start_again(chain, clients, chain.folders_left() if killed else before)
         recovery_s = await _recovery(clients, start)
         clients.router_away = False
         if recovery_s is not None:
@@ -202,21 +207,17 @@ async def _hold(trial: Trial, clients: CheckedClients, rng: random.Random) -> No
     await asyncio.sleep(max(0.0, end - time.monotonic()))
 
 
-async def _start_again(chain: ChaosChain, clients: CheckedClients, trial: Trial) -> list[str]:
+async def _start_again(chain: ChaosChain, clients: CheckedClients, before: Sequence[str]) -> list[str]:
     """After the end of `up`: wait for the end of all its processes, and start the chain again.
 
-    What a killed `up` leaves, the next one clears away.
+    Returns what was left: processes, and folders that are not in `before`.
     """
-    give_up_at = time.monotonic() + 30
-    while (chain.is_running() or _processes(chain.leaked())) and time.monotonic() < give_up_at:
+    give_up_at = time.monotonic() + _ENDING_S
+    while (chain.is_running() or chain.processes_left()) and time.monotonic() < give_up_at:
         await asyncio.sleep(_POLL_S)
-    leaked = chain.leaked() if trial.fault.name == "SIGTERM" else _processes(chain.leaked())
+    left = [*chain.processes_left(), *(name for name in chain.folders_left() if name not in before)]
     await _restart(chain, clients)
-    return leaked
-
-
-def _processes(leaked: Sequence[str]) -> list[str]:
-    return [name for name in leaked if " " in name]
+    return left
 
 
 async def _recovery(clients: CheckedClients, start: float) -> float | None:
@@ -297,7 +298,11 @@ async def _main(options: Namespace) -> dict[str, object]:
     total = Counter[str](clients.total)
     faulty = sum(total[verdict] for verdict in FAULTY)
     unrecovered = [result.trial for result in results if result.recovery_s is None]
-    leaked = [*chain.leaked(), *(name for result in results for name in result.leaked)]
+    leaked = [
+        *chain.processes_left(),
+        *chain.folders_left(_CLEARED_S),
+        *(name for result in results for name in result.leaked),
+    ]
     print(table(results))
     return {
         "benchmark": "chaos",

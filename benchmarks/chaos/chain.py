@@ -2,6 +2,8 @@
 
 import re
 import shutil
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -12,6 +14,7 @@ from benchmarks.processes import ProcessTree, free_port
 from shardline.partition.runtime import Golden
 from shardline.storage.bundle import stage_folder
 from shardline.storage.bundle_folder import open_bundle
+from shardline.storage.user_cache import is_unused
 from shardline.wire.frame import Frame, encode
 
 REQUEST_S = 4  # the transformer's deadline
@@ -20,6 +23,7 @@ WRITE_S = 15  # after which the router closes the connection
 DEADLINE_S = 11.0  # of the clients: a step may begin just before the first deadline and hang until the second
 START_S = 120.0
 UP = "up"
+SUPERVISOR = "supervisor"
 
 _READY = re.compile(r"^ready: (http://\S+)$|^(http://\S+)$", re.MULTILINE)
 
@@ -80,7 +84,7 @@ class ChaosChain:
 
     def _victim(self, role: str, process: psutil.Process, words: list[str]) -> Victim:
         folder = _option(words, "--model_dir")
-        name, port = _option(words, "--model_name"), int(_option(words, "--http_port") or _option(words, "--port"))
+        name, port = _option(words, "--model_name"), int(_option(words, "--http_port") or _option(words, "--port") or 0)
         return Victim(
             role=role,
             process=process,
@@ -101,20 +105,27 @@ class ChaosChain:
 
     def names(self) -> tuple[str, ...]:
         """Return the texts that name a server in an error: the models' names, and addresses."""
-        victims = [victim for victim in self.victims().values() if victim.role != UP]
+        victims = [victim for victim in self.victims().values() if victim.port]
         models = {_option(victim.process.cmdline(), "--model_name") for victim in victims}
         return (*sorted(models - {""}), *(f"{HOST}:{victim.port}" for victim in victims))
 
-    def leaked(self) -> list[str]:
-        """After the end: processes that work in the temporary folder, and files that are left there."""
+    def processes_left(self) -> list[str]:
+        """Return the command lines of processes that work in the temporary folder."""
         left = []
         for process in psutil.process_iter():
-            try:
+            with suppress(psutil.Error):
                 if process.cwd().startswith(str(self._temporary)) and process.status() != psutil.STATUS_ZOMBIE:
                     left.append(" ".join(process.cmdline())[:200])
-            except psutil.Error:
-                continue
-        return left + [path.name for path in self._temporary.iterdir()]
+        return left
+
+    def folders_left(self, older_s: float = 0.0) -> list[str]:
+        """Return the names of what lies in the temporary folder and is older than `older_s` seconds."""
+        now = time.time()
+        return [path.name for path in self._temporary.iterdir() if now - path.stat().st_mtime >= older_s]
+
+    def is_unused(self, name: str) -> bool:
+        """Tell whether no process has locked a folder that `folders_left` named."""
+        return is_unused(self._temporary / name)
 
     def _up(self) -> psutil.Process:
         return psutil.Process(self._tree.pid)
@@ -127,6 +138,8 @@ def _with_short_deadlines(text: str) -> str:
 
 
 def _role(words: list[str]) -> str:
+    if "shardline.manifests.supervise" in words:
+        return SUPERVISOR
     if "shardline.manifests.router" in words:
         return "router"
     if "shardline.predictors.transformer" in words:

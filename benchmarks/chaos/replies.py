@@ -63,7 +63,7 @@ def _check(chain: LocalChain, picture: bytes) -> CheckedPicture:
     spec, task = chain.bundle.picture, chain.bundle.task
     outputs = chain.run_reference(pixel_batch([picture], spec, chain.bundle.limits))[-1]
     request = Request(outputs=outputs, labels=task.labels, options=task.options)
-    reply = {"predictions": task_reply(task.name)(request)}
+    reply = chain.bundle.reply(task_reply(task.name)(request))
     return CheckedPicture(data=picture, reply=json.dumps(reply, allow_nan=False).encode())
 
 
@@ -78,7 +78,10 @@ class CheckedClients:
         names: texts of which one must stand in an error: names and addresses of the servers.
     """
 
-    def __init__(self, pictures: Sequence[CheckedPicture], deadline_s: float, log: TextIO) -> None:
+    def __init__(
+        self, pictures: Sequence[CheckedPicture], deadline_s: float, log: TextIO, *, new_connections: int = 0
+    ) -> None:
+        """With `new_connections` of n, each n-th request closes its connection."""
         self.url = ""
         self.trial = ""
         self.names: tuple[str, ...] = ()
@@ -88,6 +91,7 @@ class CheckedClients:
         self._pictures = pictures
         self._deadline_s = deadline_s
         self._log = log
+        self._new_connections = new_connections
         self._sent = 0
         self._session: aiohttp.ClientSession
 
@@ -106,8 +110,10 @@ class CheckedClients:
         picture, start = self._pictures[number], time.monotonic()
         status, body = 0, b""
         away = self.router_away
+        closes = self._new_connections and self._sent % self._new_connections == 0
+        headers = {"Connection": "close"} if closes else {}
         try:
-            async with self._session.post(self.url, data=picture.data) as response:
+            async with self._session.post(self.url, data=picture.data, headers=headers) as response:
                 status, body = response.status, await response.read()
             verdict = self._judge(status, body, picture)
         except TimeoutError:
