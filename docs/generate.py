@@ -66,6 +66,7 @@ _LEFT_BEHIND = {
     "wheels",
 }
 _RESULTS = Path("benchmarks/results")  # written by `make bench`, a few files for each run
+_CORPUS = Path("tests/fuzz/corpus")  # inputs of the fuzzers
 # files that have no comment or docstring of their own
 _DESCRIPTIONS = {
     ".ci/run": "The command that CI runs: make test",
@@ -276,7 +277,7 @@ def files() -> list[Path]:
         ["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     names = listed.stdout.split("\0") if listed.returncode == 0 else _walk()
-    paths = sorted(path for path in {Path(name) for name in names if name} if _RESULTS not in path.parents)
+    paths = sorted(path for path in {Path(name) for name in names if name} if not {_RESULTS, _CORPUS} & {*path.parents})
     return [
         path
         for path in paths
