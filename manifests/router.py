@@ -22,8 +22,10 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 import uvloop
@@ -33,7 +35,6 @@ from shardline.manifests.conditions import parse_body
 from shardline.manifests.gojson import decode_object, encode, is_json, map_predictions
 from shardline.manifests.graph import Graph, Node, Step, parse_graph
 from shardline.manifests.transport import (
-    BUFFER_BYTES,
     Headers,
     StepClient,
     StepError,
@@ -42,9 +43,12 @@ from shardline.manifests.transport import (
     propagated,
 )
 from shardline.wire.errors import ManifestError
-from shardline.wire.limits import MIB
+from shardline.wire.limits import HELD_BYTES, MIB, format_bytes
 
 DRAIN_S = 30.0  # cmd/router/main.go drainSleepDuration
+_READ_BYTES = MIB // 4  # of a request's body that wait to be read, in each connection; twice as many at the most
+_TURN_BYTES = 4 * MIB  # of all bodies, in one turn of the event loop
+_TURN_BODIES = 8  # that read on in the next one
 _HEADER_BYTES = MIB  # Go's DefaultMaxHeaderBytes
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
 
@@ -176,6 +180,7 @@ class Router:
         self._flow = Flow(graph.root, client)
         self._timeouts = graph.timeouts
         self._patterns = patterns
+        self._bodies = HeldBodies(HELD_BYTES)
         self.draining = False
 
     async def ready(self, request: web.Request) -> web.Response:  # noqa: ARG002 aiohttp's signature
@@ -185,8 +190,8 @@ class Router:
         """Run a request. Go's WriteTimeout starts after the headers and is checked when the response is written."""
         write_s = self._timeouts.server_write_s
         late_at = None if write_s is None else asyncio.get_running_loop().time() + write_s
-        body = await _read(request, self._timeouts.server_read_s)
-        response = await self._answer(body, propagated(request.raw_headers, self._patterns))
+        async with self._bodies.read(request, self._timeouts.server_read_s) as body:
+            response = await self._answer(body, propagated(request.raw_headers, self._patterns))
         with suppress(TimeoutError, ConnectionError):
             async with asyncio.timeout_at(late_at):
                 await asyncio.sleep(0)  # a deadline that has passed takes effect here, before the status is sent
@@ -206,14 +211,107 @@ class Router:
         return web.Response(status=status, body=reply, headers=_content_type(reply))
 
 
-async def _read(request: web.Request, timeout_s: float | None) -> bytes:
-    """Read the whole body. Go ignores errors here, so after a timeout the steps get the part that was received."""
-    parts: list[bytes] = []
-    with suppress(TimeoutError, ConnectionError, web.RequestPayloadError):
-        async with asyncio.timeout(timeout_s):
-            async for part in request.content.iter_any():
-                parts.append(part)  # noqa: PERF401  # a comprehension would lose the parts at the timeout
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+@dataclass(slots=True, eq=False)
+class _Receiving:
+    """A body while it is received."""
+
+    task: "asyncio.Task[Any] | None"
+    parts: list[bytes] = field(default_factory=list)
+    size_bytes: int = 0
+    gave_way: bool = False
+
+
+class HeldBodies:
+    """Bodies of all requests in memory. Over the bound, the incomplete one that is silent for the longest gives way.
+
+    KServe's router has no such bound: there the pod's memory limit ends it. Here one client that sends bodies and never
+    ends them would take the memory of the whole machine.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._held_bytes = 0
+        self._by_silence: dict[_Receiving, None] = {}  # a dict keeps the order of insertion
+        self._turn_bytes = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    @asynccontextmanager
+    async def read(self, request: web.Request, timeout_s: float | None) -> AsyncIterator[bytes]:
+        """Read a body and hold it until the end of the block.
+
+        Raises:
+            HTTPServiceUnavailable: it gave way to others.
+        """
+        body = _Receiving(asyncio.current_task())
+        try:
+            self._by_silence[body] = None
+            try:
+                await self._receive(body, request, timeout_s)
+            except asyncio.CancelledError:
+                if not body.gave_way or body.task is None:
+                    raise
+                body.task.uncancel()
+            finally:
+                self._by_silence.pop(body, None)
+            if body.gave_way:
+                raise self._refusal()
+            yield body.parts[0] if len(body.parts) == 1 else b"".join(body.parts)
+        finally:
+            self._held_bytes -= body.size_bytes
+
+    async def _receive(self, body: _Receiving, request: web.Request, timeout_s: float | None) -> None:
+        """Read all of it. Go ignores errors here, so after a timeout the steps get the part that was received."""
+        with suppress(TimeoutError, ConnectionError, web.RequestPayloadError):
+            async with asyncio.timeout(timeout_s):
+                async for part in request.content.iter_any():
+                    self._by_silence[body] = self._by_silence.pop(body)
+                    body.parts.append(part)
+                    body.size_bytes += len(part)
+                    self._held_bytes += len(part)
+                    while self._held_bytes > self._limit_bytes:
+                        silent = next(iter(self._by_silence))
+                        self._give_way(silent)
+                        if silent is body:
+                            return
+                    await self._turn(len(part))
+
+    async def _turn(self, size_bytes: int) -> None:
+        """Count received bytes; when a turn of the event loop has had its bytes, wait for a later one.
+
+        So a hundred clients that send as fast as they can do not keep others waiting.
+        """
+        loop = asyncio.get_running_loop()
+        if not self._turn_bytes:
+            loop.call_soon(self._next_turn)
+        self._turn_bytes += size_bytes
+        if self._turn_bytes > _TURN_BYTES:
+            self._waiting.append(loop.create_future())
+            await self._waiting[-1]
+
+    def _next_turn(self) -> None:
+        self._turn_bytes = 0
+        for _ in range(min(len(self._waiting), _TURN_BODIES)):
+            waiting = self._waiting.popleft()
+            if not waiting.done():  # its request ended meanwhile
+                waiting.set_result(None)
+        if self._waiting:
+            self._turn_bytes = 1
+            asyncio.get_running_loop().call_soon(self._next_turn)
+
+    def _give_way(self, body: _Receiving) -> None:
+        self._held_bytes -= body.size_bytes
+        body.parts, body.size_bytes, body.gave_way = [], 0, True
+        del self._by_silence[body]
+        if body.task is not None and body.task is not asyncio.current_task():
+            body.task.cancel()
+
+    def _refusal(self) -> web.HTTPServiceUnavailable:
+        text = f"the router holds {format_bytes(self._limit_bytes)} of bodies, the most that it may: send it again"
+        reply = web.HTTPServiceUnavailable(
+            body=encode({"error": text}), content_type="application/json", headers={"Retry-After": "1"}
+        )
+        reply.force_close()
+        return reply
 
 
 def _content_type(body: bytes) -> dict[str, str]:
@@ -270,7 +368,7 @@ def _runner(router: Router, graph: Graph) -> web.AppRunner:
         keepalive_timeout=365 * 86400 if idle_s is None else idle_s,
         max_line_size=_HEADER_BYTES,
         max_field_size=_HEADER_BYTES,
-        read_bufsize=BUFFER_BYTES,
+        read_bufsize=_READ_BYTES,
         shutdown_timeout=365 * 86400,  # Go's Shutdown(context.Background()) waits for every request
     )
 

@@ -212,10 +212,14 @@ async def _start_again(chain: ChaosChain, clients: CheckedClients, before: Seque
 
     Returns what was left: processes, and folders that are not in `before`.
     """
+
+    def left_now() -> list[str]:
+        return [*chain.processes_left(), *(name for name in chain.folders_left() if name not in before)]
+
     give_up_at = time.monotonic() + _ENDING_S
-    while (chain.is_running() or chain.processes_left()) and time.monotonic() < give_up_at:
+    while (chain.is_running() or left_now()) and time.monotonic() < give_up_at:
         await asyncio.sleep(_POLL_S)
-    left = [*chain.processes_left(), *(name for name in chain.folders_left() if name not in before)]
+    left = left_now()
     await _restart(chain, clients)
     return left
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -85,3 +86,27 @@ def test_after_the_drain_running_requests_are_finished(
 
 def test_it_drains_as_long_as_kserves_by_default() -> None:
     assert make_parser().get_default("drain_seconds") == DRAIN_S
+
+
+def test_bodies_that_never_end_give_way_to_others(steps: Any, free_port: Any, listens: Any, wait_until: Any) -> None:
+    """Twenty clients hold all but the last byte of 16 MB each: more than the router keeps."""
+    size = 16 * 2**20
+    port = free_port()
+    command = [sys.executable, "-m", "shardline.manifests.router", "--port", str(port), "--drain-seconds", "0"]
+    with subprocess.Popen([*command, "--graph-json", json.dumps(nodes(root=sequence(steps.echo())))]) as process:
+        try:
+            wait_until(lambda: listens(port))
+            head = f"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n".encode()
+            with ExitStack() as stack:
+                silent = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(20)]
+                for client in silent:
+                    client.sendall(head + bytes(size - 1))
+
+                assert ask(port, b"[1]") == b"[1]"
+                silent[0].settimeout(DEADLINE_S)
+                assert silent[0].recv(4096).startswith(b"HTTP/1.1 503")
+                silent[-1].sendall(b"x")
+                silent[-1].settimeout(DEADLINE_S)
+                assert silent[-1].recv(4096).startswith(b"HTTP/1.1 200")
+        finally:
+            process.kill()
