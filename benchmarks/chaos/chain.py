@@ -145,7 +145,8 @@ def _role(words: list[str]) -> str:
     if "shardline.predictors.transformer" in words:
         return "transformer"
     if "shardline.predictors.shard" in words:
-        return f"stage {_option(words, '--model_name').rpartition('-')[2]}"
+        number = _option(words, "--model_name").rpartition("-")[2]
+        return f"stage {number if number.isdecimal() else 0}"  # a chain of one stage has no number in the name
     return ""
 
 
