@@ -129,13 +129,14 @@ def measure(chain: ChaosChain, bundle: Path, servers: Sequence[str], options: Na
     results = []
     limits = _limits_mib(bundle)
     picture = check_pictures(chain.bundle, 0)[0].data
-    for server in servers:
-        victim = chain.victims()["transformer" if server == "K=1" else server]
-        body = victim.body or picture
+    victims = {server: chain.victims()["transformer" if server == "K=1" else server] for server in servers}
+    for server, victim in victims.items():
         for _ in range(_WARM):
-            if not is_right(victim, body):
+            if not is_right(victim, victim.body or picture):
                 raise UnavailableError(f"{server} does not answer a good request")
-        idle = _rss_mib(victim)
+    idles = {server: _rss_mib(victim) for server, victim in victims.items()}  # of all, before any attack
+    for server, victim in victims.items():
+        body, idle = victim.body or picture, idles[server]
         for kind in (NONE, *ATTACKS):
             if options.only in f"{server}, {kind}":
                 blank = AttackResult(
