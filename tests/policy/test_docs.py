@@ -26,7 +26,8 @@ PAGES = [
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 BLOCK = re.compile(r"^```(?P<kind>sh|console)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"(?<!`)`(?P<code>[^`\n]+)`(?!`)")
-FOLDERS = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")}
+# bundles/ is what the commands of the pages build
+FOLDERS = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")} - {"bundles"}
 PLACEHOLDER = re.compile(r"[A-Z]{2}")
 # names of labels, annotations and images, which look like paths
 NO_PATH = re.compile(r"shardline/(bundle|bundle-digest|stage|phase|shard|transformer|client)")
