@@ -181,7 +181,7 @@ def _fit_ms(photo: Photo) -> float:
 
 
 def _check(photo: Photo, predictions: Sequence[object]) -> None:
-    read = [f"{plate.sub_text} {plate.main_text}" for plate in plates_in(predictions) or ()]
+    read = [plate.text for plate in plates_in(predictions) or ()]
     if read != [photo.text]:
         raise WrongReplyError(f"{photo.path.name}: read {', '.join(read) or 'nothing'}, drawn {photo.text}")
 

@@ -113,7 +113,7 @@ def track_lines(name: str, report: FrameReport, known: KnownPlates | None, style
     plates = "1 plate" if len(report.tracks) == 1 else f"{len(report.tracks)} plates"
     lines = [f"{style.bold(printable(name))}  {report.frames} frames, {plates}"]
     for track in report.tracks:
-        text = style.bold(track.text) if None not in track.reading else style.warning(track.text)
+        text = style.bold(track.text) if track.whole else style.warning(track.text)
         share = min(track.shares, default=0.0)
         lines.append(
             f"  {text}  read in {track.votes} of {track.frames} frames, least agreement {share:.0%}  "
@@ -141,7 +141,7 @@ def save_crops(folder: Path, report: FrameReport) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for number, track in enumerate(report.tracks, 1):
             text = "".join(character for character in track.text if character.isalnum())
-            whole = None not in track.reading and text
+            whole = track.whole and text
             (folder / (f"{text}.jpg" if whole else f"plate-{number}.jpg")).write_bytes(track.best.crop)
     except OSError as exc:
         raise FileError(f"{folder}: crops cannot be written ({exc.strerror})") from exc
@@ -149,9 +149,8 @@ def save_crops(folder: Path, report: FrameReport) -> None:
 
 def _voted(track: Track) -> Plate:
     """The best sighting with the text of the vote, and the shares of the votes as scores of the characters."""
-    small, main = track.reading
-    characters = zip((small or "") + (main or ""), track.shares, strict=True)
-    return replace(track.best.plate, sub_text=small, main_text=main, candidates=(), characters=tuple(characters))
+    characters = zip("".join(text or "" for _, text in track.reading), track.shares, strict=True)
+    return replace(track.best.plate, groups=dict(track.reading), candidates=(), characters=tuple(characters))
 
 
 def _document(name: str, track: Track, known: KnownPlates | None) -> dict[str, Any]:
@@ -159,8 +158,7 @@ def _document(name: str, track: Track, known: KnownPlates | None) -> dict[str, A
     return {
         "source": name,
         "type": plate.kind,
-        "sub_text": track.reading[0],
-        "main_text": track.reading[1],
+        **dict(track.reading),
         "frames": track.frames,
         "votes": track.votes,
         "shares": [round(share, 4) for share in track.shares],

@@ -9,9 +9,9 @@ from shardline.client.terminal import TerminalStyle
 from shardline.wire.text import printable
 
 _READ, _UNREAD_COLOUR = (0, 200, 80), (255, 140, 0)
-_UNREAD = {"sub_text": "???", "main_text": "????"}
 _GROUP_NAMES = {"sub_text": "small group", "main_text": "main group"}
 _ROW_CHARACTERS = 12  # of a plate's row: a server may send any text
+_MOST_GROUPS = 4
 _ONE_ROW = 2.8  # width over height from which a plate of an unknown type has one row
 _MARGIN = "  "
 
@@ -49,15 +49,12 @@ def _draw_plate(plate: Plate, style: TerminalStyle) -> list[str]:
 
 
 def _plate_rows(plate: Plate) -> list[str]:
-    """Text as on the plate: one row, or the small group above the large one, whose characters stand apart."""
-    small, main = _group_text(plate.sub_text, "sub_text"), _group_text(plate.main_text, "main_text")
-    if plate.kind == "long" or (plate.kind != "regular" and plate.width > _ONE_ROW * plate.height):
-        return [f"{' '.join(small)}   {' '.join(main)}"]
-    return [small, "  ".join(main)]
-
-
-def _group_text(text: str | None, group: str) -> str:
-    return printable(text)[:_ROW_CHARACTERS] if text else _UNREAD[group]
+    """Text as on the plate: one row, or the last group below the others, with its characters apart."""
+    *upper, last = [printable(text)[:_ROW_CHARACTERS] for text in plate.written.values()][:_MOST_GROUPS] or ["?"]
+    one_row = plate.kind == "long" or (plate.kind != "regular" and plate.width > _ONE_ROW * plate.height)
+    if one_row or not upper:
+        return ["   ".join(" ".join(text) for text in (*upper, last))]
+    return ["  ".join(upper), "  ".join(last)]
 
 
 def _coloured(row: str, colour: Callable[[str], str]) -> str:
@@ -102,7 +99,7 @@ def _readings(plate: Plate) -> list[str]:
 
 def _unread_groups(plate: Plate) -> str:
     """The groups that the server reports as missing, else those without a text."""
-    missing = plate.missing or tuple(name for name in _GROUP_NAMES if getattr(plate, name) is None)
+    missing = plate.missing or tuple(name for name, text in plate.groups.items() if text is None)
     return ", ".join(_GROUP_NAMES.get(name, printable(name)[:40].replace("_", " ")) for name in missing)
 
 

@@ -15,6 +15,13 @@ from shardline.wire.view import View
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 Point = tuple[float, float]  # x to the right, y down
 
+UNREAD = {"sub_text": "???", "main_text": "????"}  # of the built-in grammar; of another one a group's length is unknown
+
+# keys of a reported plate that are no groups of characters
+_OTHER_KEYS = (
+    *("type", "board_center_p", "width", "height", "angle", "score", "box", "quad"),
+    *("missing", "candidates", "characters", "probability", "known", "known_near"),
+)
 _DECIMALS = 2  # of a pixel: more decimals of a moved position would only look exact
 
 
@@ -22,14 +29,13 @@ _DECIMALS = 2  # of a pixel: more decimals of a moved position would only look e
 class PlateReading:
     """One of the most likely readings of a plate, and its probability from 0 to 1."""
 
-    sub_text: str | None
-    main_text: str | None
+    groups: Mapping[str, str | None]
     probability: float
 
     @property
     def text(self) -> str:
         """Text as users write it, with question marks for a group that cannot be read."""
-        return join_groups(self.sub_text, self.main_text)
+        return join_groups(self.groups)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +45,7 @@ class Plate:
     Attributes:
         kind: "regular" (two rows), "long" (one), or a type of another grammar.
         score: from 0 to 1.
-        sub_text: text of the small group, such as "12A"; None if it cannot be read.
-        main_text: text of the large group; None if it cannot be read.
+        groups: text of each group of characters by the server's name for it, in reading order; None: not read.
         missing: the groups that cannot be read, by the server's names.
         quad: its four corners, clockwise from the text's upper left.
         width: length along the plate's own direction; `height` is the length across it.
@@ -52,8 +57,7 @@ class Plate:
 
     kind: str
     score: float
-    sub_text: str | None
-    main_text: str | None
+    groups: Mapping[str, str | None]
     missing: tuple[str, ...]
     box: Box
     quad: tuple[Point, ...]
@@ -68,17 +72,25 @@ class Plate:
     @property
     def whole(self) -> bool:
         """Tell whether all of its text was read."""
-        return bool(self.sub_text and self.main_text and not self.missing)
+        return bool(self.groups) and None not in self.groups.values() and not self.missing
 
     @property
     def text(self) -> str:
         """Text as users write it, with question marks for a group that cannot be read."""
-        return join_groups(self.sub_text, self.main_text)
+        return join_groups(self.written)
+
+    @property
+    def written(self) -> dict[str, str]:
+        """Text of each group, with a question mark for each character of one that cannot be read."""
+        likely = self.candidates[0].groups if self.candidates else {}
+        return {
+            name: text or "?" * len(likely.get(name) or UNREAD.get(name, "?")) for name, text in self.groups.items()
+        }
 
 
-def join_groups(sub_text: str | None, main_text: str | None) -> str:
-    """Text of a plate from its small and its main group, with question marks for a group that cannot be read."""
-    return f"{sub_text or '???'} {main_text or '????'}"
+def join_groups(groups: Mapping[str, str | None]) -> str:
+    """Text of a plate from its groups in reading order, with question marks for a group that cannot be read."""
+    return " ".join(text or UNREAD.get(name, "?") for name, text in groups.items()) or "?"
 
 
 def read_plates(prediction: object) -> list[Plate] | None:
@@ -155,8 +167,7 @@ def _read(reported: object) -> Plate | None:
     return Plate(
         kind=reported["type"],
         score=score,
-        sub_text=_text(reported.get("sub_text")),
-        main_text=_text(reported.get("main_text")),
+        groups=_groups(reported),
         missing=_names(reported.get("missing")),
         box=(left, top, right, bottom),
         quad=tuple((x, y) for x, y in filter(None, corners)),
@@ -170,12 +181,20 @@ def _read(reported: object) -> Plate | None:
     )
 
 
+def _groups(reported: Mapping[str, Any]) -> dict[str, str | None]:
+    """The groups of characters in the reply's order, which is that of reading; those that are missing are last."""
+    found = {
+        name: value or None
+        for name, value in reported.items()
+        if name not in _OTHER_KEYS and (value is None or isinstance(value, str))
+    }
+    return {**found, **{name: None for name in UNREAD if found.keys() < UNREAD.keys() and name not in found}}
+
+
 def _candidates(value: object) -> tuple[PlateReading, ...]:
     items = value if isinstance(value, list) else []
     return tuple(
-        PlateReading(
-            sub_text=_text(item.get("sub_text")), main_text=_text(item.get("main_text")), probability=probability
-        )
+        PlateReading(groups=_groups(item), probability=probability)
         for item in items
         if isinstance(item, dict) and (probability := _number(item.get("probability"))) is not None
     )

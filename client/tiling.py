@@ -301,7 +301,7 @@ def _is_read(detection: Detection, threshold: float) -> bool:
 
 
 def _has_doubtful_text(plate: Plate, threshold: float) -> bool:
-    return plate.score < threshold and bool(plate.sub_text or plate.main_text)
+    return plate.score < threshold and any(plate.groups.values())
 
 
 def _is_cut_off(size: Size, crop: Crop, box: Box) -> bool:

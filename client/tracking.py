@@ -8,8 +8,9 @@ few misread frames do not outvote many that were read right. Memory grows with t
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 
@@ -26,7 +27,7 @@ _ALIKE, _SAME_TEXT = 0.4, 0.75  # least similarity of the texts: where boxes ove
 _REACH = 3.0  # how many plate widths a plate with the same text may move per frame
 _MOST_TEXTS = 400  # different texts of a track that are counted
 
-Reading = tuple[str | None, str | None]  # small and main group
+Reading = tuple[tuple[str, str | None], ...]  # name and text of each group, in reading order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +97,7 @@ class Track:
     best: Sighting
     frames: int = 0
     texts: Counter[Reading] = field(default_factory=Counter)
-    _groups: tuple[GroupVotes, GroupVotes] = field(default_factory=lambda: (GroupVotes(), GroupVotes()))
+    _groups: dict[str, GroupVotes] = field(default_factory=dict)
     _box: Box = (0.0, 0.0, 0.0, 0.0)
     _step: Point = (0.0, 0.0)  # displacement for each frame
     _count: int = 0  # frames that the tracker had seen at the last sighting
@@ -104,18 +105,22 @@ class Track:
     @property
     def reading(self) -> Reading:
         """The groups by the vote of all frames."""
-        small, main = (votes.result()[0] for votes in self._groups)
-        return small, main
+        return tuple((name, votes.result()[0]) for name, votes in self._groups.items())
+
+    @property
+    def whole(self) -> bool:
+        """Tell whether each group was read in some frame."""
+        return bool(self._groups) and all(text for _, text in self.reading)
 
     @property
     def text(self) -> str:
         """Text by the vote of all frames, with question marks for a group that no frame read."""
-        return join_groups(*self.reading)
+        return join_groups(dict(self.reading))
 
     @property
     def shares(self) -> list[float]:
         """The share of the votes that each character of the text has, from 0 to 1."""
-        return [share for votes in self._groups for share in votes.result()[1]]
+        return [share for votes in self._groups.values() for share in votes.result()[1]]
 
     @property
     def votes(self) -> int:
@@ -129,10 +134,11 @@ class Track:
             x, y = _centre(self._box)
             self._step = (plate.center[0] - x) / passed, (plate.center[1] - y) / passed
         self._box, self._count, self.last, self.frames = plate.box, count, frame, self.frames + 1
-        for votes, text, weights in zip(self._groups, _groups_of(plate), _weights(plate), strict=True):
+        for (name, text), weights in zip(plate.groups.items(), _weights(plate), strict=True):
+            votes = self._groups.setdefault(name, GroupVotes())
             if text:
                 votes.add(text, weights)
-        self.texts[plate.sub_text, plate.main_text] += 1
+        self.texts[tuple(plate.groups.items())] += 1
         if len(self.texts) > _MOST_TEXTS:
             self.texts = Counter(dict(self.texts.most_common(_MOST_TEXTS // 2)))
         if not self.best.crop or _rank(plate) > _rank(self.best.plate):
@@ -152,8 +158,8 @@ class Track:
         """Add a later track of the same plate."""
         self.last, self.frames = other.last, self.frames + other.frames
         self.texts.update(other.texts)
-        for mine, theirs in zip(self._groups, other._groups, strict=True):
-            mine.merge(theirs)
+        for name, theirs in other._groups.items():
+            self._groups.setdefault(name, GroupVotes()).merge(theirs)
         if _rank(other.best.plate) > _rank(self.best.plate):
             self.best = other.best
 
@@ -216,7 +222,7 @@ def _merged(tracks: Sequence[Track]) -> list[Track]:
     by_text: dict[Reading, Track] = {}
     for track in sorted(tracks, key=lambda track: track.first.number):
         reading = track.reading
-        if None not in reading and reading in by_text:
+        if track.whole and reading in by_text:
             by_text[reading].absorb(track)
         else:
             kept.append(track)
@@ -228,7 +234,7 @@ def _likeness(track: Track, count: int, plate: Plate) -> float:
     """Sum of the overlap with the expected box and of the texts' similarity; 0 if it is another plate."""
     expected = track.expected_box(count)
     overlap = float(iou(np.array([expected]), np.array([plate.box]))[0, 0])
-    alike = _similarity(track.reading, (plate.sub_text, plate.main_text))
+    alike = _similarity(dict(track.reading), plate.groups)
     (x, y), passed = _centre(expected), track.gap(count)
     near = math.hypot(plate.center[0] - x, plate.center[1] - y) < _REACH * plate.width * passed
     same = (
@@ -239,26 +245,23 @@ def _likeness(track: Track, count: int, plate: Plate) -> float:
     return overlap + (alike or 0.0) if same else 0.0
 
 
-def _similarity(first: Reading, second: Reading) -> float | None:
+def _similarity(first: Mapping[str, str | None], second: Mapping[str, str | None]) -> float | None:
     """1 minus the edit distance by the length, of the groups that both have; None if they have none in common."""
-    pairs = [(mine, theirs) for mine, theirs in zip(first, second, strict=True) if mine and theirs]
+    pairs = [(mine, theirs) for name, mine in first.items() if mine and (theirs := second.get(name))]
     if not pairs:
         return None
     length = sum(max(len(mine), len(theirs)) for mine, theirs in pairs)
     return 1 - sum(edit_distance(mine, theirs) for mine, theirs in pairs) / length
 
 
-def _groups_of(plate: Plate) -> tuple[str | None, str | None]:
-    return plate.sub_text, plate.main_text
-
-
-def _weights(plate: Plate) -> tuple[list[float], list[float]]:
-    """Weights of the characters of both groups: their scores where the server reports them, else the plate's score."""
-    small, main = (len(text or "") for text in _groups_of(plate))
+def _weights(plate: Plate) -> list[list[float]]:
+    """Weights of the characters of each group: their scores where the server reports them, else the plate's score."""
+    counts = [len(text or "") for text in plate.groups.values()]
     scores = [score for _, score in plate.characters]
-    if len(scores) != small + main:
-        scores = [plate.score] * (small + main)
-    return scores[:small], scores[small:]
+    if len(scores) != sum(counts):
+        scores = [plate.score] * sum(counts)
+    left = iter(scores)
+    return [list(islice(left, count)) for count in counts]
 
 
 def _rank(plate: Plate) -> tuple[bool, float, float]:

@@ -190,8 +190,8 @@ def describe(model: "Model", name: str, chosen: Plan, shards: Sequence[Shard], p
 
 def _check_labels(model: "Model", outputs: Sequence[TensorSpec]) -> None:
     task = task_code(model.task)
-    own = task.labels
-    if own is not None:
+    if task.labels is not None:
+        own = task.labels(model.task_options)
         if model.labels != own:
             named = f"its own labels, {', '.join(own)}: give no others" if own else "no labels: give none"
             raise ModelError(f"a model for the task {model.task} has {named}")

@@ -31,7 +31,8 @@ class TaskCode:
             is not such a value, since two neighbours may change places.
         classes: gives the number of classes by the shapes of the outputs and the task's options; None if they do not
             say it.
-        labels: the only class labels that its models have, in their order; None where each model has its own.
+        labels: gives the only class labels that a model with these options has, in their order; None where each model
+            has its own.
         check_options: checks the options that a bundle gives its task; raises BundleError.
         open_index: opens the index in the last stage's folder, given the width of the embeddings; None where the task
             needs none.
@@ -43,7 +44,7 @@ class TaskCode:
     plural: str
     comparable: Callable[[Outputs, Options], Outputs]
     classes: Callable[[Sequence[Shape], Options], int | None] = matrix_classes
-    labels: tuple[str, ...] | None = None
+    labels: Callable[[Options], tuple[str, ...]] | None = None
     check_options: Callable[[Options], None] = refuse_options
     open_index: Callable[[Path, int], Index] | None = None
 
@@ -109,7 +110,7 @@ def _plates() -> TaskCode:
         agreement="share of pictures with the same plates read",
         plural="readings",
         comparable=detections.comparable,
-        labels=grammar.built_in().classes,
+        labels=lambda options: grammar.option_grammar(options).classes,
         check_options=grammar.check_options,
     )
 
@@ -125,7 +126,7 @@ def _retrieve() -> TaskCode:
         agreement="share of pictures with the same answer",
         plural="answers",
         comparable=retrieve.comparable,
-        labels=(),  # the labels in a reply are the index's
+        labels=lambda _: (),  # the labels in a reply are the index's
         open_index=open_index,
     )
 
@@ -140,7 +141,7 @@ def _raw() -> TaskCode:
         agreement="share of pictures with the same answer",
         plural="answers",
         comparable=raw.comparable,
-        labels=(),  # numbers have no classes
+        labels=lambda _: (),  # numbers have no classes
     )
 
 

@@ -65,7 +65,7 @@ def for_task(model: Model, task: str) -> Model:
         BundleError: an unknown task.
     """
     labels = task_code(task).labels
-    changed = replace(model, task=task, labels=model.labels if labels is None else labels)
+    changed = replace(model, task=task, labels=model.labels if labels is None else labels(model.task_options))
     fit = _WHOLE_PICTURE.get(task)
     if fit is None or model.task == task:
         return changed

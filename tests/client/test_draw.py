@@ -180,3 +180,14 @@ def test_json_is_one_line_of_ascii() -> None:
     assert line.isascii()
     assert "\n" not in line
     assert line.endswith('"timings": {}, "requests": 1}')
+
+
+def test_plates_of_another_grammar_are_drawn_and_read_in_its_order() -> None:
+    plate = {"type": "car", "area": "KX", "year": "42", "series": None, "score": 0.9, "box": [0, 0, 200, 40]}
+    plate |= {"missing": ["series"], "candidates": [{"area": "KX", "year": "42", "series": "WJZ", "probability": 0.5}]}
+    (read,) = read_plates([plate]) or []
+
+    assert (read.text, read.whole) == ("KX 42 ???", False)
+    assert "│  K X   4 2   ? ? ?  │  car  90.00%" in draw([plate])
+    assert "not read: series" in draw([plate])
+    assert "│   KX  42  │  car  90.00%\n  │  ?  ?  ?  │" in draw([plate | {"box": [0, 0, 60, 40]}])

@@ -115,3 +115,12 @@ def test_a_file_without_plates(tmp_path: Path, text: str, message: str) -> None:
         KnownPlates.read(tmp_path / "known.txt")
     with pytest.raises(FileError, match="cannot be read"):
         KnownPlates.read(tmp_path)
+
+
+def test_plates_of_another_grammar_are_known() -> None:
+    said = {"type": "car", "score": 0.9, "box": [0, 0, 100, 20], "area": "KX", "year": "42", "series": "WJ2"}
+    (read,) = read_plates([said]) or []
+    match = KnownPlates(["KX42 WJZ", "AB12 CDE"]).match(read)
+
+    assert match is not None
+    assert (match.texts, match.distance) == (("KX42 WJZ",), 0.4)

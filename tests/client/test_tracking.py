@@ -119,3 +119,18 @@ def test_memory_does_not_grow_with_the_frames() -> None:
 
     assert track.frames == 2000
     assert len(track.texts) <= 401
+
+
+def test_groups_of_another_grammar_are_voted_over() -> None:
+    said = {"type": "car", "score": 0.9, "box": [0, 0, 100, 20], "area": "KX", "year": "42", "series": "WJZ"}
+    frames = [read_plates([said | more]) or [] for more in ({"year": "43"}, {"series": None}, {}, {"area": "HX"})]
+    (track,) = follow(frames)
+
+    assert (track.text, track.votes, track.whole) == ("KX 42 WJZ", 1, True)
+    assert dict(track.reading) == {"area": "KX", "year": "42", "series": "WJZ"}
+
+
+def test_a_plate_without_any_group_is_followed() -> None:
+    (track,) = follow([read_plates([{"type": "car", "score": 0.9, "box": [0, 0, 100, 20], "area": None}]) or []] * 3)
+
+    assert (track.text, track.frames, track.whole) == ("?", 3, False)

@@ -15,6 +15,7 @@ from shardline.partition.models import Model, load_model
 from shardline.partition.program import runnable
 from shardline.storage.bundle import PictureSpec
 from shardline.tasks.plates.grammar import OPTION, built_in, option_grammar, read_grammar
+from shardline.tasks.registry import task_code
 from shardline.training.detector.model import PlateDetector
 from shardline.training.models import for_task, load_by_name
 from shardline.training.samples import drawn_pictures
@@ -125,6 +126,10 @@ def test_a_detector_for_another_grammar_comes_with_it(tmp_path: Path) -> None:
 
     assert model.labels == grammar.classes
     assert option_grammar(model.task_options) == grammar
+    own = task_code("plates").labels  # a build refuses others
+    assert own is not None
+    assert own(model.task_options) == grammar.classes
+    assert for_task(model, "plates").labels == grammar.classes
     with torch.inference_mode():
         outputs = model.module(torch.zeros(1, 3, 128, 128))
     assert [output.shape[2:] for output in outputs][-2:] == [(34,), (7, 35)]

@@ -90,9 +90,7 @@ class DetectorTrainingTask:
 
     def model(self) -> PlateDetector:
         """The detector with normalisation and its first weights."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self._recipe.seed)
-            model = PlateDetector(normed=True, grammar=self._recipe.grammar)
+        model = first_detector(self._recipe, normed=True)
         if self._weights is not None:
             samples = [self._samples.draw(index) for index in range(_NORMALISED)]
             pictures = normalise([sample.pixels for sample in samples], torch.device("cpu"))
@@ -248,6 +246,13 @@ class TextReaderTrainingTask:
     def _validation(self) -> list[DetectorSample]:
         others = replace(self._samples, seed=self._recipe.seed + VALIDATION_SEED)
         return [others.draw(index) for index in range(min(_TEXTS_VALIDATED, self._recipe.pictures // 4))]
+
+
+def first_detector(recipe: DetectorRecipe, *, normed: bool = False) -> PlateDetector:
+    """A detector with the random weights of the recipe's seed; `normed` with normalisation, to train with."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        return PlateDetector(normed=normed, grammar=recipe.grammar)
 
 
 def hidden_convolutions(model: nn.Module) -> list[nn.Parameter]:

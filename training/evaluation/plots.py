@@ -289,7 +289,7 @@ def draw_matrix(
     axes.set_xlabel(below)
     axes.set_ylabel(left)
     axes.set_title(title, fontsize=10)
-    figure.colorbar(image, ax=axes, shrink=0.7, label="share of the row")
+    figure.colorbar(image, ax=axes, shrink=0.7, label="share of the row", format="{x:g}")
 
 
 def _count(count: int) -> str:
