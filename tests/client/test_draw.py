@@ -183,7 +183,14 @@ def test_json_is_one_line_of_ascii() -> None:
 
 
 def test_plates_of_another_grammar_are_drawn_and_read_in_its_order() -> None:
-    plate = {"type": "car", "area": "KX", "year": "42", "series": None, "score": 0.9, "box": [0, 0, 200, 40]}
+    plate: dict[str, Any] = {
+        "type": "car",
+        "area": "KX",
+        "year": "42",
+        "series": None,
+        "score": 0.9,
+        "box": [0, 0, 200, 40],
+    }
     plate |= {"missing": ["series"], "candidates": [{"area": "KX", "year": "42", "series": "WJZ", "probability": 0.5}]}
     (read,) = read_plates([plate]) or []
 
