@@ -77,12 +77,15 @@ def torchvision_kind(name: str) -> TorchvisionKind:
     raise UsageError(f"torchvision has no model {name!r} for the tasks {tasks}; see torchvision.models.list_models()")
 
 
-def _cropped(preset: Any, _: nn.Module) -> PictureSpec:
+def _cropped(preset: Any, module: nn.Module) -> PictureSpec:
+    """The preset's crop, or that of the side which a vision transformer was built for, which may be another."""
+    usual = preset.crop_size[0]
+    side = getattr(module, "image_size", usual)
     return PictureSpec(
-        height=preset.crop_size[0],
-        width=preset.crop_size[0],
+        height=side,
+        width=side,
         fit="crop",
-        resize=preset.resize_size[0],
+        resize=round(preset.resize_size[0] * side / usual),
         interpolation=preset.interpolation.value,
     )
 
