@@ -58,8 +58,15 @@ def test_no_server(away: bool, expected: Verdict) -> None:
 
 @pytest.mark.parametrize(("away", "expected"), [(True, "silent"), (False, "hung")])
 def test_no_reply(away: bool, expected: Verdict) -> None:
+    async def is_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while await reader.read(65536):
+                pass
+        finally:
+            writer.close()
+
     async def run(port: int, ask: Callable[[str], tuple[Verdict, dict[str, object]]]) -> Verdict:
-        async with await asyncio.start_server(lambda *_: None, "127.0.0.1", port):
+        async with await asyncio.start_server(is_silent, "127.0.0.1", port):
             return (await asyncio.to_thread(ask, f"http://127.0.0.1:{port}/"))[0]
 
     assert asyncio.run(run(free_port(), lambda url: verdict(url, away=away, deadline_s=0.2))) == expected
