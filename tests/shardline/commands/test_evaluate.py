@@ -189,7 +189,8 @@ def test_a_served_chain_gives_plates_without_boxes(
         (("README.md", "--data", "docs"), "docs holds no annotations.json"),
         (("README.md", "--plain", "nowhere"), "nowhere is not a folder of pictures"),
         (("README.md", "--out", "README.md/report"), "--out README.md/report cannot be written"),
-        (("--url", "http://127.0.0.1:9", *FEW), "does not answer"),
+        (("--url", "http://127.0.0.1:9", *FEW[:-2]), "does not answer"),
+        (("--url", "http://127.0.0.1:9", *FEW), "--threads and --program are for models in this process"),
     ],
 )
 def test_an_error_is_one_line(arguments: tuple[str, ...], message: str) -> None:

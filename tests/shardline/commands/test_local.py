@@ -59,7 +59,7 @@ def test_serves_a_model_and_prints_what_to_type(tmp_path: Path, monkeypatch: pyt
     assert [run["url"] for run in described] == [url]
     assert shardline("status", "--local", code=1).stderr.startswith("error: no such chain runs on this machine")
     assert ended == 0
-    assert len(children) == 4
+    assert len(children) == 5  # the supervisor, transformer, two stages and the router
     assert not any(child.is_running() for child in children)
     assert list((tmp_path / "tmp").iterdir()) == []
     [bundle] = (tmp_path / "cache" / "shardline" / "bundles").glob("residual-*")
